@@ -1,0 +1,120 @@
+// Package driver is the southbound contract: what a protocol driver must do, and
+// the [Manager] that runs the drivers of a configuration.
+//
+// A driver owns the conversation with one device (one unit of one endpoint). It
+// polls its points, hands raw values to its [point.Table], which makes frames of
+// them, and publishes one batch per answer of the device. It knows nothing of
+// connectors or of the configuration center.
+package driver
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/point"
+)
+
+// Publisher takes batches into the gateway's log. Publish may block while the
+// log exerts back-pressure, until ctx ends; after nil the batch is the log's and
+// must not be changed. An error other than ctx's means that the gateway can
+// accept nothing more (closed, or the disk failed).
+type Publisher interface {
+	Publish(ctx context.Context, b *frame.Batch) error
+}
+
+// Factory makes the drivers of one protocol. It is built once, by the
+// composition root, and owns what its drivers share, such as metrics.
+type Factory interface {
+	// Proto is the protocol's name in the drivers table.
+	Proto() string
+	// New builds a driver without touching the network or the disk: it fails
+	// exactly if the configuration cannot work. Its errors name the field.
+	New(cfg Config, deps Deps) (Driver, error)
+}
+
+// Config is what one driver is to do.
+type Config struct {
+	ID     string
+	Item   config.Driver
+	Points *point.Table // the driver's variables, compiled
+}
+
+// Deps are what a driver works with. All are set.
+type Deps struct {
+	Endpoint endpoint.Acquirer
+	Out      Publisher
+	Log      *slog.Logger
+}
+
+// Driver is one running conversation. Methods other than Run may be called from
+// any goroutine, before, during and after Run, unless stated.
+type Driver interface {
+	// Run connects, polls and publishes until ctx ends, then finishes or
+	// abandons the request in flight, within a second, and returns nil. It makes
+	// its first poll at once. A device that is away is no reason to return: Run
+	// keeps trying with back-off and reports through Status. Run returns an error
+	// only if it cannot go on at all. It is called once.
+	Run(ctx context.Context) error
+
+	// Update replaces the points. The connection and the poll phase stay, and no
+	// sample of an unchanged point is lost. An error leaves the old points.
+	Update(points *point.Table) error
+
+	// Write writes one point and waits for the result. Writes go ahead of polls.
+	Write(ctx context.Context, w Write) (WriteResult, error)
+
+	// Read reads one point from the device now, past the poll plan. The value
+	// is not published.
+	Read(ctx context.Context, tag string) (Reading, error)
+
+	// Status is a consistent copy, cheap enough to call every second.
+	Status() Status
+}
+
+// Write asks for a value, in engineering units, to be written to a tag.
+type Write struct {
+	Tag   string
+	Value frame.Value
+}
+
+// WriteResult is what became of a [Write].
+type WriteResult struct {
+	ReadBack frame.Value // engineering units; none when the driver doesn't verify
+	TS       int64       // when the device confirmed it, Unix nanoseconds
+}
+
+// Reading is one value read on demand.
+type Reading struct {
+	Raw     []byte // as the device sent it
+	Value   frame.Value
+	Quality frame.Quality
+	TS      int64 // Unix nanoseconds
+}
+
+// State is what a driver is doing.
+type State string
+
+// The states.
+const (
+	Stopped  State = "stopped"  // Run has not begun, or has returned
+	Starting State = "starting" // no poll has been answered yet
+	Running  State = "running"  // polls are answered
+	Fault    State = "fault"    // the device does not answer; probing with back-off
+	Paused   State = "paused"   // by an operator or by back-pressure
+)
+
+// Status describes a driver.
+type Status struct {
+	State     State
+	Since     time.Time // of State
+	Error     string    // the last error, "" if the last poll was good
+	Polls     uint64    // requests answered
+	Errors    uint64    // requests failed
+	Overruns  uint64    // cycles skipped since the one before was not done
+	FirstRead time.Time // of the first good answer; zero until then
+	LastRead  time.Time // of the last good answer; zero until then
+}

@@ -1,0 +1,31 @@
+package endpoint
+
+import (
+	"context"
+	"net"
+)
+
+// Conn is a connection to a device, or one layer of it: what transports dial and
+// decorators wrap. Close may be called at any time, from any goroutine, any
+// number of times, and ends a blocked Read or Write. Deadlines are honoured by
+// every layer.
+type Conn = net.Conn
+
+// Lease is a connection that one user holds until it releases it. It must not be
+// used after Release.
+type Lease interface {
+	Conn
+	// Release gives the connection back to its pool. With a non-nil err the
+	// connection is closed instead of reused, since whatever it would say next
+	// could be the answer to an older question; err is recorded as the
+	// endpoint's last error.
+	Release(err error)
+}
+
+// Acquirer hands out connections to one endpoint. Acquire waits, fairly, for a
+// connection to be free, dialling one where the endpoint allows it; it returns
+// early with the endpoint's last error while the endpoint is known to be down,
+// with [ErrPaused] while the endpoint is paused, and with ctx's error.
+type Acquirer interface {
+	Acquire(ctx context.Context) (Lease, error)
+}
