@@ -1,0 +1,81 @@
+# edge-gateway. `make` lists the targets.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO      ?= go
+TOOLS   := $(GO) tool -modfile=scripts/tools/go.mod
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/edge-gateway/edge-gateway/pkg/version.version=$(VERSION)
+BINS    := edge-gw edge-cfg edge-bus edge-ctl
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what the tests need (Debian packages, only what is missing)
+	@scripts/setup
+
+.PHONY: build
+build: ## build the four commands into bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(BINS))
+
+.PHONY: run
+run: build ## show the main job: simulated PLC -> log -> embedded broker
+	@bin/edge-gw demo
+
+.PHONY: test
+test: setup build ## everything that must pass, in under ten minutes
+	$(GO) vet ./...
+	$(GO) test -timeout 9m ./...
+
+.PHONY: unit
+unit: ## the packages' own tests, without the real peers of test/
+	$(GO) test -short -timeout 5m ./pkg/... ./cmd/...
+
+.PHONY: race
+race: setup build ## all tests under the race detector
+	$(GO) test -race -timeout 40m ./...
+
+.PHONY: crash
+crash: ## the long campaign of kill -9 and crash points
+	EDGE_CRASH_CYCLES=200 $(GO) test -count=1 -timeout 60m -v ./test/crash/... ./pkg/wal/... ./pkg/bus/...
+
+.PHONY: soak
+soak: setup build ## 5,000 frames/s for ten minutes, flat memory, no loss
+	EDGE_SOAK=10m $(GO) test -count=1 -timeout 30m -v -run Soak ./test/e2e/...
+
+.PHONY: bench
+bench: ## the benchmarks that have budgets (docs/performance.md)
+	$(GO) test -run '^$$' -bench . -benchmem ./pkg/...
+
+.PHONY: bench-e2e
+bench-e2e: setup build ## PLC -> broker: throughput, latency, start-up, CPU per point
+	$(GO) test -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./test/e2e/...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME each (default 20s)
+	@scripts/fuzz $(or $(FUZZTIME),20s)
+
+.PHONY: lint
+lint: ## golangci-lint, with the import arrows, and the protobuf linter
+	$(TOOLS) golangci-lint run ./...
+	cd schemas/admin && $(GO) tool -modfile=../../scripts/tools/go.mod buf lint
+
+.PHONY: generate
+generate: ## regenerate the protobuf code
+	cd schemas/admin && $(GO) tool -modfile=../../scripts/tools/go.mod buf generate
+
+.PHONY: check
+check: test lint ## what CI runs
+
+.PHONY: package
+package: build ## a tarball with the commands, the examples and the unit file
+	@scripts/package $(VERSION)
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin dist

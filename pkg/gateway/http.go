@@ -1,0 +1,91 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Readiness is the answer of /readyz: ready, or what is still missing.
+type Readiness struct {
+	Ready   bool     `json:"ready"`
+	Missing []string `json:"missing,omitempty"`
+}
+
+// httpServer serves /metrics, /healthz and /readyz, all read-only.
+type httpServer struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// listenHTTP binds addr at once, so that a port in use is an error of the start.
+func listenHTTP(addr string, reg prometheus.Gatherer, ready func() Readiness, log *slog.Logger) (*httpServer, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("metrics.listen %q: %w; choose another address, or stop what uses this one", addr, err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		MaxRequestsInFlight: 4,
+		Timeout:             10 * time.Second,
+	}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, struct {
+			Status string `json:"status"`
+		}{"ok"}, log)
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		r, code := ready(), http.StatusOK
+		if !r.Ready {
+			code = http.StatusServiceUnavailable
+		}
+		answer(w, code, r, log)
+	})
+	return &httpServer{listener: l, server: &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}}, nil
+}
+
+func answer(w http.ResponseWriter, code int, body any, log *slog.Logger) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		log.Debug("http answer not written", "error", err)
+	}
+}
+
+// Addr returns the address that is listened on, with the port that the system
+// chose for ":0".
+func (s *httpServer) Addr() string { return s.listener.Addr().String() }
+
+// Run serves until ctx ends.
+func (s *httpServer) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		// Scrapes take milliseconds; what is left after a second is cut off.
+		grace, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := s.server.Shutdown(grace); err != nil {
+			_ = s.server.Close() // the process is going away; nothing to add
+		}
+	})
+	defer stop()
+	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("metrics server: %w", err)
+	}
+	return nil
+}

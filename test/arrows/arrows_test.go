@@ -1,0 +1,191 @@
+// Package arrows holds the direction of imports between the packages, which
+// docs/architecture.md draws.
+package arrows
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/edge-gateway/edge-gateway/"
+
+// allowed lists, for each package, what it may import of the project. "x/..."
+// allows x and all below it. A package that is missing here fails the test, so
+// that a new one gets its place in the drawing.
+var allowed = map[string][]string{
+	"schemas":              {},
+	"pkg/version":          {},
+	"pkg/frame":            {},
+	"pkg/config":           {"schemas"},
+	"pkg/config/bootstrap": {"schemas", "pkg/config"},
+	"pkg/point":            {"pkg/config", "pkg/frame"},
+	"pkg/endpoint":         {"pkg/config"},
+	"pkg/wal":              {"pkg/frame"},
+	"pkg/bus":              {"pkg/frame", "pkg/wal"},
+	"pkg/driver":           {"pkg/config", "pkg/endpoint", "pkg/frame", "pkg/point"},
+	"pkg/connector":        {"pkg/bus", "pkg/config", "pkg/frame"},
+	"pkg/consumer":         {"pkg/frame"},
+	"pkg/plcsim":           {"pkg/config"},
+	"pkg/lint":             {"schemas", "pkg/config/...", "pkg/point", "pkg/endpoint", "pkg/driver/modbus/..."},
+	"pkg/center":           {"schemas", "pkg/config"},
+	"pkg/center/embedded":  {},
+	"pkg/apply":            {"pkg/config", "pkg/driver", "pkg/endpoint", "pkg/frame"},
+	"pkg/admin":            {"pkg/admin/adminpb", "pkg/bus", "pkg/config", "pkg/connector", "pkg/driver", "pkg/endpoint", "pkg/frame", "pkg/version"},
+	"pkg/admin/adminpb":    {},
+	"pkg/cli":              {"pkg/admin/...", "pkg/version"},
+}
+
+// allowedBelow is for packages below a directory: every driver, every connector.
+var allowedBelow = map[string][]string{
+	"pkg/driver/":    {"pkg/config", "pkg/driver/...", "pkg/endpoint/...", "pkg/frame", "pkg/point", "schemas"},
+	"pkg/connector/": {"pkg/bus", "pkg/config", "pkg/connector/...", "pkg/frame", "schemas"},
+	"pkg/endpoint/":  {"pkg/endpoint/..."},
+	"pkg/config/":    {"pkg/config/...", "schemas"},
+}
+
+// anything lists the packages that may import every package of the project: the
+// composition root, what stands on it, the commands and the tests.
+var anything = []string{"pkg/gateway", "pkg/demo", "cmd/", "test/", "examples/"}
+
+// owners says which packages alone may import a library.
+var owners = map[string][]string{
+	"github.com/cockroachdb/pebble":   {"pkg/wal"},
+	"go.etcd.io/etcd/client":          {"pkg/center"},
+	"go.etcd.io/etcd/server":          {"pkg/center/embedded"},
+	"github.com/eclipse/paho.golang":  {"pkg/connector/mqtt", "pkg/consumer"},
+	"github.com/goburrow/modbus":      {"pkg/driver/modbus"},
+	"github.com/simonvetter/modbus":   {"pkg/plcsim"},
+	"github.com/mochi-mqtt/server":    {"pkg/demo"},
+	"go.bug.st/serial":                {"pkg/endpoint"},
+	"github.com/expr-lang/expr":       {"pkg/point"},
+	"github.com/spf13/cobra":          {"pkg/cli", "cmd/"},
+	"google.golang.org/grpc":          {"pkg/admin", "pkg/center", "pkg/cli", "pkg/gateway", "cmd/"},
+	"github.com/santhosh-tekuri/json": {"pkg/config", "pkg/lint", "pkg/connector/mqtt", "pkg/driver", "schemas"},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	cmd.Dir = "../.."
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	if len(pkgs) < 10 {
+		t.Fatalf("go list found %d packages; expected the whole project", len(pkgs))
+	}
+	return pkgs
+}
+
+// within reports whether name is one of patterns: exact, "x/..." or "x/".
+func within(name string, patterns []string) bool {
+	for _, p := range patterns {
+		if base, ok := strings.CutSuffix(p, "/..."); ok {
+			if name == base || strings.HasPrefix(name, base+"/") {
+				return true
+			}
+		} else if strings.HasSuffix(p, "/") && strings.HasPrefix(name, p) || name == p {
+			return true
+		}
+	}
+	return false
+}
+
+func rulesFor(name string) ([]string, bool) {
+	if rules, ok := allowed[name]; ok {
+		return rules, true
+	}
+	for prefix, rules := range allowedBelow {
+		if strings.HasPrefix(name, prefix) {
+			return rules, true
+		}
+	}
+	return nil, false
+}
+
+func TestImportArrows(t *testing.T) {
+	for _, p := range list(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if within(name, anything) {
+			continue
+		}
+		rules, ok := rulesFor(name)
+		if !ok {
+			t.Errorf("%s has no place in the drawing of packages: add it to this test and to docs/architecture.md", name)
+			continue
+		}
+		for _, imp := range p.Imports {
+			if sub, ok := strings.CutPrefix(imp, module); ok && !within(sub, rules) {
+				t.Errorf("%s imports %s: arrows go down only (allowed: %v)", name, sub, rules)
+			}
+		}
+	}
+}
+
+func TestLibraryOwners(t *testing.T) {
+	for _, p := range list(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if strings.HasPrefix(name, "test/") {
+			continue
+		}
+		for _, imp := range p.Imports {
+			for lib, who := range owners {
+				if !strings.HasPrefix(imp, lib) || within(name, who) {
+					continue
+				}
+				if below(name, who) {
+					continue
+				}
+				t.Errorf("%s imports %s, which belongs to %v alone", name, imp, who)
+			}
+		}
+	}
+}
+
+// below lets an owner's subpackages share its library.
+func below(name string, who []string) bool {
+	for _, w := range who {
+		if strings.HasPrefix(name, strings.TrimSuffix(w, "/")+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// TestEmbeddedEtcdStaysOut keeps etcd's server out of the operators' tools: only
+// edge-gw links it.
+func TestEmbeddedEtcdStaysOut(t *testing.T) {
+	for _, tool := range []string{"edge-cfg", "edge-bus", "edge-ctl"} {
+		cmd := exec.Command("go", "list", "-deps", "./cmd/"+tool)
+		cmd.Dir = "../.."
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("go list -deps ./cmd/%s: %v", tool, err)
+		}
+		if strings.Contains(string(out), "go.etcd.io/etcd/server") {
+			t.Errorf("%s links etcd's server", tool)
+		}
+	}
+}
