@@ -1,0 +1,234 @@
+package peer
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Gateway is edge-gw as a child process.
+type Gateway struct {
+	Dir     string // holds gateway.yml, config/ and data/
+	Metrics string // HOST:PORT of /metrics
+	Bin     string
+
+	cmd  *exec.Cmd
+	out  syncBuffer
+	done chan error
+}
+
+// Build builds the named command once per test process and returns its path.
+func Build(t testing.TB, name string) string {
+	t.Helper()
+	builds.mu.Lock()
+	defer builds.mu.Unlock()
+	if path, ok := builds.paths[name]; ok {
+		return path
+	}
+	if builds.dir == "" {
+		dir, err := os.MkdirTemp("", "edge-gateway-test-*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		builds.dir, builds.paths = dir, map[string]string{}
+	}
+	path := filepath.Join(builds.dir, name)
+	out, err := exec.Command("go", "build", "-o", path, "github.com/edge-gateway/edge-gateway/cmd/"+name).CombinedOutput()
+	if err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, out)
+	}
+	builds.paths[name] = path
+	return path
+}
+
+// builds remembers what this test process has built.
+var builds struct {
+	mu    sync.Mutex
+	dir   string
+	paths map[string]string
+}
+
+// Cleanup removes what Build made; call it at the end of TestMain.
+func Cleanup() {
+	builds.mu.Lock()
+	defer builds.mu.Unlock()
+	if builds.dir != "" {
+		_ = os.RemoveAll(builds.dir) // in the temporary directory anyway
+		builds.dir, builds.paths = "", nil
+	}
+}
+
+// NewGateway writes a gateway's directory: gateway.yml with the given extra YAML
+// (bus:, connectors:, …) and the tables by file name. Nothing is started.
+func NewGateway(t testing.TB, extra string, tables map[string]string) *Gateway {
+	t.Helper()
+	g := &Gateway{Dir: t.TempDir(), Metrics: FreeAddr(t), Bin: Build(t, "edge-gw")}
+	g.WriteFile(t, "gateway.yml", fmt.Sprintf(`gateway_id: gw-test
+tenant: acme
+device: line-1
+data_dir: ./data
+secrets_dir: ./secrets
+metrics: {listen: "%s"}
+config: {source: dir, dir: ./config}
+%s`, g.Metrics, extra))
+	for name, text := range tables {
+		g.WriteFile(t, filepath.Join("config", name), text)
+	}
+	t.Cleanup(func() {
+		if g.cmd != nil {
+			g.Kill(t)
+		}
+		if t.Failed() {
+			t.Logf("edge-gw said:\n%s", g.Output())
+		}
+	})
+	return g
+}
+
+// WriteFile writes a file below the gateway's directory.
+func (g *Gateway) WriteFile(t testing.TB, name, text string) {
+	t.Helper()
+	path := filepath.Join(g.Dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Socket is the admin socket's path.
+func (g *Gateway) Socket() string { return filepath.Join(g.Dir, "data", "admin.sock") }
+
+// Start starts edge-gw run with extra arguments; it does not wait for readiness.
+func (g *Gateway) Start(t testing.TB, args ...string) {
+	t.Helper()
+	g.cmd = exec.Command(g.Bin, append([]string{"run", "--config", filepath.Join(g.Dir, "gateway.yml")}, args...)...)
+	g.cmd.Stdout, g.cmd.Stderr = &g.out, &g.out
+	g.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := g.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	cmd := g.cmd
+	go func() { done <- cmd.Wait() }()
+	g.done = done
+}
+
+// WaitReady waits until /readyz answers 200.
+func (g *Gateway) WaitReady(t testing.TB) {
+	t.Helper()
+	WaitFor(t, 20*time.Second, "edge-gw to be ready", func() bool {
+		_, code := g.get("/readyz")
+		return code == http.StatusOK
+	})
+}
+
+// Stop sends SIGTERM and returns how long the process took to end and its exit
+// code.
+func (g *Gateway) Stop(t testing.TB) (time.Duration, int) {
+	t.Helper()
+	begin := time.Now()
+	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	code := g.Wait(t, 20*time.Second)
+	return time.Since(begin), code
+}
+
+// Wait waits for the process to end by itself and returns its exit code.
+func (g *Gateway) Wait(t testing.TB, limit time.Duration) int {
+	t.Helper()
+	select {
+	case <-g.done:
+	case <-time.After(limit):
+		t.Fatalf("edge-gw did not end in %s", limit)
+	}
+	code := g.cmd.ProcessState.ExitCode()
+	g.cmd = nil
+	return code
+}
+
+// Kill ends the process with SIGKILL.
+func (g *Gateway) Kill(t testing.TB) {
+	t.Helper()
+	_ = g.cmd.Process.Kill() // it may have ended by itself
+	g.Wait(t, 10*time.Second)
+}
+
+// Output is what the process wrote to stdout and stderr, over all its starts.
+func (g *Gateway) Output() string { return g.out.String() }
+
+// CPU returns the processor time that the running process has used.
+func (g *Gateway) CPU(t testing.TB) time.Duration {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", g.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// proc(5): utime and stime are fields 14 and 15, in clock ticks of 10 ms;
+	// the second field is a name in parentheses.
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	var user, system int64
+	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// Metric returns the value of one sample of /metrics, named as it is written
+// there, labels included; ok is false where there is none.
+func (g *Gateway) Metric(sample string) (value float64, ok bool) {
+	body, code := g.get("/metrics")
+	if code != http.StatusOK {
+		return 0, false
+	}
+	for line := range strings.Lines(body) {
+		if rest, found := strings.CutPrefix(line, sample+" "); found {
+			_, err := fmt.Sscan(rest, &value)
+			return value, err == nil
+		}
+	}
+	return 0, false
+}
+
+func (g *Gateway) get(path string) (string, int) {
+	client := http.Client{Timeout: 5 * time.Second}
+	resp, err := client.Get("http://" + g.Metrics + path)
+	if err != nil {
+		return "", 0
+	}
+	defer func() { _ = resp.Body.Close() }() // read whole below
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", 0
+	}
+	return string(body), resp.StatusCode
+}
+
+// syncBuffer is a bytes.Buffer for several goroutines.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
