@@ -38,9 +38,10 @@ type Factory interface {
 
 // Config is what one driver is to do.
 type Config struct {
-	ID     string
-	Item   config.Driver
-	Points *point.Table // the driver's variables, compiled
+	ID       string
+	Item     config.Driver
+	Endpoint config.Endpoint // what Item.EndpointID names; some defaults depend on it
+	Points   *point.Table    // the driver's variables, compiled
 }
 
 // Deps are what a driver works with. All are set.
