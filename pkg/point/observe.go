@@ -1,0 +1,151 @@
+package point
+
+import (
+	"math"
+
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// Begin starts a batch for one answer of the device, with room for n frames. The
+// table is locked until End: decode between the two, but do not wait.
+func (t *Table) Begin(n int) *frame.Batch {
+	t.lock.Lock()
+	t.lock.open = true
+	if b := t.spare; b != nil && cap(b.Frames) >= n {
+		t.spare = nil
+		return b
+	}
+	return &frame.Batch{Kind: frame.Data, Set: t.set, Frames: make([]frame.Frame, 0, n)}
+}
+
+// Observe takes a raw value of point i, read at ts (Unix nanoseconds), and
+// appends a frame to b if the variable's rules ask for one. It does not allocate
+// (but for scales that are not linear) as long as b has room.
+func (t *Table) Observe(b *frame.Batch, i int, raw frame.Value, q frame.Quality, ts int64) {
+	p := &t.points[i]
+	v, q := p.engineering(raw, q)
+	st := p.state
+	due := !p.onChange || p.differs(v, q) || p.heartbeatDue(ts)
+	st.last.Value, st.last.Quality, st.last.TS, st.last.Known = v, q, ts, true
+	if q != frame.Bad {
+		st.lost = false
+	}
+	if due {
+		st.report(b, i, v, q, ts)
+	}
+}
+
+// Lost takes note that point i could not be read at ts (Unix nanoseconds) and
+// appends a bad frame without a value, once, until the next Observe of a value
+// that is not bad.
+func (t *Table) Lost(b *frame.Batch, i int, ts int64) {
+	st := t.points[i].state
+	if st.lost {
+		return
+	}
+	st.lost = true
+	st.last.Value, st.last.Quality, st.last.TS, st.last.Known = frame.Value{}, frame.Bad, ts, true
+	st.report(b, i, frame.Value{}, frame.Bad, ts)
+}
+
+// End unlocks the table and returns b, which is now the caller's to publish, or
+// nil if it holds no frame.
+func (t *Table) End(b *frame.Batch) *frame.Batch {
+	defer func() {
+		t.lock.open = false
+		t.lock.Unlock()
+	}()
+	n := len(b.Frames)
+	switch {
+	case n == 0:
+		t.spare = b
+		return nil
+	case n <= cap(b.Frames)/2 && cap(b.Frames) > 16:
+		// Few of many points had news. Batches stay in memory for a while after
+		// they were published: hand out one of the right size, keep the large.
+		small := *b
+		small.Frames = append(make([]frame.Frame, 0, n), b.Frames...)
+		clear(b.Frames)
+		b.Frames = b.Frames[:0]
+		t.spare = b
+		return &small
+	}
+	return b
+}
+
+// Abandon unlocks the table after a panic between Begin and End. It may be called
+// only when no goroutine decodes with the table, or one of its lineage, any more.
+// What the answer in hand reported is lost: go on with a table compiled without a
+// previous one.
+func (t *Table) Abandon() {
+	if t.lock.open {
+		t.lock.open = false
+		t.lock.Unlock()
+	}
+}
+
+// Scale turns a raw value of point i into engineering units; nothing is
+// remembered. It is for values that are read on demand.
+func (t *Table) Scale(i int, raw frame.Value) (frame.Value, frame.Quality) {
+	return t.points[i].engineering(raw, frame.Good)
+}
+
+// engineering scales raw and finds out what the value is worth.
+func (p *point) engineering(raw frame.Value, q frame.Quality) (frame.Value, frame.Quality) {
+	v := raw
+	if p.scale != nil {
+		if n, ok := raw.Number(); ok {
+			f, err := p.scale.Eval(n)
+			if err != nil {
+				return frame.Value{}, frame.Bad
+			}
+			v = frame.FloatValue(f)
+		}
+	}
+	switch v.Kind() {
+	case frame.KindNone:
+		return v, frame.Bad
+	case frame.KindFloat:
+		if f := v.Float(); math.IsNaN(f) || math.IsInf(f, 0) {
+			return frame.Value{}, frame.Bad
+		}
+	}
+	return v, q
+}
+
+// differs reports whether v and q are news after the last frame.
+func (p *point) differs(v frame.Value, q frame.Quality) bool {
+	st := p.state
+	if !st.reported || q != st.sentQ {
+		return true
+	}
+	if v == st.sent {
+		return false
+	}
+	if p.deadband > 0 {
+		new, okNew := v.Number()
+		old, okOld := st.sent.Number()
+		if okNew && okOld {
+			return math.Abs(new-old) > p.deadband
+		}
+	}
+	return true
+}
+
+// heartbeatDue reports whether this poll is nearer to the heartbeat than the
+// next will be. A clock that was set back makes it due.
+func (p *point) heartbeatDue(ts int64) bool {
+	if p.heartbeat == 0 {
+		return false
+	}
+	st := p.state
+	since, sincePoll := ts-st.sentTS, ts-st.last.TS
+	return since < 0 || since+sincePoll/2 >= p.heartbeat
+}
+
+// report appends a frame of point i to b and remembers it.
+func (st *state) report(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts int64) {
+	st.sent, st.sentQ, st.sentTS, st.reported = v, q, ts, true
+	st.last.Frames++
+	b.Frames = append(b.Frames, frame.Frame{Value: v, TS: ts, Tag: uint32(i), Quality: q})
+}
