@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The exit codes that every command uses. edge-cfg has more of its own.
+const (
+	OK          = 0
+	Failed      = 1  // it was tried and did not work
+	Unreachable = 2  // the gateway (or etcd) could not be reached, or refused
+	Usage       = 64 // the command line is wrong; nothing was tried
+)
+
+// ExitError is an error that decides the exit code of the command.
+type ExitError struct {
+	Code int
+	Err  error // nil: the command has said all there is to say
+}
+
+// Error returns the text of the wrapped error.
+func (e *ExitError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("exit code %d", e.Code)
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns the wrapped error.
+func (e *ExitError) Unwrap() error { return e.Err }
+
+// ExitCode returns the code. Errors of other packages take part in the choice of
+// the exit code by having this method.
+func (e *ExitError) ExitCode() int { return e.Code }
+
+// Exit returns an error that ends the command with code. With a nil err nothing
+// more is printed.
+func Exit(code int, err error) error { return &ExitError{Code: code, Err: err} }
+
+// Usagef returns an error for a wrong command line.
+func Usagef(format string, args ...any) error {
+	return &ExitError{Code: Usage, Err: fmt.Errorf(format, args...)}
+}
+
+// CodeOf returns the exit code for an error that a command returned: its own
+// where it has an ExitCode method, [Failed] otherwise, [OK] for nil.
+func CodeOf(err error) int {
+	if err == nil {
+		return OK
+	}
+	var coded interface{ ExitCode() int }
+	if errors.As(err, &coded) {
+		return coded.ExitCode()
+	}
+	return Failed
+}

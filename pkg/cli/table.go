@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/width"
+)
+
+// Color is how a cell is shown on a terminal.
+type Color string
+
+// The colours.
+const (
+	Plain  Color = ""
+	Bold   Color = "\x1b[1m"
+	Faint  Color = "\x1b[2m"
+	Red    Color = "\x1b[31m"
+	Green  Color = "\x1b[32m"
+	Yellow Color = "\x1b[33m"
+
+	resetColor = "\x1b[0m"
+)
+
+// Cell is one cell of a table.
+type Cell struct {
+	Text  string
+	Color Color
+	Right bool // aligned right, for numbers
+}
+
+// Table collects rows and prints them in columns as wide as they need, cut to
+// the terminal's width.
+type Table struct {
+	header []Cell
+	rows   [][]Cell
+	color  bool
+	width  int
+}
+
+// Header names the columns. A table without one is a list of names and values.
+func (t *Table) Header(names ...string) {
+	t.header = nil
+	for _, n := range names {
+		t.header = append(t.header, Cell{Text: n, Color: Bold})
+	}
+}
+
+// Row adds a row of plain texts.
+func (t *Table) Row(texts ...string) {
+	cells := make([]Cell, len(texts))
+	for i, s := range texts {
+		cells[i] = Cell{Text: s}
+	}
+	t.Cells(cells...)
+}
+
+// Cells adds a row.
+func (t *Table) Cells(cells ...Cell) { t.rows = append(t.rows, cells) }
+
+// print writes the table.
+func (t *Table) print(w io.Writer) error {
+	rows := t.rows
+	if t.header != nil {
+		rows = append([][]Cell{t.alignedHeader()}, rows...)
+	}
+	widths := t.columnWidths(rows)
+	var b strings.Builder
+	for _, row := range rows {
+		t.writeRow(&b, row, widths)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// alignedHeader is the header with the alignment of the first row.
+func (t *Table) alignedHeader() []Cell {
+	head := append([]Cell(nil), t.header...)
+	if len(t.rows) > 0 {
+		for i := range min(len(head), len(t.rows[0])) {
+			head[i].Right = t.rows[0][i].Right
+		}
+	}
+	return head
+}
+
+const columnGap = 2
+
+// columnWidths measures the columns and takes what is too much for the terminal
+// from the widest ones.
+func (t *Table) columnWidths(rows [][]Cell) []int {
+	var widths []int
+	for _, row := range rows {
+		for i, c := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], displayWidth(Printable(c.Text)))
+		}
+	}
+	const narrowest = 6
+	for t.width > 0 {
+		total, widest := -columnGap, 0
+		for i, w := range widths {
+			total += w + columnGap
+			if w > widths[widest] {
+				widest = i
+			}
+		}
+		if total <= t.width || widths[widest] <= narrowest {
+			break
+		}
+		widths[widest] = max(narrowest, widths[widest]-(total-t.width))
+	}
+	return widths
+}
+
+func (t *Table) writeRow(b *strings.Builder, row []Cell, widths []int) {
+	for i, c := range row {
+		text := truncate(Printable(c.Text), widths[i])
+		pad := strings.Repeat(" ", widths[i]-displayWidth(text))
+		if i > 0 {
+			b.WriteString(strings.Repeat(" ", columnGap))
+		}
+		if c.Right {
+			b.WriteString(pad)
+		}
+		if t.color && c.Color != Plain {
+			text = string(c.Color) + text + resetColor
+		}
+		b.WriteString(text)
+		if !c.Right && i < len(row)-1 {
+			b.WriteString(pad)
+		}
+	}
+	b.WriteByte('\n')
+}
+
+// Printable replaces control characters, so that a text that came from a device
+// or a broker cannot command the terminal.
+func Printable(s string) string {
+	clean := func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return '\uFFFD'
+		}
+		return r
+	}
+	return strings.Map(clean, s)
+}
+
+// truncate cuts s to n columns, an ellipsis showing where.
+func truncate(s string, n int) string {
+	if displayWidth(s) <= n {
+		return s
+	}
+	used := 1 // the ellipsis
+	for i, r := range s {
+		if used += runeWidth(r); used > n {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
+
+func displayWidth(s string) int {
+	n := 0
+	for _, r := range s {
+		n += runeWidth(r)
+	}
+	return n
+}
+
+// runeWidth returns the columns that r takes: 2 for wide East Asian letters, 0
+// for marks that combine with the letter before.
+func runeWidth(r rune) int {
+	if r < 0x300 {
+		return 1
+	}
+	if unicode.In(r, unicode.Mn, unicode.Me) {
+		return 0
+	}
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth:
+		return 2
+	}
+	return 1
+}
