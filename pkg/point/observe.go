@@ -73,10 +73,22 @@ func (t *Table) End(b *frame.Batch) *frame.Batch {
 	return b
 }
 
+// ReportAll forgets what was reported, so that the next observation of each point
+// becomes a frame whatever its rule says. A driver that begins anew needs it: the
+// one before may have ended with frames that it could not publish. Last values
+// stay.
+func (t *Table) ReportAll() {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	for i := range t.points {
+		st := t.points[i].state
+		st.reported, st.lost, st.sentTS = false, false, 0
+	}
+}
+
 // Abandon unlocks the table after a panic between Begin and End. It may be called
-// only when no goroutine decodes with the table, or one of its lineage, any more.
-// What the answer in hand reported is lost: go on with a table compiled without a
-// previous one.
+// only when no goroutine decodes with the table, or one of its lineage, any more,
+// and [Table.ReportAll] should follow.
 func (t *Table) Abandon() {
 	if t.lock.open {
 		t.lock.open = false

@@ -86,7 +86,7 @@ func compileScale(src string) (*Scale, error) {
 		return nil, oneLine(err)
 	}
 	if !sub.usesValue {
-		return nil, fmt.Errorf(`does not use "value", the raw value; a factor is written "value * %s"`, src)
+		return nil, fmt.Errorf(`does not use "value", the raw value; a factor is written "value * %s"`, strings.Join(strings.Fields(src), " "))
 	}
 	return &Scale{prog: prog, env: map[string]any{variable: 0.0}}, nil
 }
