@@ -9,6 +9,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -16,6 +17,26 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
+)
+
+// Errors that callers tell apart. Drivers wrap the first three, the [Manager] adds
+// the others.
+var (
+	// ErrUnknownTag means that no driver, or not this one, has the tag.
+	ErrUnknownTag = errors.New("unknown tag")
+	// ErrAccess means that the configuration does not allow it: writing a tag
+	// whose access is R or whose driver has writing switched off, reading one
+	// whose access is W.
+	ErrAccess = errors.New("access denied")
+	// ErrNotRunning means that Run has not begun or has ended.
+	ErrNotRunning = errors.New("driver is not running")
+
+	ErrUnknownDriver = errors.New("unknown driver")
+	ErrPaused        = errors.New("driver is paused")
+	ErrUnsupported   = errors.New("driver is not supported")
+	ErrClosed        = errors.New("the gateway is shutting down")
+	// ErrStuck means that a driver did not end in time after it was told to.
+	ErrStuck = errors.New("driver does not stop")
 )
 
 // Publisher takes batches into the gateway's log. Publish may block while the
@@ -58,18 +79,25 @@ type Driver interface {
 	// abandons the request in flight, within a second, and returns nil. It makes
 	// its first poll at once. A device that is away is no reason to return: Run
 	// keeps trying with back-off and reports through Status. Run returns an error
-	// only if it cannot go on at all. It is called once.
+	// only if it cannot go on at all. It is called once. Metric series with the
+	// driver's id exist only while Run runs.
+	//
+	// A panic in Run is contained by the [Manager]. Goroutines that Run starts
+	// must not let one escape, and have all ended when Run returns.
 	Run(ctx context.Context) error
 
 	// Update replaces the points. The connection and the poll phase stay, and no
-	// sample of an unchanged point is lost. An error leaves the old points.
+	// sample of an unchanged point is lost. It does not wait for the device. An
+	// error leaves the old points.
 	Update(points *point.Table) error
 
 	// Write writes one point and waits for the result. Writes go ahead of polls.
+	// It fails with [ErrUnknownTag], [ErrAccess], [ErrNotRunning], the errors of
+	// [point.Table.Invert], or what the device or the connection says.
 	Write(ctx context.Context, w Write) (WriteResult, error)
 
 	// Read reads one point from the device now, past the poll plan. The value
-	// is not published.
+	// is not published. It fails as Write does.
 	Read(ctx context.Context, tag string) (Reading, error)
 
 	// Status is a consistent copy, cheap enough to call every second.
