@@ -4,8 +4,6 @@
 // form, and compared item by item.
 package config
 
-import "time"
-
 // Snapshot is one whole configuration. It is immutable once built.
 type Snapshot struct {
 	Endpoints map[string]Endpoint
@@ -141,6 +139,3 @@ type Variable struct {
 	Heartbeat Duration `json:"heartbeat,omitempty" yaml:"heartbeat,omitempty"` // with report: change, a frame at least this often
 	Polling   Duration `json:"polling,omitempty" yaml:"polling,omitempty"`     // own interval; 0: the driver's
 }
-
-// Duration is a time.Duration written with ns, us, ms, s, m, h or d.
-type Duration time.Duration

@@ -1,0 +1,328 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/edge-gateway/edge-gateway/schemas"
+)
+
+// rawSchema is a JSON Schema as it is written.
+type rawSchema = map[string]any
+
+// rawSchemas returns the embedded schemas by their path in schemas.FS. They are
+// compiled into the binary, so a fault in one is a programming error.
+var rawSchemas = sync.OnceValue(func() map[string]rawSchema {
+	docs := make(map[string]rawSchema)
+	err := fs.WalkDir(schemas.FS, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".schema.json") {
+			return err
+		}
+		b, err := fs.ReadFile(schemas.FS, name)
+		if err != nil {
+			return err
+		}
+		var doc rawSchema
+		if err := json.Unmarshal(b, &doc); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		docs[name] = doc
+		return nil
+	})
+	if err != nil {
+		panic(fmt.Sprintf("config: embedded schemas: %v", err))
+	}
+	return docs
+})
+
+// schemaAt is a place in a schema: what relative references start from, too.
+type schemaAt struct {
+	file string
+	node rawSchema
+}
+
+// resolve follows a $ref.
+func (s schemaAt) resolve(ref string) (schemaAt, bool) {
+	file, pointer, _ := strings.Cut(ref, "#")
+	if file == "" {
+		file = s.file
+	} else {
+		file = path.Join(path.Dir(s.file), strings.TrimPrefix(file, schemas.BaseURL))
+	}
+	var node any = rawSchemas()[file]
+	for _, step := range pointerSteps(pointer) {
+		m, ok := node.(rawSchema)
+		if !ok {
+			return schemaAt{}, false
+		}
+		node = m[step]
+	}
+	m, ok := node.(rawSchema)
+	return schemaAt{file, m}, ok && m != nil
+}
+
+// lookupSchema finds the schema at an absolute location, as the validator
+// reports it.
+func lookupSchema(location string) (schemaAt, bool) {
+	return schemaAt{}.resolve(strings.TrimPrefix(location, schemas.BaseURL))
+}
+
+// pointerSteps splits a JSON pointer, which may be percent-encoded.
+func pointerSteps(pointer string) []string {
+	pointer = strings.Trim(pointer, "/")
+	if pointer == "" {
+		return nil
+	}
+	steps := strings.Split(pointer, "/")
+	for i, s := range steps {
+		if u, err := url.PathUnescape(s); err == nil {
+			s = u
+		}
+		steps[i] = strings.ReplaceAll(strings.ReplaceAll(s, "~1", "/"), "~0", "~")
+	}
+	return steps
+}
+
+// expand returns s and every schema that applies to the same value v through
+// $ref, allOf and if/then/else, the most specific last.
+func (s schemaAt) expand(v any) []schemaAt {
+	out := []schemaAt{s}
+	if ref, ok := s.node["$ref"].(string); ok {
+		if to, ok := s.resolve(ref); ok {
+			out = append(out, to.expand(v)...)
+		}
+	}
+	if all, ok := s.node["allOf"].([]any); ok {
+		for _, a := range all {
+			if m, ok := a.(rawSchema); ok {
+				out = append(out, schemaAt{s.file, m}.expand(v)...)
+			}
+		}
+	}
+	if cond, ok := s.node["if"].(rawSchema); ok {
+		branch := "else"
+		if condHolds(cond, v) {
+			branch = "then"
+		}
+		if m, ok := s.node[branch].(rawSchema); ok {
+			out = append(out, schemaAt{s.file, m}.expand(v)...)
+		}
+	}
+	return out
+}
+
+// condHolds evaluates the conditions that our schemas use: required keys, and
+// keys with a constant or one of a list.
+func condHolds(cond rawSchema, v any) bool {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return false
+	}
+	if required, ok := cond["required"].([]any); ok {
+		for _, r := range required {
+			if _, have := m[r.(string)]; !have {
+				return false
+			}
+		}
+	}
+	props, _ := cond["properties"].(rawSchema)
+	for name, p := range props {
+		value, have := m[name]
+		p, ok := p.(rawSchema)
+		if !have || !ok {
+			continue
+		}
+		if c, ok := p["const"]; ok && c != value {
+			return false
+		}
+		if enum, ok := p["enum"].([]any); ok && !slices.Contains(enum, value) {
+			return false
+		}
+	}
+	return true
+}
+
+// property returns the schemas that apply to key name of a value with the
+// schemas given.
+func property(of []schemaAt, name string, value any) []schemaAt {
+	var out []schemaAt
+	add := func(file string, node any) bool {
+		m, ok := node.(rawSchema)
+		if ok {
+			out = append(out, schemaAt{file, m}.expand(value)...)
+		}
+		return node != nil
+	}
+	for _, s := range of {
+		props, _ := s.node["properties"].(rawSchema)
+		known := add(s.file, props[name])
+		patterns, _ := s.node["patternProperties"].(rawSchema)
+		for pattern, node := range patterns {
+			if re, err := regexp.Compile(pattern); err == nil && re.MatchString(name) {
+				known = add(s.file, node) || known
+			}
+		}
+		if !known {
+			add(s.file, s.node["additionalProperties"])
+		}
+	}
+	return out
+}
+
+// annotation returns the first value of a keyword among schemas.
+func annotation(of []schemaAt, keyword string) (any, bool) {
+	for _, s := range of {
+		if v, ok := s.node[keyword]; ok {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+// propertyNames returns the keys that the schemas name, sorted.
+func propertyNames(of []schemaAt) []string {
+	names := make(map[string]bool)
+	for _, s := range of {
+		props, _ := s.node["properties"].(rawSchema)
+		for name, node := range props {
+			if node != false {
+				names[name] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// Field is a leaf that a schema describes.
+type Field struct {
+	Path        []string
+	Types       []string // of JSON Schema: "string", "integer", …; empty for an enum
+	Enum        []string
+	Default     any // nil if none
+	Secret      bool
+	IsPath      bool // a path, relative to the file that holds it
+	Expect      string
+	Description string
+}
+
+// Key returns the path joined by dots.
+func (f *Field) Key() string { return strings.Join(f.Path, ".") }
+
+// Fields lists the leaves that the schema of that file name ("gateway",
+// "drivers/modbus") describes for a value: all that the schema names, and what
+// the value holds under keys of its own, such as its connectors. Lists are
+// leaves.
+func Fields(schema string, value any) []Field {
+	root := schemaAt{file: schema + ".schema.json", node: rawSchemas()[schema+".schema.json"]}
+	var out []Field
+	walkFields(root.expand(value), nil, value, &out)
+	return out
+}
+
+func walkFields(at []schemaAt, path []string, value any, out *[]Field) {
+	m, isMap := value.(map[string]any)
+	names := propertyNames(at)
+	for name := range m {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(path) >= maxDepth {
+		return
+	}
+	if len(names) == 0 && !isMap {
+		if isObject(at) {
+			return
+		}
+		*out = append(*out, leafField(at, path))
+		return
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		v := m[name]
+		walkFields(property(at, name, v), append(slices.Clone(path), name), v, out)
+	}
+}
+
+// isObject reports whether the schemas describe a mapping with free keys.
+func isObject(at []schemaAt) bool {
+	t, _ := annotation(at, "type")
+	if list, ok := t.([]any); ok {
+		return slices.Contains(list, any("object"))
+	}
+	return t == "object"
+}
+
+func leafField(at []schemaAt, path []string) Field {
+	f := Field{Path: path}
+	if t, ok := annotation(at, "type"); ok {
+		f.Types = stringList(t)
+	}
+	if e, ok := annotation(at, "enum"); ok {
+		f.Enum = stringList(e)
+	}
+	if c, ok := annotation(at, "const"); ok {
+		f.Enum = stringList([]any{c})
+	}
+	if d, ok := annotation(at, "default"); ok {
+		f.Default = normalise(d)
+	}
+	_, f.Secret = annotation(at, "x-secret")
+	_, f.IsPath = annotation(at, "x-path")
+	f.Expect = annotationText(at, "x-expect")
+	f.Description = annotationText(at, "description")
+	return f
+}
+
+func annotationText(at []schemaAt, keyword string) string {
+	v, _ := annotation(at, keyword)
+	s, _ := v.(string)
+	return s
+}
+
+// stringList returns one or several strings of a schema.
+func stringList(v any) []string {
+	switch v := v.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		out := make([]string, len(v))
+		for i, s := range v {
+			out[i] = scalarText(normalise(s))
+		}
+		return out
+	}
+	return nil
+}
+
+// normalise turns decoded JSON into the values that tables are made of: numbers
+// without a fraction become int64. It changes v's containers in place.
+func normalise(v any) any {
+	switch v := v.(type) {
+	case float64:
+		return wholeNumber(v)
+	case json.Number:
+		n, ok := parseNumber(v.String())
+		if !ok {
+			return v.String() // more than a float64 holds; the schema refuses it
+		}
+		return n
+	case map[string]any:
+		for k, e := range v {
+			v[k] = normalise(e)
+		}
+	case []any:
+		for i, e := range v {
+			v[i] = normalise(e)
+		}
+	}
+	return v
+}

@@ -1,0 +1,304 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/edge-gateway/edge-gateway/schemas"
+)
+
+// SchemaURL is the $id of a schema, such as "endpoints", for the line that tells
+// editors about it.
+func SchemaURL(name string) string { return schemas.BaseURL + name + ".schema.json" }
+
+// MaxTag is the largest number of characters in a tag.
+const MaxTag = 128
+
+// ValidTag reports whether s may be a tag: 1 to [MaxTag] letters or digits of any
+// script, _ . and -.
+func ValidTag(s string) bool {
+	n := 0
+	for i, r := range s {
+		if r < utf8.RuneSelf {
+			if !isIDByte(byte(r)) && r != '.' {
+				return false
+			}
+		} else if r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)) || !unicode.In(r, unicode.L, unicode.N) {
+			return false
+		}
+		n++
+	}
+	return n >= 1 && n <= MaxTag
+}
+
+// ValidID reports whether s may be the id of an endpoint, a driver or a
+// connector: 1 to 128 of A–Z, a–z, 0–9, _ and -.
+func ValidID(s string) bool {
+	for i := range len(s) {
+		if !isIDByte(s[i]) {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= MaxTag
+}
+
+func isIDByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
+}
+
+// fieldError is a decoder's complaint about one field.
+type fieldError struct {
+	path []string
+	msg  string
+}
+
+func (e *fieldError) Error() string { return strings.Join(e.path, ".") + ": " + e.msg }
+
+func badField(msg string, path ...string) *fieldError { return &fieldError{path, msg} }
+
+// decodeEndpoint makes an Endpoint of a tree that its schema accepted.
+func decodeEndpoint(m map[string]any) Endpoint {
+	e := Endpoint{}
+	e.Scheme, _ = m["scheme"].(string)
+	e.Host, _ = m["host"].(string)
+	if p, ok := m["port"].(int64); ok {
+		e.Port = uint16(p)
+	}
+	if opts, ok := m["opts"].(map[string]any); ok && len(opts) > 0 {
+		e.Opts = make(map[string]string, len(opts))
+		for k, v := range opts {
+			e.Opts[k] = scalarText(v)
+		}
+	}
+	return e
+}
+
+// decodeDriver makes a Driver of a tree that its schema accepted.
+func decodeDriver(m map[string]any) Driver {
+	d := Driver{}
+	kind, _ := m["kind"].(string)
+	d.Kind = DriverKind(kind)
+	d.Path, _ = m["path"].(string)
+	d.EndpointID, _ = m["endpoint_id"].(string)
+	d.Proto, _ = m["proto"].(string)
+	if cfg, ok := m["cfg"].(map[string]any); ok && len(cfg) > 0 {
+		d.Cfg = cfg
+	}
+	return d
+}
+
+// decodeVariable makes a Variable of any tree. It is as strict as the schema,
+// and many times faster: tables have up to 100,000 variables, so the schema is
+// asked only about those that are refused here, for its explanation.
+func decodeVariable(tree any) (v Variable, err *fieldError) {
+	m, ok := tree.(map[string]any)
+	if !ok {
+		return v, badField("expected a mapping")
+	}
+	for _, k := range [...]string{"tag", "driver_id", "access", "address", "datatype"} {
+		if _, have := m[k]; !have {
+			return v, badField("missing", k)
+		}
+	}
+	for k, x := range m {
+		if err := v.setField(k, x); err != nil {
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+func (v *Variable) setField(key string, x any) *fieldError {
+	s, isText := x.(string)
+	ok := isText
+	switch key {
+	case "tag":
+		v.Tag, ok = s, isText && ValidTag(s)
+		if strings.HasPrefix(s, "sys.") {
+			return badField("tags that begin with sys. are the gateway's own", key)
+		}
+	case "driver_id":
+		v.DriverID, ok = s, isText && ValidID(s)
+	case "access":
+		v.Access = Access(s)
+		ok = v.Access.Readable() || v.Access.Writable()
+	case "address":
+		return v.Address.decode(x)
+	case "datatype":
+		v.Datatype, ok = dataType(s)
+	case "scale":
+		v.Scale, ok = s, isText && s != "" && utf8.RuneCountInString(s) <= 1024
+	case "unit":
+		v.Unit, ok = s, isText && utf8.RuneCountInString(s) <= 64
+	case "byte_order":
+		v.ByteOrder, ok = s, isByteOrder(s)
+	case "deadband":
+		v.Deadband, ok = number(x)
+		ok = ok && v.Deadband >= 0
+	case "report":
+		v.Report = Report(s)
+		ok = v.Report == ReportAlways || v.Report == ReportChange
+	case "heartbeat":
+		return setDuration(&v.Heartbeat, key, s)
+	case "polling":
+		return setDuration(&v.Polling, key, s)
+	default:
+		ok = false
+	}
+	if !ok {
+		return badField(describe(x)+" is not valid here", key)
+	}
+	return nil
+}
+
+func setDuration(to *Duration, key, s string) *fieldError {
+	d, err := ParseDuration(s)
+	if err != nil {
+		return badField(err.Error(), key)
+	}
+	if d == 0 {
+		return badField("must be more than zero; leave it out instead", key)
+	}
+	*to = d
+	return nil
+}
+
+func number(x any) (float64, bool) {
+	switch x := x.(type) {
+	case int64:
+		return float64(x), true
+	case float64:
+		return x, true
+	}
+	return 0, false
+}
+
+// dataType reads a datatype; "float" is another name of float32.
+func dataType(s string) (DataType, bool) {
+	if s == "float" {
+		return TypeFloat32, true
+	}
+	switch t := DataType(s); t {
+	case TypeBool, TypeUint16, TypeInt16, TypeUint32, TypeInt32, TypeUint64, TypeInt64,
+		TypeFloat32, TypeFloat64, TypeString, TypeBinary, TypeBCD16, TypeBCD32:
+		return t, true
+	}
+	return "", false
+}
+
+func isByteOrder(s string) bool {
+	switch s {
+	case "ABCD", "BADC", "CDAB", "DCBA", "ABCDEFGH", "BADCFEHG", "GHEFCDAB", "HGFEDCBA":
+		return true
+	}
+	return false
+}
+
+// decode reads an address and implies its type.
+func (a *Address) decode(tree any) *fieldError {
+	m, ok := tree.(map[string]any)
+	if !ok {
+		return badField("expected a mapping", "address")
+	}
+	for k, x := range m {
+		if !a.setField(k, x) {
+			return badField(describe(x)+" is not valid here", "address", k)
+		}
+	}
+	has := func(k string) bool { _, have := m[k]; return have }
+	switch {
+	case a.Type == "" && has("node"):
+		a.Type = AddrOPCNode
+	case a.Type == "" && has("db"):
+		a.Type = AddrS7DB
+	}
+	var needs, takes string
+	switch a.Type {
+	case AddrHolding, AddrInput:
+		needs, takes = "addr", "type addr len bit"
+	case AddrCoil, AddrDiscrete:
+		needs, takes = "addr", "type addr len"
+	case AddrOPCNode:
+		needs, takes = "node", "type node"
+	case AddrS7DB:
+		needs, takes = "db start size", "type area db start size"
+	default:
+		return badField("type is missing", "address")
+	}
+	for _, k := range strings.Fields(needs) {
+		if !has(k) {
+			return badField("missing", "address", k)
+		}
+	}
+	allowed := strings.Fields(takes)
+	for k := range m {
+		found := false
+		for _, t := range allowed {
+			found = found || t == k
+		}
+		if !found {
+			return badField("does not go with type "+string(a.Type), "address", k)
+		}
+	}
+	return nil
+}
+
+func (a *Address) setField(key string, x any) bool {
+	s, isText := x.(string)
+	n, isInt := x.(int64)
+	within := func(lo, hi int64) bool { return isInt && n >= lo && n <= hi }
+	ok := false
+	switch key {
+	case "type":
+		a.Type = AddressType(s)
+		switch a.Type {
+		case AddrHolding, AddrInput, AddrCoil, AddrDiscrete, AddrOPCNode, AddrS7DB:
+			ok = true
+		}
+	case "addr":
+		a.Addr, ok = uint32(n), within(0, 465536)
+	case "len":
+		a.Len, ok = uint16(n), within(1, 2000)
+	case "bit":
+		bit := uint8(n)
+		a.Bit, ok = &bit, within(0, 15)
+	case "node":
+		a.Node, ok = s, isText && s != ""
+	case "area":
+		a.Area, ok = s, isText && s != ""
+	case "db":
+		a.DB, ok = uint16(n), within(1, math.MaxUint16)
+	case "start":
+		a.Start, ok = uint32(n), within(0, math.MaxUint32)
+	case "size":
+		a.Size, ok = uint16(n), within(1, math.MaxUint16)
+	}
+	return ok
+}
+
+// variableViolations explains why decodeVariable refused tree.
+func variableViolations(tree any, refused *fieldError) []violation {
+	if vs := checkSchema(itemSchema, tree); len(vs) > 0 {
+		return vs
+	}
+	return []violation{{path: refused.path, rule: "value", msg: refused.msg}}
+}
+
+// finding makes a Finding of a violation; prefix leads from the document's root
+// to the tree that was checked.
+func (v violation) finding(table Table, keyPath []string) Finding {
+	msg := v.msg
+	if !v.onKey {
+		named := keyPath
+		if table != "" && len(named) > 0 {
+			named = named[1:]
+		}
+		if len(named) > 0 {
+			msg = fmt.Sprintf("%s: %s", strings.Join(named, "."), msg)
+		}
+	}
+	return Finding{Severity: SeverityError, Rule: v.rule, Message: msg, Key: keyOf(table, keyPath)}
+}

@@ -1,0 +1,147 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Severity says whether a [Finding] makes a configuration unusable.
+type Severity string
+
+// The severities.
+const (
+	SeverityError   Severity = "error"
+	SeverityWarning Severity = "warning"
+)
+
+// Pos is a place in a file. Line and Column count from 1, columns in characters;
+// 0 means that the place is the file as a whole, or not in a file at all.
+type Pos struct {
+	File         string
+	Line, Column int
+}
+
+// Finding is one thing that is wrong, or doubtful, in a configuration.
+type Finding struct {
+	File     string   `json:"file"` // "" when it came from the config center
+	Line     int      `json:"line"`
+	Column   int      `json:"column"`
+	Severity Severity `json:"severity"`
+	Rule     string   `json:"rule"`          // stable id: "unknown-key", "duplicate", …
+	Message  string   `json:"message"`       // what is wrong and what was expected
+	Key      string   `json:"key,omitempty"` // "variables/plant.flow/address.addr", "bus.wal_flush_ms"
+}
+
+// String returns "file:line:column: severity: message (rule)".
+func (f Finding) String() string {
+	var b strings.Builder
+	switch {
+	case f.File != "" && f.Line > 0:
+		fmt.Fprintf(&b, "%s:%d:%d: ", f.File, f.Line, f.Column)
+	case f.File != "":
+		b.WriteString(f.File + ": ")
+	case f.Key != "":
+		b.WriteString(f.Key + ": ")
+	}
+	b.WriteString(string(f.Severity) + ": " + f.Message + " (" + f.Rule + ")")
+	return b.String()
+}
+
+// at returns f with its place set.
+func (f Finding) at(p Pos) Finding {
+	f.File, f.Line, f.Column = p.File, p.Line, p.Column
+	return f
+}
+
+// Findings are all that was found, sorted by place. As an error they tell
+// everything at once; get at the items with errors.As.
+type Findings []Finding
+
+// Error returns the findings, one per line.
+func (fs Findings) Error() string {
+	lines := make([]string, len(fs))
+	for i, f := range fs {
+		lines[i] = f.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Sort orders fs by file, place, severity and rule, and drops repeats.
+func (fs *Findings) Sort() {
+	slices.SortStableFunc(*fs, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
+			cmp.Compare(a.Severity, b.Severity), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Key, b.Key),
+			cmp.Compare(a.Message, b.Message))
+	})
+	*fs = slices.Compact(*fs)
+}
+
+// Count returns the number of errors and of warnings.
+func (fs Findings) Count() (errors, warnings int) {
+	for _, f := range fs {
+		if f.Severity == SeverityError {
+			errors++
+		}
+	}
+	return errors, len(fs) - errors
+}
+
+// Err returns fs as an error if one of them is of that severity, nil otherwise.
+// Warnings stay in it, since they may explain the errors.
+func (fs Findings) Err() error {
+	if n, _ := fs.Count(); n == 0 {
+		return nil
+	}
+	return fs
+}
+
+// place names a field within a table or gateway.yml: the item's id and the
+// path inside it.
+func keyOf(table Table, path []string) string {
+	switch {
+	case table == "":
+		return strings.Join(path, ".")
+	case len(path) == 0:
+		return string(table)
+	case len(path) == 1:
+		return string(table) + "/" + path[0]
+	}
+	return string(table) + "/" + path[0] + "/" + strings.Join(path[1:], ".")
+}
+
+// describe shows a decoded value in a message.
+func describe(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "nothing"
+	case string:
+		if len(v) > 64 {
+			v = v[:64] + "…"
+		}
+		return strconv.Quote(v)
+	case map[string]any:
+		return "a mapping"
+	case []any:
+		return "a list"
+	default:
+		return scalarText(v)
+	}
+}
+
+// scalarText writes a number or boolean as it stands in a table.
+func scalarText(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case bool:
+		return strconv.FormatBool(v)
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	return fmt.Sprint(v)
+}

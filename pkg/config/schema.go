@@ -1,0 +1,255 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"github.com/edge-gateway/edge-gateway/schemas"
+)
+
+// compiledSchemas returns the validators by file name ("drivers.schema.json",
+// and "variables.schema.json#/definitions/variable" for one item).
+var compiledSchemas = sync.OnceValue(func() map[string]*jsonschema.Schema {
+	c := jsonschema.NewCompiler()
+	c.Draft = jsonschema.Draft7
+	names := []string{itemSchema}
+	for name, doc := range rawSchemas() {
+		b, err := json.Marshal(doc)
+		if err == nil {
+			err = c.AddResource(schemas.BaseURL+name, bytes.NewReader(b))
+		}
+		if err != nil {
+			panic(fmt.Sprintf("config: embedded schema %s: %v", name, err))
+		}
+		names = append(names, name)
+	}
+	out := make(map[string]*jsonschema.Schema, len(names))
+	for _, name := range names {
+		s, err := c.Compile(schemas.BaseURL + name)
+		if err != nil {
+			panic(fmt.Sprintf("config: embedded schema %s: %v", name, err))
+		}
+		out[name] = s
+	}
+	return out
+})
+
+// itemSchema checks one variable.
+const itemSchema = "variables.schema.json#/definitions/variable"
+
+// HasSchema reports whether there is a schema of that name, such as
+// "drivers/modbus".
+func HasSchema(name string) bool { return rawSchemas()[name+".schema.json"] != nil }
+
+// violation is one thing that a schema has against a value.
+type violation struct {
+	path  []string // of the value, or of the key with onKey
+	onKey bool
+	rule  string
+	msg   string
+}
+
+// checkSchema validates tree and explains what is wrong. Violations come sorted
+// by path.
+func checkSchema(name string, tree any) []violation {
+	s := compiledSchemas()[name]
+	if s == nil {
+		panic("config: no schema " + name)
+	}
+	err := s.Validate(tree)
+	if err == nil {
+		return nil
+	}
+	var ve *jsonschema.ValidationError
+	if !errors.As(err, &ve) {
+		return []violation{{rule: "schema", msg: err.Error()}}
+	}
+	var out []violation
+	collect(ve, tree, &out)
+	slices.SortStableFunc(out, func(a, b violation) int {
+		if c := slices.Compare(a.path, b.path); c != 0 {
+			return c
+		}
+		return strings.Compare(a.msg, b.msg)
+	})
+	return slices.CompactFunc(out, func(a, b violation) bool { return slices.Equal(a.path, b.path) && a.msg == b.msg })
+}
+
+// collect turns the leaves of the validator's error into violations.
+func collect(ve *jsonschema.ValidationError, tree any, out *[]violation) {
+	keyword := ve.AbsoluteKeywordLocation[strings.LastIndexByte(ve.AbsoluteKeywordLocation, '/')+1:]
+	alternatives := keyword == "anyOf" || keyword == "oneOf"
+	if len(ve.Causes) > 0 && !alternatives {
+		for _, c := range ve.Causes {
+			collect(c, tree, out)
+		}
+		return
+	}
+	path := pointerSteps(ve.InstanceLocation)
+	if !strings.Contains(ve.AbsoluteKeywordLocation, "/"+keyword) {
+		keyword = ""
+	}
+	location := strings.TrimSuffix(ve.AbsoluteKeywordLocation, "/"+keyword)
+	at := []schemaAt{}
+	if s, ok := lookupSchema(location); ok {
+		at = s.expand(valueAt(tree, path))
+	}
+	if strings.Contains(ve.KeywordLocation, "/propertyNames") {
+		*out = append(*out, violation{path: path, onKey: true, rule: "id",
+			msg: fmt.Sprintf("%q is not allowed as a name: expected %s", last(path), annotationText(at, "x-expect"))})
+		return
+	}
+	e := explainer{keyword: keyword, path: path, at: at, value: valueAt(tree, path), fallback: ve.Message}
+	*out = append(*out, e.explain()...)
+}
+
+// explainer words one violation for people.
+type explainer struct {
+	keyword  string
+	path     []string
+	at       []schemaAt // the schema that was violated
+	value    any
+	fallback string // the validator's own words
+}
+
+func (e *explainer) explain() []violation {
+	switch e.keyword {
+	case "additionalProperties":
+		return e.unknownKeys()
+	case "required":
+		return e.missingKeys()
+	case "type":
+		return e.one("type", "expected %s, got %s", e.expected(), describe(e.value))
+	case "enum", "const":
+		allowed, _ := annotation(e.at, e.keyword)
+		if e.keyword == "const" {
+			allowed = []any{allowed}
+		}
+		words := stringList(allowed)
+		text := "one of " + strings.Join(words, ", ")
+		if len(words) == 1 {
+			text = words[0]
+		}
+		return e.one("value", "expected %s, got %s%s", text, describe(e.value), didYouMean(scalarText(e.value), words))
+	case "minLength":
+		if e.value == "" {
+			return e.one("value", "must not be empty")
+		}
+	case "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "anyOf", "oneOf", "maxLength":
+		if expect := annotationText(e.at, "x-expect"); expect != "" {
+			return e.one("value", "expected %s, got %s", expect, describe(e.value))
+		}
+		if text := e.rangeText(); text != "" {
+			return e.one("value", "expected %s, got %s", text, describe(e.value))
+		}
+	case "": // a schema that is just false
+		return []violation{{path: e.path, onKey: true, rule: "unknown-key",
+			msg: fmt.Sprintf("%s does not go with the other keys here", last(e.path))}}
+	}
+	return e.one("schema", "%s", e.fallback)
+}
+
+// one returns a violation whose message begins with the field's name.
+func (e *explainer) one(rule, format string, args ...any) []violation {
+	return []violation{{path: e.path, rule: rule, msg: fmt.Sprintf(format, args...)}}
+}
+
+func (e *explainer) unknownKeys() []violation {
+	m, _ := e.value.(map[string]any)
+	known := propertyNames(e.at)
+	var out []violation
+	for k := range m {
+		if len(property(e.at, k, m[k])) > 0 {
+			continue
+		}
+		hint := didYouMean(k, known)
+		if hint == "" && len(known) > 0 {
+			hint = "; known are " + strings.Join(known, ", ")
+		}
+		out = append(out, violation{path: append(slices.Clone(e.path), k), onKey: true, rule: "unknown-key",
+			msg: fmt.Sprintf("unknown key %s%s", k, hint)})
+	}
+	return out
+}
+
+func (e *explainer) missingKeys() []violation {
+	m, _ := e.value.(map[string]any)
+	required, _ := annotation(e.at, "required")
+	var out []violation
+	for _, k := range stringList(required) {
+		if _, have := m[k]; !have {
+			out = append(out, violation{path: e.path, onKey: true, rule: "missing-key", msg: "key " + k + " is missing"})
+		}
+	}
+	return out
+}
+
+// expected says what type of value the schema wants.
+func (e *explainer) expected() string {
+	if s := annotationText(e.at, "x-expect"); s != "" {
+		return s
+	}
+	words := map[string]string{"string": "text (in quotes, if it looks like a number)", "integer": "a whole number", "number": "a number",
+		"boolean": "true or false", "object": "a mapping", "array": "a list"}
+	types, _ := annotation(e.at, "type")
+	var out []string
+	for _, t := range stringList(types) {
+		if w := words[t]; w != "" {
+			out = append(out, w)
+		}
+	}
+	return strings.Join(out, " or ")
+}
+
+// rangeText words minimum and maximum, "" if there are none.
+func (e *explainer) rangeText() string {
+	bound := func(keyword string) string {
+		v, ok := annotation(e.at, keyword)
+		if !ok {
+			return ""
+		}
+		return scalarText(normalise(v))
+	}
+	switch lo, hi := bound("minimum"), bound("maximum"); {
+	case lo != "" && hi != "":
+		return "a number from " + lo + " to " + hi
+	case lo != "":
+		return "a number of at least " + lo
+	case hi != "":
+		return "a number of at most " + hi
+	}
+	return ""
+}
+
+// valueAt returns the value at path, nil if there is none.
+func valueAt(tree any, path []string) any {
+	for _, step := range path {
+		switch t := tree.(type) {
+		case map[string]any:
+			tree = t[step]
+		case []any:
+			i := 0
+			if _, err := fmt.Sscanf(step, "%d", &i); err != nil || i < 0 || i >= len(t) {
+				return nil
+			}
+			tree = t[i]
+		default:
+			return nil
+		}
+	}
+	return tree
+}
+
+func last(path []string) string {
+	if len(path) == 0 {
+		return ""
+	}
+	return path[len(path)-1]
+}

@@ -1,0 +1,123 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// secretEnvPrefix begins the only environment variables that tables may name.
+const secretEnvPrefix = "EDGE_SECRET_"
+
+// maxSecretBytes bounds a secret's file: keys and tokens are small.
+const maxSecretBytes = 64 << 10
+
+var (
+	// anyRef matches whatever looks like a reference to a secret.
+	anyRef = regexp.MustCompile(`\$\{(file|env):`)
+	// goodRef matches a reference that can be resolved.
+	goodRef = regexp.MustCompile(`^\$\{(?:file:([A-Za-z0-9_.-]+)|env:(EDGE_SECRET_[A-Za-z0-9_]+))\}$`)
+)
+
+// Secrets resolves references to secrets on the gateway, at each use, so that a
+// changed secret needs no restart. It reads nothing but files in Dir and
+// environment variables whose names begin with EDGE_SECRET_: whoever may push
+// tables can't read the gateway's files.
+type Secrets struct {
+	Dir string // secrets_dir
+	// Lookup finds environment variables; nil: os.LookupEnv.
+	Lookup func(name string) (string, bool)
+}
+
+// Resolve returns the secret that value refers to: ${file:NAME}, a file in Dir
+// without its last line end, or ${env:EDGE_SECRET_NAME}. Any other value is
+// returned as it is. Errors name the reference, never the secret.
+func (s Secrets) Resolve(value string) (string, error) {
+	if !anyRef.MatchString(value) {
+		return value, nil
+	}
+	m := goodRef.FindStringSubmatch(value)
+	if m == nil {
+		return "", fmt.Errorf("secret %s: %s", value, secretForms)
+	}
+	if name := m[2]; name != "" {
+		lookup := s.Lookup
+		if lookup == nil {
+			lookup = os.LookupEnv
+		}
+		v, ok := lookup(name)
+		if !ok {
+			return "", fmt.Errorf("secret %s: the environment has no %s", value, name)
+		}
+		return v, nil
+	}
+	return s.readFile(value, m[1])
+}
+
+// readFile reads a secret below Dir; os.Root keeps symbolic links from leading
+// out of it.
+func (s Secrets) readFile(ref, name string) (secret string, err error) {
+	if s.Dir == "" {
+		return "", fmt.Errorf("secret %s: no secrets_dir is set", ref)
+	}
+	root, err := os.OpenRoot(s.Dir)
+	if err != nil {
+		return "", fmt.Errorf("secret %s: %w", ref, err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	f, err := root.Open(name)
+	if err != nil {
+		return "", fmt.Errorf("secret %s in %s: %w", ref, s.Dir, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if st, err := f.Stat(); err != nil {
+		return "", fmt.Errorf("secret %s in %s: %w", ref, s.Dir, err)
+	} else if !st.Mode().IsRegular() {
+		return "", fmt.Errorf("secret %s in %s: not a regular file", ref, s.Dir)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxSecretBytes+1))
+	if err != nil {
+		return "", fmt.Errorf("secret %s in %s: %w", ref, s.Dir, err)
+	}
+	if len(b) > maxSecretBytes {
+		return "", fmt.Errorf("secret %s in %s: larger than %d KiB", ref, s.Dir, maxSecretBytes>>10)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
+}
+
+const secretForms = "expected ${file:NAME} (a file in secrets_dir) or ${env:" + secretEnvPrefix + "NAME}"
+
+// CheckSecret says what is wrong with a value: a reference where none is
+// resolved, a malformed one, or a secret that stands there literally (a
+// warning). It returns rule and message, and ok if there is nothing.
+func checkSecret(f *Field, value string) (sev Severity, rule, msg string, ok bool) {
+	isRef := anyRef.MatchString(value)
+	switch {
+	case isRef && !f.Secret:
+		return SeverityError, "secret-reference", "secrets are not filled in here; only fields for secrets take ${file:…} and ${env:…}", false
+	case isRef && !goodRef.MatchString(value):
+		return SeverityError, "secret-reference", secretForms, false
+	case f.Secret && !isRef && value != "":
+		return SeverityWarning, "secret-literal", "a secret stands here for everyone to read; " + secretForms, false
+	}
+	return "", "", "", true
+}
+
+// secretFindings checks every text of a table.
+func secretFindings(t Table, d *document) Findings {
+	var out Findings
+	for _, f := range Fields(string(t), d.tree) {
+		value, isText := valueAt(d.tree, f.Path).(string)
+		if !isText {
+			continue
+		}
+		if sev, rule, msg, ok := checkSecret(&f, value); !ok {
+			out = append(out, Finding{Severity: sev, Rule: rule, Key: keyOf(t, f.Path),
+				Message: last(f.Path) + ": " + msg}.at(d.pos(f.Path, false)))
+		}
+	}
+	return out
+}

@@ -1,0 +1,125 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Source is a set of tables as they were read from files: it knows where things
+// stand. A nil Source knows nothing: what came from the config center has no
+// place in a file.
+type Source struct {
+	docs map[Table]*document
+}
+
+// Has reports whether the table was read, well or badly.
+func (s *Source) Has(t Table) bool { return s != nil && s.docs[t] != nil }
+
+// Pos returns where an item's field stands, the place of the item itself if it
+// has no such field, and the zero Pos if nothing is known.
+func (s *Source) Pos(t Table, id string, path ...string) Pos {
+	if !s.Has(t) {
+		return Pos{}
+	}
+	d := s.docs[t]
+	if t == Variables {
+		if i, ok := d.index[id]; ok {
+			return d.itemPos(i, path, false)
+		}
+		return Pos{File: d.name}
+	}
+	if len(path) == 0 {
+		return d.pos([]string{id}, true)
+	}
+	return d.pos(append([]string{id}, path...), false)
+}
+
+// declares reports whether the table has an item of that id, good or bad, or is
+// so broken that nobody can tell.
+func (s *Source) declares(t Table, id string) bool {
+	if !s.Has(t) {
+		return false
+	}
+	d := s.docs[t]
+	if d.broken {
+		return true
+	}
+	items, _ := d.tree.(map[string]any)
+	_, ok := items[id]
+	return ok
+}
+
+// document is one table's file.
+type document struct {
+	name   string
+	src    []byte
+	broken bool       // it couldn't be read or is no YAML
+	root   *yaml.Node // nil where the items were read one by one
+	tree   any
+
+	// The variables table.
+	items []span         // where the items are in src
+	index map[string]int // first item of a tag
+}
+
+// span is an item's part of a file.
+type span struct {
+	start, end int // bytes
+	line       int // of start, from 1
+}
+
+func (d *document) declare(tag string, i int) {
+	if _, seen := d.index[tag]; !seen {
+		d.index[tag] = i
+	}
+}
+
+// pos returns the place of path.
+func (d *document) pos(path []string, onKey bool) Pos {
+	n := place(d.root, path, onKey)
+	if n == nil {
+		return Pos{File: d.name}
+	}
+	return Pos{d.name, n.Line, n.Column}
+}
+
+// itemPos returns the place of a path inside item i of the variables table. The
+// item is parsed again for it: places are asked for only where something is
+// wrong, and a hundred thousand trees of YAML nodes would take half a gigabyte.
+func (d *document) itemPos(i int, path []string, onKey bool) Pos {
+	if d.items == nil {
+		return d.pos(append([]string{strconv.Itoa(i)}, path...), onKey && len(path) > 0)
+	}
+	s := d.items[i]
+	root, err := parseYAML(d.name, d.src[s.start:s.end])
+	if err != nil || root == nil {
+		return Pos{d.name, s.line, 1} // not reached: the item was parsed before
+	}
+	n := place(root, append([]string{"0"}, path...), onKey && len(path) > 0)
+	return Pos{d.name, n.Line + s.line - 1, n.Column}
+}
+
+// parseTable reads a file's YAML.
+func parseTable(t Table, name string, src []byte) (*document, Findings) {
+	d := &document{name: name, src: bytes.TrimPrefix(src, []byte("\ufeff"))}
+	if t == Variables && d.scanItems() {
+		return d, nil
+	}
+	root, err := parseYAML(name, d.src)
+	if err != nil {
+		d.broken = true
+		var fs Findings
+		errors.As(err, &fs)
+		return d, fs
+	}
+	d.root = root
+	if root == nil {
+		return d, nil
+	}
+	b := newTreeBuilder(name)
+	d.tree = b.build(root, 0, false)
+	return d, b.findings
+}

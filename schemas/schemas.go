@@ -1,0 +1,21 @@
+// Package schemas embeds the JSON Schemas (draft 7) of everything that people
+// write: gateway.yml, the tables, the connectors and each driver's cfg. Editors
+// use the same files through their $id.
+//
+// Besides the standard's keywords, the schemas carry annotations of ours:
+//
+//   - x-expect: what a value should look like, in words, for error messages
+//   - x-secret: the value may be a ${file:…} or ${env:…} reference and is masked
+//     wherever it is shown
+//   - x-path: the value is a path, relative to the file that holds it
+package schemas
+
+import "embed"
+
+// BaseURL is what the schemas' $id begin with; the rest is the path in [FS].
+const BaseURL = "https://raw.githubusercontent.com/edge-gateway/edge-gateway/main/schemas/"
+
+// FS holds the schemas: "gateway.schema.json", "drivers/modbus.schema.json" ….
+//
+//go:embed *.json connectors/*.json drivers
+var FS embed.FS
