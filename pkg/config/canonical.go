@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -16,8 +15,8 @@ import (
 
 // The canonical form of an item is its decoded fields as JSON: keys sorted,
 // numbers in shortest form, no blanks, defaults not filled in, what equals
-// "absent" left out. The canonical document is one JSON object of the tables in
-// the order of [Tables]; variables are a list, sorted by tag.
+// "absent" left out. The canonical document is one JSON object of the tables, in
+// the order of [Tables], each an object of its items by id, sorted by id.
 
 // Document returns the canonical form of the whole snapshot. Its SHA-256 is
 // s.SHA256. [ParseDocument] reads it.
@@ -110,24 +109,18 @@ func (s *Snapshot) writeTo(out io.Writer) {
 }
 
 func (s *Snapshot) writeTable(w *chunked, t Table) {
-	begin, end := "{", "}"
-	if t == Variables {
-		begin, end = "[", "]"
-	}
-	w.text(begin)
+	w.text("{")
 	first := true
 	for id, item := range s.Items(t) {
 		if !first {
 			w.text(",")
 		}
 		first = false
-		if t != Variables {
-			w.buf = appendString(w.buf, id)
-			w.text(":")
-		}
+		w.buf = appendString(w.buf, id)
+		w.text(":")
 		w.buf = append(w.buf, item...)
 	}
-	w.text(end)
+	w.text("}")
 }
 
 // chunked gathers small writes to a writer that can't fail: a buffer or a hash.
@@ -271,6 +264,29 @@ func (v Variable) MarshalJSON() ([]byte, error) { return v.appendCanonical(nil),
 // MarshalJSON returns the canonical form.
 func (a Address) MarshalJSON() ([]byte, error) { return a.appendCanonical(nil), nil }
 
+// UnmarshalJSON reads an item as [DecodeEndpoint] does.
+func (e *Endpoint) UnmarshalJSON(b []byte) (err error) {
+	*e, err = DecodeEndpoint("endpoint", b)
+	return err
+}
+
+// UnmarshalJSON reads an item as [DecodeDriver] does.
+func (d *Driver) UnmarshalJSON(b []byte) (err error) {
+	*d, err = DecodeDriver("driver", b)
+	return err
+}
+
+// UnmarshalJSON reads an item as [DecodeVariable] does.
+func (v *Variable) UnmarshalJSON(b []byte) error {
+	tree, err := parseJSON(b)
+	if err != nil {
+		return jsonFinding(string(Variables), err)
+	}
+	var findings Findings
+	*v, findings = variableOfTree(itemName(tree, 0), tree)
+	return findings.Err()
+}
+
 // appendValue appends a tree of plain values in canonical form.
 func appendValue(b []byte, v any) []byte {
 	switch v := v.(type) {
@@ -364,23 +380,27 @@ func DecodeVariable(tag string, b []byte) (Variable, error) {
 	if err != nil {
 		return Variable{}, jsonFinding(keyOf(Variables, []string{tag}), err)
 	}
-	v, refused := decodeVariable(tree)
-	if refused == nil && v.Tag != tag {
-		refused = badField(fmt.Sprintf("is %s, but the item's name is %s", v.Tag, tag), "tag")
-	}
-	if refused != nil {
-		return Variable{}, variableFindings(tag, tree, refused)
+	v, findings := variableOfTree(tag, tree)
+	if findings != nil {
+		return Variable{}, findings
 	}
 	return v, nil
 }
 
-func variableFindings(name string, tree any, refused *fieldError) Findings {
+func variableOfTree(tag string, tree any) (Variable, Findings) {
+	v, refused := decodeVariable(tree)
+	if refused == nil && v.Tag != tag {
+		refused = badField(fmt.Sprintf("is %s, but the item's name is %s", v.Tag, tag), "tag")
+	}
+	if refused == nil {
+		return v, nil
+	}
 	var fs Findings
 	for _, x := range variableViolations(tree, refused) {
-		fs = append(fs, x.finding(Variables, append([]string{name}, x.path...)))
+		fs = append(fs, x.finding(Variables, append([]string{tag}, x.path...)))
 	}
 	fs.Sort()
-	return fs
+	return v, fs
 }
 
 // decodeItem reads an item of a table that is a mapping.
@@ -472,24 +492,17 @@ func ParseDocument(b []byte) (*Snapshot, error) {
 }
 
 func (r *reader) jsonVariables(tree any) {
-	items, ok := tree.([]any)
+	items, ok := tree.(map[string]any)
 	if !ok && tree != nil {
-		r.add(Finding{Severity: SeverityError, Rule: "type", Key: "variables", Message: "expected a list, got " + describe(tree)})
+		r.add(Finding{Severity: SeverityError, Rule: "type", Key: "variables", Message: "expected an object, got " + describe(tree)})
 	}
 	r.variables = make([]Variable, 0, len(items))
-	for i, item := range items {
-		v, refused := decodeVariable(item)
-		if refused != nil {
-			r.add(variableFindings(itemName(item, i), item, refused)...)
+	for tag, item := range items {
+		v, err := variableOfTree(tag, item)
+		if err != nil {
+			r.add(err...)
 			continue
 		}
 		r.variables = append(r.variables, v)
-	}
-	slices.SortFunc(r.variables, func(a, b Variable) int { return cmp.Compare(a.Tag, b.Tag) })
-	for i := 1; i < len(r.variables); i++ {
-		if r.variables[i].Tag == r.variables[i-1].Tag {
-			r.add(Finding{Severity: SeverityError, Rule: "duplicate", Key: keyOf(Variables, []string{r.variables[i].Tag}),
-				Message: "tag " + r.variables[i].Tag + " is taken already"})
-		}
 	}
 }

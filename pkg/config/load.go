@@ -125,12 +125,8 @@ func (r *reader) add(fs ...Finding) { r.findings = append(r.findings, fs...) }
 func (r *reader) file(t Table, path string) {
 	src, err := readBounded(path)
 	if err != nil {
-		var pathErr *fs.PathError
-		if errors.As(err, &pathErr) {
-			err = pathErr.Err
-		}
 		r.src.docs[t] = &document{name: path, broken: true}
-		r.add(Finding{File: path, Severity: SeverityError, Rule: "no-file", Message: "cannot be read: " + err.Error()})
+		r.add(unreadable(path, err)...)
 		return
 	}
 	r.table(t, path, src)

@@ -1,0 +1,69 @@
+package bootstrap
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+//go:embed starter
+var starter embed.FS
+
+// StarterFiles returns the names of the files that [Init] writes, relative to
+// its directory, and their contents.
+func StarterFiles() (map[string][]byte, error) {
+	files := make(map[string][]byte)
+	err := fs.WalkDir(starter, "starter", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := starter.ReadFile(name)
+		files[strings.TrimPrefix(name, "starter/")] = b
+		return err
+	})
+	return files, err
+}
+
+// Init writes a commented gateway.yml and starter tables into dir, which it
+// makes if need be. Nothing is ever overwritten: if one of the files is there,
+// none is written.
+func Init(dir string) error {
+	files, err := StarterFiles()
+	if err != nil {
+		return fmt.Errorf("init %s: %w", dir, err)
+	}
+	for name := range files {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return fmt.Errorf("init %s: %s is there already; nothing was written", dir, filepath.Join(dir, name))
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("init %s: %w", dir, err)
+		}
+	}
+	for name, content := range files {
+		if err := writeNew(filepath.Join(dir, name), content); err != nil {
+			return fmt.Errorf("init %s: %w", dir, err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "secrets"), 0o700); err != nil {
+		return fmt.Errorf("init %s: %w", dir, err)
+	}
+	return nil
+}
+
+// writeNew writes a file that must not exist.
+func writeNew(path string, content []byte) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = f.Write(content)
+	return err
+}
