@@ -1,0 +1,206 @@
+package modbus
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// Point is a variable as the device knows it: resolved, checked, ready to be
+// read, decoded and written.
+type Point struct {
+	Func  Func            // that reads it: 0x01 to 0x04
+	Addr  uint16          // zero-based protocol address
+	Count uint16          // registers, or bits of coils and discrete inputs
+	Type  config.DataType // how they are read
+	Order ByteOrder
+	Bit   int8 // 0–15: one bit of a register; -1: none
+
+	kind  kind
+	index int                // in the driver's table
+	at    uint16             // byte of the answer where its registers begin; set by the plan
+	bit0  uint16             // bit of the answer where its bits begin; set by the plan
+	read  prometheus.Counter // counts readings; nil without a series of its own
+}
+
+// String returns the resolved address, such as "holding 0 (2 registers)".
+func (p *Point) String() string {
+	unit := "register"
+	if p.Func.bits() {
+		unit = "bit"
+	}
+	if p.Count != 1 {
+		unit += "s"
+	}
+	s := fmt.Sprintf("%s %d (%d %s)", addressType(p.Func), p.Addr, p.Count, unit)
+	if p.Bit >= 0 {
+		s += fmt.Sprintf(" bit %d", p.Bit)
+	}
+	return s
+}
+
+func addressType(f Func) config.AddressType {
+	switch f {
+	case FuncReadCoils:
+		return config.AddrCoil
+	case FuncReadDiscrete:
+		return config.AddrDiscrete
+	case FuncReadInput:
+		return config.AddrInput
+	}
+	return config.AddrHolding
+}
+
+// Resolve turns a variable's address and data type into a [Point]. Warnings are
+// for lint: what works, but is likely not meant. Errors name the field.
+func (s *Settings) Resolve(v *config.Variable) (p Point, warnings []string, err error) {
+	p = Point{Type: v.Datatype, Order: s.Order, Bit: -1}
+	if p.Func, err = readFunc(v.Address.Type); err != nil {
+		return p, nil, err
+	}
+	if p.Addr, err = s.protocolAddress(v.Address); err != nil {
+		return p, nil, err
+	}
+	if v.ByteOrder != "" {
+		if p.Order, err = ParseByteOrder(v.ByteOrder); err != nil {
+			return p, nil, fmt.Errorf("byte_order: %w", err)
+		}
+	}
+	if p.Func.bits() {
+		err = p.sizeBits(v)
+	} else {
+		warnings, err = p.sizeRegisters(v, s.MaxRegs)
+	}
+	if err != nil {
+		return p, nil, err
+	}
+	if end := int(p.Addr) + int(p.Count); end > 1<<16 {
+		return p, nil, fmt.Errorf("address.addr: %s ends at %d, beyond 65535", &p, end-1)
+	}
+	return p, warnings, s.checkAccess(v, &p)
+}
+
+func readFunc(t config.AddressType) (Func, error) {
+	switch t {
+	case config.AddrHolding:
+		return FuncReadHolding, nil
+	case config.AddrInput:
+		return FuncReadInput, nil
+	case config.AddrCoil:
+		return FuncReadCoils, nil
+	case config.AddrDiscrete:
+		return FuncReadDiscrete, nil
+	}
+	return 0, fmt.Errorf("address.type: %q, expected holding, input, coil or discrete", t)
+}
+
+// modicon is a range of Modicon numbers and the table that it stands for.
+type modicon struct {
+	first, last uint32
+	table       config.AddressType
+}
+
+// modiconOf returns the range that addr lies in.
+func modiconOf(addr uint32) (modicon, bool) {
+	for _, m := range [...]modicon{
+		{10001, 19999, config.AddrDiscrete}, {100001, 165536, config.AddrDiscrete},
+		{30001, 39999, config.AddrInput}, {300001, 365536, config.AddrInput},
+		{40001, 49999, config.AddrHolding}, {400001, 465536, config.AddrHolding},
+	} {
+		if addr >= m.first && addr <= m.last {
+			return m, true
+		}
+	}
+	return modicon{}, false
+}
+
+// protocolAddress translates Modicon notation, unless the driver turned it off.
+func (s *Settings) protocolAddress(a config.Address) (uint16, error) {
+	if s.Addressing == AddressingModicon {
+		if m, ok := modiconOf(a.Addr); ok {
+			if m.table != a.Type {
+				return 0, fmt.Errorf("address.addr: %d is Modicon notation for %s, but type is %s; "+
+					"correct one of them, or set addressing: protocol in the driver's cfg if %d is a zero-based address",
+					a.Addr, m.table, a.Type, a.Addr)
+			}
+			return uint16(a.Addr - m.first), nil
+		}
+	}
+	if a.Addr > 0xFFFF {
+		return 0, fmt.Errorf("address.addr: %d, expected 0 to 65535 or Modicon notation", a.Addr)
+	}
+	return uint16(a.Addr), nil
+}
+
+// sizeBits finds how many coils or discrete inputs v takes.
+func (p *Point) sizeBits(v *config.Variable) error {
+	var ok bool
+	if p.kind, _, ok = kindOf(v.Datatype); !ok {
+		return unknownType(v.Datatype)
+	}
+	if v.Address.Bit != nil {
+		return fmt.Errorf("address.bit: a %s is a bit already; remove it", v.Address.Type)
+	}
+	p.Count = max(v.Address.Len, 1)
+	limit := map[kind]uint16{kindBool: 1, kindUint16: 16, kindUint32: 32, kindUint64: 64, kindBinary: maxWriteBits}[p.kind]
+	switch {
+	case limit == 0:
+		return fmt.Errorf("datatype: %s cannot be made of bits; expected bool, uint16, uint32, uint64 or binary", v.Datatype)
+	case p.kind == kindBinary && v.Address.Len == 0:
+		return fmt.Errorf("address.len: binary needs the number of bits")
+	case p.Count > limit:
+		return fmt.Errorf("address.len: %d, a %s takes at most %d bits", p.Count, v.Datatype, limit)
+	}
+	return nil
+}
+
+// sizeRegisters finds how many registers v takes.
+func (p *Point) sizeRegisters(v *config.Variable, limit uint16) (warnings []string, err error) {
+	var ok bool
+	if p.kind, p.Count, ok = kindOf(v.Datatype); !ok {
+		return nil, unknownType(v.Datatype)
+	}
+	switch n := v.Address.Len; {
+	case p.Count == 0 && n == 0:
+		return nil, fmt.Errorf("address.len: %s needs the number of registers", v.Datatype)
+	case p.Count == 0:
+		p.Count = n
+	case n != 0 && n < p.Count:
+		return nil, fmt.Errorf("address.len: %d, but %s needs %d registers", n, v.Datatype, p.Count)
+	case n > p.Count:
+		warnings = append(warnings, fmt.Sprintf("address.len: %d, but %s uses only the first %d", n, v.Datatype, p.Count))
+	}
+	if p.Count > limit {
+		return nil, fmt.Errorf("address.len: %d registers do not fit one request (max_regs_per_req: %d)", p.Count, limit)
+	}
+	if bit := v.Address.Bit; bit != nil {
+		if p.kind != kindBool || *bit > 15 {
+			return nil, fmt.Errorf("address.bit: %d of a %s, expected 0 to 15 with datatype bool", *bit, v.Datatype)
+		}
+		p.Bit = int8(*bit)
+	}
+	return warnings, nil
+}
+
+func unknownType(t config.DataType) error {
+	return fmt.Errorf("datatype: %q, expected bool, uint16, int16, uint32, int32, uint64, int64, float32, float64, "+
+		"string, binary, bcd16 or bcd32", t)
+}
+
+// checkAccess refuses what the protocol cannot do.
+func (s *Settings) checkAccess(v *config.Variable, p *Point) error {
+	if v.Access.Writable() {
+		switch {
+		case p.Func == FuncReadInput || p.Func == FuncReadDiscrete:
+			return fmt.Errorf("access: %s, but a %s cannot be written", v.Access, v.Address.Type)
+		case !p.Func.bits() && p.Count > maxWriteRegisters:
+			return fmt.Errorf("address.len: %d, at most %d registers can be written at once", p.Count, maxWriteRegisters)
+		}
+	}
+	if s.broadcast() && v.Access.Readable() {
+		return fmt.Errorf("access: %s, but unit_id 0 on a serial line is a broadcast, which nobody answers; expected W", v.Access)
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	gomodbus "github.com/goburrow/modbus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/point"
+)
+
+const (
+	jobQueue     = 16                     // writes and reads on demand that may wait
+	publishQueue = 16                     // batches that may wait for the log
+	answerGrace  = 300 * time.Millisecond // for the request in flight when Run is to stop
+	publishGrace = 500 * time.Millisecond // for the batches that wait then
+)
+
+// ErrStopped is returned by calls that need a driver whose Run is running.
+var ErrStopped = errors.New("the driver is not running")
+
+// modbusDriver implements driver.Driver. What polls is the [poller] inside Run;
+// this is what others see of it.
+type modbusDriver struct {
+	id       string
+	settings *Settings
+	deps     driver.Deps
+	metrics  *metrics
+	encode   func(Func, uint16, uint16) ([]byte, error)
+
+	jobs    chan *job     // for the poller, ahead of polls
+	wake    chan struct{} // a plan is waiting; capacity 1
+	started chan struct{} // closed when Run begins
+	stopped chan struct{} // closed when Run has ended
+
+	mu     sync.Mutex
+	plan   *plan    // the newest
+	conn   net.Conn // of the lease in use, for abort
+	status driver.Status
+}
+
+func newDriver(id string, s *Settings, deps driver.Deps, m *metrics) *modbusDriver {
+	return &modbusDriver{
+		id: id, settings: s, deps: deps, metrics: m,
+		encode:  readEncoder(s.Framing.packager(s.UnitID)),
+		jobs:    make(chan *job, jobQueue),
+		wake:    make(chan struct{}, 1),
+		started: make(chan struct{}),
+		stopped: make(chan struct{}),
+		status:  driver.Status{State: driver.Stopped, Since: time.Now()},
+	}
+}
+
+// readEncoder returns what builds the ADUs of read requests.
+func readEncoder(p gomodbus.Packager) func(Func, uint16, uint16) ([]byte, error) {
+	return func(f Func, addr, qty uint16) ([]byte, error) {
+		data := []byte{byte(addr >> 8), byte(addr), byte(qty >> 8), byte(qty)}
+		return p.Encode(&gomodbus.ProtocolDataUnit{FunctionCode: byte(f), Data: data})
+	}
+}
+
+// Update implements driver.Driver.
+func (d *modbusDriver) Update(points *point.Table) error {
+	p, err := newPlan(d.settings, points, d.encode)
+	if err != nil {
+		return fmt.Errorf("driver %s: %w", d.id, err)
+	}
+	d.mu.Lock()
+	d.plan = p
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default: // woken already
+	}
+	return nil
+}
+
+// newest returns the plan to poll by.
+func (d *modbusDriver) newest() *plan {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.plan
+}
+
+// Run implements driver.Driver.
+func (d *modbusDriver) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	d.setState(driver.Starting)
+	defer d.setState(driver.Stopped)
+	defer context.AfterFunc(ctx, d.abort)()
+	p := newPoller(d)
+	defer p.metrics.close()
+
+	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPublishing()
+	published := make(chan error, 1)
+	go func() {
+		err := d.publish(publishing, p.out)
+		if err != nil {
+			cancel(err)
+		}
+		published <- err
+	}()
+
+	close(d.started)
+	p.loop(ctx)
+	close(d.stopped)
+	p.abandonJobs()
+
+	close(p.out)
+	grace := time.AfterFunc(publishGrace, stopPublishing)
+	defer grace.Stop()
+	if err := <-published; err != nil {
+		return fmt.Errorf("driver %s: publish: %w", d.id, err)
+	}
+	return nil
+}
+
+// publish hands batches to the log until out is closed or the log fails. Batches
+// that ctx overtakes are dropped.
+func (d *modbusDriver) publish(ctx context.Context, out <-chan *frame.Batch) error {
+	for b := range out {
+		if err := d.deps.Out.Publish(ctx, b); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// abort gives the request in flight a last while.
+func (d *modbusDriver) abort() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conn != nil {
+		_ = d.conn.SetDeadline(time.Now().Add(answerGrace)) // a connection that refuses is broken, and its request will fail
+	}
+}
+
+// setConn notes the connection that abort is to end, nil for none.
+func (d *modbusDriver) setConn(c net.Conn) {
+	d.mu.Lock()
+	d.conn = c
+	d.mu.Unlock()
+}
+
+// Status implements driver.Driver.
+func (d *modbusDriver) Status() driver.Status {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.status
+}
+
+// setState changes the state, if it is another one.
+func (d *modbusDriver) setState(s driver.State) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.status.State != s {
+		d.status.State, d.status.Since = s, time.Now()
+	}
+}
+
+// count changes the status under the lock.
+func (d *modbusDriver) count(change func(*driver.Status)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(&d.status)
+}
+
+func (d *modbusDriver) log() *slog.Logger { return d.deps.Log.With("driver", d.id) }

@@ -1,0 +1,396 @@
+package modbus
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+const (
+	retryBase  = 100 * time.Millisecond // pause before the first retry; doubles
+	retryMax   = time.Second
+	faultBase  = 250 * time.Millisecond // pause before the first probe; doubles up to backoff_max
+	busyPause  = 200 * time.Millisecond // for a device that said busy or acknowledge
+	pausedPoll = 200 * time.Millisecond // between two looks at a paused endpoint
+	burstTurns = 4                      // windows per lease with max_inflight > 1
+	far        = time.Hour              // nothing is due
+)
+
+// poller is the conversation: it belongs to the goroutine of Run.
+type poller struct {
+	d       *modbusDriver
+	link    *link
+	metrics *driverMetrics
+	plan    *plan
+	out     chan *frame.Batch // to the goroutine that publishes
+	waiting []*frame.Batch    // for room in out
+	timer   *time.Timer
+
+	redo    []*request // to be asked before what is due
+	retryAt time.Time  // nothing is asked before
+	pause   time.Duration
+	fails   int  // attempts to get a connection that failed in a row
+	broken  bool // the last connection was lost
+	doubt   bool // a request was given up; is the device alive at all?
+	fault   bool // it is not
+	probe   int  // which request is the next probe
+
+	job   *job // the one being done, over several connections if need be
+	jobAt time.Time
+}
+
+func newPoller(d *modbusDriver) *poller {
+	m := d.metrics.driver(d.id)
+	return &poller{
+		d: d, metrics: m,
+		link:  newLink(d.settings, m),
+		out:   make(chan *frame.Batch, publishQueue),
+		timer: time.NewTimer(far),
+	}
+}
+
+// loop asks what is due until ctx ends.
+func (p *poller) loop(ctx context.Context) {
+	defer p.timer.Stop()
+	for ctx.Err() == nil {
+		p.adopt()
+		if wait := p.untilNext(time.Now()); wait > 0 {
+			p.idle(ctx, wait)
+			continue
+		}
+		p.burst(ctx)
+		p.deliver(ctx)
+	}
+}
+
+// idle waits until something may be due, wanted or over.
+func (p *poller) idle(ctx context.Context, wait time.Duration) {
+	p.timer.Reset(wait)
+	jobs := p.d.jobs
+	if p.job != nil {
+		jobs = nil // one at a time
+	}
+	select {
+	case <-ctx.Done():
+	case <-p.timer.C:
+	case <-p.d.wake:
+	case p.job = <-jobs:
+		p.jobAt = time.Time{}
+	}
+}
+
+// untilNext returns how long there is nothing to do.
+func (p *poller) untilNext(now time.Time) time.Duration {
+	if p.jobWaiting(now) {
+		return 0
+	}
+	at := now.Add(far)
+	switch {
+	case p.fault || len(p.redo) > 0:
+		at = p.retryAt
+	default:
+		for _, c := range p.plan.classes {
+			p.roll(c, now)
+			if due := c.due(c.interval, len(c.requests)); due.Before(at) {
+				at = due
+			}
+		}
+		if at.Before(p.retryAt) {
+			at = p.retryAt
+		}
+	}
+	if p.job != nil && p.jobAt.Before(at) {
+		at = p.jobAt
+	}
+	return at.Sub(now)
+}
+
+// roll moves c to its next cycle, if this one is done.
+func (p *poller) roll(c *class, now time.Time) {
+	skipped := c.roll(now, c.interval, phaseOf(p.d.id, c.interval), len(c.requests))
+	if skipped > 0 {
+		p.metrics.overrun.WithLabelValues(p.d.id).Add(float64(skipped))
+		p.d.count(func(s *driver.Status) { s.Overruns += uint64(skipped) })
+	}
+}
+
+// pick returns the next request to be asked, nil if none is due.
+func (p *poller) pick(now time.Time) *request {
+	if now.Before(p.retryAt) {
+		return nil
+	}
+	if len(p.redo) > 0 {
+		r := p.redo[0]
+		p.redo = slices.Delete(p.redo, 0, 1)
+		return r
+	}
+	if p.fault {
+		if len(p.link.flights) > 0 {
+			return nil
+		}
+		return p.nextProbe(nil)
+	}
+	for {
+		c := p.earliest(now)
+		if c == nil {
+			return nil
+		}
+		r := c.requests[c.pos]
+		c.pos++
+		if !now.Before(r.hold) {
+			return r
+		}
+	}
+}
+
+// earliest returns the class whose next request is due first, nil if none is due.
+func (p *poller) earliest(now time.Time) *class {
+	var first *class
+	at := now
+	for _, c := range p.plan.classes {
+		p.roll(c, now)
+		if due := c.due(c.interval, len(c.requests)); c.pos < len(c.requests) && !due.After(at) {
+			first, at = c, due
+		}
+	}
+	return first
+}
+
+// nextProbe returns the requests in turn, but for not; nil if there is no other.
+func (p *poller) nextProbe(not *request) *request {
+	var all []*request
+	for _, c := range p.plan.classes {
+		all = append(all, c.requests...)
+	}
+	for range all {
+		r := all[p.probe%len(all)]
+		p.probe++
+		if r != not {
+			return r
+		}
+	}
+	return nil
+}
+
+// burst leases a connection and asks what is due.
+func (p *poller) burst(ctx context.Context) {
+	lease, err := p.d.deps.Endpoint.Acquire(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			p.unreachable(err)
+		}
+		return
+	}
+	if p.broken {
+		p.broken = false
+		p.metrics.reconnect.WithLabelValues(p.d.id).Inc()
+	}
+	err = p.converse(ctx, lease)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	p.broken = true
+	if len(p.link.flights) > 0 {
+		p.unanswered(err)
+	}
+}
+
+// converse uses lease and releases it. After an error the requests that were in
+// flight are still in p.link.flights.
+func (p *poller) converse(ctx context.Context, lease endpoint.Lease) (err error) {
+	p.link.attach(ctx, lease)
+	p.d.setConn(lease)
+	defer func() {
+		p.d.setConn(nil)
+		if e := p.link.detach(); err == nil {
+			err = e
+		}
+		lease.Release(err)
+	}()
+	if p.takeJob() {
+		return p.runJob()
+	}
+	window := p.d.settings.MaxInflight
+	budget := 1
+	if window > 1 {
+		budget = burstTurns * window
+	}
+	for {
+		now := time.Now()
+		for budget > 0 && len(p.link.flights) < window && ctx.Err() == nil && !p.jobWaiting(now) {
+			r := p.pick(now)
+			if r == nil {
+				break
+			}
+			p.link.queue(r)
+			budget--
+		}
+		if len(p.link.flights) == 0 {
+			return nil
+		}
+		if err := p.link.flush(); err != nil {
+			return err
+		}
+		fl, pdu, err := p.link.next()
+		if err != nil {
+			return err
+		}
+		if err := p.answer(fl, pdu); err != nil {
+			p.link.flights = slices.Insert(p.link.flights, 0, fl)
+			return err
+		}
+		sleep(ctx, p.d.settings.RequestGap)
+	}
+}
+
+// adopt takes over the newest plan.
+func (p *poller) adopt() {
+	next := p.d.newest()
+	if next == p.plan {
+		return
+	}
+	now := time.Now()
+	for _, c := range next.classes {
+		if old := p.classOf(c.interval); old != nil {
+			c.resume(old, p.redo, p.plan, next)
+		} else {
+			c.restart(now)
+		}
+	}
+	p.plan, p.redo, p.doubt = next, nil, false
+	p.setCounters()
+	switch {
+	case p.fault:
+		p.loseAll()
+	case len(next.classes) == 0:
+		p.d.setState(driver.Running) // nothing to poll, only to write
+	}
+}
+
+func (p *poller) classOf(interval time.Duration) *class {
+	if p.plan == nil {
+		return nil
+	}
+	for _, c := range p.plan.classes {
+		if c.interval == interval {
+			return c
+		}
+	}
+	return nil
+}
+
+// resume continues old's cycle with c's requests: those whose points have all
+// been asked for in this cycle come first, as done.
+func (c *class) resume(old *class, redo []*request, was, is *plan) {
+	done := map[string]bool{}
+	for _, r := range old.requests[:old.pos] {
+		if slices.Contains(redo, r) {
+			continue
+		}
+		for i := range r.points {
+			done[was.table.Variable(r.points[i].index).Tag] = true
+		}
+	}
+	pending := func(r *request) bool {
+		return slices.ContainsFunc(r.points, func(pt Point) bool { return !done[is.table.Variable(pt.index).Tag] })
+	}
+	slices.SortStableFunc(c.requests, func(a, b *request) int {
+		return boolInt(pending(a)) - boolInt(pending(b))
+	})
+	c.schedule = old.schedule
+	c.pos = 0
+	for c.pos < len(c.requests) && !pending(c.requests[c.pos]) {
+		c.pos++
+	}
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// setCounters connects the plan's points with their counters.
+func (p *poller) setCounters() {
+	var names []string
+	for _, c := range p.plan.classes {
+		for _, r := range c.requests {
+			for i := range r.points {
+				names = append(names, p.plan.table.Variable(r.points[i].index).Tag)
+			}
+		}
+	}
+	p.metrics.setTags(names)
+	for _, c := range p.plan.classes {
+		for _, r := range c.requests {
+			for i := range r.points {
+				r.points[i].read = p.metrics.tags[p.plan.table.Variable(r.points[i].index).Tag]
+			}
+		}
+	}
+}
+
+// send gives b, if it is not nil, to the goroutine that publishes, or keeps it
+// until there is no lease to be held up.
+func (p *poller) send(b *frame.Batch) {
+	if b == nil {
+		return
+	}
+	if len(p.waiting) == 0 {
+		select {
+		case p.out <- b:
+			return
+		default:
+		}
+	}
+	p.waiting = append(p.waiting, b)
+}
+
+// deliver waits until every batch has found room, doing jobs meanwhile.
+func (p *poller) deliver(ctx context.Context) {
+	for len(p.waiting) > 0 {
+		if p.job != nil && !p.jobWaiting(time.Now()) {
+			sleep(ctx, time.Until(p.jobAt))
+		}
+		if p.takeJob() {
+			p.burst(ctx)
+			continue
+		}
+		select {
+		case p.out <- p.waiting[0]:
+			p.waiting = slices.Delete(p.waiting, 0, 1)
+		case p.job = <-p.d.jobs:
+			p.jobAt = time.Time{}
+		case <-ctx.Done():
+			select {
+			case p.out <- p.waiting[0]:
+				p.waiting = slices.Delete(p.waiting, 0, 1)
+			case <-time.After(answerGrace):
+				return // the log does not take them
+			}
+		}
+	}
+}
+
+// jitter returns d, a fifth more or less.
+func jitter(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
