@@ -1,0 +1,123 @@
+package center
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// commitFormat is the version of the commit record and of the protocol around it.
+const commitFormat = 1
+
+const (
+	// maxDelta bounds what a commit record carries of the change itself.
+	maxDelta = 64 << 10
+	// maxMessage bounds a commit's message, bytes.
+	maxMessage = 4 << 10
+)
+
+// Author says who made a commit, as far as the client knows. It is a note, not a
+// proof: who may write is decided by etcd.
+type Author struct {
+	EtcdUser string `json:"etcd_user,omitempty"` // user name, or the common name of the client's certificate
+	OSUser   string `json:"os_user,omitempty"`
+	Host     string `json:"host,omitempty"`
+}
+
+// String returns "etcd-user (os-user@host)".
+func (a Author) String() string {
+	local := a.OSUser
+	if a.Host != "" {
+		local += "@" + a.Host
+	}
+	switch {
+	case a.EtcdUser == "":
+		return local
+	case local == "":
+		return a.EtcdUser
+	}
+	return a.EtcdUser + " (" + local + ")"
+}
+
+// Commit is the record that makes a document the configuration: written in the
+// transaction that completes a push, kept for ever as a release.
+type Commit struct {
+	Format  int    `json:"format"`
+	Release uint64 `json:"release"` // 1, 2, 3, …
+	ID      string `json:"id"`      // random: how a push whose answer was lost finds out that it succeeded
+
+	SHA256 string                  `json:"sha256"`
+	Tables map[config.Table]string `json:"tables"` // sha256 of each table
+
+	BaseRev    int64     `json:"base_rev"` // the commit that it replaced; 0: it was the first
+	BaseSHA256 string    `json:"base_sha256,omitempty"`
+	Author     Author    `json:"author"`
+	Message    string    `json:"message,omitempty"`
+	Time       time.Time `json:"time"`
+	Changes    Changes   `json:"changes,omitempty"`
+
+	// Delta leads from the base to this document. It is left out where it is
+	// large, and in releases.
+	Delta *Delta `json:"delta,omitempty"`
+
+	// Rev is etcd's revision of the record: what people name a commit by. The
+	// store sets it.
+	Rev int64 `json:"-"`
+}
+
+// None reports whether c stands for the empty store, before any push.
+func (c Commit) None() bool { return c.Rev == 0 }
+
+// parseCommit refuses what cannot be a commit record: [ErrDamaged], or [ErrFormat].
+func parseCommit(b []byte, rev int64) (Commit, error) {
+	var c Commit
+	if err := json.Unmarshal(b, &c); err != nil {
+		return Commit{}, fmt.Errorf("%w: commit record of rev %d: %w", ErrDamaged, rev, err)
+	}
+	c.Rev = rev
+	if c.Format != commitFormat {
+		return Commit{}, fmt.Errorf("%w: the commit record of rev %d has format %d, and this version reads format %d; use the version that wrote it",
+			ErrFormat, rev, c.Format, commitFormat)
+	}
+	if !isHash(c.SHA256) || c.BaseSHA256 != "" && !isHash(c.BaseSHA256) || c.Release == 0 || rev <= 0 {
+		return Commit{}, fmt.Errorf("%w: commit record of rev %d: release %d of document %.80q is not possible",
+			ErrDamaged, rev, c.Release, c.SHA256)
+	}
+	return c, nil
+}
+
+// encode returns the record, and the copy without delta that is kept as a
+// release.
+func (c Commit) encode() (record, release []byte, err error) {
+	if record, err = json.Marshal(c); err != nil {
+		return nil, nil, fmt.Errorf("commit record: %w", err)
+	}
+	c.Delta = nil
+	if release, err = json.Marshal(c); err != nil {
+		return nil, nil, fmt.Errorf("release record: %w", err)
+	}
+	return record, release, nil
+}
+
+func isHash(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == 32
+}
+
+// Version is a commit and the document that it committed. The zero version's
+// document is empty, not nil: use [Version.Document].
+type Version struct {
+	Commit Commit
+	Doc    *Document
+}
+
+// Document returns the version's document; that of the empty store has no items.
+func (v Version) Document() *Document {
+	if v.Doc == nil {
+		return emptyDocument()
+	}
+	return v.Doc
+}

@@ -1,0 +1,2 @@
+// Package center keeps the gateway's tables in etcd.
+package center

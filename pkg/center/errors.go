@@ -1,0 +1,127 @@
+package center
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// The exit codes that edge-cfg gives the errors of this package.
+const (
+	exitUnavailable = 2
+	exitConflict    = 3
+)
+
+// Errors that callers branch on.
+var (
+	// ErrUnavailable: etcd can't be reached, has no leader, or did not answer in
+	// time.
+	ErrUnavailable = errors.New("etcd is not available")
+	// ErrRefused: etcd, or TLS on the way to it, turned the client away.
+	ErrRefused = errors.New("etcd refused")
+	// ErrDamaged: what is in the store is not what this package writes there.
+	ErrDamaged = errors.New("the store is damaged")
+	// ErrFormat: the store was written by a version with another format.
+	ErrFormat = errors.New("the store has another format")
+	// ErrNotKept: the release exists, but its document is not kept any more.
+	ErrNotKept = errors.New("the document is not kept any more")
+	// ErrNoRelease: there is no such release.
+	ErrNoRelease = errors.New("no such release")
+)
+
+// StoreError is an [ErrUnavailable] or [ErrRefused] with its cause.
+type StoreError struct {
+	Kind      error // ErrUnavailable or ErrRefused
+	Endpoints []string
+	Op        string
+	Err       error
+}
+
+// Error names the endpoints, what was tried and what went wrong.
+func (e *StoreError) Error() string {
+	return fmt.Sprintf("%s: %v (%s): %v", e.Op, e.Kind, strings.Join(e.Endpoints, ","), e.Err)
+}
+
+// Unwrap returns kind and cause.
+func (e *StoreError) Unwrap() []error { return []error{e.Kind, e.Err} }
+
+// ExitCode is edge-cfg's: 2.
+func (e *StoreError) ExitCode() int { return exitUnavailable }
+
+// ConflictError tells that somebody else pushed after the base was read. Nothing
+// was overwritten.
+type ConflictError struct {
+	Base Commit // what the push was made against
+	Head Commit // what is there now
+}
+
+// Error says what is there and what to do.
+func (e *ConflictError) Error() string {
+	if e.Head.None() {
+		return fmt.Sprintf("conflict: the push is based on rev %d, but the store is empty now", e.Base.Rev)
+	}
+	return fmt.Sprintf("conflict: the push is based on rev %d, but %s pushed rev %d (%q) at %s; nothing was overwritten: pull, merge, push again",
+		e.Base.Rev, e.Head.Author, e.Head.Rev, e.Head.Message, e.Head.Time.Format(time.RFC3339))
+}
+
+// ExitCode is edge-cfg's: 3.
+func (e *ConflictError) ExitCode() int { return exitConflict }
+
+// ClaimedError tells that a gateway_id belongs to another instance.
+type ClaimedError struct {
+	Gateway  string
+	Instance string // who holds it
+	Host     string
+	Alive    bool
+}
+
+// Error says who holds the id and what to do.
+func (e *ClaimedError) Error() string {
+	seen := "is not running now"
+	if e.Alive {
+		seen = "is running"
+	}
+	return fmt.Sprintf("gateway_id %q belongs to instance %s on %s, which %s; choose another gateway_id, or, if this machine replaces that one: edge-cfg forget %s",
+		e.Gateway, e.Instance, e.Host, seen, e.Gateway)
+}
+
+// classify makes a [StoreError] of an error of etcd's client.
+func (s *Store) classify(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	kind := ErrUnavailable
+	if refused(err) {
+		kind = ErrRefused
+	}
+	return &StoreError{Kind: kind, Endpoints: s.cfg.Endpoints, Op: op, Err: err}
+}
+
+// refused reports errors that trying again will not change.
+func refused(err error) bool {
+	for _, e := range []error{
+		rpctypes.ErrAuthFailed, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound,
+		rpctypes.ErrAuthNotEnabled, rpctypes.ErrInvalidAuthToken, rpctypes.ErrNoSpace, rpctypes.ErrRequestTooLarge,
+		rpctypes.ErrTooManyOps,
+	} {
+		if errors.Is(err, e) || strings.Contains(err.Error(), rpctypes.ErrorDesc(e)) {
+			return true
+		}
+	}
+	switch status.Code(err) {
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return true
+	}
+	// A handshake that fails (wrong CA, no client certificate) will fail again.
+	text := err.Error()
+	return strings.Contains(text, "authentication handshake failed") || strings.Contains(text, "tls: ") || strings.Contains(text, "x509: ")
+}

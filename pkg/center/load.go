@@ -1,0 +1,272 @@
+package center
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// Head returns the commit that is in force; [Commit.None] is true for a store that
+// nothing was pushed to.
+func (s *Store) Head(ctx context.Context) (Commit, error) {
+	c, _, err := s.head(ctx)
+	return c, err
+}
+
+// head also returns the store's revision at that moment. Of a record that can't be
+// read it returns the revision alone.
+func (s *Store) head(ctx context.Context) (Commit, position, error) {
+	resp, err := s.get(ctx, "read the commit", s.keys.commit())
+	if err != nil {
+		return Commit{}, position{}, err
+	}
+	at := position{cluster: resp.Header.ClusterId, rev: resp.Header.Revision}
+	if len(resp.Kvs) == 0 {
+		return Commit{}, at, nil
+	}
+	c, err := parseCommit(resp.Kvs[0].Value, resp.Kvs[0].ModRevision)
+	if err != nil {
+		return Commit{Rev: resp.Kvs[0].ModRevision}, at, err
+	}
+	return c, at, nil
+}
+
+// position is a moment in the life of one cluster. Within a cluster revisions only
+// grow; a restored one begins at an older revision.
+type position struct {
+	cluster uint64
+	rev     int64
+}
+
+// Load returns the commit in force with its document.
+func (s *Store) Load(ctx context.Context) (Version, error) {
+	v, _, err := s.load(ctx)
+	return v, err
+}
+
+func (s *Store) load(ctx context.Context) (Version, position, error) {
+	for {
+		c, at, err := s.head(ctx)
+		if err != nil {
+			return Version{Commit: c}, at, err
+		}
+		if c.None() {
+			return Version{Doc: emptyDocument()}, at, nil
+		}
+		doc, err := s.fetchHead(ctx, c)
+		if err == nil {
+			return Version{Commit: c, Doc: doc}, at, nil
+		}
+		// A document is given up when many releases have followed it.
+		if now, _, headErr := s.head(ctx); headErr != nil || now.Rev == c.Rev {
+			return Version{Commit: c}, at, err
+		}
+	}
+}
+
+// fetchHead returns the document of the commit in force. If the stored document is
+// damaged, the item keys say the same unless a push was cut off.
+func (s *Store) fetchHead(ctx context.Context, c Commit) (*Document, error) {
+	doc, err := s.fetch(ctx, c.SHA256)
+	if err == nil || !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNotKept) {
+		return doc, err
+	}
+	items, itemsErr := s.readItems(ctx)
+	if itemsErr != nil {
+		return nil, itemsErr
+	}
+	if doc, itemsErr = items.document(); itemsErr == nil && doc.SHA256() == c.SHA256 {
+		s.cfg.Log.Warn("the stored document can't be read; it was put together from the item keys, which have its hash", "sha256", c.SHA256, "error", err)
+		return doc, nil
+	}
+	return nil, fmt.Errorf("%w: the document of rev %d can't be read (%w), and the item keys don't say the same; push the configuration again with --force",
+		ErrDamaged, c.Rev, err)
+}
+
+// LoadRev returns the release whose commit record was written at etcd revision rev.
+func (s *Store) LoadRev(ctx context.Context, rev int64) (Version, error) {
+	resp, err := s.get(ctx, "find the release", s.keys.releases(), clientv3.WithPrefix(),
+		clientv3.WithMinModRev(rev), clientv3.WithMaxModRev(rev))
+	if err != nil {
+		return Version{}, err
+	}
+	if len(resp.Kvs) == 0 {
+		return Version{}, fmt.Errorf("%w: rev %d is not one of a commit; edge-cfg log lists them", ErrNoRelease, rev)
+	}
+	return s.loadRelease(ctx, resp.Kvs[0])
+}
+
+// LoadRelease returns release n: 1 is the first.
+func (s *Store) LoadRelease(ctx context.Context, n uint64) (Version, error) {
+	resp, err := s.get(ctx, "read the release", s.keys.release(n))
+	if err != nil {
+		return Version{}, err
+	}
+	if len(resp.Kvs) == 0 {
+		return Version{}, fmt.Errorf("%w: %d", ErrNoRelease, n)
+	}
+	return s.loadRelease(ctx, resp.Kvs[0])
+}
+
+func (s *Store) loadRelease(ctx context.Context, kv *mvccpb.KeyValue) (Version, error) {
+	c, err := parseCommit(kv.Value, kv.ModRevision)
+	if err != nil {
+		return Version{}, err
+	}
+	doc, err := s.fetch(ctx, c.SHA256)
+	if errors.Is(err, ErrNotKept) {
+		return Version{Commit: c}, fmt.Errorf("rev %d: %w (the last %d releases are)", c.Rev, ErrNotKept, s.cfg.KeepReleases)
+	}
+	return Version{Commit: c, Doc: doc}, err
+}
+
+// Log returns up to limit commits, the newest first; 0 is all of them.
+func (s *Store) Log(ctx context.Context, limit int) ([]Commit, error) {
+	head, _, err := s.head(ctx)
+	if err != nil || head.None() {
+		return nil, err
+	}
+	const page = 200
+	var out []Commit
+	// From the newest to the oldest in ranges of keys: etcd would sort all of
+	// them to answer in descending order.
+	for end := head.Release + 1; end > 1 && (limit == 0 || len(out) < limit); {
+		start := max(end, page+1) - page
+		resp, err := s.get(ctx, "read the log", s.keys.release(start), clientv3.WithRange(s.keys.release(end)))
+		if err != nil {
+			return nil, err
+		}
+		for i := len(resp.Kvs) - 1; i >= 0; i-- {
+			c, err := parseCommit(resp.Kvs[i].Value, resp.Kvs[i].ModRevision)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, c)
+		}
+		end = start
+	}
+	if limit > 0 && len(out) > limit {
+		out = out[:limit]
+	}
+	return out, nil
+}
+
+// fetch reads a document by its hash, at the head revision, and checks it.
+func (s *Store) fetch(ctx context.Context, sha string) (*Document, error) {
+	resp, err := s.get(ctx, "read the document", header(sha))
+	if err != nil {
+		return nil, err
+	}
+	if len(resp.Kvs) == 0 {
+		return nil, fmt.Errorf("document %.12s: %w", sha, ErrNotKept)
+	}
+	h, err := parseHeader(resp.Kvs[0].Value)
+	if err != nil {
+		return nil, fmt.Errorf("%w: document %.12s: %w", ErrDamaged, sha, err)
+	}
+	text := make([]byte, 0, h.Size)
+	scratch := make([]byte, 0, sliceSize)
+	const page = 8 // chunks, of less than 1 MiB each
+	for n := 0; n < h.Chunks; n += page {
+		end := min(n+page, h.Chunks)
+		resp, err := s.get(ctx, "read the document", chunk(sha, n), clientv3.WithRange(chunk(sha, end)))
+		if err != nil {
+			return nil, err
+		}
+		if len(resp.Kvs) != end-n {
+			return nil, fmt.Errorf("%w: document %.12s: chunks %d to %d are not all there", ErrDamaged, sha, n, end-1)
+		}
+		for i, kv := range resp.Kvs {
+			if scratch, err = s.codec.decodeChunk(h, n+i, kv.Value, scratch); err != nil {
+				return nil, fmt.Errorf("%w: document %.12s: %w", ErrDamaged, sha, err)
+			}
+			text = append(text, scratch...)
+		}
+	}
+	doc, err := parseText(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: document %.12s: %w", ErrDamaged, sha, err)
+	}
+	if doc.SHA256() != sha {
+		return nil, fmt.Errorf("%w: document %.12s has the hash %.12s", ErrDamaged, sha, doc.SHA256())
+	}
+	return doc, nil
+}
+
+// next returns the version of commit c: base with c's delta where that leads
+// there, else the document as it is stored.
+func (s *Store) next(ctx context.Context, base Version, c Commit) (Version, error) {
+	if base.Doc != nil && base.Doc.SHA256() == c.SHA256 {
+		return Version{Commit: c, Doc: base.Doc}, nil
+	}
+	if base.Doc != nil && c.Delta != nil && c.BaseSHA256 == base.Doc.SHA256() {
+		doc, err := c.Delta.Apply(base.Doc)
+		if err == nil && doc.SHA256() == c.SHA256 {
+			return Version{Commit: c, Doc: doc}, nil
+		}
+		s.cfg.Log.Warn("a commit's delta does not lead to its document; the document is read", "rev", c.Rev, "error", err)
+	}
+	doc, err := s.fetchHead(ctx, c)
+	return Version{Commit: c, Doc: doc}, err
+}
+
+// rawItems are the item keys as they are, whatever is in them.
+type rawItems map[config.Table]map[string][]byte
+
+// readItems reads the item keys, which a push in progress may be changing.
+func (s *Store) readItems(ctx context.Context) (rawItems, error) {
+	const page = 2000
+	out := rawItems{}
+	for _, t := range config.Tables() {
+		out[t] = map[string][]byte{}
+		root := s.keys.table(t)
+		for from := root; ; {
+			resp, err := s.get(ctx, "read the item keys", from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(root)), clientv3.WithLimit(page))
+			if err != nil {
+				return nil, err
+			}
+			for _, kv := range resp.Kvs {
+				out[t][string(kv.Key[len(root):])] = kv.Value
+			}
+			if !resp.More {
+				break
+			}
+			from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+		}
+	}
+	return out, nil
+}
+
+// document makes a document of the items; an error if they can't be one.
+func (r rawItems) document() (*Document, error) {
+	tables := map[config.Table][]Item{}
+	for t, items := range r {
+		for id, raw := range items {
+			tables[t] = append(tables[t], Item{ID: id, JSON: raw})
+		}
+	}
+	return NewDocument(tables)
+}
+
+// changesTo lists what must be written to make the items equal to doc.
+func (r rawItems) changesTo(doc *Document) []change {
+	var out []change
+	for i, t := range config.Tables() {
+		for _, it := range doc.tables[i] {
+			if old, ok := r[t][it.ID]; !ok || !sameBytes(old, it.JSON) {
+				out = append(out, change{t, it.ID, old, it.JSON})
+			}
+		}
+		for id, old := range r[t] {
+			if _, ok := find(doc.tables[i], id); !ok {
+				out = append(out, change{table: t, id: id, old: old})
+			}
+		}
+	}
+	return out
+}

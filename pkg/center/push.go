@@ -1,0 +1,296 @@
+package center
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// PushOptions say who pushes and why.
+type PushOptions struct {
+	Author  Author
+	Message string
+	// Force pushes whatever the head is, over a store whose document can't be
+	// read too.
+	Force bool
+}
+
+// pendingTTL is how long a dead writer's claim keeps others waiting.
+const pendingTTL = 10 * time.Second
+
+// errBusy: another push is in progress.
+var errBusy = errors.New("another push is in progress")
+
+// Push makes doc the configuration in place of base, as [Store.Load] returned it:
+// all of it or nothing. It returns the new commit, or base's where nothing
+// changes, or a [ConflictError] if base isn't the head any more. A push in progress
+// is waited for.
+//
+// If ctx ends, or etcd is lost, just when the push was to be completed, the error
+// says so; the log tells what became of it.
+func (s *Store) Push(ctx context.Context, base Version, doc *Document, opts PushOptions) (Commit, error) {
+	if len(opts.Message) > maxMessage {
+		return Commit{}, fmt.Errorf("the message has %d bytes; at most %d are kept", len(opts.Message), maxMessage)
+	}
+	if !opts.Force {
+		return s.push(ctx, base, doc, opts)
+	}
+	for tries := 0; ; tries++ {
+		head, err := s.Load(ctx)
+		if errors.Is(err, ErrDamaged) && head.Commit.Release == 0 {
+			head.Commit.Release, err = s.lastRelease(ctx)
+		}
+		if err != nil && !errors.Is(err, ErrDamaged) {
+			return Commit{}, err
+		}
+		c, err := s.push(ctx, head, doc, opts)
+		var conflict *ConflictError
+		if tries < 10 && errors.As(err, &conflict) {
+			continue
+		}
+		return c, err
+	}
+}
+
+// lastRelease returns the number of the newest release, for a store whose commit
+// record can't be read.
+func (s *Store) lastRelease(ctx context.Context) (uint64, error) {
+	resp, err := s.get(ctx, "find the last release", s.keys.releases(), append(clientv3.WithLastKey(), clientv3.WithKeysOnly())...)
+	if err != nil || len(resp.Kvs) == 0 {
+		return 0, err
+	}
+	return s.keys.parseRelease(string(resp.Kvs[0].Key))
+}
+
+func (s *Store) push(ctx context.Context, base Version, doc *Document, opts PushOptions) (Commit, error) {
+	p, err := s.plan(base, doc, opts)
+	if err != nil {
+		return Commit{}, err
+	}
+	for {
+		var c Commit
+		if p.atOnce {
+			c, err = s.pushAtOnce(ctx, p)
+		} else {
+			c, err = s.pushInSteps(ctx, p)
+		}
+		if !errors.Is(err, errBusy) {
+			if err == nil && c.Rev != base.Commit.Rev {
+				s.prune(ctx, c)
+			}
+			return c, err
+		}
+		if err := s.waitIdle(ctx); err != nil {
+			return Commit{}, err
+		}
+	}
+}
+
+// plan is a push that is ready to be written.
+type plan struct {
+	base    Version
+	doc     *Document
+	commit  Commit
+	record  []byte // the commit record
+	release []byte // the same without delta
+	head    []byte // of the document
+	chunks  [][]byte
+	changes []change // of items; what the keys need may differ
+	atOnce  bool     // everything fits in one transaction
+}
+
+func (s *Store) plan(base Version, doc *Document, opts PushOptions) (*plan, error) {
+	p := &plan{base: base, doc: doc, changes: changes(base.Document(), doc)}
+	id := make([]byte, 12)
+	_, _ = rand.Read(id) // never fails
+	p.commit = Commit{
+		Format: commitFormat, Release: base.Commit.Release + 1, ID: hex.EncodeToString(id),
+		SHA256: doc.SHA256(), Tables: map[config.Table]string{},
+		BaseRev: base.Commit.Rev, BaseSHA256: base.Commit.SHA256,
+		Author: opts.Author, Message: opts.Message, Time: s.cfg.Now().UTC(), Changes: count(p.changes),
+	}
+	if p.commit.Author.EtcdUser == "" {
+		p.commit.Author.EtcdUser = s.Identity()
+	}
+	for _, t := range config.Tables() {
+		p.commit.Tables[t] = doc.TableSHA256(t)
+	}
+	// A delta only leads somewhere from a document; without one (damaged store)
+	// the keys are repaired and readers load the whole.
+	if base.Doc != nil && !base.Commit.None() {
+		p.commit.Delta = newDelta(p.changes, maxDelta)
+	}
+	var err error
+	if p.record, p.release, err = p.commit.encode(); err != nil {
+		return nil, err
+	}
+	if p.head, p.chunks, err = s.codec.encode(doc); err != nil {
+		return nil, err
+	}
+	p.atOnce = base.Doc != nil && s.fits(p)
+	return p, nil
+}
+
+// room is how many operations a transaction needs beside items and chunks:
+// commit, release, document header, reference, and two claims to delete.
+const room = 6
+
+func (s *Store) fits(p *plan) bool {
+	size := len(p.record) + len(p.release) + len(p.head)
+	for _, c := range p.chunks {
+		size += len(c)
+	}
+	return len(p.changes)+len(p.chunks)+room <= s.cfg.MaxTxnOps && size+s.changesSize(p.changes) <= s.cfg.MaxTxnBytes
+}
+
+func (s *Store) changesSize(list []change) int {
+	size := 0
+	for _, c := range list {
+		size += s.changeSize(c)
+	}
+	return size
+}
+
+func (s *Store) changeSize(c change) int {
+	return len(s.keys.prefix) + len(c.table) + len(c.id) + len(c.new) + 32
+}
+
+func (s *Store) itemOps(list []change) []clientv3.Op {
+	ops := make([]clientv3.Op, 0, len(list)+room)
+	for _, c := range list {
+		if c.new == nil {
+			ops = append(ops, clientv3.OpDelete(s.keys.item(c.table, c.id)))
+		} else {
+			ops = append(ops, clientv3.OpPut(s.keys.item(c.table, c.id), string(c.new)))
+		}
+	}
+	return ops
+}
+
+// documentOps write the document. Its keys are functions of its hash, so it does
+// no harm to write over them.
+func (s *Store) documentOps(p *plan) []clientv3.Op {
+	sha := p.commit.SHA256
+	ops := []clientv3.Op{
+		clientv3.OpPut(s.keys.reference(sha), fmt.Sprint(p.commit.Release)),
+		clientv3.OpPut(header(sha), string(p.head)),
+	}
+	for i, c := range p.chunks {
+		ops = append(ops, clientv3.OpPut(chunk(sha, i), string(c)))
+	}
+	return ops
+}
+
+func (s *Store) commitOps(p *plan) []clientv3.Op {
+	return []clientv3.Op{
+		clientv3.OpPut(s.keys.commit(), string(p.record)),
+		clientv3.OpPut(s.keys.release(p.commit.Release), string(p.release)),
+	}
+}
+
+// pushAtOnce does everything in one transaction. A store that a large push is
+// writing to, or has left half-way, is for pushInSteps.
+func (s *Store) pushAtOnce(ctx context.Context, p *plan) (Commit, error) {
+	unchanged := p.doc.SHA256() == p.base.Commit.SHA256
+	t := txn{
+		compare: []clientv3.Cmp{
+			modifiedAt(s.keys.commit(), p.base.Commit.Rev), absent(s.keys.pending()), absent(s.keys.dirty()),
+		},
+		orElse: []clientv3.Op{
+			clientv3.OpGet(s.keys.commit()), clientv3.OpGet(s.keys.pending()), clientv3.OpGet(s.keys.dirty()),
+		},
+	}
+	if !unchanged {
+		t.then = append(append(s.documentOps(p), s.itemOps(p.changes)...), s.commitOps(p)...)
+	}
+	resp, err := s.commit(ctx, "push", t)
+	if err != nil {
+		return s.unsure(p, err)
+	}
+	if resp.Succeeded {
+		if unchanged {
+			return p.base.Commit, nil
+		}
+		p.commit.Rev = resp.Header.Revision
+		return p.commit, nil
+	}
+	if c, err := s.headOf(ctx, resp, p); err != nil || !c.None() {
+		return c, err
+	}
+	if len(resp.Responses[1].GetResponseRange().Kvs) > 0 {
+		return Commit{}, errBusy
+	}
+	return s.pushInSteps(ctx, p)
+}
+
+// headOf looks at the commit record in the first answer of a transaction that did
+// not take place: this very push, done by an attempt whose answer was lost; or a
+// conflict; or still the base, for which it returns no commit and no error.
+func (s *Store) headOf(ctx context.Context, resp *clientv3.TxnResponse, p *plan) (Commit, error) {
+	var head Commit
+	if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+		if kvs[0].ModRevision == p.base.Commit.Rev {
+			return Commit{}, nil // even one that can't be read
+		}
+		var err error
+		if head, err = parseCommit(kvs[0].Value, kvs[0].ModRevision); err != nil {
+			return Commit{}, err
+		}
+	}
+	switch {
+	case head.Rev == p.base.Commit.Rev:
+		return Commit{}, nil
+	case head.ID == p.commit.ID:
+		return head, nil
+	case head.Release > p.commit.Release: // others may have pushed on top of it
+		if resp, err := s.get(ctx, "read the release", s.keys.release(p.commit.Release)); err == nil && len(resp.Kvs) > 0 {
+			if c, err := parseCommit(resp.Kvs[0].Value, resp.Kvs[0].ModRevision); err == nil && c.ID == p.commit.ID {
+				return c, nil
+			}
+		}
+	}
+	return Commit{}, &ConflictError{Base: p.base.Commit, Head: head}
+}
+
+// unsure marks the error of a completing transaction that got no answer.
+func (s *Store) unsure(p *plan, err error) (Commit, error) {
+	if errors.Is(err, ErrRefused) {
+		return Commit{}, err
+	}
+	return Commit{}, fmt.Errorf("%w; the push may or may not have taken place: edge-cfg log shows %s if it has", err, p.commit.SHA256[:12])
+}
+
+// waitIdle waits until no push is in progress.
+func (s *Store) waitIdle(ctx context.Context) error {
+	for {
+		resp, err := s.get(ctx, "wait for the push in progress", s.keys.pending())
+		if err != nil || len(resp.Kvs) == 0 {
+			return err
+		}
+		s.cfg.Log.Info("another push is in progress; waiting", "by", string(resp.Kvs[0].Value))
+		if err := s.waitDeleted(ctx, resp.Header.Revision); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) waitDeleted(ctx context.Context, after int64) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*pendingTTL)
+	defer cancel()
+	for resp := range s.etcd.Watch(clientv3.WithRequireLeader(ctx), s.keys.pending(), clientv3.WithRev(after+1), clientv3.WithFilterPut()) {
+		if len(resp.Events) > 0 || resp.Err() != nil {
+			return nil // the caller looks again
+		}
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	return nil
+}

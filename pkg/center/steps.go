@@ -1,0 +1,304 @@
+package center
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+)
+
+// parallelTxns is how many transactions of a large push are under way at once.
+const parallelTxns = 4
+
+// errClaimLost: the claim ran out, so others may be writing.
+var errClaimLost = fmt.Errorf("%w: the push lost its claim, since etcd did not answer in time; what it wrote is invisible, and the next push repairs it", ErrUnavailable)
+
+// claim is the exclusive right to write items: the pending key under a lease.
+type claim struct {
+	lease   clientv3.LeaseID
+	created int64 // create revision of the pending key: compared in every transaction
+	stop    func()
+}
+
+// pushInSteps writes what doesn't fit in one transaction: claim, document, items,
+// commit. It also repairs items that a push before it left half-way.
+func (s *Store) pushInSteps(ctx context.Context, p *plan) (Commit, error) {
+	repair := p.base.Doc == nil
+	list, steps := p.changes, true
+	if !repair {
+		// Items that fit in the completing transaction never are half-written.
+		steps = len(list)+room > s.cfg.MaxTxnOps || s.changesSize(list)+len(p.record)+len(p.release) > s.cfg.MaxTxnBytes
+	}
+	cl, dirty, c, err := s.claim(ctx, p, steps)
+	if err != nil || !c.None() {
+		return c, err
+	}
+	defer s.release(cl)
+
+	if dirty || repair {
+		items, err := s.readItems(ctx)
+		if err != nil {
+			return Commit{}, err
+		}
+		list, steps = items.changesTo(p.doc), true
+	}
+	if err := s.putDocument(ctx, p, cl); err != nil {
+		return Commit{}, err
+	}
+	if steps {
+		if err := s.putItems(ctx, cl, list); err != nil {
+			return Commit{}, err
+		}
+		list = nil
+	}
+	return s.complete(ctx, p, cl, list)
+}
+
+// claim takes the pending key. steps says that items will be written before the
+// commit, which the dirty key tells others. It reports whether the items were left
+// dirty before, or returns the commit if an attempt before this one has done all.
+func (s *Store) claim(ctx context.Context, p *plan, steps bool) (*claim, bool, Commit, error) {
+	cl := &claim{}
+	err := s.retry(ctx, "begin the push", func(ctx context.Context) error {
+		l, err := s.etcd.Grant(ctx, int64(pendingTTL/time.Second))
+		if err == nil {
+			cl.lease = l.ID
+		}
+		return err
+	})
+	if err != nil {
+		return nil, false, Commit{}, err
+	}
+	t := txn{
+		compare: []clientv3.Cmp{modifiedAt(s.keys.commit(), p.base.Commit.Rev), absent(s.keys.pending())},
+		then: []clientv3.Op{
+			clientv3.OpGet(s.keys.dirty()),
+			clientv3.OpPut(s.keys.pending(), string(p.release), clientv3.WithLease(cl.lease)),
+		},
+		orElse: []clientv3.Op{clientv3.OpGet(s.keys.commit()), clientv3.OpGet(s.keys.pending()), clientv3.OpGet(s.keys.dirty())},
+	}
+	if steps || p.base.Doc == nil {
+		t.then = append(t.then, clientv3.OpPut(s.keys.dirty(), string(p.release)))
+	}
+	resp, err := s.commit(ctx, "begin the push", t)
+	if err != nil {
+		s.release(cl)
+		return nil, false, Commit{}, err
+	}
+	dirty := false
+	switch {
+	case resp.Succeeded:
+		cl.created = resp.Header.Revision
+		dirty = len(resp.Responses[0].GetResponseRange().Kvs) > 0
+	default:
+		kvs := resp.Responses[1].GetResponseRange().Kvs
+		if len(kvs) > 0 && clientv3.LeaseID(kvs[0].Lease) == cl.lease {
+			// An attempt whose answer was lost. Who made the store dirty,
+			// that attempt or another push before it, can't be told.
+			cl.created = kvs[0].CreateRevision
+			dirty = len(resp.Responses[2].GetResponseRange().Kvs) > 0
+			break
+		}
+		s.release(cl)
+		if c, err := s.headOf(ctx, resp, p); err != nil || !c.None() {
+			return nil, false, c, err
+		}
+		return nil, false, Commit{}, errBusy
+	}
+	s.keepAlive(ctx, cl)
+	return cl, dirty, Commit{}, nil
+}
+
+// keepAlive renews the claim until it is released.
+func (s *Store) keepAlive(ctx context.Context, cl *claim) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	cl.stop = func() { cancel(); <-done }
+	go func() {
+		defer close(done)
+		answers, err := s.etcd.KeepAlive(ctx, cl.lease)
+		if err != nil {
+			return // the next transaction finds out
+		}
+		for range answers {
+		}
+	}()
+}
+
+// release gives the claim up. If etcd doesn't hear it, the lease ends it.
+func (s *Store) release(cl *claim) {
+	if cl.stop != nil {
+		cl.stop()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if _, err := s.etcd.Revoke(ctx, cl.lease); err != nil {
+		s.cfg.Log.Debug("the claim of a push was not given back; it ends by itself", "error", err)
+	}
+}
+
+// putDocument writes the document unless it is there. From the first transaction
+// on this prefix refers to it, so nobody else takes it away.
+func (s *Store) putDocument(ctx context.Context, p *plan, cl *claim) error {
+	sha := p.commit.SHA256
+	resp, err := s.held(ctx, cl, "refer to the document", []clientv3.Op{
+		clientv3.OpPut(s.keys.reference(sha), fmt.Sprint(p.commit.Release)),
+		clientv3.OpGet(header(sha)),
+	})
+	if err != nil {
+		return err
+	}
+	if p.base.Doc != nil && len(resp.Responses[1].GetResponseRange().Kvs) > 0 {
+		return nil
+	}
+	var batches [][]clientv3.Op
+	size := 0
+	for i, c := range p.chunks {
+		if len(batches) == 0 || size+len(c) > s.cfg.MaxTxnBytes {
+			batches, size = append(batches, nil), 0
+		}
+		last := len(batches) - 1
+		batches[last] = append(batches[last], clientv3.OpPut(chunk(sha, i), string(c)))
+		size += len(c)
+	}
+	if err := s.heldAll(ctx, cl, "write the document", batches); err != nil {
+		return err
+	}
+	// The header last: where it is, all of the document is.
+	_, err = s.held(ctx, cl, "write the document", []clientv3.Op{clientv3.OpPut(header(sha), string(p.head))})
+	return err
+}
+
+// putItems writes the items in as many transactions as it takes.
+func (s *Store) putItems(ctx context.Context, cl *claim, list []change) error {
+	var batches [][]clientv3.Op
+	for len(list) > 0 {
+		n, size := 0, 0
+		for n < len(list) && n < s.cfg.MaxTxnOps-room {
+			if size += s.changeSize(list[n]); n > 0 && size > s.cfg.MaxTxnBytes {
+				break
+			}
+			n++
+		}
+		batches = append(batches, s.itemOps(list[:n]))
+		list = list[n:]
+	}
+	return s.heldAll(ctx, cl, "write the items", batches)
+}
+
+// held is a transaction that takes place only while the claim is held.
+func (s *Store) held(ctx context.Context, cl *claim, op string, ops []clientv3.Op) (*clientv3.TxnResponse, error) {
+	resp, err := s.commit(ctx, op, txn{compare: []clientv3.Cmp{createdAt(s.keys.pending(), cl.created)}, then: ops})
+	if err == nil && !resp.Succeeded {
+		err = fmt.Errorf("%s: %w", op, errClaimLost)
+	}
+	return resp, err
+}
+
+func (s *Store) heldAll(ctx context.Context, cl *claim, op string, batches [][]clientv3.Op) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelTxns)
+	for _, ops := range batches {
+		g.Go(func() error {
+			_, err := s.held(ctx, cl, op, ops)
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// complete makes the document the configuration. An unchanged document is not
+// committed anew: its items were repaired, that is all.
+func (s *Store) complete(ctx context.Context, p *plan, cl *claim, list []change) (Commit, error) {
+	unchanged := p.base.Doc != nil && p.commit.SHA256 == p.base.Commit.SHA256
+	t := txn{
+		compare: []clientv3.Cmp{
+			modifiedAt(s.keys.commit(), p.base.Commit.Rev), createdAt(s.keys.pending(), cl.created),
+			present(header(p.commit.SHA256)), present(s.keys.reference(p.commit.SHA256)),
+		},
+		then:   append(s.itemOps(list), clientv3.OpDelete(s.keys.pending()), clientv3.OpDelete(s.keys.dirty())),
+		orElse: []clientv3.Op{clientv3.OpGet(s.keys.commit())},
+	}
+	if !unchanged {
+		t.then = append(t.then, s.commitOps(p)...)
+	}
+	resp, err := s.commit(ctx, "complete the push", t)
+	if err != nil {
+		return s.unsure(p, err)
+	}
+	if resp.Succeeded {
+		if unchanged {
+			return p.base.Commit, nil
+		}
+		p.commit.Rev = resp.Header.Revision
+		return p.commit, nil
+	}
+	c, err := s.headOf(ctx, resp, p)
+	if err == nil && c.None() {
+		if unchanged {
+			return p.base.Commit, nil // done by an attempt whose answer was lost, or about to be done by another push
+		}
+		err = errClaimLost
+	}
+	return c, err
+}
+
+// prune gives up the documents that fell out of the last releases with commit c.
+// It may fail: then they take up some space.
+func (s *Store) prune(ctx context.Context, c Commit) {
+	const slack = 8 // releases whose pruning may have failed before
+	keep := uint64(s.cfg.KeepReleases)
+	if c.Release <= keep {
+		return
+	}
+	oldest := c.Release - keep + 1
+	from := uint64(1)
+	if oldest > slack {
+		from = oldest - slack
+	}
+	resp, err := s.get(ctx, "prune", s.keys.release(from), clientv3.WithRange(s.keys.release(c.Release+1)))
+	if err != nil {
+		s.cfg.Log.Debug("old documents are not pruned", "error", err)
+		return
+	}
+	kept, old := map[string]bool{}, map[string]bool{}
+	for _, kv := range resp.Kvs {
+		r, err := parseCommit(kv.Value, kv.ModRevision)
+		if err != nil {
+			continue
+		}
+		if r.Release >= oldest {
+			kept[r.SHA256] = true
+		} else {
+			old[r.SHA256] = true
+		}
+	}
+	for sha := range old {
+		if kept[sha] {
+			continue
+		}
+		if err := s.dropDocument(ctx, sha, c); err != nil {
+			s.cfg.Log.Debug("an old document is not pruned", "sha256", sha, "error", err)
+		}
+	}
+}
+
+// dropDocument ends this prefix's reference to a document, and the document if
+// that was the last. It does nothing if another push has been made since head, or is
+// under way: that one may use the document.
+func (s *Store) dropDocument(ctx context.Context, sha string, head Commit) error {
+	_, err := s.commit(ctx, "prune", txn{
+		compare: []clientv3.Cmp{absent(s.keys.pending()), modifiedAt(s.keys.commit(), head.Rev)},
+		then:    []clientv3.Op{clientv3.OpDelete(s.keys.reference(sha))},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = s.commit(ctx, "prune", txn{
+		compare: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(references(sha)).WithPrefix(), "=", 0)},
+		then:    []clientv3.Op{clientv3.OpDelete(document(sha), clientv3.WithPrefix())},
+	})
+	return err
+}

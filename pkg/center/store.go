@@ -1,0 +1,268 @@
+package center
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+)
+
+// Defaults of [Config].
+const (
+	DefaultDialTimeout    = 3 * time.Second
+	DefaultRequestTimeout = 10 * time.Second
+	DefaultKeepReleases   = 50
+
+	// etcd's own defaults; a server may allow more, none allows less by default.
+	defaultMaxTxnOps   = 128
+	defaultMaxTxnBytes = 1 << 20 // of 1.5 MiB, so that keys and envelopes fit
+)
+
+// TLS names the files of a TLS connection; empty ones are left out. A server must
+// have a certificate of CA, or of the system's if CA is empty.
+type TLS struct {
+	CA, Cert, Key string
+}
+
+// Config says how to reach a store.
+type Config struct {
+	Endpoints []string // HOST:PORT or unix:PATH
+	Prefix    string   // "": DefaultPrefix
+	User      string
+	Password  string
+	TLS       *TLS // nil: no TLS
+
+	DialTimeout    time.Duration // until the first answer of a server; 0: DefaultDialTimeout
+	RequestTimeout time.Duration // of one request with its repetitions; 0: DefaultRequestTimeout
+	KeepReleases   int           // documents of so many releases are kept; 0: DefaultKeepReleases
+
+	// MaxTxnOps and MaxTxnBytes bound one transaction; 0: what etcd allows by
+	// default.
+	MaxTxnOps   int
+	MaxTxnBytes int
+
+	Now func() time.Time // nil: time.Now
+	Log *slog.Logger     // nil: nothing is logged
+}
+
+func (c *Config) setDefaults() {
+	setDefault(&c.DialTimeout, DefaultDialTimeout)
+	setDefault(&c.RequestTimeout, DefaultRequestTimeout)
+	setDefault(&c.KeepReleases, DefaultKeepReleases)
+	setDefault(&c.MaxTxnOps, defaultMaxTxnOps)
+	setDefault(&c.MaxTxnBytes, defaultMaxTxnBytes)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Store is a client of the tables under one prefix. Its methods may be called from
+// any goroutine.
+type Store struct {
+	cfg   Config
+	keys  keyspace
+	etcd  *clientv3.Client
+	codec *codec
+	certs string // common name of the client's certificate
+}
+
+// Open connects and waits for the first answer. The error says why there is none.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	cfg.setDefaults()
+	keys, err := newKeyspace(cfg.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	if len(cfg.Endpoints) == 0 {
+		return nil, errors.New("no etcd endpoints are given; expected HOST:PORT or unix:PATH")
+	}
+	s := &Store{cfg: cfg, keys: keys}
+	if s.codec, err = newCodec(); err != nil {
+		return nil, err
+	}
+	if err := s.connect(ctx); err != nil {
+		s.codec.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) connect(ctx context.Context) error {
+	tlsConfig, err := s.tlsConfig()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
+	defer cancel()
+	return s.retry(ctx, "connect", func(ctx context.Context) error {
+		etcd, err := clientv3.New(clientv3.Config{
+			Endpoints:            s.cfg.Endpoints,
+			Username:             s.cfg.User,
+			Password:             s.cfg.Password,
+			TLS:                  tlsConfig,
+			DialTimeout:          s.cfg.DialTimeout,
+			DialKeepAliveTime:    10 * time.Second, // a dead server is noticed by watches
+			DialKeepAliveTimeout: 5 * time.Second,
+			MaxUnaryRetries:      3, // s.retry goes on, and remembers the cause
+			Logger:               zap.NewNop(),
+			DialOptions: []grpc.DialOption{
+				grpc.WithConnectParams(grpc.ConnectParams{
+					Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
+					MinConnectTimeout: s.cfg.DialTimeout,
+				}),
+				grpc.WithChainUnaryInterceptor(failFast),
+			},
+		})
+		if err != nil {
+			return err
+		}
+		if _, err := etcd.Get(ctx, s.keys.commit(), clientv3.WithCountOnly()); err != nil {
+			_ = etcd.Close() // it never worked
+			return err
+		}
+		s.etcd = etcd
+		return nil
+	})
+}
+
+// failFast makes a request fail with its cause when there is no connection. etcd's
+// client would wait, and say "deadline exceeded".
+func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return invoke(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
+}
+
+func (s *Store) tlsConfig() (*tls.Config, error) {
+	files := s.cfg.TLS
+	if files == nil || strings.HasPrefix(s.cfg.Endpoints[0], "unix:") {
+		return nil, nil
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12}
+	if files.CA != "" {
+		pem, err := os.ReadFile(files.CA)
+		if err != nil {
+			return nil, fmt.Errorf("CA certificate: %w", err)
+		}
+		out.RootCAs = x509.NewCertPool()
+		if !out.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("CA certificate %s: there is no certificate in it (PEM is expected)", files.CA)
+		}
+	}
+	if (files.Cert == "") != (files.Key == "") {
+		return nil, errors.New("a client certificate needs its key, and a key its certificate")
+	}
+	if files.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+		if err != nil {
+			return nil, fmt.Errorf("client certificate %s: %w", files.Cert, err)
+		}
+		out.Certificates = []tls.Certificate{pair}
+		s.certs = pair.Leaf.Subject.CommonName
+	}
+	return out, nil
+}
+
+// Close ends the connection. Watches end with it.
+func (s *Store) Close() error {
+	err := s.etcd.Close()
+	s.codec.close()
+	if errors.Is(err, context.Canceled) {
+		return nil // that is how the client says that it is closed
+	}
+	return err
+}
+
+// Identity is who the store's server takes the client for: the etcd user, or the
+// common name of its certificate.
+func (s *Store) Identity() string {
+	if s.cfg.User != "" {
+		return s.cfg.User
+	}
+	return s.certs
+}
+
+// retry calls fn until it succeeds, is refused, or the request timeout is over. fn
+// must have the same effect when it is done twice.
+func (s *Store) retry(ctx context.Context, op string, fn func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
+	defer cancel()
+	var last error
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		attempt, done := context.WithTimeout(ctx, max(s.cfg.RequestTimeout/2, time.Second))
+		err := fn(attempt)
+		done()
+		if err == nil {
+			return nil
+		}
+		// The end of ctx hides the cause that the attempts before it had.
+		if last == nil || !errors.Is(err, context.DeadlineExceeded) {
+			last = err
+		}
+		if refused(err) {
+			return s.classify(op, err)
+		}
+		select {
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return fmt.Errorf("%s: %w", op, ctx.Err())
+			}
+			return s.classify(op, last)
+		case <-time.After(wait/2 + rand.N(wait)):
+		}
+	}
+}
+
+// get reads with retries.
+func (s *Store) get(ctx context.Context, op, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	var resp *clientv3.GetResponse
+	err := s.retry(ctx, op, func(ctx context.Context) (err error) {
+		resp, err = s.etcd.Get(ctx, key, opts...)
+		return err
+	})
+	return resp, err
+}
+
+// txn is a transaction that may be done twice.
+type txn struct {
+	compare      []clientv3.Cmp
+	then, orElse []clientv3.Op
+}
+
+func (s *Store) commit(ctx context.Context, op string, t txn) (*clientv3.TxnResponse, error) {
+	var resp *clientv3.TxnResponse
+	err := s.retry(ctx, op, func(ctx context.Context) (err error) {
+		resp, err = s.etcd.Txn(ctx).If(t.compare...).Then(t.then...).Else(t.orElse...).Commit()
+		return err
+	})
+	return resp, err
+}
+
+// absent and unchanged are the comparisons that transactions are made of.
+func absent(key string) clientv3.Cmp  { return clientv3.Compare(clientv3.CreateRevision(key), "=", 0) }
+func present(key string) clientv3.Cmp { return clientv3.Compare(clientv3.CreateRevision(key), ">", 0) }
+func createdAt(key string, rev int64) clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(key), "=", rev)
+}
+func modifiedAt(key string, rev int64) clientv3.Cmp {
+	return clientv3.Compare(clientv3.ModRevision(key), "=", rev)
+}
