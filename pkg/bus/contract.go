@@ -1,28 +1,33 @@
 package bus
 
+import "github.com/edge-gateway/edge-gateway/pkg/wal"
+
 // Range is a run of sequence numbers, both ends included.
-type Range struct{ First, Last uint64 }
+type Range = wal.Range
 
 // Record is something that a consumer keeps in the log's state beside its
-// position, such as a message in flight. The log never deletes the frames of Pin
-// while the record exists.
-type Record struct {
-	Key   string // unique per consumer, 1–128 bytes
-	Value []byte
-	Pin   Range // zero: pins nothing
-}
+// position, such as a message in flight: a Key unique per consumer (1–128 bytes),
+// a Value, and a Pin. The log never deletes the frames of Pin while the record
+// exists; the zero Pin pins nothing.
+type Record = wal.Record
 
 // Commit is one atomic change of a consumer's state: all of it or nothing
-// survives a crash.
-type Commit struct {
-	Put    []Record
-	Delete []string // keys of records; a missing one is no error
-	// Ack marks ranges as delivered for good. The consumer's position moves to
-	// the end of the contiguous part; what lies beyond is remembered and skipped
-	// when the consumer reads again from its position.
-	Ack []Range
-	// Sync makes the change durable before Commit returns. Without it, a crash
-	// may take back this commit and those after it, never one before a synced
-	// one.
-	Sync bool
-}
+// survives a crash. Put and Delete change records (a missing one is no error to
+// delete). Ack marks ranges as delivered for good: the position moves to the end
+// of the contiguous part; what lies beyond is remembered and skipped when the
+// consumer reads again from its position. Sync makes the change durable before
+// Commit returns; without it, a crash may take back this commit and those after
+// it, never one before a synced one.
+type Commit = wal.Commit
+
+// Errors that callers branch on.
+var (
+	ErrLocked        = wal.ErrLocked        // another process has the directory open
+	ErrNewerFormat   = wal.ErrNewerFormat   // a newer release wrote the log
+	ErrEpochMismatch = wal.ErrEpochMismatch // the two databases do not belong together
+	ErrDamaged       = wal.ErrDamaged       // frames that must be there cannot be read
+	ErrFailed        = wal.ErrFailed        // the disk failed; the process must end and start again
+	ErrGone          = wal.ErrGone          // frames that were deleted or dropped
+	ErrNoLog         = wal.ErrNoLog         // the directory holds no log
+	ErrClosed        = wal.ErrClosed        // the bus is closed
+)

@@ -1,0 +1,298 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/wal"
+)
+
+// Start says where a new consumer begins.
+type Start int
+
+// The starts.
+const (
+	StartOldest Start = iota // the oldest frame that the log holds
+	StartEnd                 // the next frame
+)
+
+// readAhead is how many frames a consumer takes from the log at a time.
+const readAhead = 8192
+
+// Consumer is a connector's hold on the log: its place in it and its own
+// records. One goroutine reads; the other methods may be called from any.
+type Consumer struct {
+	b  *Bus
+	st *wal.Consumer
+
+	active atomic.Bool
+	read   atomic.Uint64 // the cursor: the next Read begins here
+
+	mu          sync.Mutex
+	ahead       []*frame.Batch // read from the log, not returned yet
+	seeks       uint64         // counts Seeks, so that a Read under way doesn't undo one
+	parkedSince time.Time      // zero: active
+}
+
+// Consumer returns the consumer with the given name, which the log remembers
+// from then on, and makes it active. A new one begins at start. A name can be
+// held once at a time.
+func (b *Bus) Consumer(name string, start Start) (*Consumer, error) {
+	acked := b.log.Floor() - 1
+	if start == StartEnd {
+		acked = b.log.Durable()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, fmt.Errorf("consumer %s: %w", name, ErrClosed)
+	}
+	if old := b.consumers[name]; old != nil && old.active.Load() {
+		return nil, fmt.Errorf("consumer %s: already in use", name)
+	}
+	st, isNew, err := b.log.OpenConsumer(name, acked)
+	if err != nil {
+		return nil, fmt.Errorf("consumer %s: %w", name, err)
+	}
+	if isNew {
+		b.logger.Info("new consumer", "consumer", name, "first_seq", acked+1)
+	}
+	c := &Consumer{b: b, st: st}
+	c.read.Store(st.Acked() + 1)
+	c.active.Store(true)
+	b.consumers[name] = c
+	b.measure()
+	return c, nil
+}
+
+// Close parks the consumer: it keeps its place and its frames until somebody
+// opens it again or removes it.
+func (c *Consumer) Close() {
+	c.active.Store(false)
+	c.mu.Lock()
+	c.parkedSince, c.ahead = c.b.now(), nil
+	c.mu.Unlock()
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.b.measure()
+	c.b.freeSpace()
+}
+
+// Name returns the consumer's name.
+func (c *Consumer) Name() string { return c.st.Name() }
+
+// Epoch identifies the log.
+func (c *Consumer) Epoch() string { return c.b.Epoch() }
+
+// Head returns the last durable seq: what Read could return by now.
+func (c *Consumer) Head() uint64 { return c.b.log.Durable() }
+
+// Acked returns the consumer's position: every frame up to it is delivered.
+func (c *Consumer) Acked() uint64 { return c.st.Acked() }
+
+// Records returns the consumer's records, sorted by key.
+func (c *Consumer) Records() ([]Record, error) { return c.st.Records() }
+
+// Commit changes records and position in one atomic step.
+func (c *Consumer) Commit(change Commit) error { return c.st.Commit(change) }
+
+// Seek sets the cursor: the next Read begins at seq.
+func (c *Consumer) Seek(seq uint64) {
+	c.mu.Lock()
+	c.ahead, c.seeks = nil, c.seeks+1
+	c.read.Store(seq)
+	c.mu.Unlock()
+	c.moved()
+}
+
+// moved lets publishers look again that wait for this consumer.
+func (c *Consumer) moved() {
+	if c.b.cfg.Load().Overflow != Pause {
+		return
+	}
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.b.measure()
+	c.b.freeSpace()
+}
+
+// Read waits until frames at the cursor are durable and returns at least one
+// and, unless the first batch alone is larger, at most maxFrames of them, in
+// order. It moves the cursor behind them. Ranges that were acknowledged out of
+// order are skipped. Frames that the log had to drop appear as a jump in seq,
+// told by a sys.gap frame. Damaged frames are an error that wraps ErrDamaged; the
+// cursor stays before them.
+func (c *Consumer) Read(ctx context.Context, maxFrames int) ([]*frame.Batch, error) {
+	for {
+		moved := c.b.moved()
+		if err := c.usable(); err != nil {
+			return nil, err
+		}
+		batches, err := c.tryRead(max(maxFrames, 1))
+		if err != nil {
+			return nil, fmt.Errorf("consumer %s: %w", c.Name(), err)
+		}
+		if len(batches) > 0 {
+			c.moved()
+			return batches, nil
+		}
+		select {
+		case <-moved:
+		case <-c.b.stop:
+		case <-c.b.log.Failed():
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (c *Consumer) usable() error {
+	select {
+	case <-c.b.stop:
+		return fmt.Errorf("consumer %s: %w", c.Name(), ErrClosed)
+	default:
+	}
+	return c.b.log.Err()
+}
+
+// tryRead returns nothing if there is nothing to read.
+func (c *Consumer) tryRead(maxFrames int) ([]*frame.Batch, error) {
+	for {
+		c.mu.Lock()
+		at, seeks := max(c.read.Load(), c.b.log.Floor()), c.seeks
+		c.mu.Unlock()
+		head := c.b.log.Durable()
+		r, ok := c.st.NextUnfinished(at, head)
+		if !ok {
+			c.advance(max(at, head+1), seeks)
+			return nil, nil
+		}
+		batches, err := c.get(r, maxFrames)
+		if err != nil && !errors.Is(err, errHole) {
+			return nil, err
+		}
+		next := r.Last + 1 // behind a hole that is known
+		if len(batches) > 0 {
+			next = batches[len(batches)-1].LastSeq() + 1
+		}
+		if !c.advance(next, seeks) {
+			continue // Seek came in between
+		}
+		if len(batches) > 0 {
+			return batches, nil
+		}
+	}
+}
+
+// advance moves the cursor unless Seek was called since seeks was taken.
+func (c *Consumer) advance(to, seeks uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.seeks != seeks {
+		return false
+	}
+	c.read.Store(to)
+	return true
+}
+
+// errHole says that a whole range is missing, and known to be.
+var errHole = errors.New("hole")
+
+// get returns frames from the start of r on: from the ring if it holds them,
+// otherwise from the log.
+func (c *Consumer) get(r Range, maxFrames int) ([]*frame.Batch, error) {
+	if batches := c.b.ring.read(nil, r.First, r.Last, maxFrames); len(batches) > 0 {
+		return batches, nil
+	}
+	c.mu.Lock()
+	ahead := c.ahead
+	c.mu.Unlock()
+	for len(ahead) > 0 && ahead[0].LastSeq() < r.First {
+		ahead = ahead[1:]
+	}
+	if len(ahead) == 0 || ahead[0].FirstSeq > r.First {
+		var err error
+		if ahead, err = c.b.log.Read(r.First, c.b.log.Durable(), max(readAhead, maxFrames)); err != nil {
+			return nil, c.damaged(r, err)
+		}
+	}
+	var out []*frame.Batch
+	at, n := r.First, 0
+	for i, b := range ahead {
+		b = b.Slice(r.First, r.Last)
+		if b == nil || n > 0 && n+len(b.Frames) > maxFrames {
+			break
+		}
+		if b.FirstSeq > at {
+			if hole, bad := c.b.log.Missing(Range{First: at, Last: b.FirstSeq - 1}); bad {
+				if n > 0 {
+					break
+				}
+				return nil, &wal.DamageError{Range: hole, Err: errors.New("missing")}
+			}
+		}
+		out = append(out, b)
+		n += len(b.Frames)
+		at = b.LastSeq() + 1
+		_ = i
+	}
+	c.mu.Lock()
+	c.ahead = ahead
+	c.mu.Unlock()
+	if n == 0 {
+		if hole, bad := c.b.log.Missing(r); bad {
+			return nil, &wal.DamageError{Range: hole, Err: errors.New("missing")}
+		}
+		return nil, errHole
+	}
+	return out, nil
+}
+
+// damaged returns err unless what it is about was deleted in the meantime.
+func (c *Consumer) damaged(r Range, err error) error {
+	var d *wal.DamageError
+	if errors.As(err, &d) {
+		if _, bad := c.b.log.Missing(d.Range); !bad {
+			return errHole
+		}
+	}
+	return err
+}
+
+// Fetch returns the frames first…last again, for a message that is sent again.
+// All of them must be pinned by a record or not yet acknowledged; otherwise they
+// may be gone, which is an error that wraps ErrGone.
+func (c *Consumer) Fetch(first, last uint64) ([]*frame.Batch, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	if first == 0 || first > last || last > c.b.log.Durable() {
+		return nil, fmt.Errorf("consumer %s: fetch %d to %d: expected a range within 1 to %d", c.Name(), first, last, c.b.log.Durable())
+	}
+	var out []*frame.Batch
+	for at := first; at <= last; {
+		batches := c.b.ring.read(nil, at, last, int(last-at+1))
+		if len(batches) == 0 {
+			var err error
+			if batches, err = c.b.log.Read(at, last, readAhead); err != nil {
+				return nil, fmt.Errorf("consumer %s: fetch: %w", c.Name(), err)
+			}
+		}
+		for _, b := range batches {
+			if b.FirstSeq != at {
+				return nil, fmt.Errorf("consumer %s: fetch %d to %d: %w: %d to %d", c.Name(), first, last, ErrGone, at, b.FirstSeq-1)
+			}
+			at = b.LastSeq() + 1
+		}
+		if len(batches) == 0 {
+			return nil, fmt.Errorf("consumer %s: fetch %d to %d: %w: %d on", c.Name(), first, last, ErrGone, at)
+		}
+		out = append(out, batches...)
+	}
+	return out, nil
+}

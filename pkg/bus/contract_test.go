@@ -1,0 +1,8 @@
+package bus_test
+
+import (
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/connector"
+)
+
+var _ connector.Consumer = (*bus.Consumer)(nil)

@@ -1,0 +1,106 @@
+package bus
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// metrics holds the counters; gauges are read from the bus when asked for.
+type metrics struct {
+	reg       prometheus.Registerer
+	bus       *Bus
+	publish   [2]prometheus.Counter // by frame.Kind
+	drops     *prometheus.CounterVec
+	fsyncTime prometheus.Histogram
+	all       []prometheus.Collector
+}
+
+// newMetrics registers the bus's metrics with reg, which may be nil.
+func newMetrics(reg prometheus.Registerer, b *Bus) *metrics {
+	m := &metrics{reg: reg, bus: b}
+	publish := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "framebus_publish_total", Help: "Frames that entered the bus."}, []string{"kind"})
+	for k := range m.publish {
+		m.publish[k] = publish.WithLabelValues(frame.Kind(k).String())
+	}
+	m.drops = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "framebus_drop_total", Help: "Frames that were not accepted, or given up: ring_full, overflow, parked, damaged, subscriber."}, []string{"reason"})
+	m.drops.WithLabelValues("ring_full")
+	m.fsyncTime = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "framebus_fsync_seconds", Help: "Duration of syncs of the log.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 13),
+	})
+	gauges := &gauges{b: b}
+	m.all = []prometheus.Collector{publish, m.drops, m.fsyncTime, gauges}
+	if reg != nil {
+		for _, c := range m.all {
+			// A second bus on one registry would fail here; the first keeps its metrics.
+			if err := reg.Register(c); err != nil {
+				b.logger.Warn("metrics not registered", "error", err)
+			}
+		}
+	}
+	return m
+}
+
+func (m *metrics) close() {
+	if m.reg == nil {
+		return
+	}
+	for _, c := range m.all {
+		m.reg.Unregister(c)
+	}
+}
+
+func (m *metrics) published(k frame.Kind, n int) { m.publish[k&1].Add(float64(n)) }
+func (m *metrics) dropped(reason string, n int)  { m.drops.WithLabelValues(reason).Add(float64(n)) }
+func (m *metrics) fsync(took time.Duration)      { m.fsyncTime.Observe(took.Seconds()) }
+
+// gauges is the collector of what is measured when asked for.
+type gauges struct{ b *Bus }
+
+func descRingUsed() *prometheus.Desc {
+	return prometheus.NewDesc("framebus_ring_used", "Frames of the ring that the slowest consumer has not read (used), and the rest (free).", []string{"status"}, nil)
+}
+
+func descs() map[string]*prometheus.Desc {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	return map[string]*prometheus.Desc{
+		"ring":    descRingUsed(),
+		"bytes":   d("framebus_wal_bytes", "Bytes of the frames that the log holds."),
+		"disk":    d("framebus_wal_disk_bytes", "Bytes that the log takes on the disk."),
+		"lag":     d("framebus_backlog_lag", "Durable frames that the consumer has not acknowledged.", "consumer"),
+		"durable": d("framebus_durable_lag", "Frames published and not yet durable."),
+		"amp":     d("framebus_write_amplification", "Bytes written to files per byte of frames appended, since the start."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range descs() {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	if g.b.log.Err() != nil {
+		return
+	}
+	s := g.b.Stats()
+	d := descs()
+	send := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	send(d["ring"], float64(s.RingUsed), "used")
+	send(d["ring"], float64(s.RingSize-s.RingUsed), "free")
+	send(d["bytes"], float64(s.WALBytes))
+	send(d["disk"], float64(s.DiskBytes))
+	send(d["durable"], float64(s.LastSeq-s.DurableSeq))
+	send(d["amp"], s.WriteAmplification)
+	for _, c := range s.Consumers {
+		send(d["lag"], float64(c.Lag), c.Name)
+	}
+}

@@ -1,0 +1,150 @@
+package bus
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Stats describes the bus. The JSON names are those of edge-bus stats.
+type Stats struct {
+	Epoch              string          `json:"epoch"`
+	FirstSeq           uint64          `json:"first_seq"`   // first frame held; LastSeq + 1 if none is
+	LastSeq            uint64          `json:"last_seq"`    // last frame published
+	DurableSeq         uint64          `json:"durable_seq"` // last frame that survives a crash
+	RingUsed           uint64          `json:"ring_used"`   // frames of the ring that the slowest consumer has not read
+	RingSize           uint64          `json:"ring_size"`
+	WALBytes           uint64          `json:"wal_bytes"` // of the frames held
+	WALMaxBytes        uint64          `json:"wal_max_bytes"`
+	DiskBytes          uint64          `json:"disk_bytes"` // on the disk
+	FreeBytes          uint64          `json:"free_bytes"` // left on the disk
+	WriteAmplification float64         `json:"write_amplification"`
+	Overflow           Overflow        `json:"overflow"`
+	Paused             bool            `json:"paused"` // drivers are asked to pause
+	DiskFull           bool            `json:"disk_full"`
+	Consumers          []ConsumerStats `json:"consumers"`
+}
+
+// ConsumerStats describes a consumer.
+type ConsumerStats struct {
+	Name        string    `json:"name"`
+	AckSeq      uint64    `json:"ack_seq"` // every frame up to it is delivered
+	Lag         uint64    `json:"lag"`     // durable frames behind it
+	Parked      bool      `json:"parked"`  // no connector holds it
+	ParkedSince time.Time `json:"parked_since,omitzero"`
+}
+
+// Stats returns the bus's figures. It may be called every second.
+func (b *Bus) Stats() Stats {
+	cfg, l := b.cfg.Load(), b.log.Stats()
+	s := Stats{
+		Epoch: l.Epoch, FirstSeq: l.First, DurableSeq: l.Durable, RingSize: uint64(b.ringSize()),
+		WALBytes: l.Bytes, WALMaxBytes: cfg.WALMaxBytes, DiskBytes: l.DiskBytes, FreeBytes: l.Free,
+		Overflow: cfg.Overflow, DiskFull: l.WaitingFull, Consumers: b.Consumers(),
+	}
+	if l.Appended > 0 {
+		s.WriteAmplification = float64(l.Written) / float64(l.Appended)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.LastSeq = b.next - 1
+	s.RingUsed = min(b.unread(), s.RingSize)
+	s.Paused = b.gauge.pressed || b.gauge.noSpace
+	return s
+}
+
+// Consumers returns all consumers, sorted by name.
+func (b *Bus) Consumers() []ConsumerStats {
+	head := b.log.Durable()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := make([]ConsumerStats, 0, len(b.consumers))
+	for _, c := range b.consumers {
+		s := ConsumerStats{Name: c.Name(), AckSeq: c.Acked(), Parked: !c.active.Load()}
+		s.Lag = head - min(s.AckSeq, head)
+		c.mu.Lock()
+		s.ParkedSince = c.parkedSince
+		c.mu.Unlock()
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b ConsumerStats) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// RemoveConsumer forgets a parked consumer for good, with its place and records.
+func (b *Bus) RemoveConsumer(name string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.consumers[name]
+	if c == nil {
+		return fmt.Errorf("consumer %s: no such consumer", name)
+	}
+	if c.active.Load() {
+		return fmt.Errorf("consumer %s: in use by a connector: take the connector out of the configuration first", name)
+	}
+	if err := b.log.RemoveConsumer(name); err != nil {
+		return err
+	}
+	delete(b.consumers, name)
+	wake(b.wakeCollector)
+	return nil
+}
+
+// Rewind sets every consumer back (or forward) to seq, once: they are delivered
+// the frames from there on again. Consumers must not be reading.
+func (b *Bus) Rewind(seq uint64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	seq = max(min(seq, b.log.Durable()+1), b.log.Floor(), 1)
+	for _, c := range b.consumers {
+		if err := c.st.SetBack(seq - 1); err != nil {
+			return err
+		}
+		c.read.Store(seq)
+	}
+	return nil
+}
+
+// Config returns the settings in use.
+func (b *Bus) Config() Config { return *b.cfg.Load() }
+
+// Set changes a setting while the bus runs; key is as in gateway.yml, value as
+// decoded from YAML or JSON, or as text. It is gone at the next start.
+func (b *Bus) Set(key string, value any) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	cfg := *b.cfg.Load()
+	if err := cfg.set(key, value); err != nil {
+		return fmt.Errorf("bus: %w", err)
+	}
+	if err := cfg.Check(); err != nil {
+		return fmt.Errorf("bus: %w", err)
+	}
+	b.use(cfg)
+	return nil
+}
+
+// Update replaces all settings but WALDir while the bus runs.
+func (b *Bus) Update(cfg Config) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	cfg.WALDir = b.cfg.Load().WALDir
+	if err := cfg.Check(); err != nil {
+		return fmt.Errorf("bus: %w", err)
+	}
+	cfg.fill()
+	b.use(cfg)
+	return nil
+}
+
+// use puts cfg in force. b.mu is held.
+func (b *Bus) use(cfg Config) {
+	b.cfg.Store(&cfg)
+	b.ring.resize(1 << cfg.RingPow)
+	b.measure()
+	b.freeSpace()
+	wake(b.syncNow)
+	wake(b.wakeCollector)
+	wake(b.wakePressure)
+}

@@ -1,0 +1,2 @@
+// Package wal is the log of frames on Pebble.
+package wal

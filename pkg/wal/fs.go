@@ -1,0 +1,190 @@
+package wal
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// diskFS is the file system that the databases see. It counts what is written,
+// and it makes a full disk a wait instead of an error: Pebble ends the process
+// when a write of its log or manifest fails. A write that finds no space gives
+// the ballast back and tries again until there is space. Only writes wait; a sync
+// that fails has lost data, whatever the reason, and must be fatal.
+type diskFS struct {
+	vfs.FS
+	l       *Log
+	written atomic.Uint64 // bytes
+	closed  chan struct{}
+	once    sync.Once
+
+	syncs    atomic.Uint64
+	syncTime atomic.Int64 // ns, total
+	onSync   atomic.Pointer[func(time.Duration)]
+	full     atomic.Int64 // how many writers wait for space
+
+	mu          sync.Mutex
+	ballast     string
+	ballastSize int64
+	ballastHeld bool
+}
+
+func newDiskFS(inner vfs.FS, l *Log) *diskFS {
+	return &diskFS{FS: inner, l: l, closed: make(chan struct{})}
+}
+
+func (d *diskFS) close() { d.once.Do(func() { close(d.closed) }) }
+
+func (d *diskFS) synced(took time.Duration) {
+	d.syncs.Add(1)
+	d.syncTime.Add(int64(took))
+	if f := d.onSync.Load(); f != nil {
+		(*f)(took)
+	}
+}
+
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// retry runs op until it does not fail for want of space.
+func (d *diskFS) retry(op func() error) error {
+	err := op()
+	if err == nil || !isFull(err) {
+		return err
+	}
+	if d.full.Add(1) == 1 {
+		d.l.log.Error("log: the disk is full; waiting for space", "dir", d.l.dir, "error", err)
+	}
+	defer d.full.Add(-1)
+	for wait := 10 * time.Millisecond; isFull(err); wait = min(2*wait, time.Second) {
+		d.dropBallast()
+		t := time.NewTimer(wait)
+		select {
+		case <-d.closed:
+			t.Stop()
+			return err
+		case <-t.C:
+		}
+		err = op()
+	}
+	return err
+}
+
+// openBallast sets size bytes aside in path; what can't be had now is tried
+// again by holdBallast.
+func (d *diskFS) openBallast(path string, size int64) {
+	d.mu.Lock()
+	d.ballast, d.ballastSize = path, size
+	d.mu.Unlock()
+	d.holdBallast()
+}
+
+// holdBallast makes the ballast file if it is not there. It is called when there
+// is space again.
+func (d *diskFS) holdBallast() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ballastHeld || d.ballastSize <= 0 {
+		return
+	}
+	f, err := d.FS.Create(d.ballast, vfs.WriteCategoryUnspecified)
+	if err == nil {
+		err = errors.Join(f.Preallocate(0, d.ballastSize), f.Close())
+	}
+	if err != nil {
+		d.l.log.Warn("log: no ballast file, the disk is nearly full", "error", err)
+		return
+	}
+	d.ballastHeld = true
+}
+
+func (d *diskFS) dropBallast() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.ballastHeld {
+		return
+	}
+	if err := d.FS.Remove(d.ballast); err != nil && !errors.Is(err, os.ErrNotExist) {
+		d.l.log.Warn("log: ballast file stays", "error", err)
+		return
+	}
+	d.ballastHeld = false
+}
+
+// The operations that take space.
+
+func (d *diskFS) file(op func() (vfs.File, error)) (f vfs.File, err error) {
+	err = d.retry(func() (err error) { f, err = op(); return err })
+	if err != nil {
+		return nil, err
+	}
+	return &diskFile{File: f, d: d}, nil
+}
+
+// Create implements vfs.FS.
+func (d *diskFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.file(func() (vfs.File, error) { return d.FS.Create(name, c) })
+}
+
+// OpenReadWrite implements vfs.FS.
+func (d *diskFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return d.file(func() (vfs.File, error) { return d.FS.OpenReadWrite(name, c, opts...) })
+}
+
+// ReuseForWrite implements vfs.FS.
+func (d *diskFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.file(func() (vfs.File, error) { return d.FS.ReuseForWrite(from, to, c) })
+}
+
+// Link implements vfs.FS.
+func (d *diskFS) Link(from, to string) error {
+	return d.retry(func() error { return d.FS.Link(from, to) })
+}
+
+// Rename implements vfs.FS.
+func (d *diskFS) Rename(from, to string) error {
+	return d.retry(func() error { return d.FS.Rename(from, to) })
+}
+
+// MkdirAll implements vfs.FS.
+func (d *diskFS) MkdirAll(dir string, perm os.FileMode) error {
+	return d.retry(func() error { return d.FS.MkdirAll(dir, perm) })
+}
+
+// Unwrap implements vfs.FS.
+func (d *diskFS) Unwrap() vfs.FS { return d.FS }
+
+// diskFile is a file opened for writing.
+type diskFile struct {
+	vfs.File
+	d *diskFS
+}
+
+// Write implements vfs.File. A write that was cut short by a full disk goes on
+// where it stopped.
+func (f *diskFile) Write(p []byte) (n int, err error) {
+	err = f.d.retry(func() error {
+		m, err := f.File.Write(p[n:])
+		n += m
+		f.d.written.Add(uint64(m))
+		return err
+	})
+	return n, err
+}
+
+// WriteAt implements vfs.File.
+func (f *diskFile) WriteAt(p []byte, off int64) (n int, err error) {
+	err = f.d.retry(func() error {
+		m, err := f.File.WriteAt(p[n:], off+int64(n))
+		n += m
+		f.d.written.Add(uint64(m))
+		return err
+	})
+	return n, err
+}

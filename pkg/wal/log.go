@@ -1,0 +1,343 @@
+package wal
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// FS is the file system that a log lives on.
+type FS = vfs.FS
+
+// formatVersion is what this release writes.
+const formatVersion = 1
+
+// Options of a log. The zero value is good.
+type Options struct {
+	FS       FS               // nil: the operating system's
+	Log      *slog.Logger     // nil: none
+	Now      func() time.Time // nil: time.Now
+	ReadOnly bool             // for looking at a log whose gateway is stopped; Open fails if there is none
+	Ballast  int64            // bytes set aside and given up when the disk is full; 0: none
+	// Epoch and NextSeq make a new log begin there; for restoring a copy.
+	Epoch   string
+	NextSeq uint64
+}
+
+// Log is an open log. One goroutine appends and one syncs; everything else may
+// be called from any goroutine.
+type Log struct {
+	dir      string
+	fs       FS
+	disk     *diskFS
+	log      *slog.Logger
+	now      func() time.Time
+	readOnly bool
+	startPos uint64 // endPos at Open
+	lock     io.Closer
+	frames   *pebble.DB
+	state    *pebble.DB
+	epoch    string
+
+	failed   atomic.Pointer[error]
+	failedCh chan struct{}
+	failOnce sync.Once
+
+	appended atomic.Uint64 // last seq given to Pebble
+	durable  atomic.Uint64 // last seq that survives a crash
+	endPos   atomic.Uint64 // bytes of the log up to appended
+	floor    atomic.Uint64 // frames before it are deleted, but for pinned ones
+	floorPos atomic.Uint64 // bytes of the log up to floor
+
+	w    writer
+	sets setCache
+	st   stateStore
+	gc   collector
+}
+
+// Open opens the log in dir, or makes one there.
+func Open(dir string, o Options) (*Log, error) {
+	l := &Log{dir: dir, log: o.Log, now: o.Now, readOnly: o.ReadOnly, failedCh: make(chan struct{})}
+	if l.log == nil {
+		l.log = slog.New(slog.DiscardHandler)
+	}
+	if l.now == nil {
+		l.now = time.Now
+	}
+	base := o.FS
+	if base == nil {
+		base = vfs.Default
+	}
+	l.disk = newDiskFS(base, l)
+	l.fs = l.disk
+	if err := l.open(o); err != nil {
+		return nil, fmt.Errorf("open log %s: %w", dir, errors.Join(err, l.closeAll()))
+	}
+	return l, nil
+}
+
+func (l *Log) open(o Options) error {
+	if o.ReadOnly {
+		if _, err := l.fs.Stat(l.path("frames")); err != nil {
+			return errors.Join(ErrNoLog, err)
+		}
+	}
+	if err := l.fs.MkdirAll(l.dir, 0o750); err != nil {
+		return err
+	}
+	if err := l.lockDir(); err != nil {
+		return err
+	}
+	if !o.ReadOnly {
+		l.disk.openBallast(l.path("ballast"), o.Ballast)
+	}
+	var err error
+	if l.state, err = pebble.Open(l.path("state"), l.stateOptions()); err != nil {
+		return l.openError("state", err)
+	}
+	if l.frames, err = pebble.Open(l.path("frames"), l.framesOptions()); err != nil {
+		return l.openError("frames", err)
+	}
+	if err := l.openEpoch(o); err != nil {
+		return err
+	}
+	if err := l.loadState(); err != nil {
+		return err
+	}
+	return l.recover(o)
+}
+
+func (l *Log) openError(name string, err error) error {
+	if pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%s: %w: run edge-bus check --repair: %w", name, ErrDamaged, err)
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+func (l *Log) path(name string) string { return l.fs.PathJoin(l.dir, name) }
+
+func (l *Log) lockDir() error {
+	lock, err := l.fs.Lock(l.path("LOCK"))
+	var pathErr *os.PathError
+	switch {
+	case err == nil:
+		l.lock = lock
+		return nil
+	case errors.As(err, &pathErr):
+		return fmt.Errorf("lock: %w", err)
+	}
+	return fmt.Errorf("%w (%w)", ErrLocked, err)
+}
+
+// openEpoch checks that the databases belong together, or makes them so. The
+// epoch goes into state first; "ready" comes last, so that a crash in between is
+// told from a frames database that was taken away.
+func (l *Log) openEpoch(o Options) error {
+	inState, err := readEpoch(l.state, stateEpochKey())
+	if err != nil {
+		return err
+	}
+	inFrames, err := readEpoch(l.frames, epochKey())
+	if err != nil {
+		return err
+	}
+	_, ready, err := get(l.state, stateReadyKey())
+	if err != nil {
+		return err
+	}
+	if ready || l.readOnly || inFrames != "" {
+		if inState != inFrames {
+			return fmt.Errorf("%w: state has epoch %q, frames has %q: put back the directory that is missing, or move both away to begin a new log", ErrEpochMismatch, inState, inFrames)
+		}
+	}
+	l.epoch = inState
+	if ready || l.readOnly {
+		return nil
+	}
+	if inState == "" {
+		l.epoch = o.Epoch
+		if l.epoch == "" {
+			l.epoch = newEpoch(l.now())
+		}
+		b := l.state.NewBatch()
+		if err := errors.Join(b.Set(stateEpochKey(), epochValue(l.epoch), nil), b.Set(stateNextKey(), nextValue(max(o.NextSeq, 1), max(o.NextSeq, 1), 0), nil), b.Commit(pebble.Sync)); err != nil {
+			return err
+		}
+	}
+	if err := l.frames.Set(epochKey(), epochValue(l.epoch), pebble.Sync); err != nil {
+		return err
+	}
+	return l.state.Set(stateReadyKey(), []byte{1}, pebble.Sync)
+}
+
+func epochValue(epoch string) []byte { return append([]byte{formatVersion}, epoch...) }
+
+func readEpoch(db *pebble.DB, key []byte) (string, error) {
+	v, ok, err := get(db, key)
+	if err != nil || !ok {
+		return "", err
+	}
+	if len(v) == 0 {
+		return "", fmt.Errorf("%w: empty epoch record", ErrDamaged)
+	}
+	if v[0] > formatVersion {
+		return "", fmt.Errorf("%w: format %d, this release knows %d", ErrNewerFormat, v[0], formatVersion)
+	}
+	return string(v[1:]), nil
+}
+
+// newEpoch returns 16 hex digits: 12 of Unix milliseconds and 4 random.
+func newEpoch(now time.Time) string {
+	var p [8]byte
+	binary.BigEndian.PutUint64(p[:], uint64(now.UnixMilli())<<16)
+	_, _ = rand.Read(p[6:]) // crypto/rand.Read never fails
+	return hex.EncodeToString(p[:])
+}
+
+// get returns a copy of the value at key.
+func get(db *pebble.DB, key []byte) ([]byte, bool, error) {
+	v, closer, err := db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	v = append([]byte{}, v...)
+	return v, true, closer.Close()
+}
+
+// recover finds where the log ends. The next seq is the largest that anything
+// speaks of: the last block, the state's own note (synced before each delete),
+// and what consumers have acknowledged, finished or pinned.
+func (l *Log) recover(o Options) error {
+	next := l.st.next
+	lastFirst, env, size, ok, err := l.lastBlock()
+	if err != nil {
+		return err
+	}
+	pos := l.st.floorPos
+	if ok {
+		next = max(next, lastFirst+uint64(env.count))
+		pos = max(pos, env.pos+uint64(size))
+		l.w.logged = env.logged
+	}
+	next = max(next, l.st.largest()+1, o.NextSeq, 1)
+	l.appended.Store(next - 1)
+	l.durable.Store(next - 1)
+	l.endPos.Store(pos)
+	l.startPos = pos
+	l.floor.Store(max(l.st.floor, 1))
+	l.floorPos.Store(l.st.floorPos)
+	l.w.beginSegment(next)
+	l.sets.m = map[setRef]*frame.TagSet{}
+	return l.recoverCollector()
+}
+
+// lastBlock returns the last block's first seq, its envelope and its size.
+func (l *Log) lastBlock() (first uint64, env envelope, size int, ok bool, err error) {
+	it, err := l.frames.NewIter(&pebble.IterOptions{LowerBound: setsKey(1)})
+	if err != nil {
+		return 0, envelope{}, 0, false, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for valid := it.Last(); valid; valid = it.Prev() {
+		first, isBlock := isBlockKey(it.Key())
+		if !isBlock {
+			continue
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return 0, envelope{}, 0, false, err
+		}
+		env, _, err := parseEnvelope(it.Key(), first, v)
+		if err != nil {
+			return 0, envelope{}, 0, false, &DamageError{Range{first, first}, err}
+		}
+		return first, env, len(v), true, nil
+	}
+	return 0, envelope{}, 0, false, it.Error()
+}
+
+// Dir returns the log's directory.
+func (l *Log) Dir() string { return l.dir }
+
+// Epoch identifies the log: 16 hex digits that sort by the time of its making.
+func (l *Log) Epoch() string { return l.epoch }
+
+// Next returns the seq that the next appended frame must have.
+func (l *Log) Next() uint64 { return l.appended.Load() + 1 }
+
+// Durable returns the last seq that survives a crash.
+func (l *Log) Durable() uint64 { return l.durable.Load() }
+
+// Floor returns the first seq that is still held for all.
+func (l *Log) Floor() uint64 { return l.floor.Load() }
+
+// Bytes returns the size of the blocks from the floor to the end.
+func (l *Log) Bytes() uint64 { return l.endPos.Load() - min(l.floorPos.Load(), l.endPos.Load()) }
+
+// Failed is closed when the log can't go on; see [Log.Err].
+func (l *Log) Failed() <-chan struct{} { return l.failedCh }
+
+// Err returns why the log failed, nil while it works. It wraps ErrFailed.
+func (l *Log) Err() error {
+	if p := l.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (l *Log) fail(err error) {
+	l.failOnce.Do(func() {
+		err = fmt.Errorf("log %s: %w: %w", l.dir, ErrFailed, err)
+		l.failed.Store(&err)
+		close(l.failedCh)
+	})
+}
+
+// Close syncs and closes the log. A log that failed is left as it is, since
+// Pebble can't be closed then; the process must end. No other call may be under
+// way.
+func (l *Log) Close() error {
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if !l.readOnly {
+		if _, err := l.Sync(); err != nil {
+			return err
+		}
+	}
+	if err := l.closeAll(); err != nil {
+		return fmt.Errorf("close log %s: %w", l.dir, err)
+	}
+	return nil
+}
+
+func (l *Log) closeAll() error {
+	var errs []error
+	if l.frames != nil {
+		errs = append(errs, l.frames.Close())
+	}
+	if l.state != nil {
+		errs = append(errs, l.state.Close())
+	}
+	l.disk.close()
+	if l.lock != nil {
+		errs = append(errs, l.lock.Close())
+	}
+	return errors.Join(errs...)
+}

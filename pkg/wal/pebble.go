@@ -1,0 +1,77 @@
+package wal
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+)
+
+// framesOptions tunes Pebble for a queue: keys only grow, every value is written
+// once, read about once and deleted in order, so tables never overlap and move
+// down the levels without being rewritten.
+func (l *Log) framesOptions() *pebble.Options {
+	o := l.commonOptions()
+	o.MemTableSize = 8 << 20
+	o.MemTableStopWritesThreshold = 4
+	o.CacheSize = 2 << 20
+	o.L0CompactionThreshold = 4
+	o.L0StopWritesThreshold = 1000 // tables don't overlap: a high L0 costs nothing
+	o.LBaseMaxBytes = 64 << 20
+	o.TargetFileSizes[0] = 16 << 20
+	for i := range o.Levels {
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+		o.Levels[i].BlockSize = 32 << 10
+	}
+	return o
+}
+
+// stateOptions: few small keys, overwritten all the time.
+func (l *Log) stateOptions() *pebble.Options {
+	o := l.commonOptions()
+	o.MemTableSize = 1 << 20
+	o.MemTableStopWritesThreshold = 4
+	o.CacheSize = 512 << 10
+	o.L0CompactionThreshold = 2
+	return o
+}
+
+func (l *Log) commonOptions() *pebble.Options {
+	o := &pebble.Options{
+		FS: l.fs,
+		// WAL sync chunks tell a torn end from damage in the middle; the table
+		// format has a checksum on its footer too.
+		FormatMajorVersion: pebble.FormatTableFormatV6,
+		Logger:             pebbleLogger{l},
+		MaxOpenFiles:       200,
+		ReadOnly:           l.readOnly,
+	}
+	o.Experimental.ReadSamplingMultiplier = -1 // no compactions because of reads
+	o.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) { l.log.Warn("log: background write failed, will be tried again", "error", err) },
+		DataCorruption:  func(i pebble.DataCorruptionInfo) { l.log.Error("log: damaged file", "detail", i.String()) },
+	}
+	return o
+}
+
+// pebbleLogger passes on what matters. Fatalf must not return: Pebble's state is
+// broken at that point. The goroutine stays until the process ends, which the
+// owner of the log must see to when it learns of the failure.
+type pebbleLogger struct{ l *Log }
+
+func (p pebbleLogger) Infof(format string, args ...any) {
+	p.l.log.Debug("pebble", "detail", slog.AnyValue(fmt.Sprintf(format, args...)))
+}
+
+func (p pebbleLogger) Errorf(format string, args ...any) {
+	p.l.log.Warn("pebble", "detail", fmt.Sprintf(format, args...))
+}
+
+func (p pebbleLogger) Fatalf(format string, args ...any) {
+	p.l.fail(fmt.Errorf(format, args...))
+	select {}
+}
+
+const maxSeq = math.MaxUint64

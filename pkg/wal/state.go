@@ -1,0 +1,410 @@
+package wal
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Keys of the state database:
+//
+//	m/epoch, m/ready     as in the frames database; set when both are made
+//	m/next               next seq, floor and its byte position: synced before a delete
+//	g/ seq               a Gap, JSON
+//	c/ name 0 p          a consumer's position and finished ranges
+//	c/ name 0 r key      a consumer's record
+func stateEpochKey() []byte { return []byte("m/epoch") }
+func stateReadyKey() []byte { return []byte("m/ready") }
+func stateNextKey() []byte  { return []byte("m/next") }
+
+func gapKey(g Gap) []byte               { return append(appendSeq([]byte("g/"), g.First), g.Consumer...) }
+func positionKey(name string) []byte    { return []byte("c/" + name + "\x00p") }
+func recordKey(name, key string) []byte { return []byte("c/" + name + "\x00r" + key) }
+
+// stateStore is the state database's content that is needed all the time. Record
+// values stay on disk.
+type stateStore struct {
+	next, floor, floorPos uint64 // as found at open
+
+	mu        sync.Mutex
+	consumers map[string]*Consumer
+	gaps      []Gap // sorted by First
+}
+
+// Consumer is one consumer's place in the log, and its records.
+type Consumer struct {
+	l    *Log
+	name string
+
+	mu       sync.Mutex
+	acked    uint64
+	finished []Range // beyond acked, sorted, not touching
+	pins     map[string]Range
+	removed  bool
+}
+
+func (l *Log) loadState() error {
+	l.st.consumers = map[string]*Consumer{}
+	it, err := l.state.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	for valid := it.First(); valid; valid = it.Next() {
+		v, err := it.ValueAndErr()
+		if err == nil {
+			err = l.loadStateKey(it.Key(), v)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("state %q: %w", it.Key(), err), it.Close())
+		}
+	}
+	return it.Close()
+}
+
+func (l *Log) loadStateKey(key, v []byte) error {
+	switch {
+	case bytes.Equal(key, stateNextKey()):
+		if len(v) != 24 {
+			return fmt.Errorf("%w: %d bytes", ErrDamaged, len(v))
+		}
+		l.st.next, l.st.floor, l.st.floorPos = binary.BigEndian.Uint64(v), binary.BigEndian.Uint64(v[8:]), binary.BigEndian.Uint64(v[16:])
+	case bytes.HasPrefix(key, []byte("g/")):
+		var g Gap
+		if err := json.Unmarshal(v, &g); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		l.st.gaps = append(l.st.gaps, g)
+	case bytes.HasPrefix(key, []byte("c/")):
+		name, rest, ok := bytes.Cut(key[2:], []byte{0})
+		if !ok || len(rest) == 0 {
+			return fmt.Errorf("%w: bad key", ErrDamaged)
+		}
+		c := l.st.consumers[string(name)]
+		if c == nil {
+			c = &Consumer{l: l, name: string(name), pins: map[string]Range{}}
+			l.st.consumers[c.name] = c
+		}
+		if rest[0] == 'p' {
+			return c.parsePosition(v)
+		}
+		pin, _, err := parseRecord(v)
+		c.pins[string(rest[1:])] = pin
+		return err
+	}
+	return nil
+}
+
+func nextValue(next, floor, floorPos uint64) []byte {
+	return appendSeq(appendSeq(appendSeq(nil, next), floor), floorPos)
+}
+
+// largest returns the largest seq that any consumer speaks of.
+func (s *stateStore) largest() uint64 {
+	var most uint64
+	for _, c := range s.consumers {
+		most = max(most, c.acked)
+		for _, r := range c.finished {
+			most = max(most, r.Last)
+		}
+		for _, r := range c.pins {
+			most = max(most, r.Last)
+		}
+	}
+	for _, g := range s.gaps {
+		most = max(most, g.Last)
+	}
+	return most
+}
+
+// OpenConsumer returns the consumer with the given name; a new one has
+// everything up to acked behind it. isNew says that it was made.
+func (l *Log) OpenConsumer(name string, acked uint64) (c *Consumer, isNew bool, err error) {
+	if name == "" || len(name) > 128 || bytes.IndexByte([]byte(name), 0) >= 0 {
+		return nil, false, fmt.Errorf("consumer name %q: expected 1 to 128 bytes without NUL", name)
+	}
+	l.st.mu.Lock()
+	defer l.st.mu.Unlock()
+	if c := l.st.consumers[name]; c != nil {
+		return c, false, nil
+	}
+	if err := l.usable(); err != nil {
+		return nil, false, err
+	}
+	c = &Consumer{l: l, name: name, acked: acked, pins: map[string]Range{}}
+	if err := l.state.Set(positionKey(name), c.appendPosition(nil), pebble.Sync); err != nil {
+		return nil, false, fmt.Errorf("new consumer %s: %w", name, err)
+	}
+	l.st.consumers[name] = c
+	return c, true, nil
+}
+
+// Consumers returns all consumers, sorted by name.
+func (l *Log) Consumers() []*Consumer {
+	l.st.mu.Lock()
+	defer l.st.mu.Unlock()
+	return slices.SortedFunc(maps.Values(l.st.consumers), func(a, b *Consumer) int { return cmp.Compare(a.name, b.name) })
+}
+
+// RemoveConsumer forgets a consumer, its place and its records.
+func (l *Log) RemoveConsumer(name string) error {
+	if err := l.usable(); err != nil {
+		return err
+	}
+	l.st.mu.Lock()
+	defer l.st.mu.Unlock()
+	c := l.st.consumers[name]
+	if c == nil {
+		return fmt.Errorf("consumer %s: no such consumer", name)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := l.state.DeleteRange([]byte("c/"+name+"\x00"), []byte("c/"+name+"\x01"), pebble.Sync); err != nil {
+		return fmt.Errorf("remove consumer %s: %w", name, err)
+	}
+	c.removed = true
+	delete(l.st.consumers, name)
+	return nil
+}
+
+// Name returns the consumer's name.
+func (c *Consumer) Name() string { return c.name }
+
+// Acked returns the consumer's position: all up to it is delivered.
+func (c *Consumer) Acked() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.acked
+}
+
+// Finished returns the ranges beyond Acked that are delivered.
+func (c *Consumer) Finished() []Range {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.finished)
+}
+
+// NextUnfinished returns the first run of frames from seq on that is not
+// finished, up to last; ok is false if there is none. What lies at or before
+// Acked counts as not finished: it is read again only if asked for.
+func (c *Consumer) NextUnfinished(seq, last uint64) (r Range, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.finished {
+		if seq < f.First {
+			last = min(last, f.First-1)
+			break
+		}
+		if seq <= f.Last {
+			seq = f.Last + 1
+		}
+	}
+	return Range{seq, last}, seq <= last
+}
+
+// Records returns the consumer's records, sorted by key.
+func (c *Consumer) Records() (records []Record, err error) {
+	it, err := c.l.state.NewIter(&pebble.IterOptions{LowerBound: recordKey(c.name, ""), UpperBound: []byte("c/" + c.name + "\x00s")})
+	if err != nil {
+		return nil, fmt.Errorf("records of %s: %w", c.name, err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	prefix := len(recordKey(c.name, ""))
+	for valid := it.First(); valid; valid = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return nil, fmt.Errorf("records of %s: %w", c.name, err)
+		}
+		pin, value, err := parseRecord(v)
+		if err != nil {
+			return nil, fmt.Errorf("records of %s: %w", c.name, err)
+		}
+		records = append(records, Record{Key: string(it.Key()[prefix:]), Value: bytes.Clone(value), Pin: pin})
+	}
+	return records, it.Error()
+}
+
+// Commit makes one atomic change of records and position. Acks must be of
+// durable frames.
+func (c *Consumer) Commit(change Commit) error {
+	if err := c.l.usable(); err != nil {
+		return err
+	}
+	if err := c.apply(change); err != nil {
+		return fmt.Errorf("commit of %s: %w", c.name, err)
+	}
+	if !change.Sync {
+		return nil
+	}
+	// Outside the lock, so that one sync serves all who wait.
+	if err := c.l.syncState(); err != nil {
+		return fmt.Errorf("commit of %s: %w", c.name, err)
+	}
+	return nil
+}
+
+func (l *Log) syncState() error { return l.state.LogData(nil, pebble.Sync) }
+
+func (c *Consumer) apply(change Commit) error {
+	durable := c.l.durable.Load()
+	for _, r := range change.Ack {
+		if r.First == 0 || r.First > r.Last || r.Last > durable {
+			return fmt.Errorf("ack of %d to %d: expected a range within 1 to %d", r.First, r.Last, durable)
+		}
+	}
+	for _, r := range change.Put {
+		if len(r.Key) == 0 || len(r.Key) > 128 {
+			return fmt.Errorf("record key %q: expected 1 to 128 bytes", r.Key)
+		}
+		if r.Pin != (Range{}) && (r.Pin.First == 0 || r.Pin.First > r.Pin.Last || r.Pin.Last > durable) {
+			return fmt.Errorf("record %q pins %d to %d: expected a range within 1 to %d", r.Key, r.Pin.First, r.Pin.Last, durable)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.removed {
+		return errors.New("the consumer was removed")
+	}
+	cutting := c.l.gc.cutting.Load()
+	for _, r := range change.Put {
+		if old, ok := c.pins[r.Key]; r.Pin.First != 0 && r.Pin.First < cutting && (!ok || old != r.Pin) {
+			return fmt.Errorf("record %q pins %d to %d: %w before %d", r.Key, r.Pin.First, r.Pin.Last, ErrGone, cutting)
+		}
+	}
+	b := c.l.state.NewBatch()
+	defer func() { _ = b.Close() }() // nothing to lose: a committed batch is empty, another one was given up
+	for _, key := range change.Delete {
+		if err := b.Delete(recordKey(c.name, key), nil); err != nil {
+			return err
+		}
+	}
+	for _, r := range change.Put {
+		if err := b.Set(recordKey(c.name, r.Key), appendRecord(nil, r), nil); err != nil {
+			return err
+		}
+	}
+	acked, finished := c.acked, c.finished
+	if len(change.Ack) > 0 {
+		acked, finished = mergeAcks(acked, finished, change.Ack)
+		if err := b.Set(positionKey(c.name), appendPosition(nil, acked, finished), nil); err != nil {
+			return err
+		}
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	c.acked, c.finished = acked, finished
+	for _, key := range change.Delete {
+		delete(c.pins, key)
+	}
+	for _, r := range change.Put {
+		c.pins[r.Key] = r.Pin
+	}
+	return nil
+}
+
+// SetBack moves the position back (or forward) to acked and forgets what is
+// finished beyond it. It is durable on return.
+func (c *Consumer) SetBack(acked uint64) error {
+	if err := c.l.usable(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.l.state.Set(positionKey(c.name), appendPosition(nil, acked, nil), pebble.Sync); err != nil {
+		return fmt.Errorf("set back %s: %w", c.name, err)
+	}
+	c.acked, c.finished = acked, nil
+	return nil
+}
+
+// mergeAcks adds ranges to what is delivered.
+func mergeAcks(acked uint64, finished, more []Range) (uint64, []Range) {
+	all := append(slices.Clone(finished), more...)
+	slices.SortFunc(all, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
+	var out []Range
+	for _, r := range all {
+		if r.First <= acked+1 {
+			acked = max(acked, r.Last)
+			continue
+		}
+		if n := len(out); n > 0 && r.First <= out[n-1].Last+1 {
+			out[n-1].Last = max(out[n-1].Last, r.Last)
+			continue
+		}
+		out = append(out, r)
+	}
+	return acked, out
+}
+
+func (c *Consumer) appendPosition(dst []byte) []byte { return appendPosition(dst, c.acked, c.finished) }
+
+func appendPosition(dst []byte, acked uint64, finished []Range) []byte {
+	dst = binary.AppendUvarint(dst, acked)
+	at := acked
+	for _, r := range finished {
+		dst = binary.AppendUvarint(dst, r.First-at)
+		dst = binary.AppendUvarint(dst, r.Last-r.First)
+		at = r.Last
+	}
+	return dst
+}
+
+func (c *Consumer) parsePosition(p []byte) error {
+	acked, n := binary.Uvarint(p)
+	if n <= 0 {
+		return fmt.Errorf("%w: position", ErrDamaged)
+	}
+	p = p[n:]
+	c.acked, c.finished = acked, nil
+	at := acked
+	for len(p) > 0 {
+		gap, n := binary.Uvarint(p)
+		size, m := binary.Uvarint(p[max(n, 0):])
+		if n <= 0 || m <= 0 {
+			return fmt.Errorf("%w: finished ranges", ErrDamaged)
+		}
+		p = p[n+m:]
+		c.finished = append(c.finished, Range{at + gap, at + gap + size})
+		at += gap + size
+	}
+	return nil
+}
+
+func appendRecord(dst []byte, r Record) []byte {
+	dst = binary.AppendUvarint(dst, r.Pin.First)
+	dst = binary.AppendUvarint(dst, r.Pin.Last)
+	return append(dst, r.Value...)
+}
+
+func parseRecord(p []byte) (pin Range, value []byte, err error) {
+	first, n := binary.Uvarint(p)
+	last, m := binary.Uvarint(p[max(n, 0):])
+	if n <= 0 || m <= 0 {
+		return Range{}, nil, fmt.Errorf("%w: record", ErrDamaged)
+	}
+	return Range{first, last}, p[n+m:], nil
+}
+
+// pinned returns what records of all consumers pin, sorted.
+func (l *Log) pinned() []Range {
+	var all []Range
+	for _, c := range l.Consumers() {
+		c.mu.Lock()
+		for _, r := range c.pins {
+			if r.First != 0 {
+				all = append(all, r)
+			}
+		}
+		c.mu.Unlock()
+	}
+	slices.SortFunc(all, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
+	return all
+}

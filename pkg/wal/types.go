@@ -1,0 +1,82 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Range is a run of sequence numbers, both ends included.
+type Range struct{ First, Last uint64 }
+
+// Len returns how many numbers r holds.
+func (r Range) Len() uint64 { return r.Last - r.First + 1 }
+
+// Record is something that a consumer keeps in the log's state beside its
+// position, such as a message in flight. The log never deletes the frames of Pin
+// while the record exists.
+type Record struct {
+	Key   string // unique per consumer, 1–128 bytes
+	Value []byte
+	Pin   Range // zero: pins nothing
+}
+
+// Commit is one atomic change of a consumer's state: all of it or nothing
+// survives a crash.
+type Commit struct {
+	Put    []Record
+	Delete []string // keys of records; a missing one is no error
+	// Ack marks ranges as delivered for good. The consumer's position moves to
+	// the end of the contiguous part; what lies beyond is remembered and skipped
+	// when the consumer reads again from its position.
+	Ack []Range
+	// Sync makes the change durable before Commit returns. Without it, a crash
+	// may take back this commit and those after it, never one before a synced
+	// one.
+	Sync bool
+}
+
+// Gap is a run of frames that the log lost or dropped, and why. Missing frames
+// without a Gap are damage.
+type Gap struct {
+	Range
+	Consumer string // the only one that misses them; "" means that they are gone for all
+	Reason   string // "overflow", "parked", "damaged"
+	Time     int64  // Unix ms
+	Told     bool   // a sys.gap frame is in the log
+}
+
+// Errors that callers branch on.
+var (
+	// ErrLocked: another process, or another part of this one, has the directory open.
+	ErrLocked = errors.New("in use by another process")
+	// ErrNewerFormat: a newer release wrote the log.
+	ErrNewerFormat = errors.New("written by a newer release")
+	// ErrEpochMismatch: the two databases do not belong together.
+	ErrEpochMismatch = errors.New("frames and state do not belong together")
+	// ErrDamaged: frames that must be there cannot be read; see [DamageError].
+	ErrDamaged = errors.New("damaged")
+	// ErrFailed: the disk failed; only a restart can tell what survived.
+	ErrFailed = errors.New("the log failed; restart to recover")
+	// ErrClosed: the log is closed.
+	ErrClosed = errors.New("the log is closed")
+	// ErrNoLog: the directory holds no log.
+	ErrNoLog = errors.New("no log there")
+	// ErrGone: the frames were deleted, or dropped since the log was full.
+	ErrGone = errors.New("frames are gone")
+	// ErrReadOnly: the log was opened for reading only.
+	ErrReadOnly = errors.New("the log was opened for reading only")
+)
+
+// DamageError says which frames cannot be read. It wraps [ErrDamaged].
+type DamageError struct {
+	Range
+	Err error // what is wrong with them
+}
+
+// Error describes the damage and the way out.
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("frames %d to %d are damaged (%v): stop the gateway and run edge-bus check --repair", e.First, e.Last, e.Err)
+}
+
+// Unwrap returns ErrDamaged and the cause.
+func (e *DamageError) Unwrap() []error { return []error{ErrDamaged, e.Err} }
