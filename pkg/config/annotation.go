@@ -208,6 +208,7 @@ type Field struct {
 	Enum        []string
 	Default     any // nil if none
 	Secret      bool
+	LiteralOK   bool // a secret that may stand there literally, such as a user name
 	IsPath      bool // a path, relative to the file that holds it
 	Expect      string
 	Description string
@@ -276,6 +277,7 @@ func leafField(at []schemaAt, path []string) Field {
 		f.Default = normalise(d)
 	}
 	_, f.Secret = annotation(at, "x-secret")
+	_, f.LiteralOK = annotation(at, "x-literal")
 	_, f.IsPath = annotation(at, "x-path")
 	f.Expect = annotationText(at, "x-expect")
 	f.Description = annotationText(at, "description")

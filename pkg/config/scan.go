@@ -1,5 +1,375 @@
 package config
 
-// scanItems reads the variables table's items one by one. It returns false if
-// the file has a form that only the YAML library understands.
-func (d *document) scanItems() bool { return false }
+import (
+	"bytes"
+	"strconv"
+	"unicode/utf8"
+)
+
+// The YAML library reads 9 MB a second and needs 5 kB for a variable; a table of
+// 100,000 would take two seconds and half a gigabyte. scanItems therefore reads
+// the plain form that tables are written in itself,
+//
+//	- tag: plant.flow
+//	  address: { type: holding, addr: 40001 }   # one level of mapping, in
+//	  datatype: uint16                          # braces or indented
+//	  scale: "value / 10"
+//
+// and leaves every item that has anything else in it to the library, and the
+// whole file if the items can't even be told apart. What it does read it reads
+// as the library would: a fuzz test holds the two to each other.
+
+// scanItems cuts the variables table into items and reads them into d.tree. It
+// returns false if the file has a form that only the library understands.
+func (d *document) scanItems() bool {
+	if !plainFile(d.src) {
+		return false
+	}
+	spans, ok := splitItems(d.src)
+	if !ok {
+		return false
+	}
+	tree := make([]any, len(spans))
+	for i, s := range spans {
+		item, ok := scanItem(d.src[s.start:s.end])
+		if ok {
+			tree[i] = item
+			continue
+		}
+		if tree[i], ok = d.libraryItem(s); !ok {
+			return false
+		}
+	}
+	d.items, d.tree = spans, tree
+	return true
+}
+
+// libraryItem reads one item with the YAML library. It refuses what may depend
+// on, or be meant for, other items, and what is wrong: the library then gets the
+// file as a whole, and its errors the right places.
+func (d *document) libraryItem(s span) (any, bool) {
+	text := d.src[s.start:s.end]
+	if bytes.ContainsAny(text, "&*") && mayAlias(text) {
+		return nil, false
+	}
+	root, err := parseYAML(d.name, text)
+	if err != nil || root == nil || len(root.Content) != 1 {
+		return nil, false
+	}
+	b := newTreeBuilder(d.name)
+	list, _ := b.build(root, 0, false).([]any)
+	if len(b.findings) > 0 || len(list) != 1 {
+		return nil, false
+	}
+	return list[0], true
+}
+
+// mayAlias reports whether an anchor or alias could be in text: & or * at the
+// beginning of a word.
+func mayAlias(text []byte) bool {
+	for i, c := range text {
+		if (c == '&' || c == '*') && i+1 < len(text) && !isBlank(text[i+1]) && (i == 0 || bytes.IndexByte([]byte(" \n[{,:-"), text[i-1]) >= 0) {
+			return true
+		}
+	}
+	return false
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
+
+// splitItems finds the items of a sequence whose dashes stand in one column.
+func splitItems(src []byte) ([]span, bool) {
+	spans := make([]span, 0, bytes.Count(src, []byte("\n"))/8+1)
+	indent, begun := -1, false
+	for offset, line := 0, 1; offset < len(src); line++ {
+		end := lineEnd(src, offset)
+		text := src[offset:end]
+		blanks := leading(text)
+		switch rest := text[blanks:]; {
+		case len(rest) == 0 || rest[0] == '#' || isLineEnd(rest):
+			// a comment or nothing
+		case !begun && indent < 0 && blanks == 0 && bytes.HasPrefix(rest, []byte("---")) && isLineEnd(rest[3:]):
+			begun = true // the beginning of the document
+		case rest[0] == '-' && len(rest) > 1 && rest[1] == ' ' && (blanks == indent || indent < 0):
+			indent = blanks
+			if len(spans) > 0 {
+				spans[len(spans)-1].end = offset
+			}
+			spans = append(spans, span{offset, len(src), line})
+		case indent < 0 || blanks <= indent:
+			return nil, false
+		}
+		offset = end
+	}
+	return spans, indent >= 0
+}
+
+// lineEnd returns where the line at offset ends, its line feed included.
+func lineEnd(src []byte, offset int) int {
+	if i := bytes.IndexByte(src[offset:], '\n'); i >= 0 {
+		return offset + i + 1
+	}
+	return len(src)
+}
+
+func leading(b []byte) int {
+	n := 0
+	for n < len(b) && b[n] == ' ' {
+		n++
+	}
+	return n
+}
+
+func isLineEnd(b []byte) bool {
+	return len(b) == 0 || b[0] == '\n' || b[0] == '\r' && len(b) > 1 && b[1] == '\n'
+}
+
+// scanItem reads "- key: value" and the lines below it. It returns false for
+// whatever it does not know for sure.
+func scanItem(text []byte) (map[string]any, bool) {
+	if bytes.IndexByte(text, '\t') >= 0 {
+		return nil, false
+	}
+	m := make(map[string]any, 8)
+	dash := leading(text)
+	column := dash + 2 + leading(text[dash+2:])
+	var nested map[string]any // of the key that had no value on its line
+	nestedColumn := -1
+	for offset, first := 0, true; offset < len(text); first = false {
+		end := lineEnd(text, offset)
+		line := text[offset:end]
+		offset = end
+		at := column
+		if !first {
+			at = leading(line)
+			if isLineEnd(line[at:]) || line[at] == '#' {
+				continue
+			}
+		}
+		into := m
+		switch {
+		case at == column:
+			if nested != nil && len(nested) == 0 {
+				return nil, false // a key without a value: null
+			}
+			nested, nestedColumn = nil, -1
+		case nested != nil && at > column && (nestedColumn < 0 || nestedColumn == at):
+			into, nestedColumn = nested, at
+		default:
+			return nil, false
+		}
+		key, rest, ok := scanKey(line[at:])
+		if !ok {
+			return nil, false
+		}
+		if _, twice := into[key]; twice {
+			return nil, false
+		}
+		if blankOrComment(rest) {
+			if into[key] = map[string]any{}; nested != nil {
+				return nil, false
+			}
+			nested, _ = into[key].(map[string]any)
+			continue
+		}
+		value, rest, ok := scanValue(rest)
+		if !ok || !blankOrComment(rest) {
+			return nil, false
+		}
+		into[key] = value
+	}
+	if nested != nil && len(nested) == 0 {
+		return nil, false
+	}
+	return m, true
+}
+
+// blankOrComment reports whether nothing but a comment is left of a line.
+func blankOrComment(b []byte) bool {
+	n := leading(b)
+	return isLineEnd(b[n:]) || n > 0 && b[n] == '#'
+}
+
+// scanKey reads "word:" and the blank behind it, which is left in rest.
+func scanKey(b []byte) (key string, rest []byte, ok bool) {
+	n := 0
+	for n < len(b) && (b[n] >= 'a' && b[n] <= 'z' || b[n] == '_') {
+		n++
+	}
+	if n == 0 || n+1 >= len(b) || b[n] != ':' || !isBlank(b[n+1]) || b[n+1] == '\t' {
+		return "", nil, false
+	}
+	return intern(b[:n]), b[n+1:], true
+}
+
+// intern saves the allocation for the words that tables are full of.
+func intern(b []byte) string {
+	switch string(b) {
+	case "tag":
+		return "tag"
+	case "driver_id":
+		return "driver_id"
+	case "access":
+		return "access"
+	case "address":
+		return "address"
+	case "datatype":
+		return "datatype"
+	case "type":
+		return "type"
+	case "holding":
+		return "holding"
+	case "input":
+		return "input"
+	case "addr":
+		return "addr"
+	case "len":
+		return "len"
+	case "R":
+		return "R"
+	case "scale":
+		return "scale"
+	case "unit":
+		return "unit"
+	case "uint16":
+		return "uint16"
+	case "int16":
+		return "int16"
+	case "float32":
+		return "float32"
+	}
+	return string(b)
+}
+
+// scanValue reads what stands behind "key:": a scalar or a mapping in braces.
+func scanValue(b []byte) (value any, rest []byte, ok bool) {
+	b = b[leading(b):]
+	if len(b) > 0 && b[0] == '{' {
+		return scanFlow(b[1:])
+	}
+	return scanScalar(b, false)
+}
+
+// scanFlow reads "key: scalar, key: scalar }".
+func scanFlow(b []byte) (value any, rest []byte, ok bool) {
+	m := make(map[string]any, 4)
+	for {
+		b = b[leading(b):]
+		key, rest, ok := scanKey(b)
+		if !ok {
+			return nil, nil, false
+		}
+		if _, twice := m[key]; twice {
+			return nil, nil, false
+		}
+		v, rest, ok := scanScalar(rest[leading(rest):], true)
+		if !ok {
+			return nil, nil, false
+		}
+		m[key] = v
+		b = rest[leading(rest):]
+		switch {
+		case len(b) == 0:
+			return nil, nil, false
+		case b[0] == '}':
+			return m, b[1:], true
+		case b[0] != ',':
+			return nil, nil, false
+		}
+		b = b[1:]
+	}
+}
+
+// scanScalar reads a quoted or a plain scalar.
+func scanScalar(b []byte, inFlow bool) (value any, rest []byte, ok bool) {
+	if len(b) == 0 {
+		return nil, nil, false
+	}
+	if q := b[0]; q == '"' || q == '\'' {
+		n := bytes.IndexByte(b[1:], q)
+		if n < 0 {
+			return nil, nil, false
+		}
+		text, rest := b[1:n+1], b[n+2:]
+		if bytes.IndexByte(text, '\\') >= 0 || len(rest) > 0 && rest[0] == q {
+			return nil, nil, false // escapes
+		}
+		return string(text), rest, true
+	}
+	n := 0
+	for n < len(b) && !plainEnd(b, n, inFlow) {
+		n++
+	}
+	text := bytes.TrimRight(b[:n], " ")
+	value, ok = plainScalar(text)
+	return value, b[len(text):], ok
+}
+
+// plainEnd reports whether a plain scalar ends before b[i].
+func plainEnd(b []byte, i int, inFlow bool) bool {
+	switch c := b[i]; c {
+	case '\n', '\r':
+		return true
+	case '#':
+		return i > 0 && b[i-1] == ' '
+	case ',', '}':
+		return inFlow
+	}
+	return false
+}
+
+// plainScalar gives a plain scalar its type: a decimal number or a text that
+// begins with a letter. Anything that YAML could take for something else is not
+// for us.
+func plainScalar(b []byte) (any, bool) {
+	if len(b) == 0 {
+		return nil, false
+	}
+	if b[0] >= '0' && b[0] <= '9' {
+		for _, c := range b {
+			if c < '0' || c > '9' {
+				return nil, false
+			}
+		}
+		if b[0] == '0' && len(b) > 1 {
+			return nil, false
+		}
+		i, err := strconv.ParseInt(string(b), 10, 64)
+		return i, err == nil
+	}
+	if c := b[0] | 0x20; c < 'a' || c > 'z' {
+		if b[0] < utf8.RuneSelf {
+			return nil, false
+		}
+	}
+	if bytes.ContainsAny(b, ":#[]{},\"'&*!|>%@`\\") {
+		return nil, false
+	}
+	for _, word := range [...]string{"true", "false", "null"} {
+		if len(b) == len(word) && bytes.EqualFold(b, []byte(word)) {
+			return nil, false
+		}
+	}
+	return intern(b), true
+}
+
+// plainFile reports whether src is UTF-8 without anything that YAML refuses, or
+// takes for a line break where we would not.
+func plainFile(src []byte) bool {
+	for i := 0; i < len(src); {
+		c := src[i]
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRune(src[i:])
+			if r == utf8.RuneError || r < 0xa0 || r == 0x2028 || r == 0x2029 || r == 0xfeff || r >= 0xfffe && r <= 0xffff {
+				return false
+			}
+			i += n
+			continue
+		}
+		if c < ' ' && c != '\n' && c != '\t' && (c != '\r' || i+1 >= len(src) || src[i+1] != '\n') || c == 0x7f {
+			return false
+		}
+		i++
+	}
+	return true
+}

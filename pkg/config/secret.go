@@ -100,7 +100,7 @@ func checkSecret(f *Field, value string) (sev Severity, rule, msg string, ok boo
 		return SeverityError, "secret-reference", "secrets are not filled in here; only fields for secrets take ${file:…} and ${env:…}", false
 	case isRef && !goodRef.MatchString(value):
 		return SeverityError, "secret-reference", secretForms, false
-	case f.Secret && !isRef && value != "":
+	case f.Secret && !f.LiteralOK && !isRef && value != "":
 		return SeverityWarning, "secret-literal", "a secret stands here for everyone to read; " + secretForms, false
 	}
 	return "", "", "", true
