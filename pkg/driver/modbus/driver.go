@@ -2,7 +2,6 @@ package modbus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -22,9 +21,6 @@ const (
 	answerGrace  = 300 * time.Millisecond // for the request in flight when Run is to stop
 	publishGrace = 500 * time.Millisecond // for the batches that wait then
 )
-
-// ErrStopped is returned by calls that need a driver whose Run is running.
-var ErrStopped = errors.New("the driver is not running")
 
 // modbusDriver implements driver.Driver. What polls is the [poller] inside Run;
 // this is what others see of it.

@@ -31,7 +31,7 @@ func TestPoll(t *testing.T) {
 	plc.Set(1, plcsim.Discrete, 9, 1)
 	scaled := holding("flow", 40001, config.TypeUint16)
 	scaled.Scale = "value / 10"
-	r := start(t, dial(plc.Addr()), []config.Variable{
+	r := start(t, dial(t, plc.Addr()), []config.Variable{
 		scaled,
 		holding("level", 1, config.TypeInt16),
 		holding("temp", 2, config.TypeFloat32),
@@ -64,7 +64,7 @@ func TestPoll(t *testing.T) {
 
 func TestReconnect(t *testing.T) {
 	plc := sim(t, plcsim.Config{})
-	r := start(t, dial(plc.Addr()), []config.Variable{holding("a", 0, config.TypeUint16)})
+	r := start(t, dial(t, plc.Addr()), []config.Variable{holding("a", 0, config.TypeUint16)})
 	r.log.wait(t, "first value", func() bool { return len(r.log.of("a")) > 0 })
 	plc.Silence(1, true)
 	r.log.wait(t, "fault", func() bool { return r.Status().State == driver.Fault })

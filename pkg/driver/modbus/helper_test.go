@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,10 +27,27 @@ type dialer struct {
 	network, addr string
 	turn          chan struct{}
 	conn          net.Conn
+	count         atomic.Int64
 }
 
-func dial(addr string) *dialer {
+func dialTCP(addr string) *dialer {
 	return &dialer{network: "tcp", addr: addr, turn: make(chan struct{}, 1)}
+}
+
+// dial is dialTCP with the connection closed at the test's end.
+func dial(t testing.TB, addr string) *dialer {
+	d := dialTCP(addr)
+	t.Cleanup(d.close)
+	return d
+}
+
+func (d *dialer) dials() int { return int(d.count.Load()) }
+
+// close closes the connection; its user must be gone.
+func (d *dialer) close() {
+	if d.conn != nil {
+		_ = d.conn.Close() // the device may have closed it
+	}
 }
 
 func (d *dialer) Acquire(ctx context.Context) (endpoint.Lease, error) {
@@ -46,6 +64,7 @@ func (d *dialer) Acquire(ctx context.Context) (endpoint.Lease, error) {
 			<-d.turn
 			return nil, err
 		}
+		d.count.Add(1)
 	}
 	return lease{d.conn, d}, nil
 }

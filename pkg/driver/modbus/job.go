@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
 
 // job is something that a caller wants done ahead of polls. The poller does it
@@ -21,13 +23,13 @@ func (d *modbusDriver) submit(ctx context.Context, do func(*link) error) error {
 	select {
 	case <-d.started:
 	default:
-		return ErrStopped
+		return driver.ErrNotRunning
 	}
 	j := &job{ctx: ctx, do: do, done: make(chan error, 1)}
 	select {
 	case d.jobs <- j:
 	case <-d.stopped:
-		return ErrStopped
+		return driver.ErrNotRunning
 	case <-ctx.Done():
 		return fmt.Errorf("wait for other writes: %w", context.Cause(ctx))
 	}
@@ -35,7 +37,7 @@ func (d *modbusDriver) submit(ctx context.Context, do func(*link) error) error {
 	case err := <-j.done:
 		return err
 	case <-d.stopped:
-		return ErrStopped
+		return driver.ErrNotRunning
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the device: %w", context.Cause(ctx))
 	}
@@ -99,6 +101,6 @@ func (p *poller) finishJob(err error) {
 // abandonJobs tells those who wait that nobody does their job any more.
 func (p *poller) abandonJobs() {
 	for p.takeJob() || p.job != nil {
-		p.finishJob(ErrStopped)
+		p.finishJob(driver.ErrNotRunning)
 	}
 }

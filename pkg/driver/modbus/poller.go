@@ -284,25 +284,37 @@ func (p *poller) classOf(interval time.Duration) *class {
 	return nil
 }
 
-// resume continues old's cycle with c's requests: those whose points have all
-// been asked for in this cycle come first, as done.
+// resume continues old's cycle with c's requests. Those with a point that was
+// due and not asked for in this cycle are left to be asked, and those of new
+// points alone; the others come first, as done. So no sample of a point that
+// stays is lost, and a new point waits for the next cycle where it shares a
+// request with others.
 func (c *class) resume(old *class, redo []*request, was, is *plan) {
-	done := map[string]bool{}
-	for _, r := range old.requests[:old.pos] {
-		if slices.Contains(redo, r) {
-			continue
-		}
-		for i := range r.points {
-			done[was.table.Variable(r.points[i].index).Tag] = true
+	asked := map[string]bool{} // by tag: false if it was not yet
+	for i, r := range old.requests {
+		done := i < old.pos && !slices.Contains(redo, r)
+		for j := range r.points {
+			asked[was.table.Variable(r.points[j].index).Tag] = done
 		}
 	}
 	pending := func(r *request) bool {
-		return slices.ContainsFunc(r.points, func(pt Point) bool { return !done[is.table.Variable(pt.index).Tag] })
+		stays := false
+		for i := range r.points {
+			done, known := asked[is.table.Variable(r.points[i].index).Tag]
+			if known && !done {
+				return true
+			}
+			stays = stays || known
+		}
+		return !stays
 	}
 	slices.SortStableFunc(c.requests, func(a, b *request) int {
 		return boolInt(pending(a)) - boolInt(pending(b))
 	})
 	c.schedule = old.schedule
+	if old.pos < len(old.requests) {
+		c.notBefore = old.due(old.interval, len(old.requests))
+	}
 	c.pos = 0
 	for c.pos < len(c.requests) && !pending(c.requests[c.pos]) {
 		c.pos++

@@ -17,6 +17,10 @@ type schedule struct {
 	start time.Time // of the current cycle
 	pos   int       // next request of the cycle; all are done when it is their number
 	first bool      // in the first cycle
+
+	// notBefore holds back what is left of the cycle after an update, which may
+	// have moved requests to earlier places.
+	notBefore time.Time
 }
 
 // restart begins a first cycle.
@@ -29,7 +33,11 @@ func (s *schedule) due(interval time.Duration, n int) time.Time {
 		return s.start
 	}
 	step := time.Duration(spread * float64(interval) / float64(n))
-	return s.start.Add((time.Duration(s.pos) * step).Truncate(time.Millisecond))
+	due := s.start.Add((time.Duration(s.pos) * step).Truncate(time.Millisecond))
+	if due.Before(s.notBefore) {
+		return s.notBefore
+	}
+	return due
 }
 
 // roll begins the next cycle once all n requests of this one are done. A cycle

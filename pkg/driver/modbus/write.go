@@ -13,13 +13,8 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
 
-// Errors of writes and reads on demand, for callers that branch.
-var (
-	ErrUnknownTag    = errors.New("the driver has no such tag")
-	ErrWriteDisabled = errors.New("writing is off; set enable_write: true in the driver's cfg")
-	ErrAccess        = errors.New("the variable's access does not allow it")
-	ErrVerify        = errors.New("the device holds another value than was written")
-)
+// ErrVerify means that the device took a write and holds another value.
+var ErrVerify = errors.New("the device holds another value than was written")
 
 // Write implements driver.Driver.
 func (d *modbusDriver) Write(ctx context.Context, w driver.Write) (driver.WriteResult, error) {
@@ -48,15 +43,15 @@ type writeOp struct {
 // newWrite checks all that can be checked without the device.
 func (d *modbusDriver) newWrite(w driver.Write) (*writeOp, error) {
 	if !d.settings.EnableWrite {
-		return nil, ErrWriteDisabled
+		return nil, fmt.Errorf("%w: driver %s has writing switched off (cfg.enable_write)", driver.ErrAccess, d.id)
 	}
 	p := d.newest()
 	i, ok := p.table.Index(w.Tag)
 	if !ok {
-		return nil, ErrUnknownTag
+		return nil, driver.ErrUnknownTag
 	}
 	if v := p.table.Variable(i); !v.Access.Writable() {
-		return nil, fmt.Errorf("%w: it is %s", ErrAccess, v.Access)
+		return nil, fmt.Errorf("%w: the variable has access %s", driver.ErrAccess, v.Access)
 	}
 	raw, err := p.table.Invert(i, w.Value)
 	if err != nil {
@@ -230,10 +225,10 @@ func (d *modbusDriver) Read(ctx context.Context, tag string) (driver.Reading, er
 	p := d.newest()
 	i, ok := p.table.Index(tag)
 	if !ok {
-		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, ErrUnknownTag)
+		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, driver.ErrUnknownTag)
 	}
 	if v := p.table.Variable(i); !v.Access.Readable() {
-		return driver.Reading{}, fmt.Errorf("read %s: %w: it is %s", tag, ErrAccess, v.Access)
+		return driver.Reading{}, fmt.Errorf("read %s: %w: the variable has access %s", tag, driver.ErrAccess, v.Access)
 	}
 	pt := p.points[i]
 	var r driver.Reading
