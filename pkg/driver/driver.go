@@ -147,3 +147,19 @@ type Status struct {
 	FirstRead time.Time // of the first good answer; zero until then
 	LastRead  time.Time // of the last good answer; zero until then
 }
+
+// Diagnoser is implemented by drivers that can find out more about their device
+// than polling shows. Diagnose asks the device, between polls.
+type Diagnoser interface {
+	Diagnose(ctx context.Context) ([]Fact, error)
+}
+
+// Fact is one line of a diagnosis.
+type Fact struct{ Name, Value string }
+
+// Addresser is implemented by drivers that resolve addresses. Address returns
+// where tag is in the device, as its protocol counts ("holding 0"), for people;
+// "" if the driver does not have it.
+type Addresser interface {
+	Address(tag string) string
+}
