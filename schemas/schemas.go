@@ -7,7 +7,8 @@
 //   - x-expect: what a value should look like, in words, for error messages
 //   - x-secret: the value may be a ${file:…} or ${env:…} reference and is masked
 //     wherever it is shown
-//   - x-literal: with x-secret, a literal value is nothing to warn of
+//   - x-literal: with x-secret, a literal value is nothing to warn of and is
+//     shown
 //   - x-path: the value is a path, relative to the file that holds it
 package schemas
 

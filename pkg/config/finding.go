@@ -98,8 +98,13 @@ func (fs Findings) Err() error {
 	return fs
 }
 
-// place names a field within a table or gateway.yml: the item's id and the
-// path inside it.
+// Key names an item's field in a [Finding]: "drivers/modbus1/cfg.polling".
+func Key(t Table, id string, path ...string) string {
+	return keyOf(t, append([]string{id}, path...))
+}
+
+// keyOf names the field at path of a table, whose first step is the item's id,
+// or, without a table, of gateway.yml.
 func keyOf(table Table, path []string) string {
 	switch {
 	case table == "":

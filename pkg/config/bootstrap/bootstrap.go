@@ -291,7 +291,7 @@ func (b *builder) fail(subject, rule, msg string) {
 // directory's.
 func (b *builder) setText(f *config.Field, text, origin string) {
 	v := parseText(f, text)
-	if p, ok := v.(string); ok && f.IsPath && p != "" {
+	if p, ok := v.(string); ok && f.IsPath && p != "" && !strings.HasPrefix(p, "${") {
 		abs, err := filepath.Abs(p)
 		if err != nil {
 			b.fail(origin, "value", err.Error())
@@ -366,7 +366,7 @@ func (b *builder) paths() {
 	}
 	for _, f := range config.Fields(schema, b.tree) {
 		p := b.text(f.Path...)
-		if !f.IsPath || p == "" || filepath.IsAbs(p) {
+		if !f.IsPath || p == "" || filepath.IsAbs(p) || strings.HasPrefix(p, "${") {
 			continue
 		}
 		abs, err := filepath.Abs(filepath.Join(base, p))

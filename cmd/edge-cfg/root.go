@@ -1,0 +1,40 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/version"
+)
+
+// newRoot assembles the commands; each has a file of its own.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "edge-cfg",
+		Short: "Check the tables of a gateway and manage them in the config center",
+		Long: `edge-cfg checks the tables that gateways work by: endpoints.yml, drivers.yml,
+variables.yml and settings.yml.
+
+Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
+3 somebody else changed them meanwhile, 64 wrong usage.`,
+		Example: `  edge-cfg lint ./config
+  edge-cfg lint --strict -o sarif ./config > lint.sarif`,
+	}
+	cli.AddColorFlag(root)
+	root.AddCommand(newLint(), newVersion())
+	return root
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "edge-cfg", version.String())
+			return err
+		},
+	}
+}

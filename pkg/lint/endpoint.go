@@ -1,0 +1,90 @@
+package lint
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+)
+
+// checkEndpoints checks schemes, hosts and options, and finds endpoints that
+// nobody uses.
+func checkEndpoints(snap *config.Snapshot, r *Report) {
+	users := make(map[string][]string)
+	for id, d := range snap.Drivers {
+		users[d.EndpointID] = append(users[d.EndpointID], id)
+	}
+	for _, id := range slices.Sorted(maps.Keys(snap.Endpoints)) {
+		e := snap.Endpoints[id]
+		checkEndpoint(id, &e, snap, users[id], r)
+		if len(users[id]) == 0 && (r.src == nil || r.src.Has(config.Drivers)) {
+			r.Warnf(config.Endpoints, id, nil, "unused", "no driver uses the endpoint %s", id)
+		}
+	}
+	checkShared(snap, r)
+}
+
+func checkEndpoint(id string, e *config.Endpoint, snap *config.Snapshot, users []string, r *Report) {
+	u, err := endpoint.FromTable(e.Scheme, e.Host, e.Port, e.Opts)
+	if err == nil {
+		if s := undialable(u); s != "" {
+			r.Warnf(config.Endpoints, id, []string{"scheme"}, "not-built",
+				"scheme: %s is not built yet; a gateway will refuse this endpoint", s)
+		}
+		return
+	}
+	rule, path := "endpoint", []string(nil)
+	if f, ok := errors.AsType[*endpoint.FieldError](err); ok {
+		path = strings.Split(f.Field, ".")
+	}
+	if errors.Is(err, endpoint.ErrUnknownOption) {
+		rule = "unknown-key"
+	}
+	if errors.Is(err, endpoint.ErrUnknownScheme) && !slices.ContainsFunc(users, func(d string) bool { return usesOwnSchemes(snap.Drivers[d]) }) {
+		// A driver that isn't built in may bring a scheme of its own.
+		r.Warnf(config.Endpoints, id, path, "not-built", "%v; only a driver that brings this scheme could use it", err)
+		return
+	}
+	r.Errorf(config.Endpoints, id, path, rule, "%v", err)
+}
+
+// usesOwnSchemes reports whether a driver works over the gateway's own
+// transports only.
+func usesOwnSchemes(d config.Driver) bool { return d.Kind == config.KindStatic && d.Proto == "modbus" }
+
+// undialable returns the first layer that can't be dialled yet.
+func undialable(u endpoint.URL) string {
+	for _, s := range u.Schemes() {
+		switch s {
+		case endpoint.Serial, endpoint.TCP, endpoint.UDP, endpoint.TLS, endpoint.DTLS, endpoint.RTU, endpoint.ASCII:
+		default:
+			return s.String()
+		}
+	}
+	return ""
+}
+
+// checkShared finds serial lines that two endpoints claim: a line has one owner.
+func checkShared(snap *config.Snapshot, r *Report) {
+	owner := make(map[string]string)
+	for _, id := range slices.Sorted(maps.Keys(snap.Endpoints)) {
+		e := snap.Endpoints[id]
+		if !isSerial(&e) {
+			continue
+		}
+		if first, taken := owner[e.Host]; taken {
+			r.Errorf(config.Endpoints, id, []string{"host"}, "line-owner",
+				"host: %s belongs to the endpoint %s already; a serial line is one endpoint, which many drivers may share", e.Host, first)
+			continue
+		}
+		owner[e.Host] = id
+	}
+}
+
+// isSerial reports whether the endpoint is a serial line.
+func isSerial(e *config.Endpoint) bool {
+	return e.Scheme[strings.LastIndexByte(e.Scheme, '+')+1:] == "serial"
+}

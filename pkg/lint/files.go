@@ -1,0 +1,211 @@
+package lint
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+)
+
+// gatewayFile is the name of the bootstrap file.
+const gatewayFile = "gateway.yml"
+
+// Result is what was checked and what was found.
+type Result struct {
+	Findings config.Findings
+	Files    []string         // in the order in which they were read
+	Snapshot *config.Snapshot // what was good of the tables
+}
+
+// Paths checks directories and files: tables, each named for what it is, and
+// gateway.yml. Of a directory its tables and its gateway.yml are checked; if it
+// has a gateway.yml but no tables, those that its config.dir names. What isn't
+// among the paths is not missed: variables.yml alone is checked without looking
+// for its drivers.
+func Paths(paths ...string) *Result {
+	res := &Result{}
+	var tables, gateways []string
+	for _, p := range paths {
+		st, err := os.Stat(p)
+		switch {
+		case err != nil:
+			res.unreadable(p, err)
+		case st.IsDir():
+			t, g := res.directory(p)
+			tables, gateways = append(tables, t...), append(gateways, g...)
+		case filepath.Base(p) == gatewayFile:
+			gateways = append(gateways, p)
+		default:
+			tables = append(tables, p)
+		}
+	}
+	res.tables(tables)
+	for _, g := range gateways {
+		res.gateway(g)
+	}
+	res.Findings.Sort()
+	return res
+}
+
+func (res *Result) unreadable(path string, err error) {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	res.Findings = append(res.Findings, config.Finding{File: path, Severity: config.SeverityError, Rule: "no-file",
+		Message: "cannot be read: " + err.Error()})
+}
+
+// directory lists what is to be checked in a directory.
+func (res *Result) directory(dir string) (tables, gateways []string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		res.unreadable(dir, err)
+		return nil, nil
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if _, ok := config.TableOfFile(path); ok {
+			tables = append(tables, path)
+		} else if e.Name() == gatewayFile {
+			gateways = append(gateways, path)
+		} else if other, ok := strings.CutSuffix(e.Name(), ".yaml"); ok && isKnown(other+".yml") {
+			res.warn(path, "no-table", "is not read; rename it to "+other+".yml")
+		}
+	}
+	if len(tables) > 0 {
+		return tables, gateways
+	}
+	if len(gateways) > 0 {
+		if sub := tablesDir(gateways[0]); sub != "" && sub != filepath.Clean(dir) {
+			tables, _ = res.directory(sub)
+			return tables, gateways
+		}
+	}
+	res.Findings = append(res.Findings, config.Finding{File: dir, Severity: config.SeverityError, Rule: "no-file",
+		Message: "has no table: expected endpoints.yml, drivers.yml, variables.yml or settings.yml"})
+	return nil, gateways
+}
+
+func isKnown(name string) bool {
+	_, ok := config.TableOfFile(name)
+	return ok || name == gatewayFile
+}
+
+func (res *Result) warn(file, rule, msg string) {
+	res.Findings = append(res.Findings, config.Finding{File: file, Severity: config.SeverityWarning, Rule: rule, Message: msg})
+}
+
+// tablesDir returns where a gateway.yml looks for its tables, "" if there is no
+// such directory.
+func tablesDir(path string) string {
+	f, err := config.ReadFile(path)
+	if err != nil {
+		return "" // told when the file itself is checked
+	}
+	sub, ok := config.ValueAt(f.Tree, []string{"config", "dir"}).(string)
+	if !ok {
+		sub = "config"
+	}
+	if !filepath.IsAbs(sub) {
+		sub = filepath.Join(filepath.Dir(path), sub)
+	}
+	if st, err := os.Stat(sub); err != nil || !st.IsDir() {
+		return ""
+	}
+	return filepath.Clean(sub)
+}
+
+// tables checks table files as one configuration. What crosses items is checked
+// among those that are good.
+func (res *Result) tables(paths []string) {
+	if len(paths) == 0 {
+		return
+	}
+	snap, src, findings := config.ReadFiles(paths...)
+	res.Files = append(res.Files, paths...)
+	res.Snapshot = snap
+	res.Findings = append(res.Findings, findings...)
+	res.Findings = append(res.Findings, Snapshot(snap, src, Checkers())...)
+	res.Findings = append(res.Findings, checkTopics(config.Settings, snap.Settings, func(path []string) config.Pos {
+		return src.Pos(config.Settings, path[0], path[1:]...)
+	})...)
+}
+
+// gateway checks a gateway.yml.
+func (res *Result) gateway(path string) {
+	res.Files = append(res.Files, path)
+	g, err := bootstrap.Load(path, nil, nil)
+	var fs config.Findings
+	if errors.As(err, &fs) {
+		res.Findings = append(res.Findings, fs...)
+		return
+	}
+	if err != nil {
+		res.unreadable(path, err)
+		return
+	}
+	res.Findings = append(res.Findings, g.Warnings...)
+	f, err := config.ReadFile(path)
+	if err != nil {
+		res.unreadable(path, err)
+		return
+	}
+	known := make(map[string]map[string]any)
+	for name, c := range g.Connectors {
+		if c["kind"] != "mqtt5" {
+			res.Findings = append(res.Findings, place(f.Pos([]string{"connectors", name, "kind"}), config.SeverityWarning, "not-built",
+				"kind: connectors of kind "+text(c["kind"])+" are not built yet; the gateway will refuse this one", "connectors."+name+".kind"))
+			continue
+		}
+		known["connectors."+name] = c
+	}
+	res.Findings = append(res.Findings, checkTopics("", known, func(path []string) config.Pos {
+		return f.Pos(append(strings.Split(path[0], "."), path[1:]...))
+	})...)
+}
+
+func place(p config.Pos, sev config.Severity, rule, msg, key string) config.Finding {
+	return config.Finding{File: p.File, Line: p.Line, Column: p.Column, Severity: sev, Rule: rule, Message: msg, Key: key}
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// placeholder matches what is filled in in topics.
+var placeholder = regexp.MustCompile(`\{[^}]*\}?`)
+
+// checkTopics looks for placeholders that nothing fills in.
+func checkTopics(table config.Table, connectors map[string]map[string]any, pos func(path []string) config.Pos) config.Findings {
+	var out config.Findings
+	identity := []string{"{gateway}", "{tenant}", "{device}"}
+	check := func(group string, topic any, allowed []string, path ...string) {
+		for _, p := range placeholder.FindAllString(text(topic), -1) {
+			if slices.Contains(allowed, p) {
+				continue
+			}
+			msg := path[len(path)-1] + ": nothing fills in " + p + "; known are " + strings.Join(allowed, ", ")
+			key := group + "." + strings.Join(path, ".")
+			if table != "" {
+				key = config.Key(table, group, path...)
+			}
+			out = append(out, place(pos(append([]string{group}, path...)), config.SeverityError, "topic", msg, key))
+		}
+	}
+	for group, c := range connectors {
+		check(group, c["topic"], append(slices.Clone(identity), "{driver}", "{tag}"), "topic")
+		if commands, ok := c["commands"].(map[string]any); ok {
+			check(group, commands["topic"], identity, "commands", "topic")
+			check(group, commands["reply"], identity, "commands", "reply")
+		}
+	}
+	return out
+}

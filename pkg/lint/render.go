@@ -1,0 +1,177 @@
+package lint
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// Style is how [WriteText] writes.
+type Style struct {
+	Source bool // below each finding, the line it is about and a caret
+	Color  bool
+}
+
+// WriteText writes one line per finding: "file:line:col: severity: message
+// (rule)".
+func WriteText(w io.Writer, fs config.Findings, style Style) error {
+	out := bufio.NewWriter(w)
+	lines := sourceLines{}
+	for _, f := range fs {
+		s := printable(f.String())
+		if style.Color {
+			s = colored(f, s)
+		}
+		fmt.Fprintln(out, s) // errors of a bufio.Writer come with Flush
+		if style.Source && f.Line > 0 {
+			if line, ok := lines.get(f.File, f.Line); ok {
+				writeSource(out, f, line)
+			}
+		}
+	}
+	return out.Flush()
+}
+
+func colored(f config.Finding, s string) string {
+	code := "33" // yellow
+	if f.Severity == config.SeverityError {
+		code = "31" // red
+	}
+	sev := string(f.Severity) + ":"
+	return strings.Replace(s, " "+sev, " \x1b[1;"+code+"m"+sev+"\x1b[0m", 1)
+}
+
+// printable keeps what a file holds from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}
+
+// writeSource shows the line of a finding with a caret below its column.
+func writeSource(w io.Writer, f config.Finding, line string) {
+	const widest = 160
+	runes := []rune(strings.ReplaceAll(line, "\t", " "))
+	column := min(f.Column, len(runes)+1)
+	if len(runes) > widest {
+		if column > widest {
+			return // a caret far out helps nobody
+		}
+		runes = append(runes[:widest:widest], '…')
+	}
+	number := fmt.Sprintf("%5d | ", f.Line)
+	fmt.Fprintf(w, "%s%s\n%s| %s^\n", number, printable(string(runes)), strings.Repeat(" ", len(number)-2), strings.Repeat(" ", max(column-1, 0)))
+}
+
+// sourceLines keeps the lines of the files that findings are in.
+type sourceLines map[string][]string
+
+func (s sourceLines) get(file string, n int) (string, bool) {
+	lines, ok := s[file]
+	if !ok {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			b = nil // the finding itself says more than its line
+		}
+		lines = strings.Split(string(b), "\n")
+		s[file] = lines
+	}
+	if n < 1 || n > len(lines) {
+		return "", false
+	}
+	return strings.TrimSuffix(lines[n-1], "\r"), true
+}
+
+// WriteJSON writes the findings as one array.
+func WriteJSON(w io.Writer, fs config.Findings) error {
+	if fs == nil {
+		fs = config.Findings{}
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(fs)
+}
+
+// The part of SARIF 2.1.0 that code review tools read.
+type (
+	sarifLog struct {
+		Schema  string     `json:"$schema"`
+		Version string     `json:"version"`
+		Runs    []sarifRun `json:"runs"`
+	}
+	sarifRun struct {
+		Tool    sarifTool     `json:"tool"`
+		Results []sarifResult `json:"results"`
+	}
+	sarifTool struct {
+		Driver sarifDriver `json:"driver"`
+	}
+	sarifDriver struct {
+		Name    string      `json:"name"`
+		Version string      `json:"version,omitempty"`
+		Rules   []sarifRule `json:"rules"`
+	}
+	sarifRule struct {
+		ID string `json:"id"`
+	}
+	sarifResult struct {
+		RuleID    string          `json:"ruleId"`
+		Level     string          `json:"level"`
+		Message   sarifMessage    `json:"message"`
+		Locations []sarifLocation `json:"locations"`
+	}
+	sarifMessage struct {
+		Text string `json:"text"`
+	}
+	sarifLocation struct {
+		Physical sarifPhysical `json:"physicalLocation"`
+	}
+	sarifPhysical struct {
+		Artifact sarifArtifact `json:"artifactLocation"`
+		Region   *sarifRegion  `json:"region,omitempty"`
+	}
+	sarifArtifact struct {
+		URI string `json:"uri"`
+	}
+	sarifRegion struct {
+		StartLine   int `json:"startLine"`
+		StartColumn int `json:"startColumn,omitempty"`
+	}
+)
+
+// WriteSARIF writes the findings in the form that code review tools import.
+func WriteSARIF(w io.Writer, fs config.Findings, version string) error {
+	run := sarifRun{Results: []sarifResult{}}
+	run.Tool.Driver = sarifDriver{Name: "edge-cfg", Version: version, Rules: []sarifRule{}}
+	seen := make(map[string]bool)
+	for _, f := range fs {
+		if !seen[f.Rule] {
+			seen[f.Rule] = true
+			run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{f.Rule})
+		}
+		p := sarifPhysical{Artifact: sarifArtifact{filepath.ToSlash(f.File)}}
+		if f.Line > 0 {
+			p.Region = &sarifRegion{f.Line, f.Column}
+		}
+		run.Results = append(run.Results, sarifResult{f.Rule, string(f.Severity), sarifMessage{f.Message}, []sarifLocation{{p}}})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(sarifLog{
+		Schema:  "https://json.schemastore.org/sarif-2.1.0.json",
+		Version: "2.1.0",
+		Runs:    []sarifRun{run},
+	})
+}
