@@ -59,20 +59,24 @@ func (*GetBusStatsRequest) Descriptor() ([]byte, []int) {
 }
 
 type GetBusStatsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Epoch         string                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	FirstSeq      uint64                 `protobuf:"varint,2,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"` // the oldest frame in the log
-	LastSeq       uint64                 `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
-	DurableSeq    uint64                 `protobuf:"varint,4,opt,name=durable_seq,json=durableSeq,proto3" json:"durable_seq,omitempty"`
-	RingUsed      float64                `protobuf:"fixed64,5,opt,name=ring_used,json=ringUsed,proto3" json:"ring_used,omitempty"` // 0–1
-	WalBytes      uint64                 `protobuf:"varint,6,opt,name=wal_bytes,json=walBytes,proto3" json:"wal_bytes,omitempty"`
-	Consumers     []*BusConsumer         `protobuf:"bytes,7,rep,name=consumers,proto3" json:"consumers,omitempty"` // sorted by name
-	WalMaxBytes   uint64                 `protobuf:"varint,8,opt,name=wal_max_bytes,json=walMaxBytes,proto3" json:"wal_max_bytes,omitempty"`
-	Paused        bool                   `protobuf:"varint,9,opt,name=paused,proto3" json:"paused,omitempty"`        // drivers wait for room in the log
-	Published     uint64                 `protobuf:"varint,10,opt,name=published,proto3" json:"published,omitempty"` // frames, since the gateway started
-	Dropped       uint64                 `protobuf:"varint,11,opt,name=dropped,proto3" json:"dropped,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Epoch              string                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	FirstSeq           uint64                 `protobuf:"varint,2,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"` // the oldest frame in the log; last_seq + 1 if there is none
+	LastSeq            uint64                 `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	DurableSeq         uint64                 `protobuf:"varint,4,opt,name=durable_seq,json=durableSeq,proto3" json:"durable_seq,omitempty"` // the last frame that survives a crash
+	RingUsed           uint64                 `protobuf:"varint,5,opt,name=ring_used,json=ringUsed,proto3" json:"ring_used,omitempty"`       // frames of the ring that the slowest consumer has not read
+	WalBytes           uint64                 `protobuf:"varint,6,opt,name=wal_bytes,json=walBytes,proto3" json:"wal_bytes,omitempty"`
+	Consumers          []*BusConsumer         `protobuf:"bytes,7,rep,name=consumers,proto3" json:"consumers,omitempty"`                // sorted by name
+	RingSize           uint64                 `protobuf:"varint,8,opt,name=ring_size,json=ringSize,proto3" json:"ring_size,omitempty"` // frames
+	WalMaxBytes        uint64                 `protobuf:"varint,9,opt,name=wal_max_bytes,json=walMaxBytes,proto3" json:"wal_max_bytes,omitempty"`
+	DiskBytes          uint64                 `protobuf:"varint,10,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"` // that the log takes on the disk
+	FreeBytes          uint64                 `protobuf:"varint,11,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"` // left on the disk
+	WriteAmplification float64                `protobuf:"fixed64,12,opt,name=write_amplification,json=writeAmplification,proto3" json:"write_amplification,omitempty"`
+	Overflow           string                 `protobuf:"bytes,13,opt,name=overflow,proto3" json:"overflow,omitempty"` // "spill", "pause", "drop_oldest"
+	Paused             bool                   `protobuf:"varint,14,opt,name=paused,proto3" json:"paused,omitempty"`    // drivers wait for room in the log
+	DiskFull           bool                   `protobuf:"varint,15,opt,name=disk_full,json=diskFull,proto3" json:"disk_full,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *GetBusStatsResponse) Reset() {
@@ -133,7 +137,7 @@ func (x *GetBusStatsResponse) GetDurableSeq() uint64 {
 	return 0
 }
 
-func (x *GetBusStatsResponse) GetRingUsed() float64 {
+func (x *GetBusStatsResponse) GetRingUsed() uint64 {
 	if x != nil {
 		return x.RingUsed
 	}
@@ -154,11 +158,46 @@ func (x *GetBusStatsResponse) GetConsumers() []*BusConsumer {
 	return nil
 }
 
+func (x *GetBusStatsResponse) GetRingSize() uint64 {
+	if x != nil {
+		return x.RingSize
+	}
+	return 0
+}
+
 func (x *GetBusStatsResponse) GetWalMaxBytes() uint64 {
 	if x != nil {
 		return x.WalMaxBytes
 	}
 	return 0
+}
+
+func (x *GetBusStatsResponse) GetDiskBytes() uint64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
+}
+
+func (x *GetBusStatsResponse) GetFreeBytes() uint64 {
+	if x != nil {
+		return x.FreeBytes
+	}
+	return 0
+}
+
+func (x *GetBusStatsResponse) GetWriteAmplification() float64 {
+	if x != nil {
+		return x.WriteAmplification
+	}
+	return 0
+}
+
+func (x *GetBusStatsResponse) GetOverflow() string {
+	if x != nil {
+		return x.Overflow
+	}
+	return ""
 }
 
 func (x *GetBusStatsResponse) GetPaused() bool {
@@ -168,18 +207,11 @@ func (x *GetBusStatsResponse) GetPaused() bool {
 	return false
 }
 
-func (x *GetBusStatsResponse) GetPublished() uint64 {
+func (x *GetBusStatsResponse) GetDiskFull() bool {
 	if x != nil {
-		return x.Published
+		return x.DiskFull
 	}
-	return 0
-}
-
-func (x *GetBusStatsResponse) GetDropped() uint64 {
-	if x != nil {
-		return x.Dropped
-	}
-	return 0
+	return false
 }
 
 type BusConsumer struct {
@@ -188,6 +220,7 @@ type BusConsumer struct {
 	AckSeq        uint64                 `protobuf:"varint,2,opt,name=ack_seq,json=ackSeq,proto3" json:"ack_seq,omitempty"`
 	Lag           uint64                 `protobuf:"varint,3,opt,name=lag,proto3" json:"lag,omitempty"`       // frames
 	Parked        bool                   `protobuf:"varint,4,opt,name=parked,proto3" json:"parked,omitempty"` // no connector of this name runs
+	ParkedSince   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=parked_since,json=parkedSince,proto3" json:"parked_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +281,13 @@ func (x *BusConsumer) GetParked() bool {
 		return x.Parked
 	}
 	return false
+}
+
+func (x *BusConsumer) GetParkedSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ParkedSince
+	}
+	return nil
 }
 
 type TailRequest struct {
@@ -1322,26 +1362,33 @@ var File_v1_bus_proto protoreflect.FileDescriptor
 const file_v1_bus_proto_rawDesc = "" +
 	"\n" +
 	"\fv1/bus.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x0ev1/frame.proto\"\x14\n" +
-	"\x12GetBusStatsRequest\"\xec\x02\n" +
+	"\x12GetBusStatsRequest\"\xf9\x03\n" +
 	"\x13GetBusStatsResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x19\n" +
 	"\blast_seq\x18\x03 \x01(\x04R\alastSeq\x12\x1f\n" +
 	"\vdurable_seq\x18\x04 \x01(\x04R\n" +
 	"durableSeq\x12\x1b\n" +
-	"\tring_used\x18\x05 \x01(\x01R\bringUsed\x12\x1b\n" +
+	"\tring_used\x18\x05 \x01(\x04R\bringUsed\x12\x1b\n" +
 	"\twal_bytes\x18\x06 \x01(\x04R\bwalBytes\x128\n" +
-	"\tconsumers\x18\a \x03(\v2\x1a.edge.admin.v1.BusConsumerR\tconsumers\x12\"\n" +
-	"\rwal_max_bytes\x18\b \x01(\x04R\vwalMaxBytes\x12\x16\n" +
-	"\x06paused\x18\t \x01(\bR\x06paused\x12\x1c\n" +
-	"\tpublished\x18\n" +
-	" \x01(\x04R\tpublished\x12\x18\n" +
-	"\adropped\x18\v \x01(\x04R\adropped\"d\n" +
+	"\tconsumers\x18\a \x03(\v2\x1a.edge.admin.v1.BusConsumerR\tconsumers\x12\x1b\n" +
+	"\tring_size\x18\b \x01(\x04R\bringSize\x12\"\n" +
+	"\rwal_max_bytes\x18\t \x01(\x04R\vwalMaxBytes\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\n" +
+	" \x01(\x04R\tdiskBytes\x12\x1d\n" +
+	"\n" +
+	"free_bytes\x18\v \x01(\x04R\tfreeBytes\x12/\n" +
+	"\x13write_amplification\x18\f \x01(\x01R\x12writeAmplification\x12\x1a\n" +
+	"\boverflow\x18\r \x01(\tR\boverflow\x12\x16\n" +
+	"\x06paused\x18\x0e \x01(\bR\x06paused\x12\x1b\n" +
+	"\tdisk_full\x18\x0f \x01(\bR\bdiskFull\"\xa3\x01\n" +
 	"\vBusConsumer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
 	"\aack_seq\x18\x02 \x01(\x04R\x06ackSeq\x12\x10\n" +
 	"\x03lag\x18\x03 \x01(\x04R\x03lag\x12\x16\n" +
-	"\x06parked\x18\x04 \x01(\bR\x06parked\"A\n" +
+	"\x06parked\x18\x04 \x01(\bR\x06parked\x12=\n" +
+	"\fparked_since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vparkedSince\"A\n" +
 	"\vTailRequest\x122\n" +
 	"\x06filter\x18\x01 \x01(\v2\x1a.edge.admin.v1.FrameFilterR\x06filter\"X\n" +
 	"\fTailResponse\x12.\n" +
@@ -1457,47 +1504,48 @@ var file_v1_bus_proto_goTypes = []any{
 	(*LogDamage)(nil),              // 20: edge.admin.v1.LogDamage
 	(*RemoveConsumerRequest)(nil),  // 21: edge.admin.v1.RemoveConsumerRequest
 	(*RemoveConsumerResponse)(nil), // 22: edge.admin.v1.RemoveConsumerResponse
-	(*FrameFilter)(nil),            // 23: edge.admin.v1.FrameFilter
-	(*Batch)(nil),                  // 24: edge.admin.v1.Batch
-	(*timestamppb.Timestamp)(nil),  // 25: google.protobuf.Timestamp
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
+	(*FrameFilter)(nil),            // 24: edge.admin.v1.FrameFilter
+	(*Batch)(nil),                  // 25: edge.admin.v1.Batch
 }
 var file_v1_bus_proto_depIdxs = []int32{
 	2,  // 0: edge.admin.v1.GetBusStatsResponse.consumers:type_name -> edge.admin.v1.BusConsumer
-	23, // 1: edge.admin.v1.TailRequest.filter:type_name -> edge.admin.v1.FrameFilter
-	24, // 2: edge.admin.v1.TailResponse.batches:type_name -> edge.admin.v1.Batch
-	25, // 3: edge.admin.v1.ReplayRange.from_time:type_name -> google.protobuf.Timestamp
-	25, // 4: edge.admin.v1.ReplayRange.to_time:type_name -> google.protobuf.Timestamp
-	23, // 5: edge.admin.v1.ReplayRange.filter:type_name -> edge.admin.v1.FrameFilter
-	5,  // 6: edge.admin.v1.ReplayRequest.range:type_name -> edge.admin.v1.ReplayRange
-	24, // 7: edge.admin.v1.ReplayResponse.batches:type_name -> edge.admin.v1.Batch
-	5,  // 8: edge.admin.v1.ReplayToRequest.range:type_name -> edge.admin.v1.ReplayRange
-	24, // 9: edge.admin.v1.ImportRequest.batches:type_name -> edge.admin.v1.Batch
-	20, // 10: edge.admin.v1.CheckLogResponse.damages:type_name -> edge.admin.v1.LogDamage
-	0,  // 11: edge.admin.v1.BusService.GetBusStats:input_type -> edge.admin.v1.GetBusStatsRequest
-	3,  // 12: edge.admin.v1.BusService.Tail:input_type -> edge.admin.v1.TailRequest
-	6,  // 13: edge.admin.v1.BusService.Replay:input_type -> edge.admin.v1.ReplayRequest
-	8,  // 14: edge.admin.v1.BusService.ReplayTo:input_type -> edge.admin.v1.ReplayToRequest
-	10, // 15: edge.admin.v1.BusService.Import:input_type -> edge.admin.v1.ImportRequest
-	12, // 16: edge.admin.v1.BusService.Flush:input_type -> edge.admin.v1.FlushRequest
-	14, // 17: edge.admin.v1.BusService.CollectGarbage:input_type -> edge.admin.v1.CollectGarbageRequest
-	16, // 18: edge.admin.v1.BusService.SetBusSetting:input_type -> edge.admin.v1.SetBusSettingRequest
-	18, // 19: edge.admin.v1.BusService.CheckLog:input_type -> edge.admin.v1.CheckLogRequest
-	21, // 20: edge.admin.v1.BusService.RemoveConsumer:input_type -> edge.admin.v1.RemoveConsumerRequest
-	1,  // 21: edge.admin.v1.BusService.GetBusStats:output_type -> edge.admin.v1.GetBusStatsResponse
-	4,  // 22: edge.admin.v1.BusService.Tail:output_type -> edge.admin.v1.TailResponse
-	7,  // 23: edge.admin.v1.BusService.Replay:output_type -> edge.admin.v1.ReplayResponse
-	9,  // 24: edge.admin.v1.BusService.ReplayTo:output_type -> edge.admin.v1.ReplayToResponse
-	11, // 25: edge.admin.v1.BusService.Import:output_type -> edge.admin.v1.ImportResponse
-	13, // 26: edge.admin.v1.BusService.Flush:output_type -> edge.admin.v1.FlushResponse
-	15, // 27: edge.admin.v1.BusService.CollectGarbage:output_type -> edge.admin.v1.CollectGarbageResponse
-	17, // 28: edge.admin.v1.BusService.SetBusSetting:output_type -> edge.admin.v1.SetBusSettingResponse
-	19, // 29: edge.admin.v1.BusService.CheckLog:output_type -> edge.admin.v1.CheckLogResponse
-	22, // 30: edge.admin.v1.BusService.RemoveConsumer:output_type -> edge.admin.v1.RemoveConsumerResponse
-	21, // [21:31] is the sub-list for method output_type
-	11, // [11:21] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	23, // 1: edge.admin.v1.BusConsumer.parked_since:type_name -> google.protobuf.Timestamp
+	24, // 2: edge.admin.v1.TailRequest.filter:type_name -> edge.admin.v1.FrameFilter
+	25, // 3: edge.admin.v1.TailResponse.batches:type_name -> edge.admin.v1.Batch
+	23, // 4: edge.admin.v1.ReplayRange.from_time:type_name -> google.protobuf.Timestamp
+	23, // 5: edge.admin.v1.ReplayRange.to_time:type_name -> google.protobuf.Timestamp
+	24, // 6: edge.admin.v1.ReplayRange.filter:type_name -> edge.admin.v1.FrameFilter
+	5,  // 7: edge.admin.v1.ReplayRequest.range:type_name -> edge.admin.v1.ReplayRange
+	25, // 8: edge.admin.v1.ReplayResponse.batches:type_name -> edge.admin.v1.Batch
+	5,  // 9: edge.admin.v1.ReplayToRequest.range:type_name -> edge.admin.v1.ReplayRange
+	25, // 10: edge.admin.v1.ImportRequest.batches:type_name -> edge.admin.v1.Batch
+	20, // 11: edge.admin.v1.CheckLogResponse.damages:type_name -> edge.admin.v1.LogDamage
+	0,  // 12: edge.admin.v1.BusService.GetBusStats:input_type -> edge.admin.v1.GetBusStatsRequest
+	3,  // 13: edge.admin.v1.BusService.Tail:input_type -> edge.admin.v1.TailRequest
+	6,  // 14: edge.admin.v1.BusService.Replay:input_type -> edge.admin.v1.ReplayRequest
+	8,  // 15: edge.admin.v1.BusService.ReplayTo:input_type -> edge.admin.v1.ReplayToRequest
+	10, // 16: edge.admin.v1.BusService.Import:input_type -> edge.admin.v1.ImportRequest
+	12, // 17: edge.admin.v1.BusService.Flush:input_type -> edge.admin.v1.FlushRequest
+	14, // 18: edge.admin.v1.BusService.CollectGarbage:input_type -> edge.admin.v1.CollectGarbageRequest
+	16, // 19: edge.admin.v1.BusService.SetBusSetting:input_type -> edge.admin.v1.SetBusSettingRequest
+	18, // 20: edge.admin.v1.BusService.CheckLog:input_type -> edge.admin.v1.CheckLogRequest
+	21, // 21: edge.admin.v1.BusService.RemoveConsumer:input_type -> edge.admin.v1.RemoveConsumerRequest
+	1,  // 22: edge.admin.v1.BusService.GetBusStats:output_type -> edge.admin.v1.GetBusStatsResponse
+	4,  // 23: edge.admin.v1.BusService.Tail:output_type -> edge.admin.v1.TailResponse
+	7,  // 24: edge.admin.v1.BusService.Replay:output_type -> edge.admin.v1.ReplayResponse
+	9,  // 25: edge.admin.v1.BusService.ReplayTo:output_type -> edge.admin.v1.ReplayToResponse
+	11, // 26: edge.admin.v1.BusService.Import:output_type -> edge.admin.v1.ImportResponse
+	13, // 27: edge.admin.v1.BusService.Flush:output_type -> edge.admin.v1.FlushResponse
+	15, // 28: edge.admin.v1.BusService.CollectGarbage:output_type -> edge.admin.v1.CollectGarbageResponse
+	17, // 29: edge.admin.v1.BusService.SetBusSetting:output_type -> edge.admin.v1.SetBusSettingResponse
+	19, // 30: edge.admin.v1.BusService.CheckLog:output_type -> edge.admin.v1.CheckLogResponse
+	22, // 31: edge.admin.v1.BusService.RemoveConsumer:output_type -> edge.admin.v1.RemoveConsumerResponse
+	22, // [22:32] is the sub-list for method output_type
+	12, // [12:22] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_v1_bus_proto_init() }

@@ -39,7 +39,7 @@ const (
 type BusServiceClient interface {
 	GetBusStats(ctx context.Context, in *GetBusStatsRequest, opts ...grpc.CallOption) (*GetBusStatsResponse, error)
 	// Tail sends frames as they become durable. A slow client loses frames, which
-	// dropped counts; the gateway never waits for it.
+	// are counted; the gateway never waits for it.
 	Tail(ctx context.Context, in *TailRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailResponse], error)
 	// Replay sends the frames of a range from the log, all of them, in order, and
 	// leaves every consumer's position alone.
@@ -217,7 +217,7 @@ func (c *busServiceClient) RemoveConsumer(ctx context.Context, in *RemoveConsume
 type BusServiceServer interface {
 	GetBusStats(context.Context, *GetBusStatsRequest) (*GetBusStatsResponse, error)
 	// Tail sends frames as they become durable. A slow client loses frames, which
-	// dropped counts; the gateway never waits for it.
+	// are counted; the gateway never waits for it.
 	Tail(*TailRequest, grpc.ServerStreamingServer[TailResponse]) error
 	// Replay sends the frames of a range from the log, all of them, in order, and
 	// leaves every consumer's position alone.

@@ -1,0 +1,201 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+)
+
+// Client talks to a gateway. Its parts implement the interfaces of [Backend];
+// their errors are meant for people and match this package's sentinels. Calls
+// that stream go on until their context ends, all others have a time limit.
+type Client struct {
+	Endpoints   EndpointBackend
+	Drivers     DriverBackend
+	Tags        *TagClient
+	Bus         BusBackend
+	Connectors  ConnectorBackend
+	Config      ConfigBackend
+	Diagnostics *DiagnosticsClient
+
+	status pb.StatusServiceClient
+	conn   *grpc.ClientConn
+}
+
+// DefaultSockets are the paths where a gateway is looked for, in this order.
+func DefaultSockets() []string {
+	return []string{"/run/edge-gw/admin.sock", "/var/lib/edge-gw/admin.sock"}
+}
+
+// Find returns the first of DefaultSockets that exists.
+func Find() (string, error) {
+	for _, path := range DefaultSockets() {
+		if _, err := os.Stat(path); err == nil || errors.Is(err, fs.ErrPermission) {
+			return path, nil
+		}
+	}
+	return "", &UnreachableError{Text: fmt.Sprintf("no gateway found: there is neither %s. Is it running? "+
+		"If its admin socket is elsewhere (admin.socket or data_dir in its gateway.yml, or what 'edge-gw demo' prints), name it with --socket PATH",
+		strings.Join(DefaultSockets(), " nor "))}
+}
+
+const (
+	dialTimeout  = 5 * time.Second
+	readTimeout  = 30 * time.Second             // of calls without side effects
+	writeTimeout = unaryTimeout + 5*time.Second // the server gives up first
+	maxAnswer    = 64 << 20                     // bytes of one message
+)
+
+// Dial connects to the gateway at socket; "" means the one that [Find] finds.
+// When there is none, the error is an [UnreachableError].
+func Dial(ctx context.Context, socket string) (*Client, error) {
+	if socket == "" {
+		var err error
+		if socket, err = Find(); err != nil {
+			return nil, err
+		}
+	}
+	if err := probe(ctx, socket); err != nil {
+		return nil, err
+	}
+	methods := methodsOf(apiFiles()...)
+	conn, err := grpc.NewClient("passthrough:///"+socket,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		}),
+		grpc.WithAuthority("edge-gw"),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
+		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			limit := readTimeout
+			if methods[method].mutates {
+				limit = writeTimeout
+			}
+			limited, cancel := context.WithTimeout(ctx, limit)
+			defer cancel()
+			err := fromStatus(invoke(limited, method, req, reply, cc, opts...))
+			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+				return &UnreachableError{Text: fmt.Sprintf("the gateway at %s did not answer within %v; it may be overloaded or hang", socket, limit), Err: err}
+			}
+			return err
+		}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("gateway at %s: %w", socket, err)
+	}
+	return newClient(conn), nil
+}
+
+func newClient(conn *grpc.ClientConn) *Client {
+	return &Client{
+		Endpoints:   &endpointClient{pb.NewEndpointServiceClient(conn)},
+		Drivers:     &driverClient{pb.NewDriverServiceClient(conn)},
+		Tags:        &TagClient{pb.NewTagServiceClient(conn)},
+		Bus:         &busClient{pb.NewBusServiceClient(conn)},
+		Connectors:  &connectorClient{pb.NewConnectorServiceClient(conn)},
+		Config:      &configClient{pb.NewConfigServiceClient(conn)},
+		Diagnostics: &DiagnosticsClient{pb.NewDiagnosticsServiceClient(conn)},
+		status:      pb.NewStatusServiceClient(conn),
+		conn:        conn,
+	}
+}
+
+// Close ends the connection and all calls on it.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// Status sums up the gateway.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	m, err := c.status.GetStatus(ctx, &pb.GetStatusRequest{})
+	return fromStatusMessage(m), err
+}
+
+// Version identifies the gateway's build.
+func (c *Client) Version(ctx context.Context) (Version, error) {
+	m, err := c.status.GetVersion(ctx, &pb.GetVersionRequest{})
+	return Version{Version: m.GetVersion(), Go: m.GetGoVersion(), Platform: m.GetPlatform(), APIMinor: m.GetApiMinor()}, err
+}
+
+// probe connects once, to say precisely what is wrong.
+func probe(ctx context.Context, socket string) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err == nil {
+		return c.Close()
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	return &UnreachableError{Text: explainDial(socket, err), Err: err}
+}
+
+// explainDial says what a person can do about err.
+func explainDial(socket string, err error) string {
+	switch {
+	case len(socket) > maxSocketPath:
+		return fmt.Sprintf("%s is too long for a socket's path: it has %d bytes, the system takes %d", socket, len(socket), maxSocketPath)
+	case errors.Is(err, syscall.ENOENT):
+		return fmt.Sprintf("there is no admin socket at %s. Is the gateway running? Is this the path of admin.socket in its gateway.yml (default: admin.sock in its data_dir)?", socket)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		if info, serr := os.Stat(socket); serr == nil && info.Mode()&os.ModeSocket == 0 {
+			return fmt.Sprintf("%s is not a socket; name the gateway's admin socket with --socket PATH", socket)
+		}
+		return fmt.Sprintf("nobody listens on %s: the gateway that made it is not running any more. Start it, or look into its log", socket)
+	case errors.Is(err, fs.ErrPermission):
+		return explainPermission(socket)
+	}
+	return fmt.Sprintf("the gateway at %s cannot be reached: %v", socket, err)
+}
+
+func explainPermission(socket string) string {
+	me := userName(uint32(os.Getuid()))
+	info, err := os.Stat(socket)
+	st, ok := any(nil).(*syscall.Stat_t), false
+	if err == nil {
+		st, ok = info.Sys().(*syscall.Stat_t)
+	}
+	if !ok {
+		return fmt.Sprintf("user %s may not enter the directory of %s: try sudo, or have admin.socket moved to a directory that you may enter", me, socket)
+	}
+	return fmt.Sprintf("user %s may not use %s, which belongs to %s:%s with mode %#o: try sudo, or have admin.group and admin.mode set in gateway.yml",
+		me, socket, userName(st.Uid), groupName(st.Gid), info.Mode().Perm())
+}
+
+func groupName(gid uint32) string {
+	id := strconv.FormatUint(uint64(gid), 10)
+	if g, err := user.LookupGroupId(id); err == nil {
+		return g.Name
+	}
+	return id
+}
+
+// receive calls handle for each message of a stream. The end of the stream, and
+// of the caller's context, is no error.
+func receive[M any](ctx context.Context, stream grpc.ServerStreamingClient[M], err error, handle func(*M) error) error {
+	for err == nil {
+		var m *M
+		if m, err = stream.Recv(); err == nil {
+			if err := handle(m); err != nil {
+				return err
+			}
+		}
+	}
+	if errors.Is(err, io.EOF) || ctx.Err() != nil && errors.Is(fromStatus(err), ctx.Err()) {
+		return nil
+	}
+	return fromStatus(err)
+}

@@ -1,0 +1,189 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+func toValue(v frame.Value) *pb.Value {
+	switch v.Kind() {
+	case frame.KindBool:
+		return &pb.Value{Kind: &pb.Value_Bool{Bool: v.Bool()}}
+	case frame.KindInt:
+		return &pb.Value{Kind: &pb.Value_Int{Int: v.Int()}}
+	case frame.KindUint:
+		return &pb.Value{Kind: &pb.Value_Uint{Uint: v.Uint()}}
+	case frame.KindFloat:
+		return &pb.Value{Kind: &pb.Value_Float{Float: v.Float()}}
+	case frame.KindString:
+		return &pb.Value{Kind: &pb.Value_Text{Text: v.Text()}}
+	case frame.KindBytes:
+		return &pb.Value{Kind: &pb.Value_Bytes{Bytes: []byte(v.Text())}}
+	case frame.KindObject:
+		return &pb.Value{Kind: &pb.Value_Object{Object: v.Text()}}
+	}
+	return &pb.Value{}
+}
+
+func fromValue(m *pb.Value) frame.Value {
+	switch k := m.GetKind().(type) {
+	case *pb.Value_Bool:
+		return frame.BoolValue(k.Bool)
+	case *pb.Value_Int:
+		return frame.IntValue(k.Int)
+	case *pb.Value_Uint:
+		return frame.UintValue(k.Uint)
+	case *pb.Value_Float:
+		return frame.FloatValue(k.Float)
+	case *pb.Value_Text:
+		return frame.StringValue(k.Text)
+	case *pb.Value_Bytes:
+		return frame.BytesValue(k.Bytes)
+	case *pb.Value_Object:
+		return frame.ObjectValue(k.Object)
+	}
+	return frame.Value{}
+}
+
+func toQuality(q frame.Quality) pb.Quality {
+	switch q {
+	case frame.Good:
+		return pb.Quality_QUALITY_GOOD
+	case frame.Uncertain:
+		return pb.Quality_QUALITY_UNCERTAIN
+	}
+	return pb.Quality_QUALITY_BAD
+}
+
+func fromQuality(q pb.Quality) frame.Quality {
+	switch q {
+	case pb.Quality_QUALITY_GOOD:
+		return frame.Good
+	case pb.Quality_QUALITY_UNCERTAIN:
+		return frame.Uncertain
+	}
+	return frame.Bad
+}
+
+func toKind(k frame.Kind) pb.FrameKind {
+	if k == frame.Cmd {
+		return pb.FrameKind_FRAME_KIND_CMD
+	}
+	return pb.FrameKind_FRAME_KIND_DATA
+}
+
+func fromKind(k pb.FrameKind) frame.Kind {
+	if k == pb.FrameKind_FRAME_KIND_CMD {
+		return frame.Cmd
+	}
+	return frame.Data
+}
+
+func toFilter(f frame.Filter) *pb.FrameFilter {
+	return &pb.FrameFilter{Tags: f.Tags, Drivers: f.Drivers, Kinds: each(f.Kinds, toKind), Qualities: each(f.Qualities, toQuality)}
+}
+
+// fromFilter checks the filter too.
+func fromFilter(m *pb.FrameFilter) (frame.Filter, error) {
+	f := frame.Filter{
+		Tags: m.GetTags(), Drivers: m.GetDrivers(),
+		Kinds: each(m.GetKinds(), fromKind), Qualities: each(m.GetQualities(), fromQuality),
+	}
+	if _, err := f.Compile(); err != nil {
+		return f, fmt.Errorf("filter: %w: %w", ErrInvalid, err)
+	}
+	return f, nil
+}
+
+// batchChunk bounds the frames of one message's batch, and so its size.
+const batchChunk = 2000
+
+// toBatches makes messages of batches, large ones in several pieces.
+func toBatches(batches []*frame.Batch) []*pb.Batch {
+	var out []*pb.Batch
+	for _, b := range batches {
+		for i := 0; i < len(b.Frames); i += batchChunk {
+			out = append(out, toBatch(b, i, min(i+batchChunk, len(b.Frames))))
+		}
+	}
+	return out
+}
+
+// toBatch makes a message of the frames [lo, hi) of b with the tags that occur.
+func toBatch(b *frame.Batch, lo, hi int) *pb.Batch {
+	n := hi - lo
+	m := &pb.Batch{
+		FirstSeq: b.FirstSeq + uint64(lo), ConfigRev: b.ConfigRev, Kind: toKind(b.Kind), Driver: b.Set.Driver,
+		Tag: make([]uint32, n), TsDeltaNs: make([]int64, n), Value: make([]*pb.Value, n), Quality: make([]pb.Quality, n),
+	}
+	index := map[uint32]uint32{}
+	var last int64
+	for i := range n {
+		f := &b.Frames[lo+i]
+		t, ok := index[f.Tag]
+		if !ok {
+			t = uint32(len(m.Tags))
+			index[f.Tag] = t
+			tag := b.Set.Tags[f.Tag]
+			m.Tags = append(m.Tags, &pb.TagInfo{Name: tag.Name, Unit: tag.Unit})
+		}
+		m.Tag[i], m.TsDeltaNs[i] = t, f.TS-last
+		m.Value[i], m.Quality[i] = toValue(f.Value), toQuality(f.Quality)
+		last = f.TS
+	}
+	return m
+}
+
+// fromBatch checks the message: it may come from anywhere.
+func fromBatch(m *pb.Batch) (*frame.Batch, error) {
+	n := len(m.GetTag())
+	if n == 0 || len(m.GetTsDeltaNs()) != n || len(m.GetValue()) != n || len(m.GetQuality()) != n {
+		return nil, fmt.Errorf("batch at seq %d: %w: its lists must have the same length, 1 or more; they have %d, %d, %d and %d",
+			m.GetFirstSeq(), ErrInvalid, n, len(m.GetTsDeltaNs()), len(m.GetValue()), len(m.GetQuality()))
+	}
+	set := &frame.TagSet{Driver: m.GetDriver(), Tags: each(m.GetTags(), func(t *pb.TagInfo) frame.Tag {
+		return frame.Tag{Name: t.GetName(), Unit: t.GetUnit()}
+	})}
+	b := &frame.Batch{FirstSeq: m.GetFirstSeq(), ConfigRev: m.GetConfigRev(), Kind: fromKind(m.GetKind()), Set: set,
+		Frames: make([]frame.Frame, n)}
+	var ts int64
+	for i := range n {
+		if int(m.Tag[i]) >= len(set.Tags) {
+			return nil, fmt.Errorf("batch at seq %d: %w: frame %d has tag %d of %d", m.GetFirstSeq(), ErrInvalid, i, m.Tag[i], len(set.Tags))
+		}
+		v := fromValue(m.Value[i])
+		if v.Kind() == frame.KindObject && !json.Valid([]byte(v.Text())) {
+			return nil, fmt.Errorf("batch at seq %d: %w: frame %d holds an object that is not JSON", m.GetFirstSeq(), ErrInvalid, i)
+		}
+		ts += m.TsDeltaNs[i]
+		b.Frames[i] = frame.Frame{Value: v, TS: ts, Tag: m.Tag[i], Quality: fromQuality(m.Quality[i])}
+	}
+	return b, nil
+}
+
+func fromBatches(list []*pb.Batch) ([]*frame.Batch, error) {
+	out := make([]*frame.Batch, len(list))
+	for i, m := range list {
+		var err error
+		if out[i], err = fromBatch(m); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func toRange(r Range) *pb.ReplayRange {
+	return &pb.ReplayRange{
+		FromSeq: r.FromSeq, FromTime: toTime(r.FromTime), ToSeq: r.ToSeq, ToTime: toTime(r.ToTime), Filter: toFilter(r.Filter),
+	}
+}
+
+func fromRange(m *pb.ReplayRange) (Range, error) {
+	f, err := fromFilter(m.GetFilter())
+	return Range{
+		FromSeq: m.GetFromSeq(), FromTime: fromTime(m.GetFromTime()), ToSeq: m.GetToSeq(), ToTime: fromTime(m.GetToTime()), Filter: f,
+	}, err
+}

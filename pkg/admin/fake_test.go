@@ -1,0 +1,392 @@
+package admin_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// fake is a small gateway: two drivers, a connector, some tags, a log in memory.
+type fake struct {
+	mu      sync.Mutex
+	drivers map[string]*admin.Driver
+	tags    []admin.Tag
+	log     []*frame.Batch
+	paused  map[string]bool
+	level   string
+	calls   int // of Tags
+	panics  bool
+	applies []admin.ConfigApply
+
+	live   chan admin.TailPart
+	events chan admin.ConfigEvent
+}
+
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func newFake() *fake {
+	f := &fake{
+		drivers: map[string]*admin.Driver{
+			"press": {ID: "press", Kind: "static", Proto: "modbus", Endpoint: "plc1", State: "running", Since: epoch, Points: 2, Polls: 41},
+			"oven":  {ID: "oven", Kind: "static", Proto: "modbus", Endpoint: "plc2", State: "fault", Since: epoch, Error: "dial tcp: refused"},
+		},
+		paused: map[string]bool{}, level: "info",
+		live: make(chan admin.TailPart), events: make(chan admin.ConfigEvent),
+	}
+	for i, name := range []string{"line.a", "line.b", "温度"} {
+		f.tags = append(f.tags, admin.Tag{Name: name, Driver: "press", Unit: "bar", Access: "RW", Datatype: "uint16",
+			Address: fmt.Sprintf("holding %d", i), Known: true, Value: frame.IntValue(int64(i)), TS: epoch.UnixNano(), Frames: 1})
+	}
+	set := &frame.TagSet{Driver: "press", Tags: []frame.Tag{{Name: "line.a", Unit: "bar"}, {Name: "line.b"}}}
+	for seq := uint64(1); seq < 10_000; seq += 5000 {
+		b := &frame.Batch{FirstSeq: seq, ConfigRev: 7, Set: set}
+		for i := range 5000 {
+			b.Frames = append(b.Frames, frame.Frame{Value: frame.IntValue(int64(i)), TS: epoch.UnixNano() + int64(i), Tag: uint32(i % 2), Quality: frame.Quality(i % 3)})
+		}
+		f.log = append(f.log, b)
+	}
+	return f
+}
+
+func (f *fake) backend() admin.Backend {
+	return admin.Backend{
+		Status: fakeStatus{}, Endpoints: fakeEndpoints{}, Drivers: fakeDrivers{f}, Tags: fakeTags{f}, Bus: fakeBus{f},
+		Connectors: fakeConnectors{f}, Config: fakeConfig{f}, Diagnostics: fakeDiagnostics{f},
+	}
+}
+
+type fakeStatus struct{}
+
+func (fakeStatus) Info(context.Context) (admin.Info, error) {
+	return admin.Info{Gateway: "gw-1", Tenant: "acme", Device: "line-1", State: "running", Started: epoch}, nil
+}
+
+type fakeEndpoints struct{}
+
+func (fakeEndpoints) List(context.Context) ([]admin.Endpoint, error) {
+	return []admin.Endpoint{{ID: "plc1", URL: "tcp://10.0.0.1:502", State: "up", Since: epoch, Open: 1, Max: 1, Drivers: []string{"press"}}}, nil
+}
+
+type fakeDrivers struct{ *fake }
+
+func (f fakeDrivers) List(context.Context) ([]admin.Driver, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.panics {
+		panic("fault in the backend")
+	}
+	return []admin.Driver{*f.drivers["oven"], *f.drivers["press"]}, nil
+}
+
+func (f fakeDrivers) set(id, state string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.drivers[id]
+	if d == nil {
+		return fmt.Errorf("driver %q: %w", id, admin.ErrNotFound)
+	}
+	d.State = state
+	return nil
+}
+
+func (f fakeDrivers) Pause(_ context.Context, id string) error   { return f.set(id, "paused") }
+func (f fakeDrivers) Resume(_ context.Context, id string) error  { return f.set(id, "running") }
+func (f fakeDrivers) Restart(_ context.Context, id string) error { return f.set(id, "starting") }
+func (f fakeDrivers) Diagnose(_ context.Context, id string) ([]admin.Fact, error) {
+	return []admin.Fact{{Name: "requests", Value: "2"}}, f.set(id, "running")
+}
+
+type fakeTags struct{ *fake }
+
+func (f fakeTags) Tags(context.Context) ([]admin.Tag, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls++
+	return slices.Clone(f.tags), nil
+}
+
+func (f fakeTags) find(name string) (*admin.Tag, error) {
+	for i := range f.tags {
+		if f.tags[i].Name == name {
+			return &f.tags[i], nil
+		}
+	}
+	return nil, fmt.Errorf("tag %q: %w", name, admin.ErrNotFound)
+}
+
+func (f fakeTags) Read(_ context.Context, name string) (admin.Reading, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t, err := f.find(name)
+	if err != nil {
+		return admin.Reading{}, err
+	}
+	return admin.Reading{Raw: []byte{0, 7}, Value: t.Value, TS: t.TS}, nil
+}
+
+func (f fakeTags) Write(_ context.Context, name string, v frame.Value) (admin.WriteResult, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t, err := f.find(name)
+	if err != nil {
+		return admin.WriteResult{}, err
+	}
+	t.Value, t.TS, t.Frames = v, t.TS+1, t.Frames+1
+	return admin.WriteResult{ReadBack: v, TS: t.TS}, nil
+}
+
+type fakeBus struct{ *fake }
+
+func (f fakeBus) Stats(context.Context) (admin.BusStats, error) {
+	return admin.BusStats{Epoch: "0123456789ab0001", FirstSeq: 1, LastSeq: 10_000, DurableSeq: 9_990, RingUsed: 12, RingSize: 65536,
+		WALBytes: 123_456, WALMaxBytes: 4 << 30, DiskBytes: 200_000, FreeBytes: 1 << 30, WriteAmplification: 1.2, Overflow: "spill",
+		Consumers: []admin.Consumer{{Name: "mqtt", AckSeq: 9_000, Lag: 990}, {Name: "old", Lag: 9_990, Parked: true, ParkedSince: epoch}}}, nil
+}
+
+func (f fakeBus) Tail(ctx context.Context, _ frame.Filter, send func(admin.TailPart) error) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case p := <-f.live:
+			if err := send(p); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (f fakeBus) Replay(_ context.Context, r admin.Range, send func(admin.ReplayPart) error) error {
+	m, err := r.Filter.Compile()
+	if err != nil {
+		return err
+	}
+	last := uint64(10_000)
+	if r.ToSeq > 0 {
+		last = min(last, r.ToSeq)
+	}
+	for _, b := range f.log {
+		part := b.Slice(max(r.FromSeq, 1), last)
+		if part == nil {
+			continue
+		}
+		if err := send(admin.ReplayPart{Batches: m.Split(nil, part), LastSeq: last}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f fakeBus) ReplayTo(_ context.Context, _ admin.Range, connector string, _ float64, send func(admin.ReplayProgress) error) error {
+	if connector != "mqtt" {
+		return fmt.Errorf("connector %q: %w", connector, admin.ErrNotFound)
+	}
+	return send(admin.ReplayProgress{Replay: "r1", Topic: "t/replay/r1", Frames: 10, Seq: 10, LastSeq: 10})
+}
+
+func (f fakeBus) Import(_ context.Context, next func() ([]*frame.Batch, error)) (admin.ImportResult, error) {
+	res := admin.ImportResult{FirstSeq: 10_001, LastSeq: 10_000}
+	for {
+		batches, err := next()
+		if err != nil || len(batches) == 0 {
+			return res, err
+		}
+		n := uint64(frame.CountFrames(batches))
+		res.Frames, res.LastSeq = res.Frames+n, res.LastSeq+n
+	}
+}
+
+func (f fakeBus) Flush(context.Context) (uint64, error) { return 10_000, nil }
+
+func (f fakeBus) CollectGarbage(_ context.Context, gc admin.GC) (admin.GCResult, error) {
+	if gc.KeepBytes == 0 && !gc.Force {
+		return admin.GCResult{}, fmt.Errorf("990 frames are not acknowledged: %w", admin.ErrConflict)
+	}
+	return admin.GCResult{Frames: 100, Bytes: gc.KeepBytes, FirstSeq: 101}, nil
+}
+
+func (f fakeBus) Set(_ context.Context, key, value string) (admin.SettingChange, error) {
+	if key != "wal_flush_ms" {
+		return admin.SettingChange{}, fmt.Errorf("setting bus.%s: %w: expected wal_flush_ms", key, admin.ErrInvalid)
+	}
+	return admin.SettingChange{Old: "100", New: value}, nil
+}
+
+func (f fakeBus) Check(_ context.Context, send func(admin.CheckProgress) error) error {
+	return send(admin.CheckProgress{Frames: 10_000, Bytes: 123_456, Done: true,
+		Damages: []admin.Damage{{FirstSeq: 5, LastSeq: 6, Text: "checksum"}}})
+}
+
+func (f fakeBus) RemoveConsumer(_ context.Context, name string) error {
+	if name != "old" {
+		return fmt.Errorf("consumer %q: %w: its connector runs", name, admin.ErrConflict)
+	}
+	return nil
+}
+
+type fakeConnectors struct{ *fake }
+
+func (f fakeConnectors) List(context.Context) ([]admin.Connector, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	state := "up"
+	if f.paused["mqtt"] {
+		state = "paused"
+	}
+	return []admin.Connector{{Name: "mqtt", Kind: "mqtt5", State: state, Since: epoch, Peer: "127.0.0.1:1883", OutBytes: 12_897_484,
+		OutMessages: 10, OutFrames: 160, BatchFramesP50: 16, BatchFramesP95: 32, RTTAvgMs: 12.4, RTTP95Ms: 20, AckSeq: 9_000, Lag: 990}}, nil
+}
+
+func (f fakeConnectors) check(name string) error {
+	if name != "mqtt" {
+		return fmt.Errorf("connector %q: %w", name, admin.ErrNotFound)
+	}
+	return nil
+}
+
+func (f fakeConnectors) Test(_ context.Context, name string) ([]admin.TestStep, error) {
+	return []admin.TestStep{{Name: "resolve", OK: true, Ms: 1}, {Name: "connect", Text: "refused", Ms: 2}}, f.check(name)
+}
+func (f fakeConnectors) Reconnect(_ context.Context, name string) error { return f.check(name) }
+func (f fakeConnectors) SetPaused(_ context.Context, name string, paused bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.paused[name] = paused
+	return f.check(name)
+}
+
+type fakeConfig struct{ *fake }
+
+func (f fakeConfig) Status(context.Context) (admin.ConfigStatus, error) {
+	return admin.ConfigStatus{Source: "etcd", Rev: 7, SHA256: "ab12", State: "applied", Since: epoch, Endpoints: 2, Drivers: 2, Variables: 3}, nil
+}
+
+func (f fakeConfig) History(_ context.Context, limit int) ([]admin.ConfigApply, error) {
+	list := []admin.ConfigApply{{Rev: 7, SHA256: "ab12", State: "applied", Began: epoch, DurationMs: 12.5, Impact: "variables +3"},
+		{Rev: 6, State: "rejected", Error: "bad", FailedIn: "prepare", Began: epoch}}
+	if limit > 0 {
+		list = list[:min(limit, len(list))]
+	}
+	return list, nil
+}
+
+func (f fakeConfig) Watch(ctx context.Context, emit func(admin.ConfigEvent)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-f.events:
+			emit(e)
+		}
+	}
+}
+func (f fakeConfig) Reload(ctx context.Context) (admin.ConfigStatus, error) { return f.Status(ctx) }
+func (f fakeConfig) Rollback(ctx context.Context, rev uint64) (admin.ConfigStatus, error) {
+	s, err := f.Status(ctx)
+	s.Rev = rev
+	return s, err
+}
+
+type fakeDiagnostics struct{ *fake }
+
+func (f fakeDiagnostics) LogLevel(context.Context) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.level, nil
+}
+func (f fakeDiagnostics) SetLogLevel(_ context.Context, level string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.level = level
+	return nil
+}
+func (f fakeDiagnostics) Trace(ctx context.Context, endpoint string, emit func(admin.TraceEvent)) error {
+	if endpoint != "plc1" {
+		return fmt.Errorf("endpoint %q: %w", endpoint, admin.ErrNotFound)
+	}
+	for i := range 100_000 { // far more than the queue holds
+		emit(admin.TraceEvent{Time: epoch, Connection: 1, Event: "send", Data: []byte{byte(i), byte(i >> 8), byte(i >> 16), 0, 0, 0, 0, 0, 0, 0, 0, 0}})
+	}
+	<-ctx.Done()
+	return nil
+}
+func (f fakeDiagnostics) BundleFiles(context.Context) ([]admin.File, error) {
+	return []admin.File{{Name: "../../gateway.yml", Data: []byte("password: '***'\n")}}, nil
+}
+
+// server is a running server and what it told.
+type server struct {
+	socket string
+	gather prometheus.Gatherer
+	stop   func() error // and waits
+
+	mu    sync.Mutex
+	audit []admin.AuditRecord
+}
+
+func (s *server) audits() []admin.AuditRecord {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.audit)
+}
+
+// start runs a server until the test ends.
+func start(t testing.TB, backend admin.Backend, change ...func(*admin.Config)) *server {
+	t.Helper()
+	cfg := admin.Config{Socket: filepath.Join(t.TempDir(), "admin.sock")}
+	for _, c := range change {
+		c(&cfg)
+	}
+	reg := prometheus.NewRegistry()
+	s := &server{socket: cfg.Socket, gather: reg}
+	srv, err := admin.NewServer(cfg, backend, admin.Deps{
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Registerer: reg, Gatherer: reg,
+		Audit: func(r admin.AuditRecord) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.audit = append(s.audit, r)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- srv.Run(ctx) }()
+	select {
+	case <-srv.Ready():
+	case err := <-done:
+		t.Fatalf("run: %v", err)
+	}
+	s.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+	t.Cleanup(func() {
+		if err := s.stop(); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	return s
+}
+
+func dial(t testing.TB, s *server) *admin.Client {
+	t.Helper()
+	c, err := admin.Dial(t.Context(), s.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}

@@ -1,0 +1,25 @@
+package admin
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	calls   *prometheus.CounterVec
+	dropped *prometheus.CounterVec
+	refused prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "admin_calls_total", Help: "Calls of the admin API that have ended.",
+		}, []string{"method", "code"}),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "admin_stream_dropped_total", Help: "Frames or events that a client of a stream was too slow for.",
+		}, []string{"stream"}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "admin_connections_refused_total", Help: "Connections closed at once since there were too many.",
+		}),
+	}
+	r.MustRegister(m.calls, m.dropped, m.refused)
+	return m
+}

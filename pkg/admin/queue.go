@@ -1,0 +1,90 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// queue hands items from a producer that must not wait to a client that may be
+// slow. What exceeds its limit is dropped and counted.
+type queue[T any] struct {
+	limit   int
+	weigh   func(T) int
+	arrived chan struct{} // holds one token while there may be items
+
+	mu      sync.Mutex
+	items   []T
+	weight  int
+	dropped uint64 // sum of weights
+}
+
+func newQueue[T any](limit int, weigh func(T) int) *queue[T] {
+	return &queue[T]{limit: limit, weigh: weigh, arrived: make(chan struct{}, 1)}
+}
+
+// push never blocks.
+func (q *queue[T]) push(item T) {
+	w := q.weigh(item)
+	q.mu.Lock()
+	if q.weight+w > q.limit {
+		q.dropped += uint64(w)
+	} else {
+		q.items = append(q.items, item)
+		q.weight += w
+	}
+	q.mu.Unlock()
+	select {
+	case q.arrived <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what has arrived and how much was dropped in all.
+func (q *queue[T]) take() ([]T, uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	items := q.items
+	q.items, q.weight = nil, 0
+	return items, q.dropped
+}
+
+// pump runs produce in a goroutine of its own and sends what it emits until ctx
+// or produce ends or send fails. It returns after produce has.
+func pump[T any](ctx context.Context, q *queue[T], produce func(context.Context, func(T)) error, send func([]T, uint64) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				ended <- fmt.Errorf("the gateway has a fault in this call: %v", p)
+			}
+		}()
+		ended <- produce(ctx, q.push)
+	}()
+	running := true
+	defer func() {
+		cancel()
+		if running {
+			<-ended
+		}
+	}()
+	for {
+		var end error
+		select {
+		case <-q.arrived:
+		case end = <-ended:
+			running = false
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if items, dropped := q.take(); len(items) > 0 || dropped > 0 && !running {
+			if err := send(items, dropped); err != nil {
+				return err
+			}
+		}
+		if !running {
+			return end
+		}
+	}
+}

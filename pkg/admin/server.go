@@ -1,0 +1,153 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+)
+
+// The bounds of the server.
+const (
+	maxConnections   = 256
+	maxUnary         = 64      // calls at once
+	maxStreams       = 256     // calls at once that stream
+	maxStreamsPerCon = 64      // calls at once of one client
+	maxRequestBytes  = 4 << 20 // of one message
+	maxMutations     = 50      // per second, calls that change something
+	mutationBurst    = 100     //
+	unaryTimeout     = 2 * time.Minute
+	stopTimeout      = time.Second // for calls to end when the gateway stops
+)
+
+// Config says where the server listens.
+type Config struct {
+	Socket string      // path; at most 107 bytes
+	Mode   fs.FileMode // of the socket; 0 means 0600
+	Group  string      // name or number of the group that owns it; "": the process's
+}
+
+// Deps are what the server works with.
+type Deps struct {
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+	Gatherer   prometheus.Gatherer // for support archives; may be nil
+	// Audit is called after each call that changes something, in the call's
+	// goroutine. May be nil.
+	Audit func(AuditRecord)
+}
+
+// Server serves the admin API.
+type Server struct {
+	cfg     Config
+	backend Backend
+	deps    Deps
+	metrics *metrics
+	ready   chan struct{}
+}
+
+// NewServer checks cfg; nothing is opened before Run.
+func NewServer(cfg Config, backend Backend, deps Deps) (*Server, error) {
+	if cfg.Socket == "" || strings.HasPrefix(cfg.Socket, "@") {
+		return nil, fmt.Errorf("admin socket %q: expected the path of a file", cfg.Socket)
+	}
+	if !filepath.IsAbs(cfg.Socket) {
+		return nil, fmt.Errorf("admin socket %q: expected an absolute path", cfg.Socket)
+	}
+	if cfg.Mode == 0 {
+		cfg.Mode = 0o600
+	}
+	if cfg.Mode&^0o777 != 0 {
+		return nil, fmt.Errorf("admin socket mode %#o: expected three octal digits, such as 0660", uint32(cfg.Mode))
+	}
+	if deps.Log == nil || deps.Registerer == nil {
+		return nil, errors.New("admin server: a logger and a registerer are needed")
+	}
+	if deps.Audit == nil {
+		deps.Audit = func(AuditRecord) {}
+	}
+	return &Server{cfg: cfg, backend: backend, deps: deps, metrics: newMetrics(deps.Registerer), ready: make(chan struct{})}, nil
+}
+
+// Ready is closed when the socket accepts connections.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Run listens and serves until ctx ends; then it lets calls finish for a second,
+// ends those that go on, removes the socket and returns nil. It returns an error
+// if it cannot listen. It is called once.
+func (s *Server) Run(ctx context.Context) error {
+	l, err := listen(ctx, s.cfg)
+	if err != nil {
+		return err
+	}
+	bounded := newBoundedListener(l, maxConnections, s.metrics.refused.Inc)
+
+	// Streams end with this context, which ends with ctx.
+	streams, endStreams := context.WithCancel(ctx)
+	defer endStreams()
+	g := newGuard(streams, s.deps, s.metrics)
+	srv := grpc.NewServer(
+		grpc.Creds(peerCredentials{}),
+		grpc.MaxRecvMsgSize(maxRequestBytes),
+		grpc.MaxConcurrentStreams(maxStreamsPerCon),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: time.Hour}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.UnaryInterceptor(g.unary),
+		grpc.StreamInterceptor(g.stream),
+	)
+	healthy := health.NewServer()
+	s.register(srv, healthy)
+	close(s.ready)
+	s.deps.Log.Info("admin socket listens", "socket", s.cfg.Socket, "mode", fmt.Sprintf("%#o", uint32(s.cfg.Mode)), "group", s.cfg.Group)
+
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(bounded) }()
+	select {
+	case err := <-served:
+		srv.Stop()
+		return fmt.Errorf("admin socket %s: %w", s.cfg.Socket, err)
+	case <-ctx.Done():
+	}
+	healthy.Shutdown()
+	kill := time.AfterFunc(stopTimeout, srv.Stop)
+	srv.GracefulStop()
+	kill.Stop()
+	<-served // nil or that the server was stopped
+	return nil
+}
+
+// register adds every service. Reflection lists them.
+func (s *Server) register(srv *grpc.Server, healthy *health.Server) {
+	b := s.backend
+	pb.RegisterStatusServiceServer(srv, &statusService{b: b})
+	pb.RegisterEndpointServiceServer(srv, &endpointService{b: b.Endpoints})
+	pb.RegisterDriverServiceServer(srv, &driverService{b: b.Drivers})
+	pb.RegisterTagServiceServer(srv, &tagService{b: b.Tags, sampler: &tagSampler{backend: b.Tags}})
+	pb.RegisterBusServiceServer(srv, &busService{b: b.Bus})
+	pb.RegisterConnectorServiceServer(srv, &connectorService{b: b.Connectors})
+	pb.RegisterConfigServiceServer(srv, &configService{b: b.Config, metrics: s.metrics})
+	pb.RegisterDiagnosticsServiceServer(srv, &diagnosticsService{b: b.Diagnostics, all: b, gatherer: s.deps.Gatherer, metrics: s.metrics})
+	for name := range srv.GetServiceInfo() {
+		healthy.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
+	}
+	healthpb.RegisterHealthServer(srv, healthy)
+	reflection.Register(srv)
+}
+
+// missing is the answer of a part that this gateway does not have.
+func missing(part string) error {
+	return fmt.Errorf("this gateway has no %s: %w", part, ErrUnsupported)
+}

@@ -1,0 +1,262 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// same compares what came over the socket with what the backend says.
+func same[T any](t *testing.T, what string, got func(context.Context) (T, error), want func(context.Context) (T, error)) {
+	t.Helper()
+	g, err := got(t.Context())
+	if err != nil {
+		t.Errorf("%s: %v", what, err)
+		return
+	}
+	w, err := want(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(w, g, cmp.AllowUnexported(frame.Value{})); diff != "" {
+		t.Errorf("%s (-backend +client):\n%s", what, diff)
+	}
+}
+
+func TestEverythingComesThrough(t *testing.T) {
+	b := newFake().backend()
+	c := dial(t, start(t, b))
+	same(t, "endpoints", c.Endpoints.List, b.Endpoints.List)
+	same(t, "drivers", c.Drivers.List, b.Drivers.List)
+	same(t, "tags", c.Tags.Tags, b.Tags.Tags)
+	same(t, "bus", c.Bus.Stats, b.Bus.Stats)
+	same(t, "connectors", c.Connectors.List, b.Connectors.List)
+	same(t, "config", c.Config.Status, b.Config.Status)
+	same(t, "log level", c.Diagnostics.LogLevel, b.Diagnostics.LogLevel)
+	same(t, "history",
+		func(ctx context.Context) ([]admin.ConfigApply, error) { return c.Config.History(ctx, 1) },
+		func(ctx context.Context) ([]admin.ConfigApply, error) { return b.Config.History(ctx, 1) })
+	same(t, "diagnosis",
+		func(ctx context.Context) ([]admin.Fact, error) { return c.Drivers.Diagnose(ctx, "press") },
+		func(ctx context.Context) ([]admin.Fact, error) { return b.Drivers.Diagnose(ctx, "press") })
+	same(t, "connector test",
+		func(ctx context.Context) ([]admin.TestStep, error) { return c.Connectors.Test(ctx, "mqtt") },
+		func(ctx context.Context) ([]admin.TestStep, error) { return b.Connectors.Test(ctx, "mqtt") })
+	same(t, "read",
+		func(ctx context.Context) (admin.Reading, error) { return c.Tags.Read(ctx, "line.b") },
+		func(ctx context.Context) (admin.Reading, error) { return b.Tags.Read(ctx, "line.b") })
+}
+
+func TestStatusSumsUpAndNamesProblems(t *testing.T) {
+	c := dial(t, start(t, newFake().backend()))
+	st, err := c.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.Gateway != "gw-1" || st.State != "running" || st.ConfigRev != 7 || !st.Started.Equal(epoch) || st.PID == 0 {
+		t.Errorf("status %+v", st)
+	}
+	wantParts := []admin.PartCount{{Part: "connectors", State: "up", Count: 1}, {Part: "drivers", State: "fault", Count: 1},
+		{Part: "drivers", State: "running", Count: 1}, {Part: "endpoints", State: "up", Count: 1}}
+	if diff := cmp.Diff(wantParts, st.Parts); diff != "" {
+		t.Error(diff)
+	}
+	var names []string
+	for _, p := range st.Problems {
+		names = append(names, p.Part+" "+p.Name)
+	}
+	if got := strings.Join(names, ", "); got != "bus old, driver oven" {
+		t.Errorf("problems: %s", got)
+	}
+}
+
+func TestMissingPartsSaySo(t *testing.T) {
+	c := dial(t, start(t, admin.Backend{}))
+	ctx := t.Context()
+	calls := map[string]func() error{
+		"endpoints":  func() error { _, err := c.Endpoints.List(ctx); return err },
+		"drivers":    func() error { return c.Drivers.Restart(ctx, "x") },
+		"tags":       func() error { _, err := c.Tags.List(ctx, ""); return err },
+		"watch":      func() error { return c.Tags.Watch(ctx, "", 0, func(admin.TagChanges) error { return nil }) },
+		"bus":        func() error { _, err := c.Bus.Flush(ctx); return err },
+		"tail":       func() error { return c.Bus.Tail(ctx, frame.Filter{}, func(admin.TailPart) error { return nil }) },
+		"connectors": func() error { return c.Connectors.Reconnect(ctx, "mqtt") },
+		"config":     func() error { _, err := c.Config.Reload(ctx); return err },
+		"log level":  func() error { return c.Diagnostics.SetLogLevel(ctx, "info") },
+		"trace":      func() error { return c.Diagnostics.Trace(ctx, "plc1", func(admin.TraceEvent) {}) },
+	}
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, admin.ErrUnsupported) || !strings.Contains(err.Error(), "this gateway has no ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := c.Status(ctx); err != nil {
+		t.Errorf("status needs no part: %v", err)
+	}
+}
+
+func TestErrorsKeepTheirKindAndText(t *testing.T) {
+	f := newFake()
+	c := dial(t, start(t, f.backend()))
+	ctx := t.Context()
+	noPart := func(admin.ReplayPart) error { return nil }
+	for _, tc := range []struct {
+		name string
+		err  error
+		kind error
+		text string
+	}{
+		{"not found", c.Drivers.Pause(ctx, "nope"), admin.ErrNotFound, `driver "nope": not found`},
+		{"conflict", c.Bus.RemoveConsumer(ctx, "mqtt"), admin.ErrConflict, "its connector runs"},
+		{"invalid level", c.Diagnostics.SetLogLevel(ctx, "loud"), admin.ErrInvalid, "expected debug, info, warn, error"},
+		{"invalid glob", c.Tags.Watch(ctx, "[", 0, func(admin.TagChanges) error { return nil }), admin.ErrInvalid, "expected a glob"},
+		{"invalid interval", c.Tags.Watch(ctx, "", time.Millisecond, func(admin.TagChanges) error { return nil }), admin.ErrInvalid, "expected 100ms to 1h"},
+		{"invalid filter", c.Bus.Replay(ctx, admin.Range{Filter: frame.Filter{Tags: []string{"["}}}, noPart), admin.ErrInvalid, "expected a glob"},
+		{"invalid speed", c.Bus.ReplayTo(ctx, admin.Range{}, "mqtt", -1, nil), admin.ErrInvalid, "speed -1"},
+		{"stream's error", c.Bus.ReplayTo(ctx, admin.Range{}, "nope", 0, nil), admin.ErrNotFound, `connector "nope"`},
+		{"trace", c.Diagnostics.Trace(ctx, "nope", nil), admin.ErrNotFound, `endpoint "nope"`},
+		{"profile", c.Diagnostics.Profile(ctx, "nope", 0, nil), admin.ErrInvalid, "expected cpu, heap"},
+	} {
+		if !errors.Is(tc.err, tc.kind) || !strings.Contains(tc.err.Error(), tc.text) {
+			t.Errorf("%s: got %q, want kind %q and text %q", tc.name, tc.err, tc.kind, tc.text)
+		}
+	}
+}
+
+func TestAPanicEndsTheCallNotTheGateway(t *testing.T) {
+	f := newFake()
+	c := dial(t, start(t, f.backend()))
+	f.mu.Lock()
+	f.panics = true
+	f.mu.Unlock()
+	if _, err := c.Drivers.List(t.Context()); err == nil || !strings.Contains(err.Error(), "fault in this call") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.Endpoints.List(t.Context()); err != nil {
+		t.Errorf("the server is gone: %v", err)
+	}
+}
+
+func TestMutatingCallsAreAudited(t *testing.T) {
+	s := start(t, newFake().backend())
+	c := dial(t, s)
+	ctx := t.Context()
+	if _, err := c.Tags.Write(ctx, "line.a", frame.StringValue("12")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Drivers.Pause(ctx, "nope"); err == nil {
+		t.Fatal("no error")
+	}
+	if _, err := c.Drivers.List(ctx); err != nil { // reads are not audited
+		t.Fatal(err)
+	}
+	if err := c.Bus.ReplayTo(ctx, admin.Range{FromSeq: 3}, "mqtt", 1, func(admin.ReplayProgress) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	got := s.audits()
+	if len(got) != 3 {
+		t.Fatalf("audited: %+v", got)
+	}
+	for i, want := range []struct{ method, code, request string }{
+		{"TagService/WriteTag", "OK", `"12"`},
+		{"DriverService/PauseDriver", "NotFound", `"nope"`},
+		{"BusService/ReplayTo", "OK", `"mqtt"`},
+	} {
+		r := got[i]
+		if r.Method != want.method || r.Code != want.code || !strings.Contains(r.Request, want.request) {
+			t.Errorf("record %+v, want %+v", r, want)
+		}
+		if r.Peer.PID == 0 || r.User == "" || r.Time.IsZero() {
+			t.Errorf("record %+v does not say who", r)
+		}
+	}
+}
+
+func TestReplaySendsAllInOrder(t *testing.T) {
+	f := newFake()
+	c := dial(t, start(t, f.backend()))
+	next, last := uint64(100), uint64(0)
+	err := c.Bus.Replay(t.Context(), admin.Range{FromSeq: 100, ToSeq: 9_900}, func(p admin.ReplayPart) error {
+		for _, b := range p.Batches {
+			for i := range b.Frames {
+				src := f.log[(next-1)/5000]
+				j := (next - 1) % 5000
+				want, got := &src.Frames[j], &b.Frames[i]
+				if b.FirstSeq+uint64(i) != next || got.Value != want.Value || got.TS != want.TS || got.Quality != want.Quality ||
+					*b.Tag(i) != *src.Tag(int(j)) || b.ConfigRev != src.ConfigRev || b.Set.Driver != src.Set.Driver {
+					t.Fatalf("frame %d is %+v, want %+v", next, got, want)
+				}
+				next++
+			}
+		}
+		last = p.LastSeq
+		return nil
+	})
+	if err != nil || next != 9_901 || last != 9_900 {
+		t.Errorf("next %d, last %d, error %v", next, last, err)
+	}
+}
+
+func TestImport(t *testing.T) {
+	f := newFake()
+	c := dial(t, start(t, f.backend()))
+	rest := f.log
+	res, err := c.Bus.Import(t.Context(), func() ([]*frame.Batch, error) {
+		if len(rest) == 0 {
+			return nil, nil
+		}
+		b := rest[0]
+		rest = rest[1:]
+		return []*frame.Batch{b}, nil
+	})
+	if want := (admin.ImportResult{Frames: 10_000, FirstSeq: 10_001, LastSeq: 20_000}); err != nil || res != want {
+		t.Errorf("%+v, %v", res, err)
+	}
+	broken := errors.New("file is cut")
+	if _, err := c.Bus.Import(t.Context(), func() ([]*frame.Batch, error) { return nil, broken }); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestStopEndsStreams(t *testing.T) {
+	s := start(t, newFake().backend())
+	c := dial(t, s)
+	ended := make(chan error, 1)
+	started := make(chan struct{}, 1)
+	go func() {
+		ended <- c.Tags.Watch(t.Context(), "", 0, func(admin.TagChanges) error {
+			select {
+			case started <- struct{}{}:
+			default:
+			}
+			return nil
+		})
+	}()
+	<-started
+	began := time.Now()
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(began); d > 3*time.Second {
+		t.Errorf("stopping took %v", d)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, admin.ErrUnavailable) || !strings.Contains(err.Error(), "stopping") {
+			t.Errorf("the watch ended with %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the watch goes on")
+	}
+	var gone *admin.UnreachableError
+	if _, err := admin.Dial(t.Context(), s.socket); !errors.As(err, &gone) {
+		t.Errorf("dial after the stop: %v", err)
+	}
+}

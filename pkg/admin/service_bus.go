@@ -1,0 +1,171 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"google.golang.org/grpc"
+
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+type busService struct {
+	pb.UnimplementedBusServiceServer
+	b BusBackend
+}
+
+func (s *busService) GetBusStats(ctx context.Context, _ *pb.GetBusStatsRequest) (*pb.GetBusStatsResponse, error) {
+	if s.b == nil {
+		return nil, missing("bus")
+	}
+	st, err := s.b.Stats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return toBusStats(st), nil
+}
+
+func (s *busService) Tail(r *pb.TailRequest, out grpc.ServerStreamingServer[pb.TailResponse]) error {
+	if s.b == nil {
+		return missing("bus")
+	}
+	filter, err := fromFilter(r.GetFilter())
+	if err != nil {
+		return err
+	}
+	return s.b.Tail(out.Context(), filter, func(p TailPart) error {
+		if len(p.Batches) == 0 {
+			return out.Send(&pb.TailResponse{Dropped: p.Dropped})
+		}
+		return sendBatches(p.Batches, func(m []*pb.Batch) error {
+			return out.Send(&pb.TailResponse{Batches: m, Dropped: p.Dropped})
+		})
+	})
+}
+
+// sendBatches sends batches in messages of bounded size, each made when its turn
+// comes.
+func sendBatches(batches []*frame.Batch, send func([]*pb.Batch) error) error {
+	for len(batches) > 0 {
+		n, frames := 0, 0
+		for n < len(batches) && (n == 0 || frames+len(batches[n].Frames) <= batchChunk) {
+			frames += len(batches[n].Frames)
+			n++
+		}
+		if frames > batchChunk { // one large batch
+			for _, m := range toBatches(batches[:n]) {
+				if err := send([]*pb.Batch{m}); err != nil {
+					return err
+				}
+			}
+		} else if err := send(toBatches(batches[:n])); err != nil {
+			return err
+		}
+		batches = batches[n:]
+	}
+	return nil
+}
+
+func (s *busService) Replay(r *pb.ReplayRequest, out grpc.ServerStreamingServer[pb.ReplayResponse]) error {
+	if s.b == nil {
+		return missing("bus")
+	}
+	rng, err := fromRange(r.GetRange())
+	if err != nil {
+		return err
+	}
+	return s.b.Replay(out.Context(), rng, func(p ReplayPart) error {
+		if len(p.Batches) == 0 {
+			return out.Send(&pb.ReplayResponse{LastSeq: p.LastSeq})
+		}
+		return sendBatches(p.Batches, func(m []*pb.Batch) error {
+			return out.Send(&pb.ReplayResponse{Batches: m, LastSeq: p.LastSeq})
+		})
+	})
+}
+
+func (s *busService) ReplayTo(r *pb.ReplayToRequest, out grpc.ServerStreamingServer[pb.ReplayToResponse]) error {
+	if s.b == nil {
+		return missing("bus")
+	}
+	rng, err := fromRange(r.GetRange())
+	if err != nil {
+		return err
+	}
+	if sp := r.GetSpeed(); !(sp >= 0) || math.IsInf(sp, 1) {
+		return fmt.Errorf("speed %v: %w: expected 0 (as fast as possible) or more", sp, ErrInvalid)
+	}
+	return s.b.ReplayTo(out.Context(), rng, r.GetConnector(), r.GetSpeed(), func(p ReplayProgress) error {
+		return out.Send(&pb.ReplayToResponse{Replay: p.Replay, Topic: p.Topic, Frames: p.Frames, Seq: p.Seq, LastSeq: p.LastSeq})
+	})
+}
+
+func (s *busService) Import(in grpc.ClientStreamingServer[pb.ImportRequest, pb.ImportResponse]) error {
+	if s.b == nil {
+		return missing("bus")
+	}
+	res, err := s.b.Import(in.Context(), func() ([]*frame.Batch, error) {
+		m, err := in.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(m.GetBatches()) == 0 {
+			return nil, fmt.Errorf("import: %w: a message holds no batch", ErrInvalid)
+		}
+		return fromBatches(m.GetBatches())
+	})
+	if err != nil {
+		return err
+	}
+	return in.SendAndClose(&pb.ImportResponse{Frames: res.Frames, FirstSeq: res.FirstSeq, LastSeq: res.LastSeq})
+}
+
+func (s *busService) Flush(ctx context.Context, _ *pb.FlushRequest) (*pb.FlushResponse, error) {
+	if s.b == nil {
+		return nil, missing("bus")
+	}
+	seq, err := s.b.Flush(ctx)
+	return &pb.FlushResponse{DurableSeq: seq}, err
+}
+
+func (s *busService) CollectGarbage(ctx context.Context, r *pb.CollectGarbageRequest) (*pb.CollectGarbageResponse, error) {
+	if s.b == nil {
+		return nil, missing("bus")
+	}
+	res, err := s.b.CollectGarbage(ctx, GC{KeepBytes: r.GetKeepBytes(), DryRun: r.GetDryRun(), Force: r.GetForce()})
+	return &pb.CollectGarbageResponse{Frames: res.Frames, Bytes: res.Bytes, FirstSeq: res.FirstSeq, Unacked: res.Unacked}, err
+}
+
+func (s *busService) SetBusSetting(ctx context.Context, r *pb.SetBusSettingRequest) (*pb.SetBusSettingResponse, error) {
+	if s.b == nil {
+		return nil, missing("bus")
+	}
+	c, err := s.b.Set(ctx, r.GetKey(), r.GetValue())
+	return &pb.SetBusSettingResponse{OldValue: c.Old, NewValue: c.New}, err
+}
+
+func (s *busService) CheckLog(_ *pb.CheckLogRequest, out grpc.ServerStreamingServer[pb.CheckLogResponse]) error {
+	if s.b == nil {
+		return missing("bus")
+	}
+	return s.b.Check(out.Context(), func(p CheckProgress) error {
+		return out.Send(&pb.CheckLogResponse{Frames: p.Frames, Bytes: p.Bytes, Done: p.Done,
+			Damages: each(p.Damages, func(d Damage) *pb.LogDamage {
+				return &pb.LogDamage{FirstSeq: d.FirstSeq, LastSeq: d.LastSeq, Text: d.Text}
+			})})
+	})
+}
+
+func (s *busService) RemoveConsumer(ctx context.Context, r *pb.RemoveConsumerRequest) (*pb.RemoveConsumerResponse, error) {
+	if s.b == nil {
+		return nil, missing("bus")
+	}
+	return &pb.RemoveConsumerResponse{}, s.b.RemoveConsumer(ctx, r.GetName())
+}

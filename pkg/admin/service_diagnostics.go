@@ -1,0 +1,127 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+)
+
+type diagnosticsService struct {
+	pb.UnimplementedDiagnosticsServiceServer
+	b        DiagnosticsBackend
+	all      Backend
+	gatherer prometheus.Gatherer
+	metrics  *metrics
+}
+
+func (s *diagnosticsService) GetLogLevel(ctx context.Context, _ *pb.GetLogLevelRequest) (*pb.GetLogLevelResponse, error) {
+	if s.b == nil {
+		return nil, missing("log level to change")
+	}
+	level, err := s.b.LogLevel(ctx)
+	return &pb.GetLogLevelResponse{Level: level}, err
+}
+
+// LogLevels are the levels, the most talkative first.
+func LogLevels() []string { return []string{"debug", "info", "warn", "error"} }
+
+func (s *diagnosticsService) SetLogLevel(ctx context.Context, r *pb.SetLogLevelRequest) (*pb.SetLogLevelResponse, error) {
+	if s.b == nil {
+		return nil, missing("log level to change")
+	}
+	if !slices.Contains(LogLevels(), r.GetLevel()) {
+		return nil, fmt.Errorf("log level %q: %w: expected %s", r.GetLevel(), ErrInvalid, strings.Join(LogLevels(), ", "))
+	}
+	old, err := s.b.LogLevel(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.SetLogLevelResponse{OldLevel: old}, s.b.SetLogLevel(ctx, r.GetLevel())
+}
+
+// traceQueue bounds the bytes that wait for a client of TraceEndpoint; an event
+// weighs 64 more than its data.
+const traceQueue = 1 << 20
+
+func (s *diagnosticsService) TraceEndpoint(r *pb.TraceEndpointRequest, out grpc.ServerStreamingServer[pb.TraceEndpointResponse]) error {
+	if s.b == nil {
+		return missing("trace")
+	}
+	events := uint64(0) // dropped
+	q := newQueue(traceQueue, func(e TraceEvent) int { return len(e.Data) + len(e.Text) + 64 })
+	return pump(out.Context(), q,
+		func(ctx context.Context, emit func(TraceEvent)) error { return s.b.Trace(ctx, r.GetEndpoint(), emit) },
+		func(list []TraceEvent, dropped uint64) error {
+			if dropped > events {
+				s.metrics.dropped.WithLabelValues("trace").Add(float64(dropped - events))
+				events = dropped
+			}
+			for _, e := range list {
+				if err := out.Send(&pb.TraceEndpointResponse{
+					Time: toTime(e.Time), Connection: e.Connection, Event: e.Event, Data: e.Data, Text: e.Text, Dropped: dropped,
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+}
+
+// chunkWriter sends what is written in messages.
+type chunkWriter func([]byte) error
+
+// Write sends p, large ones in pieces.
+func (w chunkWriter) Write(p []byte) (int, error) {
+	const chunk = 64 << 10
+	for done := 0; done < len(p); done += chunk {
+		if err := w(p[done:min(done+chunk, len(p))]); err != nil {
+			return done, err
+		}
+	}
+	return len(p), nil
+}
+
+func (s *diagnosticsService) GetProfile(r *pb.GetProfileRequest, out grpc.ServerStreamingServer[pb.GetProfileResponse]) error {
+	w := chunkWriter(func(p []byte) error { return out.Send(&pb.GetProfileResponse{Data: slices.Clone(p)}) })
+	if r.GetKind() == "cpu" {
+		return cpuProfile(out.Context(), w, r.GetDuration().AsDuration())
+	}
+	p := pprof.Lookup(r.GetKind())
+	if p == nil {
+		return fmt.Errorf("profile %q: %w: expected cpu, heap, goroutine, allocs, block or mutex", r.GetKind(), ErrInvalid)
+	}
+	return p.WriteTo(w, 0)
+}
+
+func cpuProfile(ctx context.Context, w io.Writer, d time.Duration) error {
+	if d == 0 {
+		d = 10 * time.Second
+	}
+	if d < time.Second || d > time.Minute {
+		return fmt.Errorf("profile for %v: %w: expected 1s to 1m", d, ErrInvalid)
+	}
+	if err := pprof.StartCPUProfile(w); err != nil {
+		return fmt.Errorf("cpu profile: %w: %w", ErrConflict, err)
+	}
+	defer pprof.StopCPUProfile()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+func (s *diagnosticsService) GetBundle(_ *pb.GetBundleRequest, out grpc.ServerStreamingServer[pb.GetBundleResponse]) error {
+	w := chunkWriter(func(p []byte) error { return out.Send(&pb.GetBundleResponse{Data: slices.Clone(p)}) })
+	return s.all.writeBundle(out.Context(), w, s.gatherer)
+}

@@ -1,0 +1,348 @@
+package admin
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// The structs below are what the commands print with -o json: names, order and
+// meaning of their fields are stable, new ones are added at the end.
+
+// Status sums up a gateway.
+type Status struct {
+	Gateway      string      `json:"gateway"`
+	Tenant       string      `json:"tenant"`
+	Device       string      `json:"device"`
+	State        string      `json:"state"`
+	Started      time.Time   `json:"started,omitzero"`
+	PID          int64       `json:"pid"`
+	Version      string      `json:"version"`
+	ConfigSource string      `json:"config_source,omitempty"`
+	ConfigRev    uint64      `json:"config_rev"`
+	ConfigSHA256 string      `json:"config_sha256,omitempty"`
+	ConfigState  string      `json:"config_state,omitempty"`
+	Parts        []PartCount `json:"parts"`
+	Problems     []Problem   `json:"problems"`
+}
+
+// PartCount counts the parts of a kind that are in one state.
+type PartCount struct {
+	Part  string `json:"part"` // "endpoints", "drivers", "connectors"
+	State string `json:"state"`
+	Count int    `json:"count"`
+}
+
+// Problem is something that a person should look at.
+type Problem struct {
+	Part  string    `json:"part"` // "driver", "endpoint", "connector", "config", "bus"
+	Name  string    `json:"name"`
+	Text  string    `json:"text"`
+	Since time.Time `json:"since,omitzero"`
+}
+
+// Version identifies a build.
+type Version struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+	APIMinor uint32 `json:"api_minor"`
+}
+
+// Endpoint is the state of one endpoint and its pool.
+type Endpoint struct {
+	ID         string    `json:"id"`
+	URL        string    `json:"url"`   // without credentials
+	State      string    `json:"state"` // "idle", "up", "down", "paused", "draining"
+	Since      time.Time `json:"since,omitzero"`
+	Error      string    `json:"error,omitempty"`
+	Open       int       `json:"open"` // connections
+	InUse      int       `json:"in_use"`
+	Max        int       `json:"max"`
+	Reconnects uint64    `json:"reconnects"`
+	Drivers    []string  `json:"drivers"`
+}
+
+// Driver is the state of one driver.
+type Driver struct {
+	ID        string    `json:"id"`
+	Kind      string    `json:"kind"`
+	Proto     string    `json:"proto"`
+	Endpoint  string    `json:"endpoint"`
+	State     string    `json:"state"` // as driver.State
+	Since     time.Time `json:"since,omitzero"`
+	Error     string    `json:"error,omitempty"`
+	Points    int       `json:"points"`
+	Polls     uint64    `json:"polls"`
+	Errors    uint64    `json:"errors"`
+	Overruns  uint64    `json:"overruns"`
+	FirstRead time.Time `json:"first_read,omitzero"`
+	LastRead  time.Time `json:"last_read,omitzero"`
+}
+
+// Fact is one line of a diagnosis.
+type Fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Tag is a tag with its last value.
+type Tag struct {
+	Name     string
+	Driver   string
+	Unit     string
+	Access   string // "R", "W", "RW"
+	Datatype string
+	Address  string // as the device's protocol counts: "holding 0"
+	Known    bool   // false: no value yet
+	Value    frame.Value
+	Quality  frame.Quality
+	TS       int64  // source time, Unix nanoseconds
+	Frames   uint64 // published since the driver started
+}
+
+// MarshalJSON writes the value as a payload does, and the time as RFC 3339.
+func (t Tag) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Name     string          `json:"tag"`
+		Driver   string          `json:"driver"`
+		Value    json.RawMessage `json:"value"`
+		Unit     string          `json:"unit,omitempty"`
+		Quality  string          `json:"quality,omitempty"`
+		Time     time.Time       `json:"time,omitzero"`
+		Access   string          `json:"access"`
+		Datatype string          `json:"datatype"`
+		Address  string          `json:"address"`
+		Frames   uint64          `json:"frames"`
+	}{t.Name, t.Driver, t.Value.AppendJSON(nil), t.Unit, t.qualityName(), unixTime(t.TS), t.Access, t.Datatype, t.Address, t.Frames})
+}
+
+func (t Tag) qualityName() string {
+	if !t.Known {
+		return ""
+	}
+	return t.Quality.String()
+}
+
+// Reading is a value read from the device on demand.
+type Reading struct {
+	Raw     []byte // as the device sent it
+	Value   frame.Value
+	Quality frame.Quality
+	TS      int64 // Unix nanoseconds
+}
+
+// MarshalJSON writes the value as a payload does, and the raw bytes in hex.
+func (r Reading) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Value   json.RawMessage `json:"value"`
+		Quality string          `json:"quality"`
+		Time    time.Time       `json:"time,omitzero"`
+		Raw     string          `json:"raw"`
+	}{r.Value.AppendJSON(nil), r.Quality.String(), unixTime(r.TS), hexText(r.Raw)})
+}
+
+// WriteResult is what became of a write.
+type WriteResult struct {
+	ReadBack frame.Value // none: not verified
+	TS       int64       // when the device confirmed it, Unix nanoseconds
+}
+
+// MarshalJSON writes the value as a payload does.
+func (r WriteResult) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		ReadBack json.RawMessage `json:"read_back"`
+		Time     time.Time       `json:"time,omitzero"`
+	}{r.ReadBack.AppendJSON(nil), unixTime(r.TS)})
+}
+
+// BusStats is the state of the log.
+type BusStats struct {
+	Epoch              string     `json:"epoch"`
+	FirstSeq           uint64     `json:"first_seq"` // the oldest frame in the log; LastSeq + 1 if there is none
+	LastSeq            uint64     `json:"last_seq"`
+	DurableSeq         uint64     `json:"durable_seq"` // the last frame that survives a crash
+	RingUsed           uint64     `json:"ring_used"`   // frames of the ring that the slowest consumer has not read
+	WALBytes           uint64     `json:"wal_bytes"`
+	Consumers          []Consumer `json:"consumers"`
+	RingSize           uint64     `json:"ring_size"`
+	WALMaxBytes        uint64     `json:"wal_max_bytes"`
+	DiskBytes          uint64     `json:"disk_bytes"` // that the log takes on the disk
+	FreeBytes          uint64     `json:"free_bytes"` // left on the disk
+	WriteAmplification float64    `json:"write_amplification"`
+	Overflow           string     `json:"overflow"`
+	Paused             bool       `json:"paused"` // drivers wait for room
+	DiskFull           bool       `json:"disk_full"`
+}
+
+// Consumer is a reader's place in the log.
+type Consumer struct {
+	Name        string    `json:"name"`
+	AckSeq      uint64    `json:"ack_seq"`
+	Lag         uint64    `json:"lag"`    // frames
+	Parked      bool      `json:"parked"` // no connector of this name runs
+	ParkedSince time.Time `json:"parked_since,omitzero"`
+}
+
+// Range is a part of the log. A seq wins over a time; with neither, it begins at
+// the oldest frame, or ends at the newest one there is at the time of the call.
+type Range struct {
+	FromSeq  uint64
+	FromTime time.Time
+	ToSeq    uint64 // included
+	ToTime   time.Time
+	Filter   frame.Filter
+}
+
+// TailPart is a piece of the live frames.
+type TailPart struct {
+	Batches []*frame.Batch
+	Dropped uint64 // frames that this client was too slow for, in all
+}
+
+// ReplayPart is a piece of a replay.
+type ReplayPart struct {
+	Batches []*frame.Batch
+	LastSeq uint64 // where the replay ends
+}
+
+// ReplayProgress says how far a replay through a connector is.
+type ReplayProgress struct {
+	Replay  string `json:"replay"` // its id
+	Topic   string `json:"topic"`
+	Frames  uint64 `json:"frames"` // sent so far
+	Seq     uint64 `json:"seq"`
+	LastSeq uint64 `json:"last_seq"`
+}
+
+// ImportResult says where imported frames are now.
+type ImportResult struct {
+	Frames   uint64 `json:"frames"`
+	FirstSeq uint64 `json:"first_seq"`
+	LastSeq  uint64 `json:"last_seq"`
+}
+
+// GC says how to trim the log.
+type GC struct {
+	KeepBytes uint64
+	DryRun    bool
+	Force     bool // unacknowledged frames too
+}
+
+// GCResult is what was, or would be, deleted.
+type GCResult struct {
+	Frames   uint64 `json:"frames"`
+	Bytes    uint64 `json:"bytes"`
+	FirstSeq uint64 `json:"first_seq"` // the oldest frame afterwards
+	Unacked  uint64 `json:"unacked"`   // of these, not acknowledged
+}
+
+// SettingChange is what a setting was and is.
+type SettingChange struct {
+	Old string `json:"old"`
+	New string `json:"new"`
+}
+
+// CheckProgress is what a check has found since its last report.
+type CheckProgress struct {
+	Frames  uint64   `json:"frames"` // read so far
+	Bytes   uint64   `json:"bytes"`
+	Damages []Damage `json:"damages"`
+	Done    bool     `json:"done"`
+}
+
+// Damage is a part of the log that cannot be read.
+type Damage struct {
+	FirstSeq uint64 `json:"first_seq"`
+	LastSeq  uint64 `json:"last_seq"`
+	Text     string `json:"text"`
+}
+
+// Connector is the state of one connector.
+type Connector struct {
+	Name           string    `json:"name"`
+	Kind           string    `json:"kind"`
+	State          string    `json:"state"` // as connector.Status
+	Since          time.Time `json:"since,omitzero"`
+	Error          string    `json:"error,omitempty"`
+	Peer           string    `json:"peer"`
+	Reconnects     uint64    `json:"reconnects"`
+	Inflight       int       `json:"inflight"`
+	OutBytes       uint64    `json:"out_bytes"`
+	OutMessages    uint64    `json:"out_messages"`
+	OutFrames      uint64    `json:"out_frames"`
+	Resent         uint64    `json:"resent"`
+	Refused        uint64    `json:"refused"`
+	BatchFramesP50 float64   `json:"batch_frames_p50"`
+	BatchFramesP95 float64   `json:"batch_frames_p95"`
+	RTTAvgMs       float64   `json:"rtt_avg_ms"`
+	RTTP95Ms       float64   `json:"rtt_p95_ms"`
+	AckSeq         uint64    `json:"ack_seq"`
+	Lag            uint64    `json:"lag"`
+}
+
+// TestStep is one step of a connector's test.
+type TestStep struct {
+	Name string  `json:"name"`
+	OK   bool    `json:"ok"`
+	Text string  `json:"text,omitempty"`
+	Ms   float64 `json:"ms"`
+}
+
+// ConfigStatus is the configuration that a gateway runs.
+type ConfigStatus struct {
+	Source    string    `json:"source"`
+	Rev       uint64    `json:"rev"`
+	SHA256    string    `json:"sha256"`
+	State     string    `json:"state"`
+	Error     string    `json:"error,omitempty"`
+	Since     time.Time `json:"since,omitzero"`
+	Endpoints int       `json:"endpoints"`
+	Drivers   int       `json:"drivers"`
+	Variables int       `json:"variables"`
+}
+
+// ConfigApply is one attempt to apply a configuration.
+type ConfigApply struct {
+	Rev        uint64    `json:"rev"`
+	SHA256     string    `json:"sha256"`
+	State      string    `json:"state"` // its outcome
+	Error      string    `json:"error,omitempty"`
+	FailedIn   string    `json:"failed_in,omitempty"`
+	Impact     string    `json:"impact,omitempty"`
+	Began      time.Time `json:"began,omitzero"`
+	DurationMs float64   `json:"duration_ms"`
+}
+
+// ConfigEvent is a phase or an outcome of an apply.
+type ConfigEvent struct {
+	Time    time.Time `json:"time"`
+	Rev     uint64    `json:"rev"`
+	SHA256  string    `json:"sha256,omitempty"`
+	State   string    `json:"state"` // a phase ("DrainEP") or an outcome ("applied")
+	Text    string    `json:"text,omitempty"`
+	Dropped uint64    `json:"dropped,omitempty"` // events that this client was too slow for, in all; set by the server
+}
+
+// TraceEvent is something that happened on a connection of an endpoint.
+type TraceEvent struct {
+	Time       time.Time
+	Connection uint64 // counts the connections of the endpoint
+	Event      string // "dial", "open", "send", "receive", "close", "error"
+	Data       []byte // not changed after it was emitted
+	Text       string
+	Dropped    uint64 // events that this client was too slow for, in all; set by the server
+}
+
+// MarshalJSON writes the data in hex.
+func (e TraceEvent) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Time       time.Time `json:"time"`
+		Connection uint64    `json:"connection"`
+		Event      string    `json:"event"`
+		Data       string    `json:"data,omitempty"`
+		Text       string    `json:"text,omitempty"`
+		Dropped    uint64    `json:"dropped,omitempty"`
+	}{e.Time, e.Connection, e.Event, hexText(e.Data), e.Text, e.Dropped})
+}
