@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,8 @@ type Entry struct {
 	Count int
 	Set   *frame.TagSet
 	Block []byte // see frame.AppendBlock; not kept
+	// Logged is when it was logged, Unix ms; 0: now. For copies.
+	Logged int64
 }
 
 const (
@@ -57,7 +60,9 @@ func (l *Log) Append(entries []Entry) error {
 	b := l.frames.NewBatchWithSize(groupBytes + 64<<10)
 	defer func() { _ = b.Close() }() // nothing to lose: a committed batch is empty, another one was given up
 	next, pos := l.Next(), l.endPos.Load()
-	l.w.logged = max(l.w.logged, l.now().UnixMilli())
+	if len(entries) > 0 && entries[0].Logged == 0 {
+		l.w.logged = max(l.w.logged, l.now().UnixMilli())
+	}
 	for i := range entries {
 		e := &entries[i]
 		if e.First != next {
@@ -87,6 +92,7 @@ func (l *Log) appendOne(b *pebble.Batch, e *Entry, pos uint64) (int, error) {
 	if w.bytes >= max(segmentBytes, setShare*w.setBytes) || len(w.ids) >= segmentSets {
 		w.beginSegment(e.First)
 	}
+	w.logged = max(w.logged, e.Logged)
 	env := envelope{count: e.Count, segment: w.segment, pos: pos, logged: w.logged}
 	if len(e.Set.Tags) == 1 {
 		env.inline = frame.AppendTagSet(nil, e.Set)
@@ -140,6 +146,17 @@ func (l *Log) Sync() (uint64, error) {
 	l.disk.synced(time.Since(began))
 	l.durable.Store(last)
 	return last, nil
+}
+
+// Flush syncs the log and writes what Pebble holds in memory to tables.
+func (l *Log) Flush() error {
+	if err := l.usable(); err != nil {
+		return err
+	}
+	if err := errors.Join(l.frames.LogData(nil, pebble.Sync), l.frames.Flush(), l.state.Flush()); err != nil {
+		return fmt.Errorf("flush log: %w", err)
+	}
+	return nil
 }
 
 func (l *Log) usable() error {

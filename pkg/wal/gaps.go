@@ -125,14 +125,19 @@ func (l *Log) forgetGaps(floor uint64) error {
 	return nil
 }
 
-// Missing returns the part of r that is neither before the floor nor in a known
-// gap: frames that should be there.
+// Missing returns the first part of r that is neither before the floor nor in a
+// known gap: frames that should be there.
 func (l *Log) Missing(r Range) (Range, bool) {
 	r.First = max(r.First, l.floor.Load())
-	for _, g := range l.Gaps() {
-		if g.Consumer == "" && g.First <= r.First && g.Last >= r.First {
-			r.First = g.Last + 1
+	for _, g := range l.Gaps() { // sorted by First
+		if g.Consumer != "" || g.Last < r.First || g.First > r.Last {
+			continue
 		}
+		if g.First > r.First {
+			r.Last = g.First - 1
+			break
+		}
+		r.First = g.Last + 1
 	}
 	return r, r.First <= r.Last
 }

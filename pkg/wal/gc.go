@@ -31,16 +31,15 @@ type collector struct {
 // deletion a crash took back. The next Collect deletes what is not pinned.
 func (l *Log) recoverCollector() error {
 	floor := l.floor.Load()
-	if p, ok, err := l.blockAt(1); err != nil {
-		var d *DamageError
-		if !errors.As(err, &d) {
-			return err
-		}
-		l.log.Error("log: damaged", "error", err)
-	} else if ok && p.first < floor {
+	p, ok, err := l.blockAt(1)
+	if ok && p.first < floor {
 		l.gc.kept = []Range{{1, floor - 1}}
 	}
-	return nil
+	if errors.Is(err, ErrDamaged) {
+		l.log.Error("log: damaged", "error", err) // for Check and Repair to see to
+		return nil
+	}
+	return err
 }
 
 // Collect deletes the blocks whose frames all lie before limit, but for pinned

@@ -30,7 +30,7 @@ type Options struct {
 	FS       FS               // nil: the operating system's
 	Log      *slog.Logger     // nil: none
 	Now      func() time.Time // nil: time.Now
-	ReadOnly bool             // for looking at a log whose gateway is stopped; Open fails if there is none
+	ReadOnly bool             // for looking at a log whose gateway is stopped
 	Ballast  int64            // bytes set aside and given up when the disk is full; 0: none
 	// Epoch and NextSeq make a new log begin there; for restoring a copy.
 	Epoch   string
@@ -90,11 +90,6 @@ func Open(dir string, o Options) (*Log, error) {
 }
 
 func (l *Log) open(o Options) error {
-	if o.ReadOnly {
-		if _, err := l.fs.Stat(l.path("frames")); err != nil {
-			return errors.Join(ErrNoLog, err)
-		}
-	}
 	if err := l.fs.MkdirAll(l.dir, 0o750); err != nil {
 		return err
 	}
@@ -103,6 +98,9 @@ func (l *Log) open(o Options) error {
 	}
 	if !o.ReadOnly {
 		l.disk.openBallast(l.path("ballast"), o.Ballast)
+		if err := l.finishRebuild(); err != nil {
+			return fmt.Errorf("finish repair: %w", err)
+		}
 	}
 	var err error
 	if l.state, err = pebble.Open(l.path("state"), l.stateOptions()); err != nil {
@@ -225,16 +223,13 @@ func get(db *pebble.DB, key []byte) ([]byte, bool, error) {
 // and what consumers have acknowledged, finished or pinned.
 func (l *Log) recover(o Options) error {
 	next := l.st.next
-	lastFirst, env, size, ok, err := l.lastBlock()
+	end, err := l.lastBlock()
 	if err != nil {
 		return err
 	}
-	pos := l.st.floorPos
-	if ok {
-		next = max(next, lastFirst+uint64(env.count))
-		pos = max(pos, env.pos+uint64(size))
-		l.w.logged = env.logged
-	}
+	next = max(next, end.next)
+	pos := max(l.st.floorPos, end.pos)
+	l.w.logged = end.logged
 	next = max(next, l.st.largest()+1, o.NextSeq, 1)
 	l.appended.Store(next - 1)
 	l.durable.Store(next - 1)
@@ -247,13 +242,25 @@ func (l *Log) recover(o Options) error {
 	return l.recoverCollector()
 }
 
-// lastBlock returns the last block's first seq, its envelope and its size.
-func (l *Log) lastBlock() (first uint64, env envelope, size int, ok bool, err error) {
-	it, err := l.frames.NewIter(&pebble.IterOptions{LowerBound: setsKey(1)})
+// logEnd is where the blocks end.
+type logEnd struct {
+	next   uint64
+	pos    uint64
+	logged int64
+}
+
+// lastBlock finds the end of the blocks. If the last one is damaged, the end is
+// assumed as far behind it as a block can reach: a seq must not be used again.
+func (l *Log) lastBlock() (end logEnd, err error) {
+	it, err := l.frames.NewIter(&pebble.IterOptions{LowerBound: setsKey(1), UpperBound: endKey()})
 	if err != nil {
-		return 0, envelope{}, 0, false, err
+		return logEnd{}, err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() {
+		if closeErr := it.Close(); closeErr != nil && !pebble.IsCorruptionError(closeErr) {
+			err = errors.Join(err, closeErr)
+		}
+	}()
 	for valid := it.Last(); valid; valid = it.Prev() {
 		first, isBlock := isBlockKey(it.Key())
 		if !isBlock {
@@ -261,15 +268,38 @@ func (l *Log) lastBlock() (first uint64, env envelope, size int, ok bool, err er
 		}
 		v, err := it.ValueAndErr()
 		if err != nil {
-			return 0, envelope{}, 0, false, err
+			break
 		}
 		env, _, err := parseEnvelope(it.Key(), first, v)
-		if err != nil {
-			return 0, envelope{}, 0, false, &DamageError{Range{first, first}, err}
+		if errors.Is(err, frame.ErrNewerBlock) {
+			return logEnd{}, fmt.Errorf("%w: %w", ErrNewerFormat, err)
 		}
-		return first, env, len(v), true, nil
+		if err == nil {
+			end.next = max(end.next, first+uint64(env.count))
+			end.pos = max(end.pos, env.pos) + uint64(len(v))
+			end.logged = env.logged
+			return end, nil
+		}
+		l.log.Error("log: the last block is damaged", "first_seq", first, "error", err)
+		end.next = max(end.next, first+frame.MaxBlockFrames)
+		end.pos += uint64(len(v))
 	}
-	return 0, envelope{}, 0, false, it.Error()
+	if err := it.Error(); err == nil || !pebble.IsCorruptionError(err) {
+		return end, err
+	}
+	l.log.Error("log: the last file is damaged", "error", it.Error())
+	tables, err := l.frames.SSTables()
+	if err != nil {
+		return logEnd{}, err
+	}
+	for _, level := range tables {
+		for _, t := range level {
+			if last := t.Largest.UserKey; len(last) >= 8 {
+				end.next = max(end.next, binary.BigEndian.Uint64(last)+frame.MaxBlockFrames)
+			}
+		}
+	}
+	return end, nil
 }
 
 // Dir returns the log's directory.
@@ -340,4 +370,20 @@ func (l *Log) closeAll() error {
 		errs = append(errs, l.lock.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// OpenExisting opens the log in dir; ErrNoLog says that there is none.
+func OpenExisting(dir string, o Options) (*Log, error) {
+	fs := o.fs()
+	for _, name := range []string{"state", "frames"} {
+		if _, err := fs.Stat(fs.PathJoin(dir, name)); err != nil {
+			if name == "frames" {
+				if _, err := fs.Stat(fs.PathJoin(dir, "frames.new")); err == nil {
+					continue // an interrupted repair
+				}
+			}
+			return nil, fmt.Errorf("open log %s: %w: %w", dir, ErrNoLog, err)
+		}
+	}
+	return Open(dir, o)
 }

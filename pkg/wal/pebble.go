@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // framesOptions tunes Pebble for a queue: keys only grow, every value is written
@@ -75,3 +76,5 @@ func (p pebbleLogger) Fatalf(format string, args ...any) {
 }
 
 const maxSeq = math.MaxUint64
+
+func defaultFS() FS { return vfs.Default }

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -26,56 +27,103 @@ type setCache struct {
 
 const setCacheSize = 4096
 
-// skipFunc is told what a block is before it is decoded and may leave it out.
-type skipFunc func(first uint64, env *envelope, h *frame.BlockHeader) bool
+// block is one block as the log holds it.
+type block struct {
+	Range
+	env     envelope
+	payload []byte // see frame.DecodeBlock; valid during the walk's step
+	key     []byte // key and value as stored, for copies
+	value   []byte
+	err     error // a DamageError: nothing but Range, key and value is known
+}
 
 // Read returns batches with frames of from…to, in order, cut to that range: at
 // least maxFrames of them if there are so many, and then no further batch. Holes
 // are not filled: the caller sees them by the seqs. What cannot be read is a
 // [DamageError], once the frames before it have been returned.
 func (l *Log) Read(from, to uint64, maxFrames int) ([]*frame.Batch, error) {
-	batches, err := l.scan(from, to, maxFrames, nil)
+	var batches []*frame.Batch
+	frames := 0
+	err := l.walk(from, to, func(blk *block) (bool, error) {
+		b, err := l.decode(blk)
+		if err != nil {
+			return false, err
+		}
+		if b = b.Slice(from, to); b != nil {
+			batches = append(batches, b)
+			frames += len(b.Frames)
+		}
+		return frames < maxFrames, nil
+	})
 	if len(batches) > 0 {
 		return batches, nil
 	}
 	return nil, err
 }
 
-func (l *Log) scan(from, to uint64, maxFrames int, skip skipFunc) (batches []*frame.Batch, err error) {
+// walk calls step with each block that has frames of from…to, in order, until it
+// returns false or an error. A block that is damaged is passed on; damage below
+// it, in Pebble's files, is an error.
+func (l *Log) walk(from, to uint64, step func(*block) (more bool, err error)) (err error) {
 	if err := l.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	it, err := l.frames.NewIter(&pebble.IterOptions{LowerBound: setsKey(1), UpperBound: append(blockKey(to), 0)})
+	it, err := l.frames.NewIter(&pebble.IterOptions{LowerBound: setsKey(1), UpperBound: endKey()})
 	if err != nil {
-		return nil, fmt.Errorf("read log: %w", err)
+		return fmt.Errorf("read log: %w", err)
 	}
 	defer func() {
 		if closeErr := it.Close(); closeErr != nil && err == nil {
 			err = l.readError(from, closeErr)
 		}
 	}()
-	frames := 0
-	for valid := seekBlock(it, from); valid && frames < maxFrames; valid = it.Next() {
+	for valid := seekBlock(it, from); valid; {
 		first, isBlock := isBlockKey(it.Key())
 		if !isBlock {
+			valid = it.Next()
 			continue
 		}
-		b, last, err := l.decode(it, first, skip)
-		if err != nil {
-			return batches, err
+		if first > to {
+			return nil
 		}
-		if b != nil {
-			if b = b.Slice(from, to); b != nil {
-				batches = append(batches, b)
-				frames += len(b.Frames)
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return l.readError(from, err)
+		}
+		blk := &block{Range: Range{first, first}, key: it.Key(), value: v}
+		blk.env, blk.payload, err = parseEnvelope(blk.key, first, v)
+		if err == nil {
+			blk.Last = first + uint64(blk.env.count) - 1
+			more, err := step(blk)
+			if err != nil || !more {
+				return err
+			}
+			from = blk.Last + 1
+			valid = it.Next()
+			continue
+		}
+		// How far the damage goes is known by where the next block begins.
+		blk.key, blk.value = bytes.Clone(blk.key), bytes.Clone(blk.value)
+		blk.Last = l.appended.Load()
+		for valid = it.Next(); valid; valid = it.Next() {
+			if next, isBlock := isBlockKey(it.Key()); isBlock {
+				blk.Last = next - 1
+				break
 			}
 		}
-		from = max(from, last+1)
+		if blk.Last < from {
+			continue
+		}
+		blk.err = damage(blk.Range, err)
+		if more, err := step(blk); err != nil || !more {
+			return err
+		}
+		from = blk.Last + 1
 	}
 	if err := it.Error(); err != nil {
-		return batches, l.readError(from, err)
+		return l.readError(from, err)
 	}
-	return batches, nil
+	return nil
 }
 
 // seekBlock moves to the block that holds seq, or to the first behind it.
@@ -105,39 +153,24 @@ func (l *Log) readError(at uint64, err error) error {
 	return fmt.Errorf("read log at %d: %w", at, err)
 }
 
-// decode returns the batch at the iterator, nil if it was skipped, and its last seq.
-func (l *Log) decode(it *pebble.Iterator, first uint64, skip skipFunc) (*frame.Batch, uint64, error) {
-	v, err := it.ValueAndErr()
+// decode returns the batch in blk.
+func (l *Log) decode(blk *block) (*frame.Batch, error) {
+	if blk.err != nil {
+		return nil, blk.err
+	}
+	set, err := l.tagSet(&blk.env)
 	if err != nil {
-		return nil, 0, l.readError(first, err)
+		return nil, damage(blk.Range, err)
 	}
-	env, block, err := parseEnvelope(it.Key(), first, v)
+	b, err := frame.DecodeBlock(blk.payload, set)
 	if err != nil {
-		return nil, 0, damage(Range{first, first}, err)
+		return nil, damage(blk.Range, err)
 	}
-	r := Range{first, first + uint64(env.count) - 1}
-	if skip != nil {
-		h, err := frame.ParseBlockHeader(block)
-		if err != nil {
-			return nil, 0, damage(r, err)
-		}
-		if skip(first, &env, &h) {
-			return nil, r.Last, nil
-		}
+	if len(b.Frames) != blk.env.count {
+		return nil, damage(blk.Range, fmt.Errorf("%w: %d frames, expected %d", frame.ErrBadBlock, len(b.Frames), blk.env.count))
 	}
-	set, err := l.tagSet(&env)
-	if err != nil {
-		return nil, 0, damage(r, err)
-	}
-	b, err := frame.DecodeBlock(block, set)
-	if err != nil {
-		return nil, 0, damage(r, err)
-	}
-	if len(b.Frames) != env.count {
-		return nil, 0, damage(r, fmt.Errorf("%w: %d frames, expected %d", frame.ErrBadBlock, len(b.Frames), env.count))
-	}
-	b.FirstSeq = first
-	return b, r.Last, nil
+	b.FirstSeq = blk.First
+	return b, nil
 }
 
 // damage makes a DamageError of what is one; a newer format is not.
@@ -186,32 +219,19 @@ type place struct {
 	pos    uint64
 	logged int64
 	seg    uint64
-	size   int
 }
 
-// blockAt returns the place of the block that holds seq, or of the first behind it.
+// blockAt returns the place of the block that holds seq, or of the first behind
+// it. A damaged block has no place: the next counts.
 func (l *Log) blockAt(seq uint64) (p place, ok bool, err error) {
-	it, err := l.frames.NewIter(&pebble.IterOptions{LowerBound: setsKey(1)})
-	if err != nil {
-		return place{}, false, err
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for valid := seekBlock(it, seq); valid; valid = it.Next() {
-		first, isBlock := isBlockKey(it.Key())
-		if !isBlock {
-			continue
+	err = l.walk(seq, maxSeq, func(blk *block) (bool, error) {
+		if blk.err != nil {
+			return true, nil
 		}
-		v, err := it.ValueAndErr()
-		if err != nil {
-			return place{}, false, l.readError(first, err)
-		}
-		env, _, err := parseEnvelope(it.Key(), first, v)
-		if err != nil {
-			return place{}, false, damage(Range{first, first}, err)
-		}
-		return place{first, env.count, env.pos, env.logged, env.segment, len(v)}, true, nil
-	}
-	return place{}, false, it.Error()
+		p, ok = place{blk.First, blk.env.count, blk.env.pos, blk.env.logged, blk.env.segment}, true
+		return false, nil
+	})
+	return p, ok, err
 }
 
 // search returns the first seq of the first block from the floor on for which f
@@ -250,4 +270,14 @@ func (l *Log) SeqAtTime(t int64) (uint64, error) {
 func (l *Log) SeqAtBytes(keep uint64) (uint64, error) {
 	end := l.endPos.Load()
 	return l.search(func(p place) bool { return end-p.pos <= keep })
+}
+
+// BytesFrom returns how many bytes of log there are from seq on.
+func (l *Log) BytesFrom(seq uint64) (uint64, error) {
+	end := l.endPos.Load()
+	p, ok, err := l.blockAt(seq)
+	if err != nil || !ok {
+		return 0, err
+	}
+	return end - min(p.pos, end), nil
 }

@@ -393,18 +393,30 @@ func parseRecord(p []byte) (pin Range, value []byte, err error) {
 	return Range{first, last}, p[n+m:], nil
 }
 
+// pinned returns what the consumer's records pin, sorted.
+func (c *Consumer) pinned() []Range {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var pins []Range
+	for _, r := range c.pins {
+		if r.First != 0 {
+			pins = append(pins, r)
+		}
+	}
+	sortRanges(pins)
+	return pins
+}
+
 // pinned returns what records of all consumers pin, sorted.
 func (l *Log) pinned() []Range {
 	var all []Range
 	for _, c := range l.Consumers() {
-		c.mu.Lock()
-		for _, r := range c.pins {
-			if r.First != 0 {
-				all = append(all, r)
-			}
-		}
-		c.mu.Unlock()
+		all = append(all, c.pinned()...)
 	}
-	slices.SortFunc(all, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
+	sortRanges(all)
 	return all
+}
+
+func sortRanges(r []Range) {
+	slices.SortFunc(r, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
 }

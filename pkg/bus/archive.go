@@ -1,0 +1,226 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/wal"
+)
+
+// Archive is what a log holds, for people who look at it, trim it or mend it: the
+// log of a running bus, or that of a stopped gateway.
+type Archive struct {
+	log   *wal.Log
+	owned bool // by this Archive, which closes it
+	bus   *Bus // nil: the gateway is stopped
+}
+
+// Reports that the archive's methods return.
+type (
+	CheckReport  = wal.Report
+	ExportReport = wal.ExportTrailer
+	DamageError  = wal.DamageError
+	Gap          = wal.Gap
+	ExportHeader = wal.ExportHeader
+)
+
+// OpenArchive opens the log of a stopped gateway; ErrLocked says that it runs.
+// With write, GC, Repair and RemoveConsumer work.
+func OpenArchive(dir string, write bool, log *slog.Logger) (*Archive, error) {
+	l, err := wal.OpenExisting(dir, wal.Options{ReadOnly: !write, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return &Archive{log: l, owned: true}, nil
+}
+
+// Archive returns the running bus's log.
+func (b *Bus) Archive() *Archive { return &Archive{log: b.log, bus: b} }
+
+// Close closes the log of a stopped gateway.
+func (a *Archive) Close() error {
+	if !a.owned {
+		return nil
+	}
+	return a.log.Close()
+}
+
+// Stats returns the log's figures. Those of the ring are 0 for a stopped gateway.
+func (a *Archive) Stats() Stats {
+	if a.bus != nil {
+		return a.bus.Stats()
+	}
+	l := a.log.Stats()
+	s := Stats{Epoch: l.Epoch, FirstSeq: l.First, LastSeq: l.Last, DurableSeq: l.Durable, WALBytes: l.Bytes, DiskBytes: l.DiskBytes, FreeBytes: l.Free, Consumers: []ConsumerStats{}}
+	for _, c := range a.log.Consumers() {
+		s.Consumers = append(s.Consumers, ConsumerStats{Name: c.Name(), AckSeq: c.Acked(), Lag: l.Durable - min(c.Acked(), l.Durable), Parked: true})
+	}
+	return s
+}
+
+// Gaps returns the runs of frames that are known to be lost.
+func (a *Archive) Gaps() []Gap { return a.log.Gaps() }
+
+// RemoveConsumer forgets a parked consumer for good.
+func (a *Archive) RemoveConsumer(name string) error {
+	if a.bus != nil {
+		return a.bus.RemoveConsumer(name)
+	}
+	return a.log.RemoveConsumer(name)
+}
+
+// Selection says which frames to replay.
+type Selection struct {
+	First, Last uint64       // seqs, both included; 0: open
+	From, To    time.Time    // source times, From included, To not; zero: open
+	Filter      frame.Filter // what else must hold
+}
+
+// clockSlack is how much later than its source time a frame may have been logged
+// and still be found by time: back-pressure and outages of devices delay frames.
+const clockSlack = time.Hour
+
+// Replayed is what a replay came by.
+type Replayed struct {
+	First, Last uint64 // of the frames handed out; 0: none
+	Frames      uint64
+	Damaged     []*DamageError // left out since it can't be read
+}
+
+// Replay hands the frames of sel to f, in order. Batches may be parts of those
+// that were published. It leaves consumers alone.
+func (a *Archive) Replay(ctx context.Context, sel Selection, f func(*frame.Batch) error) (Replayed, error) {
+	var done Replayed
+	m, err := sel.Filter.Compile()
+	if err != nil {
+		return done, fmt.Errorf("replay: %w", err)
+	}
+	s := wal.Scan{From: sel.First, To: sel.Last}
+	if err := a.narrow(&s, sel); err != nil {
+		return done, fmt.Errorf("replay: %w", err)
+	}
+	from, to := sel.nanos()
+	s.Skip = func(_ uint64, h frame.BlockHeader) bool { return h.MaxTS < from || h.MinTS >= to }
+	s.Damaged = func(d *DamageError) error {
+		done.Damaged = append(done.Damaged, d)
+		return nil
+	}
+	var parts, timed []*frame.Batch
+	s.Frames = func(b *frame.Batch) error {
+		timed = byTime(timed[:0], b, from, to)
+		for _, t := range timed {
+			parts = m.Split(parts[:0], t)
+			for _, p := range parts {
+				if done.Frames == 0 {
+					done.First = p.FirstSeq
+				}
+				done.Last = p.LastSeq()
+				done.Frames += uint64(len(p.Frames))
+				if err := f(p); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if err := s.Run(ctx, a.log); err != nil {
+		return done, fmt.Errorf("replay: %w", err)
+	}
+	return done, nil
+}
+
+func (sel Selection) nanos() (from, to int64) {
+	from, to = -1<<63, 1<<63-1
+	if !sel.From.IsZero() {
+		from = sel.From.UnixNano()
+	}
+	if !sel.To.IsZero() {
+		to = sel.To.UnixNano()
+	}
+	return from, to
+}
+
+// narrow finds where in the log the selected times can be.
+func (a *Archive) narrow(s *wal.Scan, sel Selection) error {
+	if !sel.From.IsZero() {
+		seq, err := a.log.SeqAtTime(sel.From.Add(-time.Minute).UnixMilli())
+		if err != nil {
+			return err
+		}
+		s.From = max(s.From, seq)
+	}
+	if !sel.To.IsZero() {
+		seq, err := a.log.SeqAtTime(sel.To.Add(clockSlack).UnixMilli())
+		if err != nil {
+			return err
+		}
+		if s.To == 0 || seq-1 < s.To {
+			s.To = max(seq-1, 1)
+		}
+	}
+	return nil
+}
+
+// byTime appends the parts of b with from ≤ source time < to.
+func byTime(dst []*frame.Batch, b *frame.Batch, from, to int64) []*frame.Batch {
+	in := func(i int) bool { return b.Frames[i].TS >= from && b.Frames[i].TS < to }
+	for i := 0; i < len(b.Frames); i++ {
+		if !in(i) {
+			continue
+		}
+		j := i
+		for j+1 < len(b.Frames) && in(j+1) {
+			j++
+		}
+		dst = append(dst, b.Slice(b.FirstSeq+uint64(i), b.FirstSeq+uint64(j)))
+		i = j
+	}
+	return dst
+}
+
+// Check reads the whole log, verifies every checksum, and reports what is damaged.
+func (a *Archive) Check(ctx context.Context) (CheckReport, error) { return a.log.Check(ctx) }
+
+// Repair makes the damaged log of a stopped gateway usable: it moves what is
+// damaged to the directory quarantine in the log's and notes which frames are
+// lost; the gateway tells of them with sys.gap frames when it starts.
+func (a *Archive) Repair(ctx context.Context) (CheckReport, error) {
+	if a.bus != nil {
+		return CheckReport{}, fmt.Errorf("repair: stop the gateway first")
+	}
+	return a.log.Repair(ctx)
+}
+
+// Export writes the durable frames first…last (0: to the end) to w, in a form
+// that Import reads.
+func (a *Archive) Export(ctx context.Context, w io.Writer, first, last uint64) (ExportReport, error) {
+	return a.log.Export(ctx, w, first, last)
+}
+
+// Flush makes everything durable and has it written to tables.
+func (a *Archive) Flush(ctx context.Context) error {
+	if a.bus != nil {
+		if err := a.bus.Sync(ctx); err != nil {
+			return err
+		}
+	}
+	return a.log.Flush()
+}
+
+// Import makes a log in dir, which must be empty or not exist, from an export: a
+// copy with the same epoch and seqs, for looking at it elsewhere.
+func Import(dir string, r io.Reader, log *slog.Logger) (ExportReport, error) {
+	return wal.Import(dir, r, wal.Options{Log: log})
+}
+
+// Import publishes the frames of an export as new frames of this bus, with their
+// source times: to deliver what a broken gateway could not.
+func (b *Bus) Import(ctx context.Context, r io.Reader) (ExportReport, error) {
+	return wal.ReadExport(r, func(ExportHeader) error { return nil }, func(batch *frame.Batch, _ int64) error {
+		return b.Publish(ctx, batch)
+	})
+}

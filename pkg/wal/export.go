@@ -1,0 +1,310 @@
+package wal
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// An export is a file that any gateway of this format can read:
+//
+//	"EDGELOG1"  and a zstd stream of records
+//	record      byte kind, uvarint length, bytes, uint32 CRC-32C of the bytes
+//	kind 'h'    header, JSON; first
+//	kind 's'    uvarint id, tag set
+//	kind 'b'    uvarint first seq, logged (Unix ms), id of the set; block
+//	kind 'e'    trailer, JSON; last
+const (
+	exportMagic     = "EDGELOG1"
+	maxExportRecord = 64 << 20
+)
+
+// ExportHeader begins an export.
+type ExportHeader struct {
+	Format int    `json:"format"`
+	Epoch  string `json:"epoch"`
+	First  uint64 `json:"first_seq"`
+	Last   uint64 `json:"last_seq"`
+}
+
+// ExportTrailer ends an export; a file without one was cut short.
+type ExportTrailer struct {
+	Batches int     `json:"batches"`
+	Frames  uint64  `json:"frames"`
+	Missing []Range `json:"missing"` // damaged in the log that it was made from
+}
+
+// Export writes the durable frames first…last (0: to the end) to w.
+func (l *Log) Export(ctx context.Context, w io.Writer, first, last uint64) (t ExportTrailer, err error) {
+	if last == 0 || last > l.Durable() {
+		last = l.Durable()
+	}
+	first = max(first, l.Floor())
+	if _, err := io.WriteString(w, exportMagic); err != nil {
+		return t, fmt.Errorf("export: %w", err)
+	}
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return t, fmt.Errorf("export: %w", err)
+	}
+	defer func() {
+		if closeErr := z.Close(); closeErr != nil && err == nil {
+			err = fmt.Errorf("export: %w", closeErr)
+		}
+	}()
+	e := exportWriter{w: z}
+	if err := e.json('h', ExportHeader{formatVersion, l.epoch, first, last}); err != nil {
+		return t, fmt.Errorf("export: %w", err)
+	}
+	ids := map[*frame.TagSet]uint64{}
+	s := Scan{From: first, To: last}
+	s.Damaged = func(d *DamageError) error {
+		t.Missing = append(t.Missing, d.Range)
+		return nil
+	}
+	s.Frames = func(b *frame.Batch) error {
+		id, ok := ids[b.Set]
+		if !ok {
+			id = uint64(len(ids))
+			if len(ids) >= setCacheSize {
+				clear(ids)
+				id = 0
+			}
+			ids[b.Set] = id
+			if err := e.record('s', frame.AppendTagSet(binary.AppendUvarint(nil, id), b.Set)); err != nil {
+				return err
+			}
+		}
+		p := binary.AppendUvarint(nil, b.FirstSeq)
+		p = binary.AppendUvarint(p, uint64(s.logged))
+		p, err := frame.AppendBlock(binary.AppendUvarint(p, id), b)
+		if err != nil {
+			return err
+		}
+		t.Batches++
+		t.Frames += uint64(len(b.Frames))
+		return e.record('b', p)
+	}
+	if err := s.Run(ctx, l); err != nil {
+		return t, fmt.Errorf("export: %w", err)
+	}
+	if err := e.json('e', t); err != nil {
+		return t, fmt.Errorf("export: %w", err)
+	}
+	return t, nil
+}
+
+type exportWriter struct{ w io.Writer }
+
+func (e exportWriter) json(kind byte, v any) error {
+	p, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return e.record(kind, p)
+}
+
+func (e exportWriter) record(kind byte, p []byte) error {
+	head := binary.AppendUvarint([]byte{kind}, uint64(len(p)))
+	sum := binary.LittleEndian.AppendUint32(nil, crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli)))
+	for _, part := range [][]byte{head, p, sum} {
+		if _, err := e.w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ErrBadExport is wrapped by errors about files that are no whole export.
+var ErrBadExport = errors.New("not a whole export")
+
+// ReadExport reads an export. header is called first, then batch with each batch
+// and when it was logged (Unix ms).
+func ReadExport(r io.Reader, header func(ExportHeader) error, batch func(b *frame.Batch, logged int64) error) (t ExportTrailer, err error) {
+	magic := make([]byte, len(exportMagic))
+	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != exportMagic {
+		return t, fmt.Errorf("import: %w: it does not begin with %s", ErrBadExport, exportMagic)
+	}
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+	if err != nil {
+		return t, fmt.Errorf("import: %w", err)
+	}
+	defer z.Close()
+	in := exportReader{r: bufio.NewReader(z), sets: map[uint64]*frame.TagSet{}}
+	for first := true; ; first = false {
+		kind, p, err := in.record()
+		if err == nil && first != (kind == 'h') {
+			err = fmt.Errorf("%w: header misplaced", ErrBadExport)
+		}
+		if err == nil {
+			err = in.handle(kind, p, header, batch, &t)
+		}
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("%w: it ends after %d batches", ErrBadExport, in.batches)
+		}
+		if err != nil {
+			return t, fmt.Errorf("import: %w", err)
+		}
+		if kind == 'e' {
+			return t, nil
+		}
+	}
+}
+
+type exportReader struct {
+	r       *bufio.Reader
+	sets    map[uint64]*frame.TagSet
+	batches int
+}
+
+func (in *exportReader) record() (kind byte, p []byte, err error) {
+	if kind, err = in.r.ReadByte(); err != nil {
+		return 0, nil, err
+	}
+	n, err := binary.ReadUvarint(in.r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if n > maxExportRecord {
+		return 0, nil, fmt.Errorf("%w: record of %d bytes", ErrBadExport, n)
+	}
+	var buf bytes.Buffer // grows with what is there, not with what is claimed
+	if _, err := io.CopyN(&buf, in.r, int64(n)+4); err != nil {
+		return 0, nil, err
+	}
+	p = buf.Bytes()
+	sum := binary.LittleEndian.Uint32(p[n:])
+	if p = p[:n]; crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli)) != sum {
+		return 0, nil, fmt.Errorf("%w: checksum differs after %d batches", ErrBadExport, in.batches)
+	}
+	return kind, p, nil
+}
+
+func (in *exportReader) handle(kind byte, p []byte, header func(ExportHeader) error, batch func(*frame.Batch, int64) error, t *ExportTrailer) error {
+	number := func() uint64 {
+		v, n := binary.Uvarint(p)
+		p = p[max(n, 0):]
+		return v
+	}
+	switch kind {
+	case 'h':
+		var h ExportHeader
+		if err := json.Unmarshal(p, &h); err != nil {
+			return fmt.Errorf("%w: header: %w", ErrBadExport, err)
+		}
+		if h.Format > formatVersion {
+			return fmt.Errorf("%w: format %d, this release knows %d", ErrNewerFormat, h.Format, formatVersion)
+		}
+		return header(h)
+	case 's':
+		id := number()
+		set, err := frame.DecodeTagSet(p)
+		if err != nil || id > setCacheSize {
+			return fmt.Errorf("%w: tag set %d: %w", ErrBadExport, id, err)
+		}
+		in.sets[id] = set
+	case 'b':
+		first, logged, set := number(), number(), in.sets[number()]
+		if set == nil {
+			return fmt.Errorf("%w: batch %d without its tag set", ErrBadExport, first)
+		}
+		b, err := frame.DecodeBlock(p, set)
+		if err != nil {
+			return fmt.Errorf("%w: batch %d: %w", ErrBadExport, first, err)
+		}
+		b.FirstSeq = first
+		in.batches++
+		return batch(b, int64(logged))
+	case 'e':
+		if err := json.Unmarshal(p, t); err != nil {
+			return fmt.Errorf("%w: trailer: %w", ErrBadExport, err)
+		}
+		if t.Batches != in.batches {
+			return fmt.Errorf("%w: %d batches of %d", ErrBadExport, in.batches, t.Batches)
+		}
+	default:
+		return fmt.Errorf("%w: record of kind %d", ErrBadExport, kind)
+	}
+	return nil
+}
+
+// Import makes a log in dir, where none may be, from an export: with its epoch
+// and its seqs, for looking at it elsewhere. It is there whole or not at all.
+func Import(dir string, r io.Reader, o Options) (t ExportTrailer, err error) {
+	var l *Log
+	partial := dir + ".partial"
+	defer func() {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
+		if err == nil {
+			err = moveInto(o, partial, dir)
+		}
+	}()
+	t, err = ReadExport(r, func(h ExportHeader) error {
+		if err := prepareImport(o, partial, dir); err != nil {
+			return err
+		}
+		o.Epoch, o.NextSeq = h.Epoch, h.First
+		l, err = Open(partial, o)
+		return err
+	}, func(b *frame.Batch, logged int64) error {
+		if err := l.skipTo(b.FirstSeq); err != nil {
+			return err
+		}
+		block, err := frame.AppendBlock(nil, b)
+		if err != nil {
+			return err
+		}
+		return l.Append([]Entry{{First: b.FirstSeq, Count: len(b.Frames), Set: b.Set, Block: block, Logged: logged}})
+	})
+	return t, err
+}
+
+func (o Options) fs() FS {
+	if o.FS == nil {
+		return defaultFS()
+	}
+	return o.FS
+}
+
+func prepareImport(o Options, partial, dir string) error {
+	fs := o.fs()
+	if names, err := fs.List(dir); err == nil && len(names) > 0 {
+		return fmt.Errorf("%s is not empty: an export goes into a directory of its own", dir)
+	}
+	return fs.RemoveAll(partial)
+}
+
+func moveInto(o Options, partial, dir string) error {
+	fs := o.fs()
+	if err := fs.Remove(dir); err != nil {
+		if _, statErr := fs.Stat(dir); statErr == nil {
+			return err
+		}
+	}
+	return fs.Rename(partial, dir)
+}
+
+// skipTo leaves a hole up to seq, which is noted as a gap.
+func (l *Log) skipTo(seq uint64) error {
+	next := l.Next()
+	if seq <= next {
+		return nil
+	}
+	if err := l.addGaps([]Gap{{Range: Range{next, seq - 1}, Reason: "not exported", Time: l.now().UnixMilli(), Told: true}}); err != nil {
+		return err
+	}
+	l.appended.Store(seq - 1)
+	return nil
+}

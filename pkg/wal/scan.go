@@ -1,0 +1,170 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// scanBlocks is how many blocks are read with one iterator: an open iterator
+// keeps files from being deleted.
+const scanBlocks = 512
+
+// Scan is a pass over the log that goes on behind damage.
+type Scan struct {
+	From, To uint64 // seqs, both included; To 0: to the durable end
+	// Skip, if set, leaves out a batch by its header, before it is decoded.
+	Skip func(first uint64, h frame.BlockHeader) bool
+	// Frames is called with each batch, cut to From…To. The batch may be kept.
+	Frames func(*frame.Batch) error
+	// Damaged, if set, is called with what cannot be read or is missing without a
+	// known gap; if it is not set, such a thing ends the scan.
+	Damaged func(*DamageError) error
+
+	block  func(*block) error // instead of Frames: every readable block
+	last   uint64             // of the blocks seen so far
+	logged int64              // when the batch was logged, Unix ms
+}
+
+// Run makes the pass. It returns ctx's error when that ends first.
+func (s *Scan) Run(ctx context.Context, l *Log) error {
+	from, to := max(s.From, l.floor.Load()), s.To
+	if to == 0 || to > l.durable.Load() {
+		to = l.durable.Load()
+	}
+	for s.last = from - 1; s.last < to; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := 0
+		err := l.walk(s.last+1, to, func(blk *block) (bool, error) {
+			n++
+			if err := s.step(l, blk, to); err != nil {
+				return false, err
+			}
+			return n < scanBlocks, nil
+		})
+		var d *DamageError
+		switch {
+		case errors.As(err, &d) && s.Damaged != nil && pebble.IsCorruptionError(d.Err):
+			good, err := l.readableFrom(s.last + 1)
+			if err != nil {
+				return err
+			}
+			if err := s.Damaged(&DamageError{Range{s.last + 1, good - 1}, d.Err}); err != nil {
+				return err
+			}
+			s.last = good - 1
+		case err != nil:
+			return err
+		case n < scanBlocks:
+			return s.hole(l, to+1)
+		}
+	}
+	return nil
+}
+
+func (s *Scan) step(l *Log, blk *block, to uint64) error {
+	if err := s.hole(l, blk.First); err != nil {
+		return err
+	}
+	s.last = max(s.last, min(blk.Last, to))
+	err := blk.err
+	if err == nil && s.Skip != nil {
+		h, headerErr := frame.ParseBlockHeader(blk.payload)
+		if headerErr == nil && s.Skip(blk.First, h) {
+			return nil
+		}
+	}
+	var b *frame.Batch
+	if err == nil {
+		b, err = l.decode(blk)
+	}
+	var d *DamageError
+	switch {
+	case errors.As(err, &d) && s.Damaged != nil:
+		return s.Damaged(d)
+	case err != nil:
+		return err
+	case s.block != nil:
+		return s.block(blk)
+	}
+	s.logged = blk.env.logged
+	if b = b.Slice(max(s.From, 1), to); b != nil {
+		return s.Frames(b)
+	}
+	return nil
+}
+
+// hole reports what is missing before the block that begins at next.
+func (s *Scan) hole(l *Log, next uint64) error {
+	for at := s.last + 1; at < next; {
+		r, bad := l.Missing(Range{at, next - 1})
+		if !bad {
+			break
+		}
+		d := &DamageError{r, errors.New("missing")}
+		if s.Damaged == nil {
+			return d
+		}
+		if err := s.Damaged(d); err != nil {
+			return err
+		}
+		at = r.Last + 1
+	}
+	s.last = max(s.last, next-1)
+	return nil
+}
+
+// readableFrom returns the first seq from at on whose block Pebble can read; the
+// end of the log if there is none. It probes ever further ahead, then halves.
+func (l *Log) readableFrom(at uint64) (uint64, error) {
+	probe := func(seq uint64) (first uint64, ok bool, err error) {
+		it, err := l.frames.NewIter(&pebble.IterOptions{LowerBound: blockKey(seq), UpperBound: endKey()})
+		if err != nil {
+			return 0, false, fmt.Errorf("read log: %w", err)
+		}
+		for valid := it.First(); valid; valid = it.Next() {
+			if f, isBlock := isBlockKey(it.Key()); isBlock {
+				if _, err := it.ValueAndErr(); err == nil {
+					first, ok = f, true
+				}
+				break
+			}
+		}
+		if err := it.Close(); err != nil && !pebble.IsCorruptionError(err) {
+			return 0, false, fmt.Errorf("read log: %w", err)
+		}
+		return first, ok, nil
+	}
+	bad, ok, good := at, false, l.appended.Load()+1
+	reach := good
+	for step := uint64(1); !ok && at+step < good; step *= 2 {
+		first, readable, err := probe(at + step)
+		switch {
+		case err != nil:
+			return 0, err
+		case readable:
+			good, reach, ok = first, at+step, true
+		default:
+			bad = at + step
+		}
+	}
+	for bad+1 < reach {
+		mid := bad + (reach-bad)/2
+		first, readable, err := probe(mid)
+		switch {
+		case err != nil:
+			return 0, err
+		case readable:
+			good, reach = min(good, first), mid
+		default:
+			bad = mid
+		}
+	}
+	return good, nil
+}
