@@ -125,6 +125,15 @@ func newDelta(list []change, limit int) *Delta {
 // items with base. It is an error if an item to be removed isn't there, or an item
 // isn't one.
 func (d *Delta) Apply(base *Document) (*Document, error) {
+	next, err := d.merge(base)
+	if err == nil {
+		next.sha256 = next.sum()
+	}
+	return next, err
+}
+
+// merge is Apply without the hash.
+func (d *Delta) merge(base *Document) (*Document, error) {
 	next := &Document{tables: base.tables}
 	for t, ids := range d.Remove {
 		i := tableIndex(t)
@@ -151,7 +160,6 @@ func (d *Delta) Apply(base *Document) (*Document, error) {
 		}
 		next.tables[i] = table
 	}
-	next.sha256 = next.sum()
 	return next, nil
 }
 

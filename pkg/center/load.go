@@ -198,21 +198,41 @@ func (s *Store) fetch(ctx context.Context, sha string) (*Document, error) {
 	return doc, nil
 }
 
-// next returns the version of commit c: base with c's delta where that leads
-// there, else the document as it is stored.
-func (s *Store) next(ctx context.Context, base Version, c Commit) (Version, error) {
-	if base.Doc != nil && base.Doc.SHA256() == c.SHA256 {
-		return Version{Commit: c, Doc: base.Doc}, nil
+// follow returns the version of the last of the commits: base with their deltas
+// where that leads there, else the document as it is stored.
+func (s *Store) follow(ctx context.Context, base Version, commits []Commit) (Version, error) {
+	last := commits[len(commits)-1]
+	if base.Doc != nil && base.Doc.SHA256() == last.SHA256 {
+		return Version{Commit: last, Doc: base.Doc}, nil
 	}
-	if base.Doc != nil && c.Delta != nil && c.BaseSHA256 == base.Doc.SHA256() {
-		doc, err := c.Delta.Apply(base.Doc)
-		if err == nil && doc.SHA256() == c.SHA256 {
-			return Version{Commit: c, Doc: doc}, nil
+	if doc := applyAll(base, commits); doc != nil {
+		return Version{Commit: last, Doc: doc}, nil
+	}
+	doc, err := s.fetchHead(ctx, last)
+	return Version{Commit: last, Doc: doc}, err
+}
+
+// applyAll applies the deltas of the commits to base, one after the other; nil if
+// that doesn't lead to the last one's document.
+func applyAll(base Version, commits []Commit) *Document {
+	if base.Doc == nil {
+		return nil
+	}
+	doc, sha := base.Doc, base.Doc.SHA256()
+	for _, c := range commits {
+		if c.Delta == nil || c.BaseSHA256 != sha {
+			return nil
 		}
-		s.cfg.Log.Warn("a commit's delta does not lead to its document; the document is read", "rev", c.Rev, "error", err)
+		next, err := c.Delta.merge(doc)
+		if err != nil {
+			return nil
+		}
+		doc, sha = next, c.SHA256
 	}
-	doc, err := s.fetchHead(ctx, c)
-	return Version{Commit: c, Doc: doc}, err
+	if doc.sha256 = doc.sum(); doc.sha256 != sha {
+		return nil
+	}
+	return doc
 }
 
 // rawItems are the item keys as they are, whatever is in them.

@@ -137,7 +137,9 @@ func TestDamagedStore(t *testing.T) {
 		{"commit is empty", func(t *testing.T, s *Store) { put(t, s.keys.commit(), "") }, ErrDamaged},
 		{"commit of another format", func(t *testing.T, s *Store) { put(t, s.keys.commit(), `{"format":2}`) }, ErrFormat},
 		{"chunk is noise", func(t *testing.T, s *Store) { put(t, chunk(good.SHA256(), 0), "noise") }, nil},
-		{"header promises too much", func(t *testing.T, s *Store) { put(t, header(good.SHA256()), `{"format":1,"size":268435456,"chunks":292}`) }, nil},
+		{"header promises too much", func(t *testing.T, s *Store) {
+			put(t, header(good.SHA256()), `{"format":1,"size":268435456,"chunks":292}`)
+		}, nil},
 		{"document is gone", func(t *testing.T, s *Store) { del(t, document(good.SHA256())) }, nil},
 		{"document is gone and an item too", func(t *testing.T, s *Store) {
 			del(t, document(good.SHA256()))

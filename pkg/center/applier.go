@@ -1,0 +1,129 @@
+package center
+
+import (
+	"context"
+	"time"
+)
+
+// applier applies one version after the other, until ctx ends.
+func (f *Follower) applier(ctx context.Context) {
+	for {
+		f.idle <- struct{}{}
+		select {
+		case <-ctx.Done():
+			return
+		case v := <-f.work:
+			f.apply(ctx, v)
+		}
+	}
+}
+
+// apply makes v the running configuration if it isn't already.
+func (f *Follower) apply(ctx context.Context, v Version) {
+	c := v.Commit
+	if f.running.Doc != nil && f.running.Doc.SHA256() == c.SHA256 {
+		f.running.Commit = c
+		f.supersede(c)
+		f.update(func(st *Status) {
+			st.Rev, st.Target = c.Rev, c.Rev
+			if st.State != RolledBack { // the commit that this gateway put back itself
+				st.State, st.Error = Applied, ""
+			}
+		})
+		f.save()
+		return
+	}
+	if f.running.Doc != nil && f.bad.stands(c, f.cfg.Version) {
+		f.update(func(st *Status) { st.State, st.Error, st.Target = f.bad.State, f.bad.Error, c.Rev })
+		return
+	}
+	f.update(func(st *Status) { st.State, st.Error, st.Target = Applying, "", c.Rev })
+	begin := time.Now()
+	out := f.try(ctx, v)
+	if ctx.Err() != nil && out.State != Applied {
+		return // the process is stopping; that says nothing about the commit
+	}
+	if out.State != Applied {
+		f.failed(v, out)
+		return
+	}
+	f.supersede(c)
+	f.cfg.Log.Info("configuration applied", "rev", c.Rev, "sha256", c.SHA256, "items", v.Doc.Len(), "took", time.Since(begin))
+	f.update(func(st *Status) {
+		st.State, st.Error, st.Rev, st.SHA256, st.Target = Applied, "", c.Rev, c.SHA256, c.Rev
+	})
+	f.save()
+}
+
+// supersede drops the verdict on a commit that isn't newer than c. A start from the
+// cache runs an older one, and the verdict must outlive it.
+func (f *Follower) supersede(c Commit) {
+	if f.bad != nil && f.bad.Rev <= c.Rev {
+		f.bad = nil
+	}
+}
+
+// try decodes v and applies it.
+func (f *Follower) try(ctx context.Context, v Version) Outcome {
+	snap, err := v.Snapshot(f.snap, f.running.Doc)
+	if err != nil {
+		if f.cfg.OnInvalid != nil {
+			f.cfg.OnInvalid(v.Commit.Rev, err)
+		}
+		return Outcome{State: Rejected, Err: err}
+	}
+	out := f.cfg.Apply(ctx, snap)
+	if out.State == Applied {
+		f.running, f.snap = v, snap
+	}
+	return out
+}
+
+// failed decides what follows from a commit that doesn't run here. Whether the
+// store is put back is up to the session, which can see who else uses it.
+func (f *Follower) failed(v Version, out Outcome) {
+	reason := "no reason given"
+	if out.Err != nil {
+		reason = out.Err.Error()
+	}
+	state := out.State
+	if state == RolledBack {
+		state = Pinned // until the store is put back too
+	}
+	f.cfg.Log.Error("a configuration could not be applied", "rev", v.Commit.Rev, "state", state, "reason", reason)
+	f.bad = &verdict{Rev: v.Commit.Rev, ID: v.Commit.ID, State: state, Error: reason, Version: f.cfg.Version}
+	if f.running.Doc != nil {
+		f.save()
+	}
+	switch {
+	case state == Failed: // whatever comes next is applied from scratch
+		f.running, f.snap = Version{}, nil
+	case f.running.Doc != nil && f.cfg.Rollback != RollbackLocal:
+		f.mu.Lock()
+		f.rollback = &rollbackRequest{bad: v, old: f.running, state: out.State, reason: reason}
+		f.mu.Unlock()
+	}
+	f.update(func(st *Status) {
+		st.State, st.Error = state, reason
+		st.Rev, st.SHA256 = f.running.Commit.Rev, f.running.Commit.SHA256
+	})
+}
+
+// stands reports whether the verdict is on commit c and need not be tried again.
+// Another version of the software may do better, and a restart may have cured what
+// left the gateway with nothing.
+func (b *verdict) stands(c Commit, version string) bool {
+	return b != nil && b.Rev == c.Rev && b.ID == c.ID && b.Version == version && b.State != Failed
+}
+
+// save writes the cache. A gateway that can't, runs on; it would start with an
+// older configuration if the store were away then.
+func (f *Follower) save() {
+	c := cached{Prefix: f.keys.prefix, Commit: f.running.Commit, Bad: f.bad, doc: f.running.Doc}
+	f.mu.Lock()
+	f.good = &c
+	f.mu.Unlock()
+	if err := f.cache.save(c); err != nil {
+		f.cfg.Log.Error("the configuration cache could not be written", "error", err)
+	}
+}

@@ -1,0 +1,313 @@
+package center
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// Policy says what a gateway does with a commit that fails on it.
+type Policy string
+
+// The policies.
+const (
+	RollbackAuto   Policy = "auto"   // center if it is the only gateway that ever registered, else local
+	RollbackCenter Policy = "center" // put the commit before back in the store, for everybody
+	RollbackLocal  Policy = "local"  // stay on the commit before, and report
+)
+
+// Outcome is what became of applying a snapshot.
+type Outcome struct {
+	// State is Applied; Rejected if nothing was touched; RolledBack if the
+	// previous snapshot runs again; Failed if none does.
+	State State
+	Err   error // why it isn't Applied
+}
+
+// Rollback tells that a follower put the store back to an older document.
+type Rollback struct {
+	RevOld int64 // the commit whose document is in force again
+	RevBad int64 // the commit that failed
+	Rev    int64 // the commit that put it back
+	State  State // what the applier said of the bad one: Rejected or RolledBack
+	Reason string
+}
+
+// Defaults of [FollowerConfig].
+const (
+	DefaultLeaseTTL = 10 * time.Second
+	DefaultBootWait = 2 * time.Second
+	DefaultRecheck  = 30 * time.Second
+	DefaultReport   = 10 * time.Minute
+)
+
+// FollowerConfig says who follows which store, and what happens to snapshots.
+type FollowerConfig struct {
+	Store Config
+
+	Gateway  string // gateway_id
+	Instance string // who holds it: made once for a data_dir
+	Version  string // of edge-gw
+	Host     string // "": the host's name
+
+	CacheFile string // keeps the last good configuration; its directory must exist
+	Rollback  Policy // "": RollbackAuto
+
+	// Seed returns what an empty store is filled with; nil leaves it empty. It is
+	// also compared with the store once, for a warning.
+	Seed func() (*config.Snapshot, error)
+
+	// Apply makes a snapshot the running configuration. It is never called twice
+	// at the same time. When its context ends it should return soon.
+	Apply func(ctx context.Context, snap *config.Snapshot) Outcome
+	// OnInvalid is told of a commit that isn't even a snapshot, so that Apply
+	// never sees it. May be nil.
+	OnInvalid func(rev int64, err error)
+	// OnRollback is told when the store was put back. May be nil.
+	OnRollback func(Rollback)
+
+	LeaseTTL time.Duration // after a crash, the gateway is shown as offline after this
+	BootWait time.Duration // so long the store is waited for before the cache is used
+	Recheck  time.Duration // how often the commit is read in case a watch is deaf
+	Report   time.Duration // how often the status is written when nothing changes
+
+	Log *slog.Logger
+}
+
+// Follower keeps a gateway on the store's configuration: see the package
+// documentation.
+type Follower struct {
+	cfg   FollowerConfig
+	keys  keyspace
+	codec *codec
+	cache cacheFile
+	me    presence
+
+	idle chan struct{} // holds a token while the applier waits for work
+	work chan Version
+	told chan struct{} // status or rollback has changed
+
+	// Owned by who holds the token, or by the applier while it works.
+	last    Version // what was handed to the applier last
+	running Version // what Apply accepted last
+	snap    *config.Snapshot
+	bad     *verdict
+
+	mu        sync.Mutex
+	status    Status
+	connected bool
+	lastErr   error
+	rollback  *rollbackRequest
+	retry     bool
+	good      *cached // what the cache file holds
+}
+
+// rollbackRequest asks the session to put the store back.
+type rollbackRequest struct {
+	bad, old Version
+	state    State
+	reason   string
+}
+
+// NewFollower checks cfg. Nothing is opened before [Follower.Run].
+func NewFollower(cfg FollowerConfig) (*Follower, error) {
+	if cfg.Apply == nil || cfg.CacheFile == "" || cfg.Instance == "" || !validID(cfg.Gateway) {
+		return nil, errors.New("follower: Gateway, Instance, CacheFile and Apply must be set")
+	}
+	setDefault(&cfg.Rollback, RollbackAuto)
+	if cfg.Rollback != RollbackAuto && cfg.Rollback != RollbackCenter && cfg.Rollback != RollbackLocal {
+		return nil, fmt.Errorf("config.rollback %q: expected auto, center or local", cfg.Rollback)
+	}
+	setDefault(&cfg.LeaseTTL, DefaultLeaseTTL)
+	setDefault(&cfg.BootWait, DefaultBootWait)
+	setDefault(&cfg.Recheck, DefaultRecheck)
+	setDefault(&cfg.Report, DefaultReport)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	setDefault(&cfg.Store.DialTimeout, cfg.BootWait)
+	if cfg.Store.Log == nil {
+		cfg.Store.Log = cfg.Log
+	}
+	cfg.Store.setDefaults()
+	if cfg.Host == "" {
+		cfg.Host, _ = os.Hostname() // only shown
+	}
+	keys, err := newKeyspace(cfg.Store.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	codec, err := newCodec()
+	if err != nil {
+		return nil, err
+	}
+	f := &Follower{
+		cfg: cfg, keys: keys, codec: codec,
+		cache: cacheFile{path: cfg.CacheFile, codec: codec},
+		me:    presence{Instance: cfg.Instance, Boot: bootID(), Host: cfg.Host},
+		idle:  make(chan struct{}, 1), work: make(chan Version), told: make(chan struct{}, 1),
+	}
+	f.status = Status{
+		Format: statusFormat, Gateway: cfg.Gateway, Instance: cfg.Instance, Host: cfg.Host, Version: cfg.Version,
+		State: Applying, Since: cfg.Store.Now().UTC(),
+	}
+	return f, nil
+}
+
+// bootID names this run of the machine's kernel; "" where that isn't known.
+func bootID() string {
+	b, err := os.ReadFile(filepath.FromSlash("/proc/sys/kernel/random/boot_id"))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// Run follows the store until ctx ends; then it returns nil, after Apply has
+// returned. It returns a [ClaimedError] if the gateway_id belongs to another
+// instance. Nothing else ends it: without the store, the gateway runs on.
+func (f *Follower) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer f.codec.close()
+	last, err := f.cache.load(f.keys.prefix)
+	if err != nil {
+		f.cfg.Log.Warn("the configuration cache is not used", "error", err)
+	}
+	if last != nil {
+		f.bad, f.good = last.Bad, last
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { f.applier(ctx) })
+
+	boot := make(chan struct{}) // closed when the store has had its chance
+	var once sync.Once
+	giveUp := func() { once.Do(func() { close(boot) }) }
+	defer giveUp()
+	if last != nil && last.Bad != nil {
+		giveUp() // the commit in force may be the bad one: first to what is known to run
+		f.bootFromCache(ctx, last, boot)
+	} else {
+		defer time.AfterFunc(f.cfg.BootWait, giveUp).Stop()
+		wg.Go(func() { f.bootFromCache(ctx, last, boot) })
+	}
+
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		begun := time.Now()
+		err := f.session(ctx)
+		var claimed *ClaimedError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &claimed):
+			f.setLink(false, err)
+			return err
+		}
+		giveUp()
+		if f.setLink(false, err) {
+			f.cfg.Log.Warn("the config center is not followed; trying again", "error", err)
+		}
+		if time.Since(begun) > time.Minute {
+			wait = 100 * time.Millisecond
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait/2 + rand.N(wait)):
+		}
+	}
+}
+
+// bootFromCache starts the cached configuration if the store did not answer in
+// time.
+func (f *Follower) bootFromCache(ctx context.Context, last *cached, boot <-chan struct{}) {
+	if last == nil {
+		return
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-boot:
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-f.idle:
+	}
+	if f.last.Doc != nil { // the store was faster
+		f.idle <- struct{}{}
+		return
+	}
+	f.cfg.Log.Warn("starting with the last good configuration", "rev", last.Rev, "sha256", last.Commit.SHA256, "bad", last.Bad != nil)
+	f.hand(ctx, Version{Commit: last.Commit, Doc: last.doc})
+}
+
+// hand gives the applier work. The caller holds the token.
+func (f *Follower) hand(ctx context.Context, v Version) {
+	f.last = v
+	select {
+	case <-ctx.Done():
+	case f.work <- v:
+	}
+}
+
+// View is what a follower says of itself.
+type View struct {
+	Status
+	Connected bool  // to the store
+	Err       error // why not
+}
+
+// View returns the follower's state now.
+func (f *Follower) View() View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return View{Status: f.status, Connected: f.connected, Err: f.lastErr}
+}
+
+// Retry tries the commit in force again, as [Store.Retry] does from afar.
+func (f *Follower) Retry() {
+	f.mu.Lock()
+	f.retry = true
+	f.mu.Unlock()
+	f.tell()
+}
+
+func (f *Follower) tell() {
+	select {
+	case f.told <- struct{}{}:
+	default:
+	}
+}
+
+// setLink reports whether the state of the connection has changed.
+func (f *Follower) setLink(up bool, err error) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changed := f.connected != up || (f.lastErr == nil) != (err == nil)
+	f.connected, f.lastErr = up, err
+	return changed
+}
+
+// update changes the status; a new state begins now.
+func (f *Follower) update(change func(*Status)) {
+	f.mu.Lock()
+	was := f.status.State
+	change(&f.status)
+	if f.status.State != was {
+		f.status.Since = f.cfg.Store.Now().UTC()
+	}
+	f.mu.Unlock()
+	f.tell()
+}

@@ -1,0 +1,417 @@
+package center
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// session is one connection of a follower with the store: read, then watch from
+// there. Whatever breaks the chain ends the session (compacted history, a lost
+// leader, a lost lease, a cluster restored from a backup), and the next one reads
+// anew.
+type session struct {
+	f     *Follower
+	store *Store
+	at    position // the newest revision seen
+
+	waiting []Commit // not handed to the applier yet, oldest first
+	lease   clientv3.LeaseID
+	beats   <-chan *clientv3.LeaseKeepAliveResponse
+	refused time.Time // since when the registration has to wait
+	written Status    // the last status that was written
+}
+
+// maxWaiting bounds the commits whose deltas are kept while an apply runs; with
+// more, the document is read.
+const maxWaiting = 100
+
+// errRestored: the store's history isn't the one that was followed.
+var errRestored = errors.New("the store was restored or replaced")
+
+func (f *Follower) session(ctx context.Context) error {
+	store, err := Open(ctx, f.cfg.Store)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }() // what matters was answered
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &session{f: f, store: store}
+	if err := s.register(ctx); err != nil && !errors.Is(err, errWait) {
+		return err
+	}
+	defer s.leave()
+	if err := s.read(ctx); err != nil {
+		return err
+	}
+	f.setLink(true, nil)
+	f.tell()
+	return s.follow(ctx)
+}
+
+// read finds the commit in force; it fills an empty store first.
+func (s *session) read(ctx context.Context) error {
+	head, at, err := s.store.head(ctx)
+	if err != nil {
+		return err
+	}
+	if head.None() {
+		if err := s.seed(ctx); err != nil {
+			return err
+		}
+		if head, at, err = s.store.head(ctx); err != nil {
+			return err
+		}
+	} else {
+		s.compareSeed(head)
+	}
+	s.at = at
+	if !head.None() {
+		s.waiting = []Commit{head}
+	} else {
+		s.f.cfg.Log.Warn("the config center is empty; push a configuration: edge-cfg push DIR", "prefix", s.store.keys.prefix)
+	}
+	retry, err := s.store.takeRetry(ctx, s.f.cfg.Gateway)
+	if retry {
+		s.f.Retry()
+	}
+	return err
+}
+
+// seed fills an empty store: with the configuration that this gateway ran last, or
+// with the one given. Somebody else may be doing the same.
+func (s *session) seed(ctx context.Context) error {
+	s.f.mu.Lock()
+	last := s.f.good
+	s.f.mu.Unlock()
+	var doc *Document
+	message := "seeded from the directory"
+	switch {
+	case last != nil:
+		doc, message = last.doc, fmt.Sprintf("seeded from the last good configuration of gateway %s", s.f.cfg.Gateway)
+	case s.f.cfg.Seed != nil:
+		snap, err := s.f.cfg.Seed()
+		if err != nil {
+			return fmt.Errorf("seed: %w", err)
+		}
+		if doc, err = FromSnapshot(snap); err != nil {
+			return fmt.Errorf("seed: %w", err)
+		}
+	default:
+		return nil
+	}
+	_, err := s.store.Push(ctx, Version{Doc: emptyDocument()}, doc, PushOptions{Author: s.author(), Message: message})
+	if conflict := (*ConflictError)(nil); errors.As(err, &conflict) {
+		return nil
+	}
+	return err
+}
+
+// compareSeed warns, once, if the directory that a store was seeded from says
+// something else by now: it isn't read any more.
+func (s *session) compareSeed(head Commit) {
+	seed := s.f.cfg.Seed
+	if seed == nil {
+		return
+	}
+	s.f.cfg.Seed = nil
+	if snap, err := seed(); err == nil && snap.SHA256 != head.SHA256 {
+		s.f.cfg.Log.Warn("the configuration directory differs from the config center, which counts; edge-cfg push DIR or edge-cfg pull DIR makes them equal",
+			"rev", head.Rev, "sha256", head.SHA256, "sha256_dir", snap.SHA256)
+	}
+}
+
+func (s *session) author() Author {
+	return Author{OSUser: "edge-gw/" + s.f.cfg.Gateway, Host: s.f.cfg.Host}
+}
+
+// follow reacts to everything until something breaks.
+func (s *session) follow(ctx context.Context) error {
+	watch := func(key string) clientv3.WatchChan {
+		return s.store.etcd.Watch(clientv3.WithRequireLeader(ctx), key, clientv3.WithRev(s.at.rev+1))
+	}
+	commits, retries := watch(s.store.keys.commit()), watch(s.store.keys.retry(s.f.cfg.Gateway))
+	recheck := time.NewTicker(s.f.cfg.Recheck)
+	defer recheck.Stop()
+	report := time.NewTicker(s.f.cfg.Report)
+	defer report.Stop()
+	register := time.NewTicker(time.Second)
+	defer register.Stop()
+	for {
+		var idle <-chan struct{}
+		if len(s.waiting) > 0 {
+			idle = s.f.idle
+		}
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case resp, ok := <-commits:
+			err = s.onCommits(resp, ok)
+		case resp, ok := <-retries:
+			err = s.onRetry(ctx, resp, ok)
+		case <-idle:
+			err = s.hand(ctx)
+		case <-s.f.told:
+			err = s.onTold(ctx)
+		case _, ok := <-s.beats:
+			if !ok {
+				err = errTaken
+			}
+		case <-register.C:
+			err = s.register(ctx)
+		case <-recheck.C:
+			err = s.recheck(ctx)
+		case <-report.C:
+			err = s.report(ctx, true)
+		}
+		if err != nil && !errors.Is(err, errWait) {
+			return err
+		}
+	}
+}
+
+// onCommits takes note of new commits.
+func (s *session) onCommits(resp clientv3.WatchResponse, ok bool) error {
+	if err := watchError(resp, ok); err != nil {
+		return err
+	}
+	s.at.rev = max(s.at.rev, resp.Header.Revision)
+	for _, ev := range resp.Events {
+		if ev.Type == clientv3.EventTypeDelete {
+			s.f.cfg.Log.Error("the commit record was deleted; the gateway stays as it is", "prefix", s.store.keys.prefix)
+			continue
+		}
+		c, err := parseCommit(ev.Kv.Value, ev.Kv.ModRevision)
+		if err != nil {
+			// Reading again would find the same. The next commit may be good.
+			s.f.cfg.Log.Error("a commit record can't be used", "error", err)
+			if s.f.cfg.OnInvalid != nil {
+				s.f.cfg.OnInvalid(ev.Kv.ModRevision, err)
+			}
+			continue
+		}
+		s.note(c)
+	}
+	return nil
+}
+
+func watchError(resp clientv3.WatchResponse, ok bool) error {
+	if !ok {
+		return errors.New("the watch ended")
+	}
+	if err := resp.Err(); err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	return nil
+}
+
+// note queues a commit for the applier.
+func (s *session) note(c Commit) {
+	if n := len(s.waiting); n > 0 && (s.waiting[n-1].Rev >= c.Rev) {
+		return
+	}
+	if len(s.waiting) >= maxWaiting {
+		s.waiting = s.waiting[:0] // the chain is broken; next reads the document
+	}
+	s.waiting = append(s.waiting, c)
+}
+
+// hand makes the newest commit's document and gives it to the applier, whose token
+// was taken.
+func (s *session) hand(ctx context.Context) error {
+	v, err := s.store.follow(ctx, s.f.last, s.waiting)
+	if err != nil {
+		s.f.idle <- struct{}{}
+		if errors.Is(err, ErrDamaged) {
+			// Only another push can help; until then, the watch goes on.
+			s.f.cfg.Log.Error("the commit in force can't be read", "error", err)
+			s.waiting = nil
+			return nil
+		}
+		return err
+	}
+	s.waiting = nil
+	s.f.hand(ctx, v)
+	return nil
+}
+
+// onTold writes the status and does what was asked for.
+func (s *session) onTold(ctx context.Context) error {
+	if err := s.report(ctx, false); err != nil {
+		return err
+	}
+	f := s.f
+	f.mu.Lock()
+	rollback, retry := f.rollback, f.retry
+	f.retry = false
+	f.mu.Unlock()
+	if rollback != nil {
+		if err := s.putBack(ctx, rollback); err != nil {
+			return err
+		}
+	}
+	if retry {
+		return s.retry(ctx)
+	}
+	return nil
+}
+
+func (s *session) onRetry(ctx context.Context, resp clientv3.WatchResponse, ok bool) error {
+	if err := watchError(resp, ok); err != nil {
+		return err
+	}
+	asked, err := s.store.takeRetry(ctx, s.f.cfg.Gateway)
+	if asked {
+		s.f.Retry()
+	}
+	return err
+}
+
+// retry forgets the verdict on the commit in force and hands it out again.
+func (s *session) retry(ctx context.Context) error {
+	head, _, err := s.store.head(ctx)
+	if err != nil || head.None() {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.f.idle: // an apply that runs is waited for
+	}
+	s.f.bad = nil
+	s.f.idle <- struct{}{}
+	s.waiting = []Commit{head}
+	return nil
+}
+
+// putBack puts the old document back in the store, if the policy says so and the
+// bad commit still is the one in force.
+func (s *session) putBack(ctx context.Context, r *rollbackRequest) error {
+	f := s.f
+	center := f.cfg.Rollback == RollbackCenter
+	if f.cfg.Rollback == RollbackAuto {
+		all, err := s.store.Gateways(ctx)
+		if err != nil {
+			return err
+		}
+		center = len(all) == 1 && all[0].Gateway == f.cfg.Gateway
+	}
+	var c Commit
+	var err error
+	if center {
+		c, err = s.store.Push(ctx, r.bad, r.old.Doc, PushOptions{
+			Author: s.author(), Message: clip(fmt.Sprintf("rollback of rev %d: %s", r.bad.Commit.Rev, r.reason), maxMessage),
+		})
+		conflict := (*ConflictError)(nil)
+		if err != nil && !errors.As(err, &conflict) {
+			return err // the request stands; the next session tries again
+		}
+	}
+	f.mu.Lock()
+	if f.rollback == r {
+		f.rollback = nil
+	}
+	f.mu.Unlock()
+	if !center || err != nil {
+		return nil // pinned, or a newer commit is on its way
+	}
+	f.cfg.Log.Warn("the config center was put back", "rev_old", r.old.Commit.Rev, "rev_bad", r.bad.Commit.Rev, "rev", c.Rev, "reason", r.reason)
+	f.update(func(st *Status) { st.State, st.Error = RolledBack, r.reason })
+	if f.cfg.OnRollback != nil {
+		f.cfg.OnRollback(Rollback{RevOld: r.old.Commit.Rev, RevBad: r.bad.Commit.Rev, Rev: c.Rev, State: r.state, Reason: r.reason})
+	}
+	return nil
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	return s
+}
+
+// recheck reads the commit, in case that a watch was deaf or the cluster is another
+// one now.
+func (s *session) recheck(ctx context.Context) error {
+	head, at, err := s.store.head(ctx)
+	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrFormat) {
+		return nil // the watch has told
+	}
+	if err != nil {
+		return err
+	}
+	if at.cluster != s.at.cluster || at.rev < s.at.rev {
+		return errRestored
+	}
+	s.at = at
+	if f := s.f.View(); !head.None() && head.Rev != f.Target {
+		s.note(head)
+	}
+	return nil
+}
+
+// register claims the gateway_id unless that is done. An earlier run's lease is
+// waited for, but not longer than it can last.
+func (s *session) register(ctx context.Context) error {
+	if s.lease != 0 {
+		return nil
+	}
+	f := s.f
+	st := f.View().Status
+	st.Seen = f.cfg.Store.Now().UTC()
+	lease, err := s.store.register(ctx, f.me, st, f.cfg.LeaseTTL)
+	if errors.Is(err, errWait) {
+		if s.refused.IsZero() {
+			s.refused = time.Now()
+		}
+		if claimed := (*ClaimedError)(nil); errors.As(err, &claimed) && time.Since(s.refused) > f.cfg.LeaseTTL+5*time.Second {
+			return claimed
+		}
+		return errWait
+	}
+	if err != nil {
+		return err
+	}
+	s.lease, s.written = lease, st
+	s.beats, err = s.store.etcd.KeepAlive(ctx, lease)
+	if err != nil {
+		return fmt.Errorf("keep the registration alive: %w", err)
+	}
+	return nil
+}
+
+// report writes the status if it has changed, or if always is set.
+func (s *session) report(ctx context.Context, always bool) error {
+	st := s.f.View().Status
+	if s.lease == 0 {
+		return nil
+	}
+	st.Seen = s.written.Seen
+	if !always && st == s.written {
+		return nil
+	}
+	st.Seen = s.f.cfg.Store.Now().UTC()
+	if err := s.store.putStatus(ctx, s.lease, st); err != nil {
+		return err
+	}
+	s.written = st
+	return nil
+}
+
+// leave says good-bye, so that the gateway is shown as offline at once.
+func (s *session) leave() {
+	if s.lease == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := s.report(ctx, true); err != nil {
+		return // the store is away, so the lease has to run out
+	}
+	_, _ = s.store.etcd.Revoke(ctx, s.lease) // as above
+}

@@ -1,0 +1,273 @@
+package center
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// State is how a gateway stands to the configuration.
+type State string
+
+// The states.
+const (
+	Applied    State = "applied"     // it runs the commit in force
+	Applying   State = "applying"    // it is changing to it
+	Rejected   State = "rejected"    // the commit failed before anything was touched; the one before runs on
+	RolledBack State = "rolled_back" // the commit failed, and the store was put back to the one before
+	Pinned     State = "pinned"      // the commit failed here; this gateway alone stays on the one before
+	Failed     State = "failed"      // the commit failed and there is nothing to go back to
+	Offline    State = "offline"     // it isn't there: shown for a gateway that has no lease
+)
+
+const statusFormat = 1
+
+// Status is the record that a gateway keeps of itself in the store, for ever.
+type Status struct {
+	Format   int    `json:"format"`
+	Gateway  string `json:"gateway"`
+	Instance string `json:"instance"` // holds the gateway_id
+	Host     string `json:"host,omitempty"`
+	Version  string `json:"version,omitempty"` // of edge-gw
+
+	State  State     `json:"state"`
+	Since  time.Time `json:"since"`            // of the state
+	Rev    int64     `json:"rev"`              // of the commit that runs
+	SHA256 string    `json:"sha256,omitempty"` // of the document that runs
+	Target int64     `json:"target,omitempty"` // rev of the commit that was tried last
+	Error  string    `json:"error,omitempty"`  // why the target doesn't run
+
+	Seen time.Time `json:"seen"` // when the record was last written
+}
+
+// Gateway is a gateway as the store knows it.
+type Gateway struct {
+	Status
+	Online bool
+}
+
+// Shown returns the state to show and since when it holds: that of a gateway that
+// isn't online is [Offline], since it was last heard of or a little later.
+func (g Gateway) Shown() (State, time.Time) {
+	if !g.Online {
+		return Offline, g.Seen
+	}
+	return g.State, g.Since
+}
+
+// Settled reports whether the gateway has finished with commit c, and whether it
+// runs c's document now.
+func (g Gateway) Settled(c Commit) (done, ok bool) {
+	if g.SHA256 == c.SHA256 && g.Rev >= c.Rev && (g.State == Applied || g.State == RolledBack) {
+		return true, true
+	}
+	return g.Target >= c.Rev && g.State != Applying, false
+}
+
+// parseStatus refuses what cannot be a status record.
+func parseStatus(gateway string, b []byte) (Status, error) {
+	var st Status
+	if err := json.Unmarshal(b, &st); err != nil {
+		return Status{Gateway: gateway}, fmt.Errorf("%w: status of %s: %w", ErrDamaged, gateway, err)
+	}
+	st.Gateway = gateway
+	if st.Format != statusFormat {
+		return st, fmt.Errorf("%w: the status of %s has format %d, and this version reads format %d", ErrFormat, gateway, st.Format, statusFormat)
+	}
+	return st, nil
+}
+
+// Gateways lists every gateway that ever registered under the prefix, by name. A
+// record that can't be read is listed with what is wrong as its error.
+func (s *Store) Gateways(ctx context.Context) ([]Gateway, error) {
+	list, _, err := s.gateways(ctx)
+	return list, err
+}
+
+func (s *Store) gateways(ctx context.Context) ([]Gateway, position, error) {
+	resp, err := s.get(ctx, "read the gateways", s.keys.statuses(), clientv3.WithPrefix())
+	if err != nil {
+		return nil, position{}, err
+	}
+	byName := map[string]*Gateway{}
+	var out []*Gateway
+	for _, kv := range resp.Kvs {
+		name, kind := s.keys.parseStatusKey(string(kv.Key))
+		g := byName[name]
+		if g == nil {
+			g = &Gateway{Status: Status{Gateway: name}}
+			byName[name] = g
+			out = append(out, g)
+		}
+		switch kind {
+		case "":
+			g.Status = statusOf(name, kv)
+		case "alive":
+			g.Online = true
+		}
+	}
+	list := make([]Gateway, len(out))
+	for i, g := range out {
+		list[i] = *g
+	}
+	slices.SortFunc(list, func(a, b Gateway) int { return strings.Compare(a.Gateway, b.Gateway) })
+	return list, position{resp.Header.ClusterId, resp.Header.Revision}, nil
+}
+
+func statusOf(name string, kv *mvccpb.KeyValue) Status {
+	st, err := parseStatus(name, kv.Value)
+	if err != nil {
+		st.Error = err.Error()
+	}
+	return st
+}
+
+// Retry asks a gateway to try the commit in force again, whatever came of it
+// before. One that is offline does so when it is back.
+func (s *Store) Retry(ctx context.Context, gateway string) error {
+	resp, err := s.commit(ctx, "retry", txn{
+		compare: []clientv3.Cmp{present(s.keys.status(gateway))},
+		then:    []clientv3.Op{clientv3.OpPut(s.keys.retry(gateway), s.cfg.Now().UTC().Format(time.RFC3339))},
+	})
+	if err == nil && !resp.Succeeded {
+		err = unknownGateway(gateway)
+	}
+	return err
+}
+
+// Forget removes a gateway that is gone for good, and frees its gateway_id.
+func (s *Store) Forget(ctx context.Context, gateway string) error {
+	resp, err := s.commit(ctx, "forget", txn{
+		compare: []clientv3.Cmp{present(s.keys.status(gateway)), absent(s.keys.alive(gateway))},
+		then: []clientv3.Op{
+			clientv3.OpDelete(s.keys.status(gateway)),
+			clientv3.OpDelete(s.keys.status(gateway)+"/", clientv3.WithPrefix()),
+		},
+		orElse: []clientv3.Op{clientv3.OpGet(s.keys.alive(gateway))},
+	})
+	if err != nil || resp.Succeeded {
+		return err
+	}
+	if len(resp.Responses[0].GetResponseRange().Kvs) > 0 {
+		return fmt.Errorf("gateway %q is running; stop it first (it would register again)", gateway)
+	}
+	return unknownGateway(gateway)
+}
+
+func unknownGateway(gateway string) error {
+	return fmt.Errorf("no gateway %q ever registered; edge-cfg status lists them", gateway)
+}
+
+// presence is what a gateway's alive key says: who holds it.
+type presence struct {
+	Instance string `json:"instance"`
+	Boot     string `json:"boot"` // of the machine: a process of the same boot is the same machine's
+	Host     string `json:"host,omitempty"`
+}
+
+// errTaken: the alive key is another's, or gone.
+var errTaken = errors.New("this gateway's registration is not its own any more")
+
+// errWait: the same instance, on another boot, still has a lease.
+var errWait = errors.New("the registration of the run before has not ended yet")
+
+// register claims the gateway_id for an instance: durably with the status record,
+// and for as long as the lease lives with the alive key. errWait means to try again
+// until the lease of an earlier run is over.
+func (s *Store) register(ctx context.Context, me presence, st Status, ttl time.Duration) (clientv3.LeaseID, error) {
+	statusKey, aliveKey := s.keys.status(st.Gateway), s.keys.alive(st.Gateway)
+	seen, err := s.commit(ctx, "register", txn{then: []clientv3.Op{clientv3.OpGet(statusKey), clientv3.OpGet(aliveKey)}})
+	if err != nil {
+		return 0, err
+	}
+	statusRev, aliveRev, err := s.checkClaim(seen, me, st.Gateway)
+	if err != nil {
+		return 0, err
+	}
+	l, err := s.etcd.Grant(ctx, int64(max(1, ttl/time.Second)))
+	if err != nil {
+		return 0, s.classify("register", err)
+	}
+	aliveValue, err := json.Marshal(me)
+	if err != nil {
+		return 0, fmt.Errorf("register: %w", err)
+	}
+	statusValue, err := json.Marshal(st)
+	if err != nil {
+		return 0, fmt.Errorf("register: %w", err)
+	}
+	resp, err := s.etcd.Txn(ctx).
+		If(modifiedAt(statusKey, statusRev), modifiedAt(aliveKey, aliveRev)).
+		Then(clientv3.OpPut(statusKey, string(statusValue)), clientv3.OpPut(aliveKey, string(aliveValue), clientv3.WithLease(l.ID))).
+		Commit()
+	if err != nil {
+		return 0, s.classify("register", err)
+	}
+	if !resp.Succeeded {
+		return 0, errWait // somebody else is registering; look again
+	}
+	return l.ID, nil
+}
+
+// checkClaim holds the registration that is there against me. It returns the
+// revisions of both keys.
+func (s *Store) checkClaim(seen *clientv3.TxnResponse, me presence, gateway string) (statusRev, aliveRev int64, err error) {
+	var held presence
+	alive := seen.Responses[1].GetResponseRange().Kvs
+	if len(alive) > 0 {
+		aliveRev = alive[0].ModRevision
+		_ = json.Unmarshal(alive[0].Value, &held) // noise is nobody's registration
+	}
+	if kvs := seen.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+		statusRev = kvs[0].ModRevision
+		st, err := parseStatus(gateway, kvs[0].Value)
+		if errors.Is(err, ErrFormat) {
+			return 0, 0, err
+		}
+		if st.Instance != "" && st.Instance != me.Instance {
+			return 0, 0, &ClaimedError{Gateway: gateway, Instance: st.Instance, Host: st.Host, Alive: len(alive) > 0}
+		}
+	}
+	switch {
+	case len(alive) == 0 || held == (presence{}):
+		return statusRev, aliveRev, nil
+	case held.Instance != me.Instance:
+		return 0, 0, &ClaimedError{Gateway: gateway, Instance: held.Instance, Host: held.Host, Alive: true}
+	case held.Boot != me.Boot:
+		return 0, 0, fmt.Errorf("%w: %w", errWait, &ClaimedError{Gateway: gateway, Instance: held.Instance, Host: held.Host, Alive: true})
+	}
+	return statusRev, aliveRev, nil
+}
+
+// putStatus writes the record while the registration under lease holds.
+func (s *Store) putStatus(ctx context.Context, lease clientv3.LeaseID, st Status) error {
+	b, err := json.Marshal(st)
+	if err != nil {
+		return fmt.Errorf("status: %w", err)
+	}
+	resp, err := s.commit(ctx, "write the status", txn{
+		compare: []clientv3.Cmp{clientv3.Compare(clientv3.LeaseValue(s.keys.alive(st.Gateway)), "=", lease)},
+		then:    []clientv3.Op{clientv3.OpPut(s.keys.status(st.Gateway), string(b))},
+	})
+	if err == nil && !resp.Succeeded {
+		err = errTaken
+	}
+	return err
+}
+
+// takeRetry reports whether a retry was asked for, and takes the request away.
+func (s *Store) takeRetry(ctx context.Context, gateway string) (bool, error) {
+	key := s.keys.retry(gateway)
+	resp, err := s.commit(ctx, "take the retry", txn{
+		compare: []clientv3.Cmp{present(key)},
+		then:    []clientv3.Op{clientv3.OpDelete(key)},
+	})
+	return err == nil && resp.Succeeded, err
+}
