@@ -1,0 +1,137 @@
+package endpoint
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	dtlsnet "github.com/pion/dtls/v3/pkg/net"
+)
+
+// dtlsConn is a DTLS session that reads like a stream and names its errors as
+// sockets do.
+type dtlsConn struct {
+	*dtls.Conn
+	in     datagrams
+	closed atomic.Bool
+	expiry time.Time
+}
+
+// dtlsClient makes a session with certificates or, given a password, with that
+// as pre-shared key, in hexadecimal, and the user name as its identity.
+func (c *certificates) dtlsClient(ctx context.Context, below Conn, host, identity, key string) (Conn, error) {
+	config, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	options := []dtls.ClientOption{dtls.WithServerName(c.options.serverName(host))}
+	if key != "" {
+		psk, err := hex.DecodeString(key)
+		if err != nil {
+			return nil, errors.New("opts.password: the pre-shared key is not hexadecimal") // err would show a part of it
+		}
+		options = append(options,
+			dtls.WithPSK(func([]byte) ([]byte, error) { return psk, nil }),
+			dtls.WithPSKIdentityHint([]byte(identity)))
+	}
+	if config.RootCAs != nil {
+		options = append(options, dtls.WithRootCAs(config.RootCAs))
+	}
+	if len(config.Certificates) > 0 {
+		options = append(options, dtls.WithCertificates(config.Certificates...))
+	}
+	if u, ok := below.(*udpConn); ok {
+		below = u.UDPConn // records come whole
+	}
+	conn, err := dtls.ClientWithOptions(dtlsnet.PacketConnFromConn(below), below.RemoteAddr(), options...)
+	if err != nil {
+		return nil, fmt.Errorf("DTLS: %w", err)
+	}
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = conn.Close() // the handshake's error counts
+		return nil, fmt.Errorf("DTLS handshake: %w", explainDTLS(err))
+	}
+	return &dtlsConn{Conn: conn, expiry: dtlsExpiry(conn)}, nil
+}
+
+// dtlsExpiry is when the peer's certificate ends, if it has one.
+func dtlsExpiry(conn *dtls.Conn) time.Time {
+	state, ok := conn.ConnectionState()
+	if !ok || len(state.PeerCertificates) == 0 {
+		return time.Time{}
+	}
+	cert, err := x509.ParseCertificate(state.PeerCertificates[0])
+	if err != nil {
+		return time.Time{} // the handshake accepted it, so it parses
+	}
+	return cert.NotAfter
+}
+
+func (c *dtlsConn) Read(p []byte) (int, error) {
+	n, err := c.in.read(p, c.Conn.Read)
+	return n, c.socketError(err)
+}
+
+func (c *dtlsConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		n = 0
+	}
+	return n, c.socketError(err)
+}
+
+func (c *dtlsConn) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
+}
+
+// socketError speaks of deadlines and closing as package net does.
+func (c *dtlsConn) socketError(err error) error {
+	var timeout net.Error
+	switch {
+	case err == nil:
+		return nil
+	case c.closed.Load():
+		return net.ErrClosed
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return os.ErrDeadlineExceeded
+	case errors.Is(err, io.EOF):
+		return io.EOF
+	}
+	return explainDTLS(err)
+}
+
+func (c *dtlsConn) certExpiry() time.Time { return c.expiry }
+
+// check drops what is left of the answer before. What is still queued below
+// can't be seen without waiting.
+func (c *dtlsConn) check() error {
+	c.in.drop()
+	return nil
+}
+
+// explainDTLS is explainTLS for pion's errors.
+func explainDTLS(err error) error {
+	explained := explainTLS(err, false)
+	if explained != err { //nolint:errorlint // whether it was wrapped
+		return explained
+	}
+	for _, alert := range [...]string{
+		"BadCertificate", "UnsupportedCertificate", "CertificateRevoked", "CertificateExpired",
+		"CertificateUnknown", "UnknownCA", "AccessDenied", "NoCertificate",
+	} {
+		if strings.HasSuffix(err.Error(), ": "+alert) {
+			return fmt.Errorf("%w: %w", ErrClientCertificate, err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,120 @@
+package endpoint
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors that callers branch on.
+var (
+	// ErrPaused is what Acquire returns while the endpoint is paused.
+	ErrPaused = errors.New("endpoint is paused")
+	// ErrDown marks a [DownError].
+	ErrDown = errors.New("endpoint is down")
+	// ErrClosed is returned for a handle or a pool after its Close.
+	ErrClosed = errors.New("endpoint is closed")
+	// ErrUnknownScheme marks a scheme that this package has never heard of; a
+	// driver may bring its own.
+	ErrUnknownScheme = errors.New("unknown scheme")
+	// ErrUnsupportedScheme marks a scheme that parses but can't be dialled in
+	// this version.
+	ErrUnsupportedScheme = errors.New("scheme not supported yet")
+	// ErrUnknownOption marks an option that does not exist.
+	ErrUnknownOption = errors.New("unknown option")
+	// ErrLineInUse is returned for a serial line that another endpoint owns.
+	ErrLineInUse = errors.New("serial line is in use")
+	// ErrExists is returned for an id that is open already.
+	ErrExists = errors.New("endpoint exists")
+	// ErrNotFound is returned for an id that isn't open.
+	ErrNotFound = errors.New("no such endpoint")
+	// ErrSecret marks a secret that can't be resolved.
+	ErrSecret = errors.New("secret not available")
+)
+
+// Errors of a TLS or DTLS handshake. The error that wraps them holds the
+// library's own error too.
+var (
+	// ErrUnknownAuthority: the peer's certificate isn't signed by an authority
+	// that we trust (option ca).
+	ErrUnknownAuthority = errors.New("peer's certificate is signed by an unknown authority")
+	// ErrCertificateExpired: the peer's certificate is expired, or not valid yet.
+	ErrCertificateExpired = errors.New("peer's certificate is expired or not yet valid")
+	// ErrCertificateName: the peer's certificate is for another name (option
+	// server_name).
+	ErrCertificateName = errors.New("peer's certificate is for another name")
+	// ErrClientCertificate: the peer refused our certificate, or wants one
+	// (options client_cert and client_key). With TLS 1.3 it shows at the first
+	// Read, since the handshake is over before the peer has looked.
+	ErrClientCertificate = errors.New("peer refused our certificate")
+	// ErrCertificateFile: ca, client_cert or client_key can't be used.
+	ErrCertificateFile = errors.New("certificate file not usable")
+)
+
+// FieldError is a mistake in a URL or in an item of the endpoints table.
+type FieldError struct {
+	Field string // "scheme", "host", "port", "opts.NAME", or "url" for the whole
+	Msg   string // what is wrong and what was expected
+	Err   error  // a sentinel of this package, or nil
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Msg }
+
+func (e *FieldError) Unwrap() error { return e.Err }
+
+func fieldError(field, format string, args ...any) error {
+	return &FieldError{Field: field, Msg: fmt.Sprintf(format, args...)}
+}
+
+// DownError is why an endpoint can't be reached. It is made once per failed dial
+// and shared by all who get it.
+type DownError struct {
+	ID       string    // of the endpoint, as it was opened first
+	Since    time.Time // of the first failure in a row
+	Failures int       // in a row
+	Retry    time.Time // no dial before
+	Err      error     // of the last dial
+}
+
+func (e *DownError) Error() string {
+	return fmt.Sprintf("endpoint %s is down since %s (%d failures, next dial at %s): %v",
+		e.ID, e.Since.Format(time.TimeOnly), e.Failures, e.Retry.Format("15:04:05.000"), e.Err)
+}
+
+// Unwrap makes errors.Is find both [ErrDown] and the cause.
+func (e *DownError) Unwrap() []error { return []error{ErrDown, e.Err} }
+
+// nearest is the name that a person probably meant, or "".
+func nearest(name string, names []string) string {
+	best, limit := "", max(1, min(3, len(name)/2))
+	for _, n := range names {
+		if d := distance(name, n); d <= limit {
+			best, limit = n, d-1
+		}
+	}
+	return best
+}
+
+// distance is how many letters to insert, delete, replace or swap to get from a
+// to b.
+func distance(a, b string) int {
+	prev, cur, before := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		cur[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				cur[j] = min(cur[j], before[j-2]+1)
+			}
+		}
+		before, prev, cur = prev, cur, before
+	}
+	return prev[len(b)]
+}

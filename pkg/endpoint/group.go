@@ -1,0 +1,344 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// What take and wait return bare to Acquire.
+var (
+	errWait  = errors.New("wait for a connection")
+	errMoved = errors.New("endpoint moved to another group")
+)
+
+// group is the connections that lead to one place, the endpoints that use them
+// and those who wait for one.
+//
+// A connection is in conns from its dial to its close. It is in idle, or leased.
+// Waiters wait only while idle is empty: whatever makes a connection free, or
+// possible, calls serve.
+type group struct {
+	pool   *Pool
+	key    groupKey
+	dialer *dialer
+	line   chan struct{} // token of a serial device; nil on networks
+	max    int
+	ctx    context.Context // ends when the group retires
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	handles []*Handle
+	conns   []*pooled
+	idle    []*pooled // the one used last is last
+	waiters []*waiter // in order of arrival
+	dialing bool
+	retired bool
+	empty   chan struct{} // closed when conns is empty, if somebody waits for it
+
+	draining int    // drains under way
+	drains   uint64 // ever
+
+	down      *DownError // of the last dial, nil after one that worked
+	failures  int        // since the last connection that proved good
+	failing   time.Time  // since
+	connected bool       // ever
+	lastErr   error
+	lastErrAt time.Time
+	failback  time.Time // when to try the endpoint itself again
+
+	status Status
+	since  time.Time // of status
+}
+
+// waiter is one Acquire that waits.
+type waiter struct {
+	handle *Handle
+	grant  chan grant // of capacity 1: the giver never waits
+}
+
+// grant is a connection or an error.
+type grant struct {
+	conn *pooled
+	err  error
+}
+
+func newGroup(p *Pool, key groupKey, d *dialer, line chan struct{}) *group {
+	g := &group{
+		pool: p, key: key, dialer: d, line: line, max: d.options.MaxConns,
+		status: Idle, since: time.Now(),
+	}
+	g.idle = make([]*pooled, 0, g.max)
+	g.ctx, g.cancel = context.WithCancel(p.ctx)
+	return g
+}
+
+// take is the way of an Acquire that need not wait. It returns errWait or
+// errMoved where another way must be gone. start is zero if this call isn't
+// timed.
+func (g *group) take(h *Handle, start time.Time) (*pooled, error) {
+	g.mu.Lock()
+	for {
+		if h.group.Load() != g {
+			g.mu.Unlock()
+			return nil, errMoved
+		}
+		if h.paused {
+			g.mu.Unlock()
+			return nil, h.errPaused
+		}
+		last := len(g.idle) - 1
+		if last < 0 {
+			break
+		}
+		c := g.idle[last]
+		g.idle = g.idle[:last]
+		if c.used != g.pool.tick.Load() || c.link.always {
+			if err := c.link.check(); err != nil {
+				g.lost(c, err)
+				continue
+			}
+		}
+		g.lend(c, h)
+		h.latency.hit(start, &h.timed)
+		g.mu.Unlock()
+		return c, nil
+	}
+	defer g.mu.Unlock()
+	if err := g.refusal(time.Now()); err != nil {
+		return nil, err
+	}
+	return nil, errWait
+}
+
+// refusal is the error of an endpoint that is known to be down, or nil.
+func (g *group) refusal(now time.Time) error {
+	if g.down != nil && len(g.conns) == 0 && g.draining == 0 && (g.dialing || now.Before(g.down.Retry)) {
+		return g.down
+	}
+	return nil
+}
+
+// lend marks c as used by h.
+func (g *group) lend(c *pooled, h *Handle) {
+	c.leased = true
+	if c.user.Load() != &h.account {
+		c.user.Store(&h.account)
+	}
+	c.link.reset()
+}
+
+// wait queues up for a connection.
+func (g *group) wait(ctx context.Context, h *Handle, start time.Time) (*pooled, error) {
+	w := &waiter{handle: h, grant: make(chan grant, 1)}
+	g.mu.Lock()
+	switch {
+	case h.group.Load() != g:
+		g.mu.Unlock()
+		return nil, errMoved
+	case h.paused:
+		g.mu.Unlock()
+		return nil, h.errPaused
+	}
+	g.waiters = append(g.waiters, w)
+	g.serve()
+	g.mu.Unlock()
+
+	select {
+	case got := <-w.grant:
+		return granted(h, got, start)
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	if i := slices.Index(g.waiters, w); i >= 0 {
+		g.waiters = slices.Delete(g.waiters, i, i+1)
+	}
+	g.mu.Unlock()
+	select {
+	case got := <-w.grant: // came at the same time
+		return granted(h, got, start)
+	default:
+		return nil, fmt.Errorf("endpoint %s: wait for a connection: %w", h.id, ctx.Err())
+	}
+}
+
+func granted(h *Handle, got grant, start time.Time) (*pooled, error) {
+	if got.err == nil {
+		h.latency.observe(time.Since(start))
+	}
+	return got.conn, got.err
+}
+
+// serve gives free connections to those who wait, and dials if that would help.
+// It needs g.mu.
+func (g *group) serve() {
+	if g.draining > 0 || g.retired {
+		return
+	}
+	for len(g.waiters) > 0 && len(g.idle) > 0 {
+		c := g.idle[len(g.idle)-1]
+		g.idle = g.idle[:len(g.idle)-1]
+		w := g.nextWaiter()
+		g.lend(c, w.handle)
+		w.grant <- grant{conn: c}
+	}
+	if len(g.waiters) == 0 || g.dialing || len(g.conns) >= g.max {
+		return
+	}
+	if now := time.Now(); g.down != nil && now.Before(g.down.Retry) {
+		if len(g.conns) == 0 {
+			g.refuse(g.down)
+		}
+		return
+	}
+	g.startDial(true)
+}
+
+func (g *group) nextWaiter() *waiter {
+	w := g.waiters[0]
+	g.waiters = slices.Delete(g.waiters, 0, 1)
+	return w
+}
+
+// refuse gives err to everybody who waits.
+func (g *group) refuse(err error) {
+	for len(g.waiters) > 0 {
+		g.nextWaiter().grant <- grant{err: err}
+	}
+}
+
+// release takes back a leased connection.
+func (g *group) release(c *pooled, err error) {
+	g.mu.Lock()
+	if !c.leased { // released twice
+		g.mu.Unlock()
+		return
+	}
+	if err == nil && !c.closed.Load() && !g.outdated(c) {
+		c.leased = false
+		if !c.proven {
+			c.proven, g.failures = true, 0
+		}
+		c.used = g.pool.tick.Load()
+		g.idle = append(g.idle, c)
+		if len(g.waiters) > 0 {
+			g.serve()
+		}
+		g.mu.Unlock()
+		return
+	}
+	g.mu.Unlock()
+	// Closed before it is forgotten: a device that takes one connection must
+	// not see a second. What Close says of a broken connection doesn't matter.
+	_ = c.Close()
+	g.mu.Lock()
+	g.forget(c)
+	if err != nil {
+		g.lastErr, g.lastErrAt = err, time.Now()
+		if !c.proven && len(g.conns) == 0 && !g.retired && spoiled(err) {
+			g.fail(err)
+		}
+	}
+	g.serve()
+	gone := g.retired && len(g.conns) == 0
+	g.mu.Unlock()
+	if gone {
+		g.pool.left(g)
+	}
+}
+
+// spoiled tells errors that speak against the endpoint from those of a slow
+// device behind it, or of the caller.
+func spoiled(err error) bool {
+	var timeout net.Error
+	return !errors.Is(err, context.Canceled) && !errors.Is(err, os.ErrDeadlineExceeded) &&
+		!(errors.As(err, &timeout) && timeout.Timeout())
+}
+
+// outdated reports whether c must not be used again. It needs g.mu.
+func (g *group) outdated(c *pooled) bool {
+	return g.retired || c.drains != g.drains || c.onBackup && g.failback.IsZero() ||
+		older(g.pool.tick.Load()-c.born, g.dialer.options.MaxLifetime)
+}
+
+// older compares an age in ticks with a limit, of which 0 is none.
+func older(ticks uint32, limit time.Duration) bool {
+	return limit > 0 && time.Duration(ticks)*time.Second >= limit
+}
+
+// lost closes a connection that was found dead. It needs g.mu.
+func (g *group) lost(c *pooled, err error) {
+	_ = c.Close() // it is dead already
+	g.lastErr, g.lastErrAt = err, time.Now()
+	g.forget(c)
+}
+
+// forget removes a closed connection. It needs g.mu.
+func (g *group) forget(c *pooled) {
+	c.leased = false
+	if i := slices.Index(g.conns, c); i >= 0 {
+		g.conns = slices.Delete(g.conns, i, i+1)
+	}
+	if len(g.conns) == 0 && g.empty != nil {
+		close(g.empty)
+		g.empty = nil
+	}
+	g.note()
+}
+
+// closeIdle closes the idle connections for which bad answers true. It needs
+// g.mu.
+func (g *group) closeIdle(bad func(*pooled) error) {
+	kept := g.idle[:0]
+	for _, c := range g.idle {
+		if err := bad(c); err != nil {
+			if err != errTooOld { //nolint:errorlint // returned bare
+				g.lastErr, g.lastErrAt = err, time.Now()
+			}
+			_ = c.Close() // nobody uses it
+			g.forget(c)
+			continue
+		}
+		kept = append(kept, c)
+	}
+	clear(g.idle[len(kept):])
+	g.idle = kept
+}
+
+// errTooOld closes a connection without being an error of the endpoint.
+var errTooOld = errors.New("too old")
+
+// sweep is the janitor's visit.
+func (g *group) sweep() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.pool.tick.Load()
+	g.closeIdle(func(c *pooled) error {
+		switch {
+		case g.outdated(c), older(now-c.used, g.dialer.options.IdleTimeout):
+			return errTooOld
+		case now-c.used >= 1:
+			return c.link.check()
+		}
+		return nil
+	})
+	if !g.retired && !g.failback.IsZero() && len(g.conns) > 0 && !g.dialing && g.draining == 0 && !time.Now().Before(g.failback) {
+		g.startDial(false)
+	}
+}
+
+// backoff is how long to wait after so many failures in a row.
+func (g *group) backoff(failures int) time.Duration {
+	o := &g.dialer.options
+	d := o.BackoffMax
+	if shift := failures - 1; shift < 20 {
+		d = min(d, o.Backoff<<shift)
+	}
+	return d/2 + rand.N(d/2+1)
+}

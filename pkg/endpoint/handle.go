@@ -1,0 +1,94 @@
+package endpoint
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// Handle is one open endpoint: an [Acquirer].
+type Handle struct {
+	pool      *Pool
+	id        string
+	url       URL // guarded by pool.mu
+	errPaused error
+	errClosed error
+
+	group atomic.Pointer[group] // changes under the old group's mutex; nil once closed
+	timed atomic.Bool           // the next Acquire is to be timed
+
+	account    account
+	latency    latency
+	reconnects atomic.Uint64
+
+	// Guarded by the group's mutex.
+	paused      bool
+	pausedSince time.Time
+}
+
+var _ Acquirer = (*Handle)(nil)
+
+func newHandle(p *Pool, id string) *Handle {
+	h := &Handle{
+		pool: p, id: id,
+		errPaused: fmt.Errorf("endpoint %s: %w", id, ErrPaused),
+		errClosed: fmt.Errorf("endpoint %s: %w", id, ErrClosed),
+	}
+	h.account.log = p.opts.Log.With("endpoint", id)
+	h.timed.Store(true)
+	return h
+}
+
+// ID is the name that the endpoint was opened with.
+func (h *Handle) ID() string { return h.id }
+
+// URL is where the endpoint leads now.
+func (h *Handle) URL() URL {
+	h.pool.mu.Lock()
+	defer h.pool.mu.Unlock()
+	return h.url
+}
+
+// Close forgets the endpoint and its metrics. Who waits for a connection gets
+// [ErrClosed]; leases in use stay good until they are released. Closing twice is
+// harmless.
+func (h *Handle) Close() {
+	h.pool.mu.Lock()
+	defer h.pool.mu.Unlock()
+	if h.group.Load() != nil {
+		h.pool.remove(h)
+	}
+}
+
+// Acquire returns a connection for the caller alone; see [Acquirer]. It fails
+// with [ErrPaused], [ErrClosed], a [DownError], or ctx's error.
+func (h *Handle) Acquire(ctx context.Context) (Lease, error) {
+	var start time.Time
+	if h.timed.Load() {
+		start = time.Now()
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("endpoint %s: %w", h.id, err)
+	}
+	for {
+		g := h.group.Load()
+		if g == nil {
+			return nil, h.errClosed
+		}
+		c, err := g.take(h, start)
+		if err == errWait { //nolint:errorlint // returned bare by take
+			if start.IsZero() {
+				start = time.Now()
+			}
+			c, err = g.wait(ctx, h, start)
+		}
+		if err == errMoved { //nolint:errorlint // returned bare
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
+	}
+}

@@ -1,0 +1,204 @@
+package endpoint
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// certificates holds the files of one endpoint, read again when one of them has
+// changed on disk.
+type certificates struct {
+	options Options
+
+	mu     sync.Mutex
+	stamps [3]fileStamp
+	config *tls.Config // without server name; nil: read the files
+}
+
+type fileStamp struct {
+	modified time.Time
+	size     int64
+}
+
+// forget makes the next handshake read the files, whatever their dates.
+func (c *certificates) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.config = nil
+}
+
+// load returns the configuration that the files as they are now make.
+func (c *certificates) load() (*tls.Config, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := &c.options
+	var stamps [3]fileStamp
+	for i, name := range [...]string{o.CA, o.ClientCert, o.ClientKey} {
+		if name == "" {
+			continue
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrCertificateFile, err)
+		}
+		stamps[i] = fileStamp{info.ModTime(), info.Size()}
+	}
+	if c.config != nil && stamps == c.stamps {
+		return c.config, nil
+	}
+	config, err := o.tlsConfig()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCertificateFile, err)
+	}
+	c.config, c.stamps = config, stamps
+	return config, nil
+}
+
+// tlsConfig reads the files.
+func (o *Options) tlsConfig() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.MinVersion == "1.3" {
+		config.MinVersion = tls.VersionTLS13
+	}
+	if o.CA != "" {
+		pem, err := os.ReadFile(o.CA)
+		if err != nil {
+			return nil, fmt.Errorf("opts.ca: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("opts.ca: %s holds no PEM certificate", o.CA)
+		}
+	}
+	if o.ClientCert != "" {
+		pair, err := tls.LoadX509KeyPair(o.ClientCert, o.ClientKey)
+		if err != nil {
+			return nil, fmt.Errorf("opts.client_cert, opts.client_key: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+// serverName is the name that a peer's certificate must be for.
+func (o *Options) serverName(host string) string {
+	if o.ServerName != "" {
+		return o.ServerName
+	}
+	host, _, _ = strings.Cut(host, "%") // no zone
+	return host
+}
+
+// tlsConn is a TLS connection over a checkable one.
+type tlsConn struct {
+	*tls.Conn
+	below Conn
+}
+
+func (c *certificates) tlsClient(ctx context.Context, below Conn, host string) (Conn, error) {
+	shared, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	config := shared.Clone()
+	config.ServerName = c.options.serverName(host)
+	asked := false
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		asked = true
+		if len(config.Certificates) > 0 {
+			return &config.Certificates[0], nil
+		}
+		return new(tls.Certificate), nil // none
+	}
+	conn := tls.Client(below, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("TLS handshake: %w", explainTLS(err, asked))
+	}
+	return &tlsConn{conn, below}, nil
+}
+
+func (c *tlsConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && err != io.EOF {
+		err = explainTLS(err, true)
+	}
+	return n, err
+}
+
+func (c *tlsConn) certExpiry() time.Time {
+	return c.ConnectionState().PeerCertificates[0].NotAfter
+}
+
+// settle is how long check waits for records that carry no data.
+const settle = time.Millisecond
+
+// check looks below. Bytes there may be a session ticket, which is fine, or the
+// end of the session: only reading tells.
+func (c *tlsConn) check() error {
+	below, ok := c.below.(*tcpConn)
+	if !ok {
+		return nil
+	}
+	if !below.pending() {
+		return nil
+	}
+	if err := c.SetReadDeadline(time.Now().Add(settle)); err != nil {
+		return err
+	}
+	var buf [1]byte
+	n, err := c.Read(buf[:])
+	switch {
+	case n > 0:
+		return errUnasked
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return c.SetReadDeadline(time.Time{})
+	}
+	return fmt.Errorf("found closed: %w", err)
+}
+
+// explainTLS gives the failures that people meet an error of their own. asked
+// tells that the peer wanted a certificate of us.
+func explainTLS(err error, asked bool) error {
+	var kind error
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &authority):
+		kind = ErrUnknownAuthority
+	case errors.As(err, &name):
+		kind = ErrCertificateName
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		kind = ErrCertificateExpired
+	case errors.As(err, &op) && op.Op == "remote error" && refusesCertificate(op.Err.Error(), asked):
+		kind = ErrClientCertificate
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %w", kind, err)
+}
+
+// refusesCertificate knows the texts of the alerts (RFC 8446, 6.2) that a peer
+// sends about our certificate; crypto/tls doesn't export their type. Before TLS
+// 1.3 a peer that got no certificate says "handshake failure".
+func refusesCertificate(alert string, asked bool) bool {
+	for _, text := range [...]string{
+		"bad certificate", "unsupported certificate", "revoked certificate", "expired certificate",
+		"unknown certificate", "certificate required", "access denied", "error decrypting message",
+	} {
+		if strings.Contains(alert, text) {
+			return true
+		}
+	}
+	return asked && strings.Contains(alert, "handshake failure")
+}
