@@ -41,18 +41,10 @@ func (p *poller) answer(fl flight, pdu []byte) error {
 // decode makes frames of an answer's data.
 func (p *poller) decode(r *request, data []byte, ts int64) {
 	b := p.plan.table.Begin(len(r.points))
-	if r.fn.bits() {
-		for i := range r.points {
-			pt := &r.points[i]
-			v, q := pt.decodeBits(data)
-			p.plan.table.Observe(b, pt.index, v, q, ts)
-		}
-	} else {
-		for i := range r.points {
-			pt := &r.points[i]
-			v, q := pt.decode(data[pt.at : pt.at+2*pt.Count])
-			p.plan.table.Observe(b, pt.index, v, q, ts)
-		}
+	for i := range r.points {
+		pt := &r.points[i]
+		v, q := pt.decode(pt.data(data))
+		p.plan.table.Observe(b, pt.index, v, q, ts)
 	}
 	p.send(p.plan.table.End(b))
 	if p.metrics.all != nil {

@@ -136,6 +136,14 @@ func newRequest(c *class, points []Point, encode func(Func, uint16, uint16) ([]b
 	return r, nil
 }
 
+// data returns the part of a request's answer that decode takes.
+func (p *Point) data(answer []byte) []byte {
+	if p.Func.bits() {
+		return answer
+	}
+	return answer[p.at : p.at+2*p.Count]
+}
+
 // String names the request in errors and logs.
 func (r *request) String() string {
 	return fmt.Sprintf("%s %s %d–%d", r.fn, addressType(r.fn), r.addr, int(r.addr)+int(r.qty)-1)

@@ -1,0 +1,166 @@
+package modbus
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+)
+
+// Question is what [Probe] and [Scan] ask a device: one read.
+type Question struct {
+	Unit  uint8
+	Func  Func   // 0x01 to 0x04
+	Addr  uint16 // zero-based
+	Count uint16
+	// Framing of the question; "" for what the endpoint suggests.
+	Framing Framing
+	// Timeout of the answer; 0 for the endpoint's.
+	Timeout time.Duration
+	// Around also asks for the registers just before and behind, if the device
+	// has them: manuals count from 0 or from 1.
+	Around bool
+}
+
+// ParseQuestion reads ADDR, ADDR:LEN or TYPE:ADDR:LEN, where ADDR is in Modicon
+// notation or zero-based (a holding register without TYPE), such as 40001:2 or
+// coil:0:8.
+func ParseQuestion(s string) (Question, error) {
+	q := Question{Func: FuncReadHolding, Count: 1, Unit: 1}
+	fail := func() (Question, error) {
+		return q, fmt.Errorf("%q: expected ADDR:LEN such as 40001:2, or TYPE:ADDR:LEN with type holding, input, coil or discrete", s)
+	}
+	parts := strings.Split(s, ":")
+	a := config.Address{Type: config.AddrHolding}
+	typed := false
+	if _, err := readFunc(config.AddressType(parts[0])); err == nil {
+		a.Type, parts, typed = config.AddressType(parts[0]), parts[1:], true
+	}
+	if len(parts) == 0 || len(parts) > 2 {
+		return fail()
+	}
+	n, err := strconv.ParseUint(parts[0], 10, 32)
+	if err != nil {
+		return fail()
+	}
+	a.Addr = uint32(n)
+	if m, ok := modiconOf(a.Addr); ok && !typed {
+		a.Type = m.table
+	}
+	if q.Addr, err = (&Settings{Addressing: AddressingModicon}).protocolAddress(a); err != nil {
+		return q, err
+	}
+	if q.Func, err = readFunc(a.Type); err != nil {
+		return q, err
+	}
+	if len(parts) == 2 {
+		limit := uint64(maxReadRegisters)
+		if q.Func.bits() {
+			limit = maxReadBits
+		}
+		if n, err = strconv.ParseUint(parts[1], 10, 16); err != nil || n < 1 || n > limit {
+			return q, fmt.Errorf("%q: length %s, expected 1 to %d", s, parts[1], limit)
+		}
+		q.Count = uint16(n)
+	}
+	if int(q.Addr)+int(q.Count) > 1<<16 {
+		return q, fmt.Errorf("%q: ends beyond address 65535", s)
+	}
+	return q, nil
+}
+
+// Answer is what a device answered to a [Question].
+type Answer struct {
+	Connect time.Duration // to get a connection: a new one, or the gateway's own
+	Took    time.Duration // from the request to the answer
+	Addr    uint16        // of the first item; one less than asked for with Around
+	Count   uint16
+	Data    []byte // registers in the order of the line, or packed bits; nil if refused
+	Err     error  // nil, an *[Exception], or why there is no answer
+}
+
+// Probe asks one question over ep. The error is for a question that cannot be
+// asked or an endpoint without a connection; a device that refuses or is silent
+// is an Answer with Err.
+func Probe(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint, q Question) (Answer, error) {
+	l, err := questionLink(item, q)
+	if err != nil {
+		return Answer{}, err
+	}
+	start := time.Now()
+	lease, err := ep.Acquire(ctx)
+	if err != nil {
+		return Answer{}, fmt.Errorf("connect: %w", err)
+	}
+	a := Answer{Connect: time.Since(start)}
+	l.attach(ctx, lease)
+	ask(l, q, &a)
+	if a.Err == nil && q.Around {
+		around(l, q, &a)
+	}
+	broken := l.detach()
+	if !intact(a.Err) {
+		broken = a.Err
+	}
+	lease.Release(broken)
+	return a, nil
+}
+
+func ask(l *link, q Question, a *Answer) {
+	start := time.Now()
+	a.Data, a.Err = l.read(q.Func, q.Addr, q.Count)
+	a.Took, a.Addr, a.Count = time.Since(start), q.Addr, q.Count
+}
+
+// around asks for one item more on each side. If the device refuses, or is
+// silent, what is known stays.
+func around(l *link, q Question, a *Answer) {
+	limit := maxReadRegisters
+	if q.Func.bits() {
+		limit = maxReadBits
+	}
+	if q.Addr > 0 {
+		q.Addr, q.Count = q.Addr-1, q.Count+1
+	}
+	if int(q.Addr)+int(q.Count) < 1<<16 {
+		q.Count++
+	}
+	if int(q.Count) > limit {
+		return
+	}
+	wider := Answer{Connect: a.Connect}
+	if ask(l, q, &wider); wider.Err == nil {
+		*a = wider
+	} else if !intact(wider.Err) {
+		a.Err = fmt.Errorf("asked once more for the registers around: %w", wider.Err)
+	}
+}
+
+// questionLink returns a link that is nobody's metrics.
+func questionLink(item config.Endpoint, q Question) (*link, error) {
+	cfg := map[string]any{"unit_id": q.Unit, "polling": "1s"}
+	if q.Framing != "" {
+		cfg["framing"] = string(q.Framing)
+	}
+	if q.Timeout > 0 {
+		cfg["timeout"] = q.Timeout.String()
+	}
+	s, err := ParseSettings(cfg, item)
+	if err != nil {
+		return nil, err
+	}
+	if s.broadcast() {
+		return nil, fmt.Errorf("unit 0 on a serial line is a broadcast, which nobody answers; expected 1 to 247")
+	}
+	m, err := newMetrics(prometheus.NewRegistry(), 0)
+	if err != nil {
+		return nil, err
+	}
+	return newLink(s, m.driver("")), nil
+}

@@ -1,0 +1,127 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// Line is how a serial line is set. On a network it is the zero value.
+type Line struct {
+	Baud   int
+	Parity string // none, even, odd
+}
+
+// String returns the line's settings, such as "19200 even".
+func (l Line) String() string {
+	if l.Baud == 0 {
+		return "network"
+	}
+	return fmt.Sprintf("%d %s", l.Baud, l.Parity)
+}
+
+// Lines returns the settings that devices are found with, the commonest first.
+func Lines() []Line {
+	var lines []Line
+	for _, baud := range []int{9600, 19200, 38400, 115200, 57600, 4800, 2400, 1200} {
+		for _, parity := range []string{"even", "none", "odd"} {
+			lines = append(lines, Line{baud, parity})
+		}
+	}
+	return lines
+}
+
+// Scanner looks for devices. It only reads.
+type Scanner struct {
+	// Open opens the line with the given settings. The scan closes it.
+	Open func(ctx context.Context, line Line) (net.Conn, error)
+	// Endpoint is the line's item, for what depends on its scheme.
+	Endpoint config.Endpoint
+	Lines    []Line  // to be tried, in order; on a network one zero Line
+	Units    []uint8 // to be asked, in order
+	// Question is asked of each unit; any answer, an exception too, is a device.
+	// Its Unit does not count, its Timeout should be short.
+	Question Question
+	// Found is called for each device.
+	Found func(Found)
+	// Progress, if set, is called before each question.
+	Progress func(line Line, unit uint8)
+}
+
+// Found is a device that answered.
+type Found struct {
+	Line Line
+	Unit uint8
+	Took time.Duration
+	Err  error // the *[Exception] that it answered, nil if it gave a value
+}
+
+// Run asks every unit with each setting of the line, until one setting has found
+// devices: the others cannot be right then. The error is the line's or ctx's.
+func (s *Scanner) Run(ctx context.Context) error {
+	for _, line := range s.Lines {
+		n, err := s.try(ctx, line)
+		if err != nil {
+			return fmt.Errorf("scan %s: %w", line, err)
+		}
+		if n > 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// try asks every unit with one setting and returns how many answered.
+func (s *Scanner) try(ctx context.Context, line Line) (found int, err error) {
+	conn, err := s.Open(ctx, line)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if conn != nil {
+			_ = conn.Close() // nothing was written that could be lost
+		}
+	}()
+	for _, unit := range s.Units {
+		if err := ctx.Err(); err != nil {
+			return found, err
+		}
+		if s.Progress != nil {
+			s.Progress(line, unit)
+		}
+		q := s.Question
+		q.Unit = unit
+		l, err := questionLink(s.Endpoint, q)
+		if err != nil {
+			return found, err
+		}
+		l.suspect = true // the unit before may answer late
+		l.attach(ctx, conn)
+		var a Answer
+		ask(l, q, &a)
+		_ = l.detach() // noise: this setting is wrong, or the next question waits for silence
+		switch {
+		case intact(a.Err):
+			found++
+			s.Found(Found{Line: line, Unit: unit, Took: a.Took, Err: a.Err})
+		case isTimeout(a.Err):
+		case rejected(a.Err):
+		default:
+			// A network peer may close the connection on a wrong unit id.
+			_ = conn.Close()
+			if conn, err = s.Open(ctx, line); err != nil {
+				return found, err
+			}
+		}
+	}
+	return found, nil
+}
+
+func rejected(err error) bool {
+	_, ok := errors.AsType[*Rejection](err)
+	return ok
+}
