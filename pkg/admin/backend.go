@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -77,18 +78,18 @@ type BusBackend interface {
 	// ReplayTo sends the frames of r through a connector, marked as a replay;
 	// speed 1 is as they came, 0 as fast as possible.
 	ReplayTo(ctx context.Context, r Range, connector string, speed float64, send func(ReplayProgress) error) error
-	// Import publishes the batches that next returns, until it returns none or
-	// an error, which Import returns.
-	Import(ctx context.Context, next func() ([]*frame.Batch, error)) (ImportResult, error)
+	// Export writes the frames first…last (0: open) to w as a file.
+	Export(ctx context.Context, first, last uint64, w io.Writer) (ExportSummary, error)
+	// Import publishes the frames of an export anew.
+	Import(ctx context.Context, r io.Reader) (ExportSummary, error)
 	// Flush makes durable what was published and returns the durable seq.
 	Flush(ctx context.Context) (uint64, error)
 	// CollectGarbage trims the log.
 	CollectGarbage(ctx context.Context, gc GC) (GCResult, error)
 	// Set changes a setting until the next start and returns what it was and is.
 	Set(ctx context.Context, key, value string) (SettingChange, error)
-	// Check reads the whole log; send is told of the progress now and then. The
-	// last call has Done set.
-	Check(ctx context.Context, send func(CheckProgress) error) error
+	// Check reads the whole log and reports what is damaged.
+	Check(ctx context.Context) (CheckReport, error)
 	// RemoveConsumer forgets a parked consumer.
 	RemoveConsumer(ctx context.Context, name string) error
 }

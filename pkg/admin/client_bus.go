@@ -34,7 +34,7 @@ func (c *busClient) Replay(ctx context.Context, r Range, send func(ReplayPart) e
 		if err != nil {
 			return err
 		}
-		return send(ReplayPart{Batches: batches, LastSeq: m.GetLastSeq()})
+		return send(ReplayPart{Batches: batches, LastSeq: m.GetLastSeq(), Damages: fromDamages(m.GetDamages())})
 	}))
 }
 
@@ -45,32 +45,48 @@ func (c *busClient) ReplayTo(ctx context.Context, r Range, connector string, spe
 	}))
 }
 
-func (c *busClient) Import(ctx context.Context, next func() ([]*frame.Batch, error)) (ImportResult, error) {
-	ctx, cancel := context.WithCancel(ctx) // ends the call if next fails
+func (c *busClient) Export(ctx context.Context, first, last uint64, w io.Writer) (ExportSummary, error) {
+	var sum *pb.ExportSummary
+	stream, err := c.c.Export(ctx, &pb.ExportRequest{FirstSeq: first, LastSeq: last})
+	err = whole(ctx, receive(ctx, stream, err, func(m *pb.ExportResponse) error {
+		if m.GetSummary() != nil {
+			sum = m.GetSummary()
+		}
+		_, err := w.Write(m.GetData())
+		return err
+	}))
+	return fromSummary(sum), err
+}
+
+func (c *busClient) Import(ctx context.Context, r io.Reader) (ExportSummary, error) {
+	ctx, cancel := context.WithCancel(ctx) // ends the call if r fails
 	defer cancel()
 	stream, err := c.c.Import(ctx)
 	if err != nil {
-		return ImportResult{}, fromStatus(err)
+		return ExportSummary{}, fromStatus(err)
 	}
-	for {
-		batches, err := next()
-		if err != nil {
-			return ImportResult{}, err
+	for buf := make([]byte, importChunk); ; {
+		n, err := r.Read(buf)
+		if n > 0 {
+			if serr := stream.Send(&pb.ImportRequest{Data: buf[:n]}); errors.Is(serr, io.EOF) {
+				break // the gateway has ended the call: its answer says why
+			} else if serr != nil {
+				return ExportSummary{}, fromStatus(serr)
+			}
 		}
-		if len(batches) == 0 {
+		if errors.Is(err, io.EOF) {
 			break
 		}
-		err = sendBatches(batches, func(m []*pb.Batch) error { return stream.Send(&pb.ImportRequest{Batches: m}) })
-		if errors.Is(err, io.EOF) {
-			break // the gateway has ended the call: its answer says why
-		}
 		if err != nil {
-			return ImportResult{}, fromStatus(err)
+			return ExportSummary{}, err
 		}
 	}
 	m, err := stream.CloseAndRecv()
-	return ImportResult{Frames: m.GetFrames(), FirstSeq: m.GetFirstSeq(), LastSeq: m.GetLastSeq()}, fromStatus(err)
+	return fromSummary(m.GetSummary()), fromStatus(err)
 }
+
+// importChunk is how much of a file goes into one message.
+const importChunk = 64 << 10
 
 func (c *busClient) Flush(ctx context.Context) (uint64, error) {
 	m, err := c.c.Flush(ctx, &pb.FlushRequest{})
@@ -79,7 +95,10 @@ func (c *busClient) Flush(ctx context.Context) (uint64, error) {
 
 func (c *busClient) CollectGarbage(ctx context.Context, gc GC) (GCResult, error) {
 	m, err := c.c.CollectGarbage(ctx, &pb.CollectGarbageRequest{KeepBytes: gc.KeepBytes, DryRun: gc.DryRun, Force: gc.Force})
-	return GCResult{Frames: m.GetFrames(), Bytes: m.GetBytes(), FirstSeq: m.GetFirstSeq(), Unacked: m.GetUnacked()}, err
+	return GCResult{
+		Frames: m.GetFrames(), Bytes: m.GetBytes(), FirstSeq: m.GetFirstSeq(), KeptBytes: m.GetKeptBytes(), Unacked: m.GetUnacked(),
+		Blocked: m.GetBlocked(), Consumers: each(m.GetConsumers(), func(s string) string { return s }),
+	}, err
 }
 
 func (c *busClient) Set(ctx context.Context, key, value string) (SettingChange, error) {
@@ -87,14 +106,14 @@ func (c *busClient) Set(ctx context.Context, key, value string) (SettingChange, 
 	return SettingChange{Old: m.GetOldValue(), New: m.GetNewValue()}, err
 }
 
-func (c *busClient) Check(ctx context.Context, send func(CheckProgress) error) error {
+func (c *busClient) Check(ctx context.Context) (CheckReport, error) {
+	var report *pb.CheckLogResponse
 	stream, err := c.c.CheckLog(ctx, &pb.CheckLogRequest{})
-	return whole(ctx, receive(ctx, stream, err, func(m *pb.CheckLogResponse) error {
-		return send(CheckProgress{Frames: m.GetFrames(), Bytes: m.GetBytes(), Done: m.GetDone(),
-			Damages: each(m.GetDamages(), func(d *pb.LogDamage) Damage {
-				return Damage{FirstSeq: d.GetFirstSeq(), LastSeq: d.GetLastSeq(), Text: d.GetText()}
-			})})
+	err = whole(ctx, receive(ctx, stream, err, func(m *pb.CheckLogResponse) error {
+		report = m
+		return nil
 	}))
+	return fromCheckReport(report), err
 }
 
 func (c *busClient) RemoveConsumer(ctx context.Context, name string) error {

@@ -187,3 +187,43 @@ func fromRange(m *pb.ReplayRange) (Range, error) {
 		FromSeq: m.GetFromSeq(), FromTime: fromTime(m.GetFromTime()), ToSeq: m.GetToSeq(), ToTime: fromTime(m.GetToTime()), Filter: f,
 	}, err
 }
+
+func toDamages(list []Damage) []*pb.LogDamage {
+	return each(list, func(d Damage) *pb.LogDamage {
+		return &pb.LogDamage{FirstSeq: d.FirstSeq, LastSeq: d.LastSeq, Text: d.Text}
+	})
+}
+
+func fromDamages(list []*pb.LogDamage) []Damage {
+	return each(list, func(d *pb.LogDamage) Damage {
+		return Damage{FirstSeq: d.GetFirstSeq(), LastSeq: d.GetLastSeq(), Text: d.GetText()}
+	})
+}
+
+func toSummary(s ExportSummary) *pb.ExportSummary {
+	return &pb.ExportSummary{Frames: s.Frames, Missing: toDamages(s.Missing)}
+}
+
+func fromSummary(m *pb.ExportSummary) ExportSummary {
+	return ExportSummary{Frames: m.GetFrames(), Missing: fromDamages(m.GetMissing())}
+}
+
+func toCheckReport(r CheckReport) *pb.CheckLogResponse {
+	return &pb.CheckLogResponse{
+		Epoch: r.Epoch, FirstSeq: r.FirstSeq, LastSeq: r.LastSeq, Blocks: r.Blocks, Frames: r.Frames, Bytes: r.Bytes,
+		Damages: toDamages(r.Damages),
+		Gaps: each(r.Gaps, func(g Gap) *pb.LogGap {
+			return &pb.LogGap{FirstSeq: g.FirstSeq, LastSeq: g.LastSeq, Reason: g.Reason, Consumer: g.Consumer, Time: toTime(g.Time)}
+		}),
+	}
+}
+
+func fromCheckReport(m *pb.CheckLogResponse) CheckReport {
+	return CheckReport{
+		Epoch: m.GetEpoch(), FirstSeq: m.GetFirstSeq(), LastSeq: m.GetLastSeq(), Blocks: m.GetBlocks(), Frames: m.GetFrames(),
+		Bytes: m.GetBytes(), Damages: fromDamages(m.GetDamages()),
+		Gaps: each(m.GetGaps(), func(g *pb.LogGap) Gap {
+			return Gap{FirstSeq: g.GetFirstSeq(), LastSeq: g.GetLastSeq(), Reason: g.GetReason(), Consumer: g.GetConsumer(), Time: fromTime(g.GetTime())}
+		}),
+	}
+}

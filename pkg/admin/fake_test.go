@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -195,16 +196,17 @@ func (f fakeBus) ReplayTo(_ context.Context, _ admin.Range, connector string, _ 
 	return send(admin.ReplayProgress{Replay: "r1", Topic: "t/replay/r1", Frames: 10, Seq: 10, LastSeq: 10})
 }
 
-func (f fakeBus) Import(_ context.Context, next func() ([]*frame.Batch, error)) (admin.ImportResult, error) {
-	res := admin.ImportResult{FirstSeq: 10_001, LastSeq: 10_000}
-	for {
-		batches, err := next()
-		if err != nil || len(batches) == 0 {
-			return res, err
-		}
-		n := uint64(frame.CountFrames(batches))
-		res.Frames, res.LastSeq = res.Frames+n, res.LastSeq+n
+func (f fakeBus) Export(_ context.Context, first, last uint64, w io.Writer) (admin.ExportSummary, error) {
+	_, err := w.Write(bytes.Repeat([]byte("0123456789"), 30_000))
+	return admin.ExportSummary{Frames: last - first + 1, Missing: []admin.Damage{{FirstSeq: 5, LastSeq: 6, Text: "checksum"}}}, err
+}
+
+func (f fakeBus) Import(_ context.Context, r io.Reader) (admin.ExportSummary, error) {
+	data, err := io.ReadAll(r)
+	if len(data)%10 != 0 {
+		return admin.ExportSummary{}, fmt.Errorf("export of %d bytes: %w: cut short", len(data), admin.ErrInvalid)
 	}
+	return admin.ExportSummary{Frames: uint64(len(data)), Missing: []admin.Damage{}}, err
 }
 
 func (f fakeBus) Flush(context.Context) (uint64, error) { return 10_000, nil }
@@ -213,7 +215,7 @@ func (f fakeBus) CollectGarbage(_ context.Context, gc admin.GC) (admin.GCResult,
 	if gc.KeepBytes == 0 && !gc.Force {
 		return admin.GCResult{}, fmt.Errorf("990 frames are not acknowledged: %w", admin.ErrConflict)
 	}
-	return admin.GCResult{Frames: 100, Bytes: gc.KeepBytes, FirstSeq: 101}, nil
+	return admin.GCResult{Frames: 100, Bytes: gc.KeepBytes, FirstSeq: 101, KeptBytes: 7, Blocked: 3, Consumers: []string{"mqtt"}}, nil
 }
 
 func (f fakeBus) Set(_ context.Context, key, value string) (admin.SettingChange, error) {
@@ -223,9 +225,10 @@ func (f fakeBus) Set(_ context.Context, key, value string) (admin.SettingChange,
 	return admin.SettingChange{Old: "100", New: value}, nil
 }
 
-func (f fakeBus) Check(_ context.Context, send func(admin.CheckProgress) error) error {
-	return send(admin.CheckProgress{Frames: 10_000, Bytes: 123_456, Done: true,
-		Damages: []admin.Damage{{FirstSeq: 5, LastSeq: 6, Text: "checksum"}}})
+func (f fakeBus) Check(context.Context) (admin.CheckReport, error) {
+	return admin.CheckReport{Epoch: "0123456789ab0001", FirstSeq: 1, LastSeq: 10_000, Blocks: 2, Frames: 9_998, Bytes: 123_456,
+		Damages: []admin.Damage{{FirstSeq: 5, LastSeq: 6, Text: "checksum"}},
+		Gaps:    []admin.Gap{{FirstSeq: 1, LastSeq: 2, Reason: "gc", Consumer: "mqtt", Time: epoch}}}, nil
 }
 
 func (f fakeBus) RemoveConsumer(_ context.Context, name string) error {

@@ -165,7 +165,6 @@ func (g *guard) record(ctx context.Context, began time.Time, full string, reques
 	if err != nil {
 		r.Error = status.Convert(err).Message()
 	}
-	g.log.Info("admin call", "method", r.Method, "request", r.Request, "peer", who.String(), "user", r.User, "code", r.Code, "error", r.Error)
 	g.audit(r)
 }
 

@@ -46,7 +46,7 @@ type Deps struct {
 	Registerer prometheus.Registerer
 	Gatherer   prometheus.Gatherer // for support archives; may be nil
 	// Audit is called after each call that changes something, in the call's
-	// goroutine. May be nil.
+	// goroutine, and writes the audit log. Nil writes to Log.
 	Audit func(AuditRecord)
 }
 
@@ -77,7 +77,9 @@ func NewServer(cfg Config, backend Backend, deps Deps) (*Server, error) {
 		return nil, errors.New("admin server: a logger and a registerer are needed")
 	}
 	if deps.Audit == nil {
-		deps.Audit = func(AuditRecord) {}
+		deps.Audit = func(r AuditRecord) {
+			deps.Log.Info("audit", "method", r.Method, "request", r.Request, "peer", r.Peer.String(), "user", r.User, "code", r.Code, "error", r.Error)
+		}
 	}
 	return &Server{cfg: cfg, backend: backend, deps: deps, metrics: newMetrics(deps.Registerer), ready: make(chan struct{})}, nil
 }

@@ -1,10 +1,12 @@
 package admin_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,6 +42,14 @@ func TestEverythingComesThrough(t *testing.T) {
 	same(t, "connectors", c.Connectors.List, b.Connectors.List)
 	same(t, "config", c.Config.Status, b.Config.Status)
 	same(t, "log level", c.Diagnostics.LogLevel, b.Diagnostics.LogLevel)
+	same(t, "check", c.Bus.Check, b.Bus.Check)
+	same(t, "gc",
+		func(ctx context.Context) (admin.GCResult, error) {
+			return c.Bus.CollectGarbage(ctx, admin.GC{KeepBytes: 9})
+		},
+		func(ctx context.Context) (admin.GCResult, error) {
+			return b.Bus.CollectGarbage(ctx, admin.GC{KeepBytes: 9})
+		})
 	same(t, "history",
 		func(ctx context.Context) ([]admin.ConfigApply, error) { return c.Config.History(ctx, 1) },
 		func(ctx context.Context) ([]admin.ConfigApply, error) { return b.Config.History(ctx, 1) })
@@ -204,24 +214,24 @@ func TestReplaySendsAllInOrder(t *testing.T) {
 	}
 }
 
-func TestImport(t *testing.T) {
-	f := newFake()
-	c := dial(t, start(t, f.backend()))
-	rest := f.log
-	res, err := c.Bus.Import(t.Context(), func() ([]*frame.Batch, error) {
-		if len(rest) == 0 {
-			return nil, nil
-		}
-		b := rest[0]
-		rest = rest[1:]
-		return []*frame.Batch{b}, nil
-	})
-	if want := (admin.ImportResult{Frames: 10_000, FirstSeq: 10_001, LastSeq: 20_000}); err != nil || res != want {
-		t.Errorf("%+v, %v", res, err)
+func TestExportAndImport(t *testing.T) {
+	b := newFake().backend()
+	c := dial(t, start(t, b))
+	ctx := t.Context()
+	var file bytes.Buffer
+	sum, err := c.Bus.Export(ctx, 11, 20, &file)
+	if err != nil || sum.Frames != 10 || len(sum.Missing) != 1 || file.Len() != 300_000 {
+		t.Fatalf("export: %+v, %d bytes, %v", sum, file.Len(), err)
 	}
-	broken := errors.New("file is cut")
-	if _, err := c.Bus.Import(t.Context(), func() ([]*frame.Batch, error) { return nil, broken }); !errors.Is(err, broken) {
-		t.Errorf("got %v", err)
+	if sum, err = c.Bus.Import(ctx, bytes.NewReader(file.Bytes())); err != nil || sum.Frames != 300_000 {
+		t.Errorf("import: %+v, %v", sum, err)
+	}
+	if _, err = c.Bus.Import(ctx, bytes.NewReader(file.Bytes()[:123_456])); !errors.Is(err, admin.ErrInvalid) || !strings.Contains(err.Error(), "123456 bytes") {
+		t.Errorf("import of half a file: %v", err)
+	}
+	broken := errors.New("unreadable")
+	if _, err := c.Bus.Import(ctx, iotest.ErrReader(broken)); !errors.Is(err, broken) {
+		t.Errorf("import of an unreadable file: %v", err)
 	}
 }
 

@@ -2,9 +2,7 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 
 	"google.golang.org/grpc"
@@ -80,10 +78,10 @@ func (s *busService) Replay(r *pb.ReplayRequest, out grpc.ServerStreamingServer[
 	}
 	return s.b.Replay(out.Context(), rng, func(p ReplayPart) error {
 		if len(p.Batches) == 0 {
-			return out.Send(&pb.ReplayResponse{LastSeq: p.LastSeq})
+			return out.Send(&pb.ReplayResponse{LastSeq: p.LastSeq, Damages: toDamages(p.Damages)})
 		}
 		return sendBatches(p.Batches, func(m []*pb.Batch) error {
-			return out.Send(&pb.ReplayResponse{Batches: m, LastSeq: p.LastSeq})
+			return out.Send(&pb.ReplayResponse{Batches: m, LastSeq: p.LastSeq, Damages: toDamages(p.Damages)})
 		})
 	})
 }
@@ -104,27 +102,49 @@ func (s *busService) ReplayTo(r *pb.ReplayToRequest, out grpc.ServerStreamingSer
 	})
 }
 
+func (s *busService) Export(r *pb.ExportRequest, out grpc.ServerStreamingServer[pb.ExportResponse]) error {
+	if s.b == nil {
+		return missing("bus")
+	}
+	w := chunkWriter(func(p []byte) error { return out.Send(&pb.ExportResponse{Data: p}) })
+	sum, err := s.b.Export(out.Context(), r.GetFirstSeq(), r.GetLastSeq(), w)
+	if err != nil {
+		return err
+	}
+	return out.Send(&pb.ExportResponse{Summary: toSummary(sum)})
+}
+
 func (s *busService) Import(in grpc.ClientStreamingServer[pb.ImportRequest, pb.ImportResponse]) error {
 	if s.b == nil {
 		return missing("bus")
 	}
-	res, err := s.b.Import(in.Context(), func() ([]*frame.Batch, error) {
+	sum, err := s.b.Import(in.Context(), &chunkReader{next: func() ([]byte, error) {
 		m, err := in.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(m.GetBatches()) == 0 {
-			return nil, fmt.Errorf("import: %w: a message holds no batch", ErrInvalid)
-		}
-		return fromBatches(m.GetBatches())
-	})
+		return m.GetData(), err
+	}})
 	if err != nil {
 		return err
 	}
-	return in.SendAndClose(&pb.ImportResponse{Frames: res.Frames, FirstSeq: res.FirstSeq, LastSeq: res.LastSeq})
+	return in.SendAndClose(&pb.ImportResponse{Summary: toSummary(sum)})
+}
+
+// chunkReader reads what messages bring, to an error or io.EOF of next.
+type chunkReader struct {
+	next func() ([]byte, error)
+	rest []byte
+}
+
+// Read reads at most what is left of one message.
+func (r *chunkReader) Read(p []byte) (int, error) {
+	for len(r.rest) == 0 {
+		var err error
+		if r.rest, err = r.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
 }
 
 func (s *busService) Flush(ctx context.Context, _ *pb.FlushRequest) (*pb.FlushResponse, error) {
@@ -140,7 +160,10 @@ func (s *busService) CollectGarbage(ctx context.Context, r *pb.CollectGarbageReq
 		return nil, missing("bus")
 	}
 	res, err := s.b.CollectGarbage(ctx, GC{KeepBytes: r.GetKeepBytes(), DryRun: r.GetDryRun(), Force: r.GetForce()})
-	return &pb.CollectGarbageResponse{Frames: res.Frames, Bytes: res.Bytes, FirstSeq: res.FirstSeq, Unacked: res.Unacked}, err
+	return &pb.CollectGarbageResponse{
+		Frames: res.Frames, Bytes: res.Bytes, FirstSeq: res.FirstSeq, KeptBytes: res.KeptBytes, Unacked: res.Unacked,
+		Blocked: res.Blocked, Consumers: res.Consumers,
+	}, err
 }
 
 func (s *busService) SetBusSetting(ctx context.Context, r *pb.SetBusSettingRequest) (*pb.SetBusSettingResponse, error) {
@@ -155,12 +178,11 @@ func (s *busService) CheckLog(_ *pb.CheckLogRequest, out grpc.ServerStreamingSer
 	if s.b == nil {
 		return missing("bus")
 	}
-	return s.b.Check(out.Context(), func(p CheckProgress) error {
-		return out.Send(&pb.CheckLogResponse{Frames: p.Frames, Bytes: p.Bytes, Done: p.Done,
-			Damages: each(p.Damages, func(d Damage) *pb.LogDamage {
-				return &pb.LogDamage{FirstSeq: d.FirstSeq, LastSeq: d.LastSeq, Text: d.Text}
-			})})
-	})
+	r, err := s.b.Check(out.Context())
+	if err != nil {
+		return err
+	}
+	return out.Send(toCheckReport(r))
 }
 
 func (s *busService) RemoveConsumer(ctx context.Context, r *pb.RemoveConsumerRequest) (*pb.RemoveConsumerResponse, error) {

@@ -76,7 +76,8 @@ func (s *diagnosticsService) TraceEndpoint(r *pb.TraceEndpointRequest, out grpc.
 		})
 }
 
-// chunkWriter sends what is written in messages.
+// chunkWriter sends what is written in messages, which are encoded before Send
+// returns.
 type chunkWriter func([]byte) error
 
 // Write sends p, large ones in pieces.
@@ -91,7 +92,7 @@ func (w chunkWriter) Write(p []byte) (int, error) {
 }
 
 func (s *diagnosticsService) GetProfile(r *pb.GetProfileRequest, out grpc.ServerStreamingServer[pb.GetProfileResponse]) error {
-	w := chunkWriter(func(p []byte) error { return out.Send(&pb.GetProfileResponse{Data: slices.Clone(p)}) })
+	w := chunkWriter(func(p []byte) error { return out.Send(&pb.GetProfileResponse{Data: p}) })
 	if r.GetKind() == "cpu" {
 		return cpuProfile(out.Context(), w, r.GetDuration().AsDuration())
 	}
@@ -122,6 +123,6 @@ func cpuProfile(ctx context.Context, w io.Writer, d time.Duration) error {
 }
 
 func (s *diagnosticsService) GetBundle(_ *pb.GetBundleRequest, out grpc.ServerStreamingServer[pb.GetBundleResponse]) error {
-	w := chunkWriter(func(p []byte) error { return out.Send(&pb.GetBundleResponse{Data: slices.Clone(p)}) })
+	w := chunkWriter(func(p []byte) error { return out.Send(&pb.GetBundleResponse{Data: p}) })
 	return s.all.writeBundle(out.Context(), w, s.gatherer)
 }

@@ -185,13 +185,13 @@ type Consumer struct {
 	ParkedSince time.Time `json:"parked_since,omitzero"`
 }
 
-// Range is a part of the log. A seq wins over a time; with neither, it begins at
-// the oldest frame, or ends at the newest one there is at the time of the call.
+// Range is a part of the log: the frames for which all of it holds. What is zero
+// is open; the end is then the newest frame there is at the time of the call.
 type Range struct {
 	FromSeq  uint64
-	FromTime time.Time
-	ToSeq    uint64 // included
-	ToTime   time.Time
+	FromTime time.Time // source time
+	ToSeq    uint64    // included
+	ToTime   time.Time // source time, not included
 	Filter   frame.Filter
 }
 
@@ -204,7 +204,8 @@ type TailPart struct {
 // ReplayPart is a piece of a replay.
 type ReplayPart struct {
 	Batches []*frame.Batch
-	LastSeq uint64 // where the replay ends
+	LastSeq uint64   // where the replay ends
+	Damages []Damage // left out, since they cannot be read; in the last part
 }
 
 // ReplayProgress says how far a replay through a connector is.
@@ -216,11 +217,10 @@ type ReplayProgress struct {
 	LastSeq uint64 `json:"last_seq"`
 }
 
-// ImportResult says where imported frames are now.
-type ImportResult struct {
-	Frames   uint64 `json:"frames"`
-	FirstSeq uint64 `json:"first_seq"`
-	LastSeq  uint64 `json:"last_seq"`
+// ExportSummary says what an export holds.
+type ExportSummary struct {
+	Frames  uint64   `json:"frames"`
+	Missing []Damage `json:"missing"` // damaged in the log that it was made from
 }
 
 // GC says how to trim the log.
@@ -232,10 +232,13 @@ type GC struct {
 
 // GCResult is what was, or would be, deleted.
 type GCResult struct {
-	Frames   uint64 `json:"frames"`
-	Bytes    uint64 `json:"bytes"`
-	FirstSeq uint64 `json:"first_seq"` // the oldest frame afterwards
-	Unacked  uint64 `json:"unacked"`   // of these, not acknowledged
+	Frames    uint64   `json:"frames"`
+	Bytes     uint64   `json:"bytes"`
+	FirstSeq  uint64   `json:"first_seq"`  // the oldest frame afterwards
+	KeptBytes uint64   `json:"kept_bytes"` // what the log holds afterwards
+	Unacked   uint64   `json:"unacked"`    // deleted frames that a consumer has not acknowledged
+	Blocked   uint64   `json:"blocked"`    // frames that were kept since a consumer has not acknowledged them
+	Consumers []string `json:"consumers"`  // that miss or block frames
 }
 
 // SettingChange is what a setting was and is.
@@ -244,12 +247,28 @@ type SettingChange struct {
 	New string `json:"new"`
 }
 
-// CheckProgress is what a check has found since its last report.
-type CheckProgress struct {
-	Frames  uint64   `json:"frames"` // read so far
-	Bytes   uint64   `json:"bytes"`
-	Damages []Damage `json:"damages"`
-	Done    bool     `json:"done"`
+// CheckReport is what a check of the log found.
+type CheckReport struct {
+	Epoch    string   `json:"epoch"`
+	FirstSeq uint64   `json:"first_seq"`
+	LastSeq  uint64   `json:"last_seq"`
+	Blocks   uint64   `json:"blocks"`
+	Frames   uint64   `json:"frames"` // that can be read
+	Bytes    uint64   `json:"bytes"`
+	Damages  []Damage `json:"damages"`
+	Gaps     []Gap    `json:"gaps"` // known
+	// Of a repair only:
+	Repaired  bool   `json:"repaired,omitempty"`
+	Preserved string `json:"preserved,omitempty"` // where the damaged parts were put
+}
+
+// Gap is a run of frames that is known to be lost.
+type Gap struct {
+	FirstSeq uint64    `json:"first_seq"`
+	LastSeq  uint64    `json:"last_seq"`
+	Reason   string    `json:"reason"`             // "overflow", "parked", "damaged", "gc"
+	Consumer string    `json:"consumer,omitempty"` // the only one that misses them; "": gone for all
+	Time     time.Time `json:"time,omitzero"`
 }
 
 // Damage is a part of the log that cannot be read.

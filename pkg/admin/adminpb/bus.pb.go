@@ -386,14 +386,14 @@ func (x *TailResponse) GetDropped() uint64 {
 	return 0
 }
 
-// ReplayRange is a part of the log. A seq wins over a time; nothing set: from the
-// oldest, or to the newest frame at the time of the call.
+// ReplayRange is a part of the log: the frames for which all of it holds. What is
+// not set is open; the end is then the newest frame at the time of the call.
 type ReplayRange struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FromSeq       uint64                 `protobuf:"varint,1,opt,name=from_seq,json=fromSeq,proto3" json:"from_seq,omitempty"`
-	FromTime      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from_time,json=fromTime,proto3" json:"from_time,omitempty"`
-	ToSeq         uint64                 `protobuf:"varint,3,opt,name=to_seq,json=toSeq,proto3" json:"to_seq,omitempty"` // included
-	ToTime        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=to_time,json=toTime,proto3" json:"to_time,omitempty"`
+	FromTime      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from_time,json=fromTime,proto3" json:"from_time,omitempty"` // source time
+	ToSeq         uint64                 `protobuf:"varint,3,opt,name=to_seq,json=toSeq,proto3" json:"to_seq,omitempty"`         // included
+	ToTime        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=to_time,json=toTime,proto3" json:"to_time,omitempty"`       // source time, not included
 	Filter        *FrameFilter           `protobuf:"bytes,5,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -512,6 +512,7 @@ type ReplayResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Batches       []*Batch               `protobuf:"bytes,1,rep,name=batches,proto3" json:"batches,omitempty"`
 	LastSeq       uint64                 `protobuf:"varint,2,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"` // where the replay ends, for progress
+	Damages       []*LogDamage           `protobuf:"bytes,3,rep,name=damages,proto3" json:"damages,omitempty"`                 // left out, since they cannot be read; in the last message
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -558,6 +559,13 @@ func (x *ReplayResponse) GetLastSeq() uint64 {
 		return x.LastSeq
 	}
 	return 0
+}
+
+func (x *ReplayResponse) GetDamages() []*LogDamage {
+	if x != nil {
+		return x.Damages
+	}
+	return nil
 }
 
 type ReplayToRequest struct {
@@ -696,16 +704,173 @@ func (x *ReplayToResponse) GetLastSeq() uint64 {
 	return 0
 }
 
+type ExportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FirstSeq      uint64                 `protobuf:"varint,1,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"` // 0: from the oldest
+	LastSeq       uint64                 `protobuf:"varint,2,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`    // 0: to the newest durable one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRequest) Reset() {
+	*x = ExportRequest{}
+	mi := &file_v1_bus_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRequest) ProtoMessage() {}
+
+func (x *ExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
+func (*ExportRequest) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ExportRequest) GetFirstSeq() uint64 {
+	if x != nil {
+		return x.FirstSeq
+	}
+	return 0
+}
+
+func (x *ExportRequest) GetLastSeq() uint64 {
+	if x != nil {
+		return x.LastSeq
+	}
+	return 0
+}
+
+type ExportResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Summary       *ExportSummary         `protobuf:"bytes,2,opt,name=summary,proto3" json:"summary,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportResponse) Reset() {
+	*x = ExportResponse{}
+	mi := &file_v1_bus_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportResponse) ProtoMessage() {}
+
+func (x *ExportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
+func (*ExportResponse) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ExportResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ExportResponse) GetSummary() *ExportSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+// ExportSummary says what an export holds.
+type ExportSummary struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Frames        uint64                 `protobuf:"varint,1,opt,name=frames,proto3" json:"frames,omitempty"`
+	Missing       []*LogDamage           `protobuf:"bytes,2,rep,name=missing,proto3" json:"missing,omitempty"` // damaged in the log that it was made from
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportSummary) Reset() {
+	*x = ExportSummary{}
+	mi := &file_v1_bus_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportSummary) ProtoMessage() {}
+
+func (x *ExportSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportSummary.ProtoReflect.Descriptor instead.
+func (*ExportSummary) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ExportSummary) GetFrames() uint64 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *ExportSummary) GetMissing() []*LogDamage {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 type ImportRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Batches       []*Batch               `protobuf:"bytes,1,rep,name=batches,proto3" json:"batches,omitempty"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_v1_bus_proto_msgTypes[10]
+	mi := &file_v1_bus_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +882,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[10]
+	mi := &file_v1_bus_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,28 +895,26 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{10}
+	return file_v1_bus_proto_rawDescGZIP(), []int{13}
 }
 
-func (x *ImportRequest) GetBatches() []*Batch {
+func (x *ImportRequest) GetData() []byte {
 	if x != nil {
-		return x.Batches
+		return x.Data
 	}
 	return nil
 }
 
 type ImportResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Frames        uint64                 `protobuf:"varint,1,opt,name=frames,proto3" json:"frames,omitempty"`
-	FirstSeq      uint64                 `protobuf:"varint,2,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"` // their new numbers
-	LastSeq       uint64                 `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	Summary       *ExportSummary         `protobuf:"bytes,1,opt,name=summary,proto3" json:"summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_v1_bus_proto_msgTypes[11]
+	mi := &file_v1_bus_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +926,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[11]
+	mi := &file_v1_bus_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,28 +939,14 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{11}
+	return file_v1_bus_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *ImportResponse) GetFrames() uint64 {
+func (x *ImportResponse) GetSummary() *ExportSummary {
 	if x != nil {
-		return x.Frames
+		return x.Summary
 	}
-	return 0
-}
-
-func (x *ImportResponse) GetFirstSeq() uint64 {
-	if x != nil {
-		return x.FirstSeq
-	}
-	return 0
-}
-
-func (x *ImportResponse) GetLastSeq() uint64 {
-	if x != nil {
-		return x.LastSeq
-	}
-	return 0
+	return nil
 }
 
 type FlushRequest struct {
@@ -808,7 +957,7 @@ type FlushRequest struct {
 
 func (x *FlushRequest) Reset() {
 	*x = FlushRequest{}
-	mi := &file_v1_bus_proto_msgTypes[12]
+	mi := &file_v1_bus_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -820,7 +969,7 @@ func (x *FlushRequest) String() string {
 func (*FlushRequest) ProtoMessage() {}
 
 func (x *FlushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[12]
+	mi := &file_v1_bus_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -833,7 +982,7 @@ func (x *FlushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRequest.ProtoReflect.Descriptor instead.
 func (*FlushRequest) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{12}
+	return file_v1_bus_proto_rawDescGZIP(), []int{15}
 }
 
 type FlushResponse struct {
@@ -845,7 +994,7 @@ type FlushResponse struct {
 
 func (x *FlushResponse) Reset() {
 	*x = FlushResponse{}
-	mi := &file_v1_bus_proto_msgTypes[13]
+	mi := &file_v1_bus_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +1006,7 @@ func (x *FlushResponse) String() string {
 func (*FlushResponse) ProtoMessage() {}
 
 func (x *FlushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[13]
+	mi := &file_v1_bus_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +1019,7 @@ func (x *FlushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushResponse.ProtoReflect.Descriptor instead.
 func (*FlushResponse) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{13}
+	return file_v1_bus_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *FlushResponse) GetDurableSeq() uint64 {
@@ -891,7 +1040,7 @@ type CollectGarbageRequest struct {
 
 func (x *CollectGarbageRequest) Reset() {
 	*x = CollectGarbageRequest{}
-	mi := &file_v1_bus_proto_msgTypes[14]
+	mi := &file_v1_bus_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1052,7 @@ func (x *CollectGarbageRequest) String() string {
 func (*CollectGarbageRequest) ProtoMessage() {}
 
 func (x *CollectGarbageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[14]
+	mi := &file_v1_bus_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1065,7 @@ func (x *CollectGarbageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectGarbageRequest.ProtoReflect.Descriptor instead.
 func (*CollectGarbageRequest) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{14}
+	return file_v1_bus_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CollectGarbageRequest) GetKeepBytes() uint64 {
@@ -944,15 +1093,18 @@ type CollectGarbageResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Frames        uint64                 `protobuf:"varint,1,opt,name=frames,proto3" json:"frames,omitempty"` // deleted, or to be deleted with dry_run
 	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	FirstSeq      uint64                 `protobuf:"varint,3,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"` // the oldest frame afterwards
-	Unacked       uint64                 `protobuf:"varint,4,opt,name=unacked,proto3" json:"unacked,omitempty"`                   // of these, frames that a consumer has not acknowledged
+	FirstSeq      uint64                 `protobuf:"varint,3,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"`    // the oldest frame afterwards
+	KeptBytes     uint64                 `protobuf:"varint,4,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"` // what the log holds afterwards
+	Unacked       uint64                 `protobuf:"varint,5,opt,name=unacked,proto3" json:"unacked,omitempty"`                      // deleted frames that a consumer has not acknowledged
+	Blocked       uint64                 `protobuf:"varint,6,opt,name=blocked,proto3" json:"blocked,omitempty"`                      // frames that were kept since a consumer has not acknowledged them
+	Consumers     []string               `protobuf:"bytes,7,rep,name=consumers,proto3" json:"consumers,omitempty"`                   // that miss or block frames
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CollectGarbageResponse) Reset() {
 	*x = CollectGarbageResponse{}
-	mi := &file_v1_bus_proto_msgTypes[15]
+	mi := &file_v1_bus_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1116,7 @@ func (x *CollectGarbageResponse) String() string {
 func (*CollectGarbageResponse) ProtoMessage() {}
 
 func (x *CollectGarbageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[15]
+	mi := &file_v1_bus_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1129,7 @@ func (x *CollectGarbageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectGarbageResponse.ProtoReflect.Descriptor instead.
 func (*CollectGarbageResponse) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{15}
+	return file_v1_bus_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CollectGarbageResponse) GetFrames() uint64 {
@@ -1001,11 +1153,32 @@ func (x *CollectGarbageResponse) GetFirstSeq() uint64 {
 	return 0
 }
 
+func (x *CollectGarbageResponse) GetKeptBytes() uint64 {
+	if x != nil {
+		return x.KeptBytes
+	}
+	return 0
+}
+
 func (x *CollectGarbageResponse) GetUnacked() uint64 {
 	if x != nil {
 		return x.Unacked
 	}
 	return 0
+}
+
+func (x *CollectGarbageResponse) GetBlocked() uint64 {
+	if x != nil {
+		return x.Blocked
+	}
+	return 0
+}
+
+func (x *CollectGarbageResponse) GetConsumers() []string {
+	if x != nil {
+		return x.Consumers
+	}
+	return nil
 }
 
 type SetBusSettingRequest struct {
@@ -1018,7 +1191,7 @@ type SetBusSettingRequest struct {
 
 func (x *SetBusSettingRequest) Reset() {
 	*x = SetBusSettingRequest{}
-	mi := &file_v1_bus_proto_msgTypes[16]
+	mi := &file_v1_bus_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1203,7 @@ func (x *SetBusSettingRequest) String() string {
 func (*SetBusSettingRequest) ProtoMessage() {}
 
 func (x *SetBusSettingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[16]
+	mi := &file_v1_bus_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1216,7 @@ func (x *SetBusSettingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBusSettingRequest.ProtoReflect.Descriptor instead.
 func (*SetBusSettingRequest) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{16}
+	return file_v1_bus_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SetBusSettingRequest) GetKey() string {
@@ -1070,7 +1243,7 @@ type SetBusSettingResponse struct {
 
 func (x *SetBusSettingResponse) Reset() {
 	*x = SetBusSettingResponse{}
-	mi := &file_v1_bus_proto_msgTypes[17]
+	mi := &file_v1_bus_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1255,7 @@ func (x *SetBusSettingResponse) String() string {
 func (*SetBusSettingResponse) ProtoMessage() {}
 
 func (x *SetBusSettingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[17]
+	mi := &file_v1_bus_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1268,7 @@ func (x *SetBusSettingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBusSettingResponse.ProtoReflect.Descriptor instead.
 func (*SetBusSettingResponse) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{17}
+	return file_v1_bus_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetBusSettingResponse) GetOldValue() string {
@@ -1120,7 +1293,7 @@ type CheckLogRequest struct {
 
 func (x *CheckLogRequest) Reset() {
 	*x = CheckLogRequest{}
-	mi := &file_v1_bus_proto_msgTypes[18]
+	mi := &file_v1_bus_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1305,7 @@ func (x *CheckLogRequest) String() string {
 func (*CheckLogRequest) ProtoMessage() {}
 
 func (x *CheckLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[18]
+	mi := &file_v1_bus_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,22 +1318,26 @@ func (x *CheckLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckLogRequest.ProtoReflect.Descriptor instead.
 func (*CheckLogRequest) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{18}
+	return file_v1_bus_proto_rawDescGZIP(), []int{21}
 }
 
 type CheckLogResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Frames        uint64                 `protobuf:"varint,1,opt,name=frames,proto3" json:"frames,omitempty"` // read so far
-	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	Damages       []*LogDamage           `protobuf:"bytes,3,rep,name=damages,proto3" json:"damages,omitempty"` // found since the message before
-	Done          bool                   `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
+	Epoch         string                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	FirstSeq      uint64                 `protobuf:"varint,2,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"`
+	LastSeq       uint64                 `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	Blocks        uint64                 `protobuf:"varint,4,opt,name=blocks,proto3" json:"blocks,omitempty"`
+	Frames        uint64                 `protobuf:"varint,5,opt,name=frames,proto3" json:"frames,omitempty"` // that can be read
+	Bytes         uint64                 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Damages       []*LogDamage           `protobuf:"bytes,7,rep,name=damages,proto3" json:"damages,omitempty"`
+	Gaps          []*LogGap              `protobuf:"bytes,8,rep,name=gaps,proto3" json:"gaps,omitempty"` // known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckLogResponse) Reset() {
 	*x = CheckLogResponse{}
-	mi := &file_v1_bus_proto_msgTypes[19]
+	mi := &file_v1_bus_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1349,7 @@ func (x *CheckLogResponse) String() string {
 func (*CheckLogResponse) ProtoMessage() {}
 
 func (x *CheckLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[19]
+	mi := &file_v1_bus_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1362,35 @@ func (x *CheckLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckLogResponse.ProtoReflect.Descriptor instead.
 func (*CheckLogResponse) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{19}
+	return file_v1_bus_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *CheckLogResponse) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *CheckLogResponse) GetFirstSeq() uint64 {
+	if x != nil {
+		return x.FirstSeq
+	}
+	return 0
+}
+
+func (x *CheckLogResponse) GetLastSeq() uint64 {
+	if x != nil {
+		return x.LastSeq
+	}
+	return 0
+}
+
+func (x *CheckLogResponse) GetBlocks() uint64 {
+	if x != nil {
+		return x.Blocks
+	}
+	return 0
 }
 
 func (x *CheckLogResponse) GetFrames() uint64 {
@@ -1209,11 +1414,11 @@ func (x *CheckLogResponse) GetDamages() []*LogDamage {
 	return nil
 }
 
-func (x *CheckLogResponse) GetDone() bool {
+func (x *CheckLogResponse) GetGaps() []*LogGap {
 	if x != nil {
-		return x.Done
+		return x.Gaps
 	}
-	return false
+	return nil
 }
 
 // LogDamage is a part of the log that cannot be read.
@@ -1228,7 +1433,7 @@ type LogDamage struct {
 
 func (x *LogDamage) Reset() {
 	*x = LogDamage{}
-	mi := &file_v1_bus_proto_msgTypes[20]
+	mi := &file_v1_bus_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1445,7 @@ func (x *LogDamage) String() string {
 func (*LogDamage) ProtoMessage() {}
 
 func (x *LogDamage) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[20]
+	mi := &file_v1_bus_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1458,7 @@ func (x *LogDamage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogDamage.ProtoReflect.Descriptor instead.
 func (*LogDamage) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{20}
+	return file_v1_bus_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LogDamage) GetFirstSeq() uint64 {
@@ -1277,6 +1482,83 @@ func (x *LogDamage) GetText() string {
 	return ""
 }
 
+// LogGap is a run of frames that is known to be lost.
+type LogGap struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FirstSeq      uint64                 `protobuf:"varint,1,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"`
+	LastSeq       uint64                 `protobuf:"varint,2,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`     // "overflow", "parked", "damaged", "gc"
+	Consumer      string                 `protobuf:"bytes,4,opt,name=consumer,proto3" json:"consumer,omitempty"` // the only one that misses them; empty: gone for all
+	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogGap) Reset() {
+	*x = LogGap{}
+	mi := &file_v1_bus_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogGap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogGap) ProtoMessage() {}
+
+func (x *LogGap) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogGap.ProtoReflect.Descriptor instead.
+func (*LogGap) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *LogGap) GetFirstSeq() uint64 {
+	if x != nil {
+		return x.FirstSeq
+	}
+	return 0
+}
+
+func (x *LogGap) GetLastSeq() uint64 {
+	if x != nil {
+		return x.LastSeq
+	}
+	return 0
+}
+
+func (x *LogGap) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *LogGap) GetConsumer() string {
+	if x != nil {
+		return x.Consumer
+	}
+	return ""
+}
+
+func (x *LogGap) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 type RemoveConsumerRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1286,7 +1568,7 @@ type RemoveConsumerRequest struct {
 
 func (x *RemoveConsumerRequest) Reset() {
 	*x = RemoveConsumerRequest{}
-	mi := &file_v1_bus_proto_msgTypes[21]
+	mi := &file_v1_bus_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +1580,7 @@ func (x *RemoveConsumerRequest) String() string {
 func (*RemoveConsumerRequest) ProtoMessage() {}
 
 func (x *RemoveConsumerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[21]
+	mi := &file_v1_bus_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +1593,7 @@ func (x *RemoveConsumerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveConsumerRequest.ProtoReflect.Descriptor instead.
 func (*RemoveConsumerRequest) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{21}
+	return file_v1_bus_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RemoveConsumerRequest) GetName() string {
@@ -1329,7 +1611,7 @@ type RemoveConsumerResponse struct {
 
 func (x *RemoveConsumerResponse) Reset() {
 	*x = RemoveConsumerResponse{}
-	mi := &file_v1_bus_proto_msgTypes[22]
+	mi := &file_v1_bus_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1623,7 @@ func (x *RemoveConsumerResponse) String() string {
 func (*RemoveConsumerResponse) ProtoMessage() {}
 
 func (x *RemoveConsumerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_bus_proto_msgTypes[22]
+	mi := &file_v1_bus_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1636,7 @@ func (x *RemoveConsumerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveConsumerResponse.ProtoReflect.Descriptor instead.
 func (*RemoveConsumerResponse) Descriptor() ([]byte, []int) {
-	return file_v1_bus_proto_rawDescGZIP(), []int{22}
+	return file_v1_bus_proto_rawDescGZIP(), []int{26}
 }
 
 var File_v1_bus_proto protoreflect.FileDescriptor
@@ -1401,10 +1683,11 @@ const file_v1_bus_proto_rawDesc = "" +
 	"\ato_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06toTime\x122\n" +
 	"\x06filter\x18\x05 \x01(\v2\x1a.edge.admin.v1.FrameFilterR\x06filter\"A\n" +
 	"\rReplayRequest\x120\n" +
-	"\x05range\x18\x01 \x01(\v2\x1a.edge.admin.v1.ReplayRangeR\x05range\"[\n" +
+	"\x05range\x18\x01 \x01(\v2\x1a.edge.admin.v1.ReplayRangeR\x05range\"\x8f\x01\n" +
 	"\x0eReplayResponse\x12.\n" +
 	"\abatches\x18\x01 \x03(\v2\x14.edge.admin.v1.BatchR\abatches\x12\x19\n" +
-	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\"w\n" +
+	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\x122\n" +
+	"\adamages\x18\x03 \x03(\v2\x18.edge.admin.v1.LogDamageR\adamages\"w\n" +
 	"\x0fReplayToRequest\x120\n" +
 	"\x05range\x18\x01 \x01(\v2\x1a.edge.admin.v1.ReplayRangeR\x05range\x12\x1c\n" +
 	"\tconnector\x18\x02 \x01(\tR\tconnector\x12\x14\n" +
@@ -1414,13 +1697,20 @@ const file_v1_bus_proto_rawDesc = "" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x16\n" +
 	"\x06frames\x18\x03 \x01(\x04R\x06frames\x12\x10\n" +
 	"\x03seq\x18\x04 \x01(\x04R\x03seq\x12\x19\n" +
-	"\blast_seq\x18\x05 \x01(\x04R\alastSeq\"?\n" +
-	"\rImportRequest\x12.\n" +
-	"\abatches\x18\x01 \x03(\v2\x14.edge.admin.v1.BatchR\abatches\"`\n" +
-	"\x0eImportResponse\x12\x16\n" +
-	"\x06frames\x18\x01 \x01(\x04R\x06frames\x12\x1b\n" +
-	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x19\n" +
-	"\blast_seq\x18\x03 \x01(\x04R\alastSeq\"\x0e\n" +
+	"\blast_seq\x18\x05 \x01(\x04R\alastSeq\"G\n" +
+	"\rExportRequest\x12\x1b\n" +
+	"\tfirst_seq\x18\x01 \x01(\x04R\bfirstSeq\x12\x19\n" +
+	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\"\\\n" +
+	"\x0eExportResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x126\n" +
+	"\asummary\x18\x02 \x01(\v2\x1c.edge.admin.v1.ExportSummaryR\asummary\"[\n" +
+	"\rExportSummary\x12\x16\n" +
+	"\x06frames\x18\x01 \x01(\x04R\x06frames\x122\n" +
+	"\amissing\x18\x02 \x03(\v2\x18.edge.admin.v1.LogDamageR\amissing\"#\n" +
+	"\rImportRequest\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"H\n" +
+	"\x0eImportResponse\x126\n" +
+	"\asummary\x18\x01 \x01(\v2\x1c.edge.admin.v1.ExportSummaryR\asummary\"\x0e\n" +
 	"\fFlushRequest\"0\n" +
 	"\rFlushResponse\x12\x1f\n" +
 	"\vdurable_seq\x18\x01 \x01(\x04R\n" +
@@ -1429,37 +1719,52 @@ const file_v1_bus_proto_rawDesc = "" +
 	"\n" +
 	"keep_bytes\x18\x01 \x01(\x04R\tkeepBytes\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\"}\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\xd4\x01\n" +
 	"\x16CollectGarbageResponse\x12\x16\n" +
 	"\x06frames\x18\x01 \x01(\x04R\x06frames\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x1b\n" +
-	"\tfirst_seq\x18\x03 \x01(\x04R\bfirstSeq\x12\x18\n" +
-	"\aunacked\x18\x04 \x01(\x04R\aunacked\">\n" +
+	"\tfirst_seq\x18\x03 \x01(\x04R\bfirstSeq\x12\x1d\n" +
+	"\n" +
+	"kept_bytes\x18\x04 \x01(\x04R\tkeptBytes\x12\x18\n" +
+	"\aunacked\x18\x05 \x01(\x04R\aunacked\x12\x18\n" +
+	"\ablocked\x18\x06 \x01(\x04R\ablocked\x12\x1c\n" +
+	"\tconsumers\x18\a \x03(\tR\tconsumers\">\n" +
 	"\x14SetBusSettingRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"Q\n" +
 	"\x15SetBusSettingResponse\x12\x1b\n" +
 	"\told_value\x18\x01 \x01(\tR\boldValue\x12\x1b\n" +
 	"\tnew_value\x18\x02 \x01(\tR\bnewValue\"\x11\n" +
-	"\x0fCheckLogRequest\"\x88\x01\n" +
-	"\x10CheckLogResponse\x12\x16\n" +
-	"\x06frames\x18\x01 \x01(\x04R\x06frames\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x122\n" +
-	"\adamages\x18\x03 \x03(\v2\x18.edge.admin.v1.LogDamageR\adamages\x12\x12\n" +
-	"\x04done\x18\x04 \x01(\bR\x04done\"W\n" +
+	"\x0fCheckLogRequest\"\x85\x02\n" +
+	"\x10CheckLogResponse\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x1b\n" +
+	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x19\n" +
+	"\blast_seq\x18\x03 \x01(\x04R\alastSeq\x12\x16\n" +
+	"\x06blocks\x18\x04 \x01(\x04R\x06blocks\x12\x16\n" +
+	"\x06frames\x18\x05 \x01(\x04R\x06frames\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x122\n" +
+	"\adamages\x18\a \x03(\v2\x18.edge.admin.v1.LogDamageR\adamages\x12)\n" +
+	"\x04gaps\x18\b \x03(\v2\x15.edge.admin.v1.LogGapR\x04gaps\"W\n" +
 	"\tLogDamage\x12\x1b\n" +
 	"\tfirst_seq\x18\x01 \x01(\x04R\bfirstSeq\x12\x19\n" +
 	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"+\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xa4\x01\n" +
+	"\x06LogGap\x12\x1b\n" +
+	"\tfirst_seq\x18\x01 \x01(\x04R\bfirstSeq\x12\x19\n" +
+	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1a\n" +
+	"\bconsumer\x18\x04 \x01(\tR\bconsumer\x12.\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"+\n" +
 	"\x15RemoveConsumerRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
-	"\x16RemoveConsumerResponse2\xc7\x06\n" +
+	"\x16RemoveConsumerResponse2\x95\a\n" +
 	"\n" +
 	"BusService\x12Y\n" +
 	"\vGetBusStats\x12!.edge.admin.v1.GetBusStatsRequest\x1a\".edge.admin.v1.GetBusStatsResponse\"\x03\x90\x02\x01\x12F\n" +
 	"\x04Tail\x12\x1a.edge.admin.v1.TailRequest\x1a\x1b.edge.admin.v1.TailResponse\"\x03\x90\x02\x010\x01\x12L\n" +
 	"\x06Replay\x12\x1c.edge.admin.v1.ReplayRequest\x1a\x1d.edge.admin.v1.ReplayResponse\"\x03\x90\x02\x010\x01\x12M\n" +
-	"\bReplayTo\x12\x1e.edge.admin.v1.ReplayToRequest\x1a\x1f.edge.admin.v1.ReplayToResponse0\x01\x12G\n" +
+	"\bReplayTo\x12\x1e.edge.admin.v1.ReplayToRequest\x1a\x1f.edge.admin.v1.ReplayToResponse0\x01\x12L\n" +
+	"\x06Export\x12\x1c.edge.admin.v1.ExportRequest\x1a\x1d.edge.admin.v1.ExportResponse\"\x03\x90\x02\x010\x01\x12G\n" +
 	"\x06Import\x12\x1c.edge.admin.v1.ImportRequest\x1a\x1d.edge.admin.v1.ImportResponse(\x01\x12B\n" +
 	"\x05Flush\x12\x1b.edge.admin.v1.FlushRequest\x1a\x1c.edge.admin.v1.FlushResponse\x12]\n" +
 	"\x0eCollectGarbage\x12$.edge.admin.v1.CollectGarbageRequest\x1a%.edge.admin.v1.CollectGarbageResponse\x12Z\n" +
@@ -1479,7 +1784,7 @@ func file_v1_bus_proto_rawDescGZIP() []byte {
 	return file_v1_bus_proto_rawDescData
 }
 
-var file_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_v1_bus_proto_goTypes = []any{
 	(*GetBusStatsRequest)(nil),     // 0: edge.admin.v1.GetBusStatsRequest
 	(*GetBusStatsResponse)(nil),    // 1: edge.admin.v1.GetBusStatsResponse
@@ -1491,61 +1796,72 @@ var file_v1_bus_proto_goTypes = []any{
 	(*ReplayResponse)(nil),         // 7: edge.admin.v1.ReplayResponse
 	(*ReplayToRequest)(nil),        // 8: edge.admin.v1.ReplayToRequest
 	(*ReplayToResponse)(nil),       // 9: edge.admin.v1.ReplayToResponse
-	(*ImportRequest)(nil),          // 10: edge.admin.v1.ImportRequest
-	(*ImportResponse)(nil),         // 11: edge.admin.v1.ImportResponse
-	(*FlushRequest)(nil),           // 12: edge.admin.v1.FlushRequest
-	(*FlushResponse)(nil),          // 13: edge.admin.v1.FlushResponse
-	(*CollectGarbageRequest)(nil),  // 14: edge.admin.v1.CollectGarbageRequest
-	(*CollectGarbageResponse)(nil), // 15: edge.admin.v1.CollectGarbageResponse
-	(*SetBusSettingRequest)(nil),   // 16: edge.admin.v1.SetBusSettingRequest
-	(*SetBusSettingResponse)(nil),  // 17: edge.admin.v1.SetBusSettingResponse
-	(*CheckLogRequest)(nil),        // 18: edge.admin.v1.CheckLogRequest
-	(*CheckLogResponse)(nil),       // 19: edge.admin.v1.CheckLogResponse
-	(*LogDamage)(nil),              // 20: edge.admin.v1.LogDamage
-	(*RemoveConsumerRequest)(nil),  // 21: edge.admin.v1.RemoveConsumerRequest
-	(*RemoveConsumerResponse)(nil), // 22: edge.admin.v1.RemoveConsumerResponse
-	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
-	(*FrameFilter)(nil),            // 24: edge.admin.v1.FrameFilter
-	(*Batch)(nil),                  // 25: edge.admin.v1.Batch
+	(*ExportRequest)(nil),          // 10: edge.admin.v1.ExportRequest
+	(*ExportResponse)(nil),         // 11: edge.admin.v1.ExportResponse
+	(*ExportSummary)(nil),          // 12: edge.admin.v1.ExportSummary
+	(*ImportRequest)(nil),          // 13: edge.admin.v1.ImportRequest
+	(*ImportResponse)(nil),         // 14: edge.admin.v1.ImportResponse
+	(*FlushRequest)(nil),           // 15: edge.admin.v1.FlushRequest
+	(*FlushResponse)(nil),          // 16: edge.admin.v1.FlushResponse
+	(*CollectGarbageRequest)(nil),  // 17: edge.admin.v1.CollectGarbageRequest
+	(*CollectGarbageResponse)(nil), // 18: edge.admin.v1.CollectGarbageResponse
+	(*SetBusSettingRequest)(nil),   // 19: edge.admin.v1.SetBusSettingRequest
+	(*SetBusSettingResponse)(nil),  // 20: edge.admin.v1.SetBusSettingResponse
+	(*CheckLogRequest)(nil),        // 21: edge.admin.v1.CheckLogRequest
+	(*CheckLogResponse)(nil),       // 22: edge.admin.v1.CheckLogResponse
+	(*LogDamage)(nil),              // 23: edge.admin.v1.LogDamage
+	(*LogGap)(nil),                 // 24: edge.admin.v1.LogGap
+	(*RemoveConsumerRequest)(nil),  // 25: edge.admin.v1.RemoveConsumerRequest
+	(*RemoveConsumerResponse)(nil), // 26: edge.admin.v1.RemoveConsumerResponse
+	(*timestamppb.Timestamp)(nil),  // 27: google.protobuf.Timestamp
+	(*FrameFilter)(nil),            // 28: edge.admin.v1.FrameFilter
+	(*Batch)(nil),                  // 29: edge.admin.v1.Batch
 }
 var file_v1_bus_proto_depIdxs = []int32{
 	2,  // 0: edge.admin.v1.GetBusStatsResponse.consumers:type_name -> edge.admin.v1.BusConsumer
-	23, // 1: edge.admin.v1.BusConsumer.parked_since:type_name -> google.protobuf.Timestamp
-	24, // 2: edge.admin.v1.TailRequest.filter:type_name -> edge.admin.v1.FrameFilter
-	25, // 3: edge.admin.v1.TailResponse.batches:type_name -> edge.admin.v1.Batch
-	23, // 4: edge.admin.v1.ReplayRange.from_time:type_name -> google.protobuf.Timestamp
-	23, // 5: edge.admin.v1.ReplayRange.to_time:type_name -> google.protobuf.Timestamp
-	24, // 6: edge.admin.v1.ReplayRange.filter:type_name -> edge.admin.v1.FrameFilter
+	27, // 1: edge.admin.v1.BusConsumer.parked_since:type_name -> google.protobuf.Timestamp
+	28, // 2: edge.admin.v1.TailRequest.filter:type_name -> edge.admin.v1.FrameFilter
+	29, // 3: edge.admin.v1.TailResponse.batches:type_name -> edge.admin.v1.Batch
+	27, // 4: edge.admin.v1.ReplayRange.from_time:type_name -> google.protobuf.Timestamp
+	27, // 5: edge.admin.v1.ReplayRange.to_time:type_name -> google.protobuf.Timestamp
+	28, // 6: edge.admin.v1.ReplayRange.filter:type_name -> edge.admin.v1.FrameFilter
 	5,  // 7: edge.admin.v1.ReplayRequest.range:type_name -> edge.admin.v1.ReplayRange
-	25, // 8: edge.admin.v1.ReplayResponse.batches:type_name -> edge.admin.v1.Batch
-	5,  // 9: edge.admin.v1.ReplayToRequest.range:type_name -> edge.admin.v1.ReplayRange
-	25, // 10: edge.admin.v1.ImportRequest.batches:type_name -> edge.admin.v1.Batch
-	20, // 11: edge.admin.v1.CheckLogResponse.damages:type_name -> edge.admin.v1.LogDamage
-	0,  // 12: edge.admin.v1.BusService.GetBusStats:input_type -> edge.admin.v1.GetBusStatsRequest
-	3,  // 13: edge.admin.v1.BusService.Tail:input_type -> edge.admin.v1.TailRequest
-	6,  // 14: edge.admin.v1.BusService.Replay:input_type -> edge.admin.v1.ReplayRequest
-	8,  // 15: edge.admin.v1.BusService.ReplayTo:input_type -> edge.admin.v1.ReplayToRequest
-	10, // 16: edge.admin.v1.BusService.Import:input_type -> edge.admin.v1.ImportRequest
-	12, // 17: edge.admin.v1.BusService.Flush:input_type -> edge.admin.v1.FlushRequest
-	14, // 18: edge.admin.v1.BusService.CollectGarbage:input_type -> edge.admin.v1.CollectGarbageRequest
-	16, // 19: edge.admin.v1.BusService.SetBusSetting:input_type -> edge.admin.v1.SetBusSettingRequest
-	18, // 20: edge.admin.v1.BusService.CheckLog:input_type -> edge.admin.v1.CheckLogRequest
-	21, // 21: edge.admin.v1.BusService.RemoveConsumer:input_type -> edge.admin.v1.RemoveConsumerRequest
-	1,  // 22: edge.admin.v1.BusService.GetBusStats:output_type -> edge.admin.v1.GetBusStatsResponse
-	4,  // 23: edge.admin.v1.BusService.Tail:output_type -> edge.admin.v1.TailResponse
-	7,  // 24: edge.admin.v1.BusService.Replay:output_type -> edge.admin.v1.ReplayResponse
-	9,  // 25: edge.admin.v1.BusService.ReplayTo:output_type -> edge.admin.v1.ReplayToResponse
-	11, // 26: edge.admin.v1.BusService.Import:output_type -> edge.admin.v1.ImportResponse
-	13, // 27: edge.admin.v1.BusService.Flush:output_type -> edge.admin.v1.FlushResponse
-	15, // 28: edge.admin.v1.BusService.CollectGarbage:output_type -> edge.admin.v1.CollectGarbageResponse
-	17, // 29: edge.admin.v1.BusService.SetBusSetting:output_type -> edge.admin.v1.SetBusSettingResponse
-	19, // 30: edge.admin.v1.BusService.CheckLog:output_type -> edge.admin.v1.CheckLogResponse
-	22, // 31: edge.admin.v1.BusService.RemoveConsumer:output_type -> edge.admin.v1.RemoveConsumerResponse
-	22, // [22:32] is the sub-list for method output_type
-	12, // [12:22] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	29, // 8: edge.admin.v1.ReplayResponse.batches:type_name -> edge.admin.v1.Batch
+	23, // 9: edge.admin.v1.ReplayResponse.damages:type_name -> edge.admin.v1.LogDamage
+	5,  // 10: edge.admin.v1.ReplayToRequest.range:type_name -> edge.admin.v1.ReplayRange
+	12, // 11: edge.admin.v1.ExportResponse.summary:type_name -> edge.admin.v1.ExportSummary
+	23, // 12: edge.admin.v1.ExportSummary.missing:type_name -> edge.admin.v1.LogDamage
+	12, // 13: edge.admin.v1.ImportResponse.summary:type_name -> edge.admin.v1.ExportSummary
+	23, // 14: edge.admin.v1.CheckLogResponse.damages:type_name -> edge.admin.v1.LogDamage
+	24, // 15: edge.admin.v1.CheckLogResponse.gaps:type_name -> edge.admin.v1.LogGap
+	27, // 16: edge.admin.v1.LogGap.time:type_name -> google.protobuf.Timestamp
+	0,  // 17: edge.admin.v1.BusService.GetBusStats:input_type -> edge.admin.v1.GetBusStatsRequest
+	3,  // 18: edge.admin.v1.BusService.Tail:input_type -> edge.admin.v1.TailRequest
+	6,  // 19: edge.admin.v1.BusService.Replay:input_type -> edge.admin.v1.ReplayRequest
+	8,  // 20: edge.admin.v1.BusService.ReplayTo:input_type -> edge.admin.v1.ReplayToRequest
+	10, // 21: edge.admin.v1.BusService.Export:input_type -> edge.admin.v1.ExportRequest
+	13, // 22: edge.admin.v1.BusService.Import:input_type -> edge.admin.v1.ImportRequest
+	15, // 23: edge.admin.v1.BusService.Flush:input_type -> edge.admin.v1.FlushRequest
+	17, // 24: edge.admin.v1.BusService.CollectGarbage:input_type -> edge.admin.v1.CollectGarbageRequest
+	19, // 25: edge.admin.v1.BusService.SetBusSetting:input_type -> edge.admin.v1.SetBusSettingRequest
+	21, // 26: edge.admin.v1.BusService.CheckLog:input_type -> edge.admin.v1.CheckLogRequest
+	25, // 27: edge.admin.v1.BusService.RemoveConsumer:input_type -> edge.admin.v1.RemoveConsumerRequest
+	1,  // 28: edge.admin.v1.BusService.GetBusStats:output_type -> edge.admin.v1.GetBusStatsResponse
+	4,  // 29: edge.admin.v1.BusService.Tail:output_type -> edge.admin.v1.TailResponse
+	7,  // 30: edge.admin.v1.BusService.Replay:output_type -> edge.admin.v1.ReplayResponse
+	9,  // 31: edge.admin.v1.BusService.ReplayTo:output_type -> edge.admin.v1.ReplayToResponse
+	11, // 32: edge.admin.v1.BusService.Export:output_type -> edge.admin.v1.ExportResponse
+	14, // 33: edge.admin.v1.BusService.Import:output_type -> edge.admin.v1.ImportResponse
+	16, // 34: edge.admin.v1.BusService.Flush:output_type -> edge.admin.v1.FlushResponse
+	18, // 35: edge.admin.v1.BusService.CollectGarbage:output_type -> edge.admin.v1.CollectGarbageResponse
+	20, // 36: edge.admin.v1.BusService.SetBusSetting:output_type -> edge.admin.v1.SetBusSettingResponse
+	22, // 37: edge.admin.v1.BusService.CheckLog:output_type -> edge.admin.v1.CheckLogResponse
+	26, // 38: edge.admin.v1.BusService.RemoveConsumer:output_type -> edge.admin.v1.RemoveConsumerResponse
+	28, // [28:39] is the sub-list for method output_type
+	17, // [17:28] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_v1_bus_proto_init() }
@@ -1560,7 +1876,7 @@ func file_v1_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_bus_proto_rawDesc), len(file_v1_bus_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const (
 	BusService_Tail_FullMethodName           = "/edge.admin.v1.BusService/Tail"
 	BusService_Replay_FullMethodName         = "/edge.admin.v1.BusService/Replay"
 	BusService_ReplayTo_FullMethodName       = "/edge.admin.v1.BusService/ReplayTo"
+	BusService_Export_FullMethodName         = "/edge.admin.v1.BusService/Export"
 	BusService_Import_FullMethodName         = "/edge.admin.v1.BusService/Import"
 	BusService_Flush_FullMethodName          = "/edge.admin.v1.BusService/Flush"
 	BusService_CollectGarbage_FullMethodName = "/edge.admin.v1.BusService/CollectGarbage"
@@ -47,7 +48,11 @@ type BusServiceClient interface {
 	// ReplayTo sends the frames of a range through a connector again, on a topic of
 	// their own, marked with a replay id.
 	ReplayTo(ctx context.Context, in *ReplayToRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplayToResponse], error)
-	// Import publishes batches anew, with new sequence numbers.
+	// Export sends frames as a file that Import reads; the last message has the
+	// summary.
+	Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportResponse], error)
+	// Import publishes the frames of an export anew, with new sequence numbers and
+	// the source times that they had.
 	Import(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportRequest, ImportResponse], error)
 	// Flush makes everything that was published durable before it returns.
 	Flush(ctx context.Context, in *FlushRequest, opts ...grpc.CallOption) (*FlushResponse, error)
@@ -56,7 +61,8 @@ type BusServiceClient interface {
 	CollectGarbage(ctx context.Context, in *CollectGarbageRequest, opts ...grpc.CallOption) (*CollectGarbageResponse, error)
 	// SetBusSetting changes a setting until the gateway restarts.
 	SetBusSetting(ctx context.Context, in *SetBusSettingRequest, opts ...grpc.CallOption) (*SetBusSettingResponse, error)
-	// CheckLog reads the whole log and reports damage; it repairs nothing.
+	// CheckLog reads the whole log and reports damage; it repairs nothing. It takes
+	// as long as the disk needs.
 	CheckLog(ctx context.Context, in *CheckLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CheckLogResponse], error)
 	// RemoveConsumer forgets a consumer whose connector is not configured any more.
 	RemoveConsumer(ctx context.Context, in *RemoveConsumerRequest, opts ...grpc.CallOption) (*RemoveConsumerResponse, error)
@@ -137,9 +143,28 @@ func (c *busServiceClient) ReplayTo(ctx context.Context, in *ReplayToRequest, op
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type BusService_ReplayToClient = grpc.ServerStreamingClient[ReplayToResponse]
 
+func (c *busServiceClient) Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &BusService_ServiceDesc.Streams[3], BusService_Export_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportRequest, ExportResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BusService_ExportClient = grpc.ServerStreamingClient[ExportResponse]
+
 func (c *busServiceClient) Import(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportRequest, ImportResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &BusService_ServiceDesc.Streams[3], BusService_Import_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &BusService_ServiceDesc.Streams[4], BusService_Import_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +207,7 @@ func (c *busServiceClient) SetBusSetting(ctx context.Context, in *SetBusSettingR
 
 func (c *busServiceClient) CheckLog(ctx context.Context, in *CheckLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CheckLogResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &BusService_ServiceDesc.Streams[4], BusService_CheckLog_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &BusService_ServiceDesc.Streams[5], BusService_CheckLog_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +250,11 @@ type BusServiceServer interface {
 	// ReplayTo sends the frames of a range through a connector again, on a topic of
 	// their own, marked with a replay id.
 	ReplayTo(*ReplayToRequest, grpc.ServerStreamingServer[ReplayToResponse]) error
-	// Import publishes batches anew, with new sequence numbers.
+	// Export sends frames as a file that Import reads; the last message has the
+	// summary.
+	Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error
+	// Import publishes the frames of an export anew, with new sequence numbers and
+	// the source times that they had.
 	Import(grpc.ClientStreamingServer[ImportRequest, ImportResponse]) error
 	// Flush makes everything that was published durable before it returns.
 	Flush(context.Context, *FlushRequest) (*FlushResponse, error)
@@ -234,7 +263,8 @@ type BusServiceServer interface {
 	CollectGarbage(context.Context, *CollectGarbageRequest) (*CollectGarbageResponse, error)
 	// SetBusSetting changes a setting until the gateway restarts.
 	SetBusSetting(context.Context, *SetBusSettingRequest) (*SetBusSettingResponse, error)
-	// CheckLog reads the whole log and reports damage; it repairs nothing.
+	// CheckLog reads the whole log and reports damage; it repairs nothing. It takes
+	// as long as the disk needs.
 	CheckLog(*CheckLogRequest, grpc.ServerStreamingServer[CheckLogResponse]) error
 	// RemoveConsumer forgets a consumer whose connector is not configured any more.
 	RemoveConsumer(context.Context, *RemoveConsumerRequest) (*RemoveConsumerResponse, error)
@@ -259,6 +289,9 @@ func (UnimplementedBusServiceServer) Replay(*ReplayRequest, grpc.ServerStreaming
 }
 func (UnimplementedBusServiceServer) ReplayTo(*ReplayToRequest, grpc.ServerStreamingServer[ReplayToResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReplayTo not implemented")
+}
+func (UnimplementedBusServiceServer) Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error {
+	return status.Error(codes.Unimplemented, "method Export not implemented")
 }
 func (UnimplementedBusServiceServer) Import(grpc.ClientStreamingServer[ImportRequest, ImportResponse]) error {
 	return status.Error(codes.Unimplemented, "method Import not implemented")
@@ -349,6 +382,17 @@ func _BusService_ReplayTo_Handler(srv interface{}, stream grpc.ServerStream) err
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type BusService_ReplayToServer = grpc.ServerStreamingServer[ReplayToResponse]
+
+func _BusService_Export_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(BusServiceServer).Export(m, &grpc.GenericServerStream[ExportRequest, ExportResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type BusService_ExportServer = grpc.ServerStreamingServer[ExportResponse]
 
 func _BusService_Import_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(BusServiceServer).Import(&grpc.GenericServerStream[ImportRequest, ImportResponse]{ServerStream: stream})
@@ -482,6 +526,11 @@ var BusService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ReplayTo",
 			Handler:       _BusService_ReplayTo_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Export",
+			Handler:       _BusService_Export_Handler,
 			ServerStreams: true,
 		},
 		{
