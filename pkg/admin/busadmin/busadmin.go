@@ -1,0 +1,273 @@
+// Package busadmin shows a log through the admin API's bus interface: that of a
+// running gateway, or that of a stopped one, which edge-bus opens itself. It is
+// apart from package admin so that commands that only talk to the socket do not
+// link the log's database.
+package busadmin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// ReplayTo replays a range through a connector; see [admin.BusBackend].
+type ReplayTo func(ctx context.Context, r admin.Range, connector string, speed float64, send func(admin.ReplayProgress) error) error
+
+// Bus is an [admin.BusBackend].
+type Bus struct {
+	bus      *bus.Bus // nil: the gateway is stopped
+	archive  *bus.Archive
+	replayTo ReplayTo
+}
+
+// Running shows the log of a running gateway. replayTo may be nil.
+func Running(b *bus.Bus, replayTo ReplayTo) *Bus {
+	return &Bus{bus: b, archive: b.Archive(), replayTo: replayTo}
+}
+
+// Stopped shows the log of a stopped gateway.
+func Stopped(a *bus.Archive) *Bus { return &Bus{archive: a} }
+
+// needsGateway is the answer for what a log alone cannot do.
+func needsGateway(what string) error {
+	return fmt.Errorf("%s needs a running gateway: %w", what, admin.ErrUnavailable)
+}
+
+// kindOf marks err with the kind that the API's callers tell apart.
+func kindOf(err error) error {
+	for _, k := range []struct{ is, as error }{
+		{bus.ErrGone, admin.ErrNotFound},
+		{bus.ErrClosed, admin.ErrUnavailable},
+		{bus.ErrLocked, admin.ErrConflict},
+	} {
+		if errors.Is(err, k.is) {
+			return fmt.Errorf("%w: %w", k.as, err)
+		}
+	}
+	return err
+}
+
+// Stats implements [admin.BusBackend].
+func (b *Bus) Stats(context.Context) (admin.BusStats, error) {
+	s := b.archive.Stats()
+	out := admin.BusStats{
+		Epoch: s.Epoch, FirstSeq: s.FirstSeq, LastSeq: s.LastSeq, DurableSeq: s.DurableSeq, RingUsed: s.RingUsed, RingSize: s.RingSize,
+		WALBytes: s.WALBytes, WALMaxBytes: s.WALMaxBytes, DiskBytes: s.DiskBytes, FreeBytes: s.FreeBytes,
+		WriteAmplification: s.WriteAmplification, Overflow: string(s.Overflow), Paused: s.Paused, DiskFull: s.DiskFull,
+		Consumers: []admin.Consumer{},
+	}
+	for _, c := range s.Consumers {
+		out.Consumers = append(out.Consumers, admin.Consumer{Name: c.Name, AckSeq: c.AckSeq, Lag: c.Lag, Parked: c.Parked, ParkedSince: c.ParkedSince})
+	}
+	return out, nil
+}
+
+// tailFrames bounds the frames that wait for one client of Tail.
+const tailFrames = 50_000
+
+// Tail implements [admin.BusBackend].
+func (b *Bus) Tail(ctx context.Context, f frame.Filter, send func(admin.TailPart) error) error {
+	if b.bus == nil {
+		return needsGateway("tail")
+	}
+	sub, err := b.bus.Subscribe(f, tailFrames)
+	if err != nil {
+		return kindOf(err)
+	}
+	defer sub.Close()
+	for {
+		batches, err := sub.Next(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return kindOf(err)
+		}
+		if err := send(admin.TailPart{Batches: batches, Dropped: sub.Dropped()}); err != nil {
+			return err
+		}
+	}
+}
+
+// replayFrames is how many frames, at least, are sent together.
+const replayFrames = 2000
+
+// Replay implements [admin.BusBackend].
+func (b *Bus) Replay(ctx context.Context, r admin.Range, send func(admin.ReplayPart) error) error {
+	last := b.archive.Stats().DurableSeq
+	if r.ToSeq > 0 {
+		last = min(last, r.ToSeq)
+	}
+	if last == 0 || r.FromSeq > last {
+		return nil
+	}
+	sel := bus.Selection{First: r.FromSeq, Last: last, From: r.FromTime, To: r.ToTime, Filter: r.Filter}
+	var part []*frame.Batch
+	frames := 0
+	flush := func() error {
+		p := admin.ReplayPart{Batches: part, LastSeq: last}
+		part, frames = nil, 0
+		return send(p)
+	}
+	done, err := b.archive.Replay(ctx, sel, func(batch *frame.Batch) error {
+		part = append(part, batch)
+		if frames += len(batch.Frames); frames < replayFrames {
+			return nil
+		}
+		return flush()
+	})
+	if err != nil {
+		return kindOf(err)
+	}
+	if len(part) > 0 {
+		if err := flush(); err != nil {
+			return err
+		}
+	}
+	if len(done.Damaged) == 0 {
+		return nil
+	}
+	return send(admin.ReplayPart{LastSeq: last, Damages: damages(done.Damaged)})
+}
+
+// ReplayTo implements [admin.BusBackend].
+func (b *Bus) ReplayTo(ctx context.Context, r admin.Range, connector string, speed float64, send func(admin.ReplayProgress) error) error {
+	if b.replayTo == nil {
+		return needsGateway("a replay through a connector")
+	}
+	return b.replayTo(ctx, r, connector, speed, send)
+}
+
+// Export implements [admin.BusBackend].
+func (b *Bus) Export(ctx context.Context, first, last uint64, w io.Writer) (admin.ExportSummary, error) {
+	r, err := b.archive.Export(ctx, w, first, last)
+	return summary(r), kindOf(err)
+}
+
+// Import implements [admin.BusBackend].
+func (b *Bus) Import(ctx context.Context, r io.Reader) (admin.ExportSummary, error) {
+	if b.bus == nil {
+		return admin.ExportSummary{}, needsGateway("import into a log that exists")
+	}
+	rep, err := b.bus.Import(ctx, r)
+	return summary(rep), kindOf(err)
+}
+
+func summary(r bus.ExportReport) admin.ExportSummary {
+	s := admin.ExportSummary{Frames: r.Frames, Missing: []admin.Damage{}}
+	for _, m := range r.Missing {
+		s.Missing = append(s.Missing, admin.Damage{FirstSeq: m.First, LastSeq: m.Last, Text: "damaged where it was exported"})
+	}
+	return s
+}
+
+// ImportDir makes a log in dir, which must be empty or not exist, from an export:
+// a copy with the same epoch and seqs.
+func ImportDir(dir string, r io.Reader) (admin.ExportSummary, error) {
+	rep, err := bus.Import(dir, r, nil)
+	return summary(rep), kindOf(err)
+}
+
+// Flush implements [admin.BusBackend].
+func (b *Bus) Flush(ctx context.Context) (uint64, error) {
+	if err := b.archive.Flush(ctx); err != nil {
+		return 0, kindOf(err)
+	}
+	return b.archive.Stats().DurableSeq, nil
+}
+
+// CollectGarbage implements [admin.BusBackend].
+func (b *Bus) CollectGarbage(ctx context.Context, gc admin.GC) (admin.GCResult, error) {
+	r, err := b.archive.GC(ctx, gc.KeepBytes, gc.DryRun, gc.Force)
+	if err != nil {
+		return admin.GCResult{}, kindOf(err)
+	}
+	out := admin.GCResult{Bytes: r.Bytes, FirstSeq: r.Last + 1, KeptBytes: r.Kept, Unacked: r.Unacked, Blocked: r.Blocked,
+		Consumers: append([]string{}, r.Consumers...)}
+	if r.Last >= r.First {
+		out.Frames = r.Last - r.First + 1
+	}
+	return out, nil
+}
+
+// Set implements [admin.BusBackend].
+func (b *Bus) Set(_ context.Context, key, value string) (admin.SettingChange, error) {
+	if b.bus == nil {
+		return admin.SettingChange{}, needsGateway("a setting")
+	}
+	before := b.bus.Config()
+	if err := b.bus.Set(key, value); err != nil {
+		return admin.SettingChange{}, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+	}
+	now := b.bus.Config()
+	return admin.SettingChange{Old: setting(before, key), New: setting(now, key)}, nil
+}
+
+// setting returns the value of a setting as gateway.yml would have it.
+func setting(c bus.Config, key string) string {
+	switch key {
+	case "ring_pow":
+		return strconv.Itoa(int(c.RingPow))
+	case "pause_hi":
+		return strconv.FormatFloat(c.PauseHi, 'g', -1, 64)
+	case "resume_lo":
+		return strconv.FormatFloat(c.ResumeLo, 'g', -1, 64)
+	case "wal_flush_ms":
+		return strconv.FormatFloat(float64(c.WALFlush)/float64(time.Millisecond), 'g', -1, 64)
+	case "wal_max_bytes":
+		return config.Size(c.WALMaxBytes).String()
+	case "min_free":
+		return config.Size(c.MinFree).String()
+	case "overflow":
+		return string(c.Overflow)
+	case "retain":
+		return config.Duration(c.Retain).String()
+	case "retain_bytes":
+		return config.Size(c.RetainBytes).String()
+	}
+	return ""
+}
+
+// Check implements [admin.BusBackend].
+func (b *Bus) Check(ctx context.Context) (admin.CheckReport, error) {
+	r, err := b.archive.Check(ctx)
+	return report(r), kindOf(err)
+}
+
+// Repair mends the damaged log of a stopped gateway; see [bus.Archive.Repair].
+func (b *Bus) Repair(ctx context.Context) (admin.CheckReport, error) {
+	r, err := b.archive.Repair(ctx)
+	return report(r), kindOf(err)
+}
+
+func report(r bus.CheckReport) admin.CheckReport {
+	out := admin.CheckReport{
+		Epoch: r.Epoch, FirstSeq: r.First, LastSeq: r.Last, Blocks: uint64(r.Blocks), Frames: r.Frames, Bytes: r.Bytes,
+		Damages: damages(r.Damaged), Gaps: []admin.Gap{}, Repaired: r.Repaired, Preserved: r.Preserved,
+	}
+	for _, g := range r.Gaps {
+		out.Gaps = append(out.Gaps, admin.Gap{FirstSeq: g.First, LastSeq: g.Last, Reason: g.Reason, Consumer: g.Consumer, Time: time.UnixMilli(g.Time).UTC()})
+	}
+	return out
+}
+
+func damages(list []*bus.DamageError) []admin.Damage {
+	out := []admin.Damage{}
+	for _, d := range list {
+		out = append(out, admin.Damage{FirstSeq: d.First, LastSeq: d.Last, Text: d.Err.Error()})
+	}
+	return out
+}
+
+// RemoveConsumer implements [admin.BusBackend].
+func (b *Bus) RemoveConsumer(_ context.Context, name string) error {
+	return kindOf(b.archive.RemoveConsumer(name))
+}
