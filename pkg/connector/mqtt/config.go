@@ -1,0 +1,275 @@
+package mqtt
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/connector"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// Config is a connector of kind mqtt5 as gateway.yml writes it; its schema is
+// schemas/connectors/mqtt5.schema.json. Topics may hold {gateway}, {tenant} and
+// {device}; the data's topic {driver} and {tag} too.
+type Config struct {
+	Kind     string `json:"kind"`
+	Endpoint string `json:"endpoint"` // one or more brokers, with commas between; the first that answers is used
+	ClientID string `json:"client_id"`
+	Username string `json:"username"`
+	Password string `json:"password"`
+
+	Topic   string `json:"topic"`
+	QoS     byte   `json:"qos"`
+	Payload string `json:"payload"`
+
+	MaxFrames   int             `json:"max_frames"`   // waiting frames that send a message
+	MaxBytes    config.Size     `json:"max_bytes"`    // of a payload before compression
+	MaxInterval config.Duration `json:"max_interval"` // a lone frame waits no longer
+
+	Keepalive     config.Duration `json:"keepalive"`
+	SessionExpiry config.Duration `json:"session_expiry"`
+	Backoff       Backoff         `json:"backoff"`
+
+	LiveFirst     bool   `json:"live_first"`
+	TimestampUnit string `json:"timestamp_unit"`
+	Start         string `json:"start"`
+
+	TLS      TLS      `json:"tls"`
+	Commands Commands `json:"commands"`
+}
+
+// Backoff is how long to wait between attempts: Base at first, then twice as
+// long each time up to Max, with jitter.
+type Backoff struct {
+	Base config.Duration `json:"base"`
+	Max  config.Duration `json:"max"`
+}
+
+// TLS holds certificates and a key: PEM text by way of a secret reference, or
+// the path of a file.
+type TLS struct {
+	CA         string `json:"ca"`
+	ClientCert string `json:"client_cert"`
+	ClientKey  string `json:"client_key"`
+}
+
+// Commands is what may come down from the broker.
+type Commands struct {
+	Enable bool            `json:"enable"`
+	Topic  string          `json:"topic"`
+	Reply  string          `json:"reply"`
+	Allow  []string        `json:"allow"` // globs of tags; none allows nothing
+	Rate   string          `json:"rate"`  // "10/s"
+	Dedup  config.Duration `json:"dedup"`
+}
+
+// The payload encodings.
+const (
+	payloadJSON         = "json"
+	payloadJSONZstd     = "json+zstd"
+	payloadProtobuf     = "protobuf"
+	payloadProtobufZstd = "protobuf+zstd"
+)
+
+// Where a new consumer begins.
+const (
+	startOldest = "oldest"
+	startEnd    = "end"
+)
+
+// defaults returns what a configuration that sets nothing means.
+func defaults() Config {
+	return Config{
+		Endpoint: "mqtt://127.0.0.1:1883", Topic: "/edge/{tenant}/{device}/data", QoS: 2, Payload: payloadJSONZstd,
+		MaxFrames: 32, MaxBytes: config.MiB, MaxInterval: config.Duration(time.Second),
+		Keepalive: config.Duration(30 * time.Second), SessionExpiry: config.Duration(24 * time.Hour),
+		Backoff:       Backoff{Base: config.Duration(500 * time.Millisecond), Max: config.Duration(2 * time.Minute)},
+		TimestampUnit: string(frame.Milliseconds), Start: startOldest,
+		Commands: Commands{Topic: "/edge/cmd/{tenant}/{device}/#", Reply: "/edge/cmd-result/{tenant}/{device}",
+			Rate: "10/s", Dedup: config.Duration(24 * time.Hour)},
+	}
+}
+
+// decodeConfig reads a configuration strictly and fills in the defaults.
+func decodeConfig(cfg map[string]any) (Config, error) {
+	c := defaults()
+	raw, err := json.Marshal(cfg)
+	if err != nil {
+		return c, fmt.Errorf("configuration: %w", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&c); err != nil {
+		return c, fmt.Errorf("configuration: %w", err)
+	}
+	return c, c.check()
+}
+
+// check returns what is wrong with the first wrong field.
+func (c *Config) check() error {
+	checks := []func() error{
+		func() error { _, err := parseEndpoints(c.Endpoint); return err },
+		func() error { return checkTopic("topic", c.Topic, "gateway", "tenant", "device", "driver", "tag") },
+		func() error {
+			return oneOf("payload", c.Payload, payloadJSON, payloadJSONZstd, payloadProtobuf, payloadProtobufZstd)
+		},
+		func() error { return oneOf("start", c.Start, startOldest, startEnd) },
+		func() error { _, err := frame.ParseTimestampUnit(c.TimestampUnit); return err },
+		func() error { return within("qos", int64(c.QoS), 0, 2) },
+		func() error { return within("max_frames", int64(c.MaxFrames), 1, 1_000_000) },
+		func() error { return within("max_bytes", int64(c.MaxBytes), 1024, maxPacketSize) },
+		func() error { return between("max_interval", c.MaxInterval, time.Millisecond, time.Hour) },
+		func() error { return between("keepalive", c.Keepalive, time.Second, 65535*time.Second) },
+		func() error { return between("session_expiry", c.SessionExpiry, time.Second, 100*365*24*time.Hour) },
+		func() error { return between("backoff.base", c.Backoff.Base, time.Millisecond, c.Backoff.Max.Std()) },
+		func() error { return between("backoff.max", c.Backoff.Max, c.Backoff.Base.Std(), 24*time.Hour) },
+		func() error {
+			if (c.TLS.ClientCert == "") != (c.TLS.ClientKey == "") {
+				return fmt.Errorf("tls: client_cert and client_key go together: set both or none")
+			}
+			return nil
+		},
+		c.Commands.check,
+	}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Commands) check() error {
+	if _, _, err := parseRate(c.Rate); err != nil {
+		return fmt.Errorf("commands.rate: %w", err)
+	}
+	for _, glob := range c.Allow {
+		if _, err := path.Match(glob, ""); err != nil {
+			return fmt.Errorf("commands.allow: %q is not a glob: %w", glob, err)
+		}
+	}
+	if err := between("commands.dedup", c.Dedup, time.Second, 365*24*time.Hour); err != nil {
+		return err
+	}
+	if err := checkPlaceholders("commands.topic", c.Topic, "gateway", "tenant", "device"); err != nil {
+		return err
+	}
+	return checkTopic("commands.reply", c.Reply, "gateway", "tenant", "device")
+}
+
+func oneOf(field, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return fmt.Errorf("%s: expected one of %s, got %q", field, strings.Join(allowed, ", "), value)
+}
+
+func within(field string, value, low, high int64) error {
+	if value < low || value > high {
+		return fmt.Errorf("%s: expected a number from %d to %d, got %d", field, low, high, value)
+	}
+	return nil
+}
+
+func between(field string, value config.Duration, low, high time.Duration) error {
+	if value.Std() < low || value.Std() > high {
+		return fmt.Errorf("%s: expected a duration from %s to %s, got %s", field, low, high, value)
+	}
+	return nil
+}
+
+// parseRate reads "10/s": so many in a second, minute or hour.
+func parseRate(s string) (n int, per time.Duration, err error) {
+	count, unit, ok := strings.Cut(s, "/")
+	n, err = strconv.Atoi(count)
+	per, known := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[unit]
+	if !ok || err != nil || n < 1 || !known {
+		return 0, 0, fmt.Errorf("expected a rate such as 10/s, 60/m or 100/h, got %q", s)
+	}
+	return n, per, nil
+}
+
+// server is one address of a broker.
+type server struct {
+	url    *url.URL
+	scheme string // tcp, tls, ws or wss
+	addr   string // HOST:PORT
+}
+
+func (s server) encrypted() bool { return s.scheme == "tls" || s.scheme == "wss" }
+
+// String shows the server as it was configured.
+func (s server) String() string { return s.url.Redacted() }
+
+// parseEndpoints reads a list of broker addresses with commas between.
+func parseEndpoints(list string) ([]server, error) {
+	var out []server
+	for text := range strings.SplitSeq(list, ",") {
+		s, err := parseEndpoint(strings.TrimSpace(text))
+		if err != nil {
+			return nil, fmt.Errorf("endpoint: %w", err)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func parseEndpoint(text string) (server, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return server{}, fmt.Errorf("%q is not a broker's URL, such as mqtt://broker:1883", text)
+	}
+	if u.User != nil {
+		return server{}, fmt.Errorf("%s: credentials go into username and password", u.Redacted())
+	}
+	schemes := map[string]struct{ scheme, port string }{
+		"mqtt": {"tcp", "1883"}, "tcp": {"tcp", "1883"}, "mqtts": {"tls", "8883"}, "tls": {"tls", "8883"}, "ssl": {"tls", "8883"},
+		"ws": {"ws", "80"}, "wss": {"wss", "443"},
+	}
+	s, ok := schemes[u.Scheme]
+	if !ok || u.Hostname() == "" {
+		return server{}, fmt.Errorf("%q: expected mqtt, mqtts, tcp, tls, ws or wss, then ://HOST[:PORT]", text)
+	}
+	port := u.Port()
+	if port == "" {
+		port = s.port
+	}
+	return server{url: u, scheme: s.scheme, addr: net.JoinHostPort(u.Hostname(), port)}, nil
+}
+
+// identityReplacer fills in what a topic template says about the gateway.
+func identityReplacer(id connector.Identity) *strings.Replacer {
+	return strings.NewReplacer("{gateway}", id.Gateway, "{tenant}", id.Tenant, "{device}", id.Device)
+}
+
+// checkTopic checks a topic to publish on.
+func checkTopic(field, topic string, known ...string) error {
+	if topic == "" || strings.ContainsAny(topic, "+#\x00") || len(topic) > 1024 {
+		return fmt.Errorf("%s: expected a topic of 1 to 1024 bytes without the wildcards + and #, got %q", field, topic)
+	}
+	return checkPlaceholders(field, topic, known...)
+}
+
+// checkPlaceholders refuses a {word} that is not known.
+func checkPlaceholders(field, topic string, known ...string) error {
+	for rest := topic; ; {
+		_, after, ok := strings.Cut(rest, "{")
+		if !ok {
+			return nil
+		}
+		word, tail, ok := strings.Cut(after, "}")
+		if !ok || !slices.Contains(known, word) {
+			return fmt.Errorf("%s: unknown placeholder {%s; known are {%s}", field, word+strings.Repeat("}", len(after)-len(word)-len(tail)), strings.Join(known, "}, {"))
+		}
+		rest = tail
+	}
+}

@@ -1,0 +1,293 @@
+package mqtt
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+const (
+	// dialTimeout bounds each step of making a connection.
+	dialTimeout = 10 * time.Second
+	// writeTimeout bounds one write: a broker that takes nothing for so long
+	// is as good as gone.
+	writeTimeout = 20 * time.Second
+)
+
+// conn is a connection to a broker as paho, its pinger and the sender share it:
+// whoever writes holds the lock for whole packets. paho locks it through
+// [sync.Locker]. Reads are buffered, since paho reads byte by byte.
+type conn struct {
+	net.Conn
+	sync.Mutex
+	r *bufio.Reader
+	w *bufio.Writer // for the sender; empty whenever the lock is free
+}
+
+func newConn(c net.Conn) *conn {
+	k := &conn{Conn: c, r: bufio.NewReaderSize(c, 16<<10)}
+	k.w = bufio.NewWriterSize(writerFunc(k.Write), 64<<10)
+	return k
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// Read reads through the buffer.
+func (c *conn) Read(p []byte) (int, error) { return c.r.Read(p) }
+
+// Write writes with a deadline. The caller holds the lock, if others write too.
+func (c *conn) Write(p []byte) (int, error) {
+	if err := c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// buffer adds p to what flush writes. The caller holds the lock until flush.
+func (c *conn) buffer(p []byte) error {
+	_, err := c.w.Write(p)
+	return err
+}
+
+func (c *conn) flush() error { return c.w.Flush() }
+
+// secretFunc resolves a configuration value that may be a secret reference.
+type secretFunc func(string) (string, error)
+
+// dialer makes connections to a server in steps that are told apart by a person
+// who looks for a fault.
+type dialer struct {
+	server server
+	tls    TLS
+	secret secretFunc
+}
+
+// step is what a dialer is doing, in words.
+type step func(name string, do func() (detail string, err error)) error
+
+// plainStep runs a step and names it in its error.
+func plainStep(name string, do func() (string, error)) error {
+	if _, err := do(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// dial connects up to and including TLS and WebSocket.
+func (d *dialer) dial(ctx context.Context, run step) (net.Conn, error) {
+	var addrs []string
+	host, port, err := net.SplitHostPort(d.server.addr)
+	if err != nil {
+		return nil, err
+	}
+	err = run("name", func() (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		addrs, err = net.DefaultResolver.LookupHost(ctx, host)
+		return strings.Join(addrs, ", "), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var c net.Conn
+	err = run("tcp", func() (string, error) {
+		c, err = dialAny(ctx, addrs, port)
+		if err != nil {
+			return "", err
+		}
+		return c.RemoteAddr().String(), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if d.server.encrypted() {
+		plain := c
+		err = run("tls", func() (string, error) {
+			t, detail, err := d.handshake(ctx, plain, host)
+			c = t
+			return detail, err
+		})
+		if err != nil {
+			_ = plain.Close() // the handshake's error says more
+			return nil, err
+		}
+	}
+	if d.server.scheme == "ws" || d.server.scheme == "wss" {
+		under := c
+		err = run("websocket", func() (string, error) {
+			c, err = d.websocket(ctx, under)
+			return "subprotocol mqtt", err
+		})
+		if err != nil {
+			_ = under.Close() // the handshake's error says more
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// dialAny tries the addresses in order.
+func dialAny(ctx context.Context, addrs []string, port string) (net.Conn, error) {
+	var errs []error
+	for _, a := range addrs {
+		nd := net.Dialer{Timeout: dialTimeout / time.Duration(len(addrs)), KeepAlive: 15 * time.Second}
+		c, err := nd.DialContext(ctx, "tcp", net.JoinHostPort(a, port))
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (d *dialer) handshake(ctx context.Context, plain net.Conn, host string) (net.Conn, string, error) {
+	cfg, err := d.tlsConfig(host)
+	if err != nil {
+		return nil, "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c := tls.Client(plain, cfg)
+	if err := c.HandshakeContext(ctx); err != nil {
+		return nil, "", explainTLS(err)
+	}
+	s := c.ConnectionState()
+	return c, fmt.Sprintf("%s, %s, certificate of %s valid until %s", tls.VersionName(s.Version), tls.CipherSuiteName(s.CipherSuite),
+		s.PeerCertificates[0].Subject.CommonName, s.PeerCertificates[0].NotAfter.Format(time.DateOnly)), nil
+}
+
+// explainTLS adds what to do about a common fault.
+func explainTLS(err error) error {
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	switch {
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w; set tls.ca to the certificate of the authority that signed the broker's", err)
+	case errors.As(err, &name):
+		return fmt.Errorf("%w; use a name in endpoint that the certificate holds", err)
+	}
+	return err
+}
+
+func (d *dialer) tlsConfig(host string) (*tls.Config, error) {
+	cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+	if d.tls.CA != "" {
+		pem, err := d.pem("tls.ca", d.tls.CA)
+		if err != nil {
+			return nil, err
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, errors.New("tls.ca holds no certificate in PEM")
+		}
+	}
+	if d.tls.ClientCert == "" {
+		return cfg, nil
+	}
+	cert, err := d.pem("tls.client_cert", d.tls.ClientCert)
+	if err != nil {
+		return nil, err
+	}
+	key, err := d.pem("tls.client_key", d.tls.ClientKey)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("tls.client_cert and tls.client_key: %w", err)
+	}
+	cfg.Certificates = []tls.Certificate{pair}
+	return cfg, nil
+}
+
+// pem returns PEM text: what a secret reference stands for, or a file's content.
+func (d *dialer) pem(field, value string) ([]byte, error) {
+	text, err := d.secret(value)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", field, err)
+	}
+	if strings.Contains(text, "-----BEGIN ") {
+		return []byte(text), nil
+	}
+	if text != value {
+		return nil, fmt.Errorf("%s: the secret is not PEM", field)
+	}
+	b, err := os.ReadFile(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", field, err)
+	}
+	return b, nil
+}
+
+// websocket opens MQTT's subprotocol over a connection (6.0).
+func (d *dialer) websocket(ctx context.Context, under net.Conn) (net.Conn, error) {
+	u := *d.server.url
+	u.Scheme = "ws" // TLS, if any, is under it already
+	if u.Path == "" {
+		u.Path = "/mqtt"
+	}
+	wd := websocket.Dialer{
+		NetDialContext:   func(context.Context, string, string) (net.Conn, error) { return under, nil },
+		Subprotocols:     []string{"mqtt"},
+		HandshakeTimeout: dialTimeout,
+	}
+	c, resp, err := wd.DialContext(ctx, u.String(), http.Header{})
+	if resp != nil {
+		_ = resp.Body.Close() // of no use beside the status
+		if err != nil {
+			return nil, fmt.Errorf("%w: the server answered %s", err, resp.Status)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &wsConn{Conn: under, ws: c}, nil
+}
+
+// wsConn carries MQTT in binary WebSocket messages, whose borders mean nothing.
+type wsConn struct {
+	net.Conn // deadlines and addresses
+	ws       *websocket.Conn
+	left     []byte
+}
+
+// Read returns what is left of the message at hand, or of the next one.
+func (c *wsConn) Read(p []byte) (int, error) {
+	for len(c.left) == 0 {
+		kind, data, err := c.ws.ReadMessage()
+		if err != nil {
+			return 0, err
+		}
+		if kind != websocket.BinaryMessage {
+			return 0, errors.New("the broker sent a WebSocket message that is not binary")
+		}
+		c.left = data
+	}
+	n := copy(p, c.left)
+	c.left = c.left[n:]
+	return n, nil
+}
+
+// Write sends p as one message.
+func (c *wsConn) Write(p []byte) (int, error) {
+	if err := c.ws.WriteMessage(websocket.BinaryMessage, p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Close ends the connection below.
+func (c *wsConn) Close() error { return c.ws.Close() }

@@ -1,0 +1,436 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/connector"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// settleTime is what a stop gives messages in flight: a part of the two seconds
+// that the contract allows, so that the farewell fits in.
+const settleTime = 1500 * time.Millisecond
+
+// factory makes connectors of kind mqtt5.
+type factory struct{ metrics *metrics }
+
+// NewFactory returns the factory of connectors of kind "mqtt5". Their metrics are
+// registered with reg, once.
+func NewFactory(reg prometheus.Registerer) connector.Factory {
+	return &factory{metrics: newMetrics(reg)}
+}
+
+// Kind implements [connector.Factory].
+func (f *factory) Kind() string { return "mqtt5" }
+
+// New implements [connector.Factory].
+func (f *factory) New(name string, cfg map[string]any, deps connector.Deps) (connector.Connector, error) {
+	c, err := decodeConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return newConnector(name, c, deps, f.metrics)
+}
+
+// Connector delivers frames to one broker.
+type Connector struct {
+	name     string
+	cfg      Config
+	deps     connector.Deps
+	log      *slog.Logger
+	servers  []server
+	clientID string
+	template string // of the data's topic, with the gateway's names filled in
+	metrics  *metrics
+	stats    *stats
+	session  *session
+	commands *commands // nil: not enabled
+
+	now  chan struct{} // capacity 1: connect at once
+	kick chan struct{} // capacity 1: drop the connection
+
+	mu     sync.Mutex
+	paused bool
+	state  string // without "paused"
+	since  time.Time
+	err    error // why it is not up
+	warn   error // what does not work though it is up
+	peer   string
+}
+
+func newConnector(name string, cfg Config, deps connector.Deps, m *metrics) (*Connector, error) {
+	servers, err := parseEndpoints(cfg.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	names := identityReplacer(deps.Identity)
+	c := &Connector{name: name, cfg: cfg, deps: deps, log: deps.Log, servers: servers, clientID: cfg.ClientID, metrics: m,
+		template: names.Replace(cfg.Topic), stats: &stats{name: name, m: m}, now: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
+	if c.clientID == "" {
+		c.clientID = deps.Identity.Gateway
+	}
+	c.session = newSession(deps.Consumer, c.sessionLost)
+	if cfg.Commands.Enable {
+		if c.commands, err = newCommands(cfg.Commands, names, deps, m.commands.MustCurryWith(prometheus.Labels{"connector": name})); err != nil {
+			return nil, err
+		}
+	}
+	c.setState("stopped", nil)
+	return c, nil
+}
+
+func (c *Connector) sessionLost(messages int) {
+	c.metrics.sessionLost.WithLabelValues(c.name).Inc()
+	c.log.Warn("the broker has lost the session; what was in flight is sent anew and may arrive twice", "messages", messages)
+}
+
+// Run implements [connector.Connector].
+func (c *Connector) Run(ctx context.Context) error {
+	defer c.metrics.forget(c.name)
+	defer c.setState("stopped", nil)
+	if err := c.begin(); err != nil {
+		return err
+	}
+	if c.commands != nil {
+		work, stop := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { defer close(done); c.commands.run(work) }()
+		defer func() { stop(); <-done }()
+	}
+	monitored := c.monitor(ctx)
+	defer func() { <-monitored }()
+	for attempt := 0; ; attempt++ {
+		delivered := c.stats.delivered()
+		err := c.round(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if c.stats.delivered() != delivered {
+			attempt = 0
+		}
+		wait := c.backoff(attempt)
+		c.failed(err, wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.now:
+		case <-time.After(wait):
+		}
+		c.stats.reconnect()
+	}
+}
+
+// round tries the servers in order, delivers with the first that takes us, and
+// returns when that connection has ended.
+func (c *Connector) round(ctx context.Context) error {
+	var errs []error
+	for _, srv := range c.servers {
+		up, err := c.connectAndServe(ctx, srv)
+		if up || ctx.Err() != nil {
+			return err
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", srv, err))
+	}
+	return errors.Join(errs...)
+}
+
+// monitor keeps the age of the backlog in the metrics until ctx ends; the result
+// is closed when it has.
+func (c *Connector) monitor(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for tick := time.NewTicker(monitorEvery); ; {
+			c.metrics.backlogAge.WithLabelValues(c.name).Set(c.backlogAge().Seconds())
+			select {
+			case <-ctx.Done():
+				tick.Stop()
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return done
+}
+
+const monitorEvery = 5 * time.Second
+
+// backlogAge returns the age of the oldest frame that is not delivered.
+func (c *Connector) backlogAge() time.Duration {
+	next := c.deps.Consumer.Acked() + 1
+	if next > c.deps.Consumer.Head() {
+		return 0
+	}
+	batches, err := c.deps.Consumer.Fetch(next, next)
+	if err != nil || len(batches) == 0 || len(batches[0].Frames) == 0 {
+		return 0 // gone to the log's limit, or just delivered
+	}
+	return max(0, time.Since(time.Unix(0, batches[0].Frames[0].TS)))
+}
+
+// begin loads the session and, for a consumer that has never delivered anything,
+// chooses where it starts.
+func (c *Connector) begin() error {
+	st, err := c.session.load()
+	if err != nil {
+		return fmt.Errorf("load the session: %w", err)
+	}
+	if c.commands != nil {
+		if err := c.commands.load(st.commands); err != nil {
+			return fmt.Errorf("load the commands: %w", err)
+		}
+	}
+	isNew := st.session == nil && c.deps.Consumer.Acked() == 0
+	if head := c.deps.Consumer.Head(); isNew && c.cfg.Start == startEnd && head > 0 {
+		if err := c.deps.Consumer.Commit(bus.Commit{Ack: []bus.Range{{First: 1, Last: head}}, Sync: true}); err != nil {
+			return fmt.Errorf("begin at the end of the log: %w", err)
+		}
+	}
+	return nil
+}
+
+// backoff returns how long to wait after so many failures: twice as long each
+// time, with jitter, so that a fleet does not return in step.
+func (c *Connector) backoff(attempt int) time.Duration {
+	d := c.cfg.Backoff.Max.Std()
+	if attempt < 30 {
+		d = min(d, c.cfg.Backoff.Base.Std()<<attempt)
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// failed notes why there is no connection.
+func (c *Connector) failed(err error, wait time.Duration) {
+	if err == nil {
+		err = errors.New("connection closed")
+	}
+	state := "down"
+	var r *refusal
+	if errors.As(err, &r) && needsPerson(r.code) {
+		state = "fault"
+	}
+	c.setState(state, err)
+	c.log.Warn("no connection to the broker", "error", err, "retry_in", wait.Round(time.Millisecond).String())
+}
+
+// needsPerson reports whether a refusal will not go away by itself.
+func needsPerson(code byte) bool {
+	switch code {
+	case 0x84, 0x85, 0x86, codeNotAuthorized, 0x8A, 0x8C, 0x8E, 0x90, codeTooLarge, 0x99, 0x9A, 0x9B, 0x9D:
+		return true
+	}
+	return false
+}
+
+// connectAndServe makes one connection and delivers until it ends; up reports
+// whether there was one.
+func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, err error) {
+	c.setState("connecting", nil)
+	c.setPeer(srv.String())
+	select {
+	case <-c.kick: // meant for a connection that is gone
+	default:
+	}
+	st, err := c.session.load()
+	if err != nil {
+		return false, fmt.Errorf("load the session: %w", err)
+	}
+	l, err := c.connect(ctx, srv, plainStep)
+	if err != nil {
+		return false, err
+	}
+	c.setState("up", nil)
+	c.metrics.up.WithLabelValues(c.name).Set(1)
+	defer c.metrics.up.WithLabelValues(c.name).Set(0)
+	c.log.Info("connected to the broker", "server", srv.String(), "in_flight", len(c.session.inflight))
+	err = c.serve(ctx, l, st)
+	l.close(errors.Is(err, errStopped))
+	return true, err
+}
+
+var (
+	errReconnect = errors.New("reconnecting on request")
+	errStopped   = errors.New("stopped")
+)
+
+// serve delivers on a connection until it ends, an operator wants another one, or
+// ctx ends, which gives what is in flight some time to settle.
+func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
+	limits := c.session.currentLimits()
+	if c.cfg.QoS > limits.maxQoS {
+		return &refusal{code: 0x9B, text: fmt.Sprintf("it takes QoS %d at most", limits.maxQoS)}
+	}
+	up, err := c.newUplink(l, st, limits)
+	if err != nil {
+		return err
+	}
+	work, cancel := context.WithCancelCause(context.Background()) // not of ctx: a stop settles first
+	var wg sync.WaitGroup
+	wg.Go(func() { cancel(up.run(work)) })
+	wg.Go(func() {
+		if err := c.attend(work, l); err != nil {
+			cancel(err)
+		}
+	})
+	select {
+	case <-work.Done():
+	case <-l.client.Done():
+		cancel(l.why())
+	case <-c.kick:
+		cancel(errReconnect)
+	case <-ctx.Done():
+		up.stop()
+		select {
+		case <-work.Done():
+		case <-l.client.Done():
+		case <-time.After(settleTime):
+		}
+		cancel(errStopped)
+	}
+	err = context.Cause(work)
+	l.interrupt(errors.Is(err, errStopped))
+	wg.Wait()
+	return err
+}
+
+// uplink is the reader and the sender on one connection.
+type uplink struct {
+	reader   *reader
+	sender   *sender
+	rest     []*window
+	stopping chan struct{}
+}
+
+func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, error) {
+	free := make(chan []byte, 8)
+	newMaker := func() *maker {
+		return &maker{fetch: c.deps.Consumer.Fetch, codecs: map[encoding]*codec{}, free: free}
+	}
+	var skip []bus.Range
+	for _, m := range c.session.inflight {
+		skip = append(skip, m.window.rng())
+	}
+	for _, w := range st.windows {
+		skip = append(skip, w.rng())
+	}
+	o := readerOptions{qos: c.cfg.QoS, maxFrames: c.cfg.MaxFrames, maxInterval: c.cfg.MaxInterval.Std(), liveFirst: c.cfg.LiveFirst}
+	o.record = windowRecord{Template: c.template, encoding: encoding{Payload: c.cfg.Payload, Unit: frame.TimestampUnit(c.cfg.TimestampUnit)}}
+	if o.liveFirst {
+		o.record.Stream = streamLive
+	}
+	limit := min(int(c.cfg.MaxBytes), limits.packetSize-headerRoom-len(c.template)-maxTagName)
+	r, err := newReader(c.deps.Consumer, skip, o, newMaker(), max(limit, 1))
+	if err != nil {
+		return nil, err
+	}
+	s := &sender{session: c.session, conn: l.conn, make: newMaker(), windows: r.windows, limits: limits, stats: c.stats, log: c.log,
+		aliases: map[string]uint16{}}
+	s.options = senderOptions{gateway: c.deps.Identity.Gateway, epoch: c.deps.Consumer.Epoch(), qos: c.cfg.QoS, paused: c.isPaused, backoff: c.backoff, fault: c.setFault}
+	return &uplink{reader: r, sender: s, rest: st.windows, stopping: make(chan struct{})}, nil
+}
+
+// maxTagName bounds what {driver} and {tag} add to a topic, in bytes.
+const maxTagName = 2 * 128 * 4
+
+// run delivers until the connection ends, or, after stop, nothing is in flight.
+func (u *uplink) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := u.reader.run(ctx, u.rest); err != nil {
+			cancel(err)
+		}
+	}()
+	err := u.sender.run(ctx, u.stopping)
+	if err == nil {
+		err = errStopped
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+	}
+	cancel(nil)
+	<-done
+	return err
+}
+
+// stop lets what is in flight settle and takes nothing new. It is called once.
+func (u *uplink) stop() { close(u.stopping) }
+
+// Reconnect implements [connector.Connector].
+func (c *Connector) Reconnect() {
+	for _, ch := range []chan struct{}{c.now, c.kick} {
+		select {
+		case ch <- struct{}{}:
+		default: // it will happen anyway
+		}
+	}
+}
+
+// SetPaused implements [connector.Connector]. What is in flight is settled.
+func (c *Connector) SetPaused(p bool) {
+	c.mu.Lock()
+	c.paused = p
+	c.mu.Unlock()
+	c.session.poke()
+}
+
+func (c *Connector) isPaused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paused
+}
+
+// setState notes a new state and why.
+func (c *Connector) setState(state string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != state {
+		c.state, c.since = state, time.Now()
+	}
+	if state != "connecting" { // which keeps the reason of the last failure
+		c.err, c.warn = err, nil
+	}
+}
+
+// setFault notes that the broker refuses messages, or with nil that it does not
+// any more.
+func (c *Connector) setFault(err error) {
+	var r *refusal
+	if err == nil || errors.As(err, &r) && !needsPerson(r.code) {
+		c.setState("up", err)
+		return
+	}
+	c.setState("fault", err)
+}
+
+func (c *Connector) setPeer(p string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.peer = p
+}
+
+// Status implements [connector.Connector].
+func (c *Connector) Status() connector.Status {
+	c.mu.Lock()
+	st := connector.Status{State: c.state, Since: c.since, Peer: c.peer}
+	if c.paused && st.State == "up" {
+		st.State = "paused"
+	}
+	if err := errors.Join(c.err, c.warn); err != nil {
+		st.Error = err.Error()
+	}
+	c.mu.Unlock()
+	c.stats.fill(&st)
+	return st
+}

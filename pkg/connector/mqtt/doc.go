@@ -1,0 +1,2 @@
+// Package mqtt is the MQTT 5 connector.
+package mqtt

@@ -1,0 +1,148 @@
+package mqtt
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+)
+
+// ourReceiveMaximum bounds the commands that the broker sends before they are
+// acknowledged.
+const ourReceiveMaximum = 32
+
+// link is one connection to a broker, with paho's client on it.
+type link struct {
+	conn   *conn
+	client *paho.Client
+	errs   chan error // capacity 1: paho's reason for the end
+	says   func() error
+	cancel context.CancelFunc // ends the handling of commands
+}
+
+// connect makes a connection to srv and the MQTT session on it.
+func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, error) {
+	d := dialer{server: srv, tls: c.cfg.TLS, secret: c.deps.Secret}
+	nc, err := d.dial(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{conn: newConn(nc), errs: make(chan error, 1), says: c.session.farewell}
+	handling, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	l.client = paho.NewClient(paho.ClientConfig{
+		Conn: l.conn, Session: c.session, PacketTimeout: dialTimeout,
+		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
+			return true, c.incoming(handling, l, p.Packet)
+		}},
+		OnClientError:      l.ended,
+		OnServerDisconnect: func(*paho.Disconnect) { l.ended(nil) }, // the session has its reason
+	})
+	err = run("connect", func() (string, error) {
+		packet, err := c.connectPacket(srv)
+		if err != nil {
+			return "", err
+		}
+		c.session.expect(srv.String())
+		ack, err := l.client.Connect(ctx, packet)
+		if ack != nil && ack.ReasonCode >= 0x80 {
+			return "", &refusal{code: ack.ReasonCode, text: ack.Properties.ReasonString}
+		}
+		return "", err
+	})
+	if err != nil {
+		cancel()
+		_ = nc.Close() // paho has closed it in most cases
+		return nil, err
+	}
+	return l, nil
+}
+
+// connectPacket returns the CONNECT for srv, with the last will.
+func (c *Connector) connectPacket(srv server) (*paho.Connect, error) {
+	will, err := json.Marshal(c.statusMessage("offline"))
+	if err != nil {
+		return nil, err
+	}
+	expiry := uint32(c.cfg.SessionExpiry.Std() / time.Second)
+	receive := uint16(ourReceiveMaximum)
+	p := &paho.Connect{
+		ClientID: c.clientID, KeepAlive: uint16(c.cfg.Keepalive.Std() / time.Second),
+		CleanStart:     c.session.cleanStart(srv.String(), c.clientID),
+		Properties:     &paho.ConnectProperties{SessionExpiryInterval: &expiry, ReceiveMaximum: &receive, RequestProblemInfo: true},
+		WillMessage:    &paho.WillMessage{Topic: c.statusTopic(), Payload: will, QoS: 1, Retain: true},
+		WillProperties: &paho.WillProperties{ContentType: "application/json"},
+	}
+	return p, c.credentials(p)
+}
+
+// credentials fills in user name and password.
+func (c *Connector) credentials(p *paho.Connect) error {
+	user, err := c.deps.Secret(c.cfg.Username)
+	if err != nil {
+		return fmt.Errorf("username: %w", err)
+	}
+	password, err := c.deps.Secret(c.cfg.Password)
+	if err != nil {
+		return fmt.Errorf("password: %w", err)
+	}
+	p.Username, p.UsernameFlag = user, user != ""
+	p.Password, p.PasswordFlag = []byte(password), password != ""
+	return nil
+}
+
+// ended takes paho's reason for the end of the connection.
+func (l *link) ended(err error) {
+	select {
+	case l.errs <- err:
+	default: // the first one counts
+	}
+}
+
+// why returns the reason for the end of the connection.
+func (l *link) why() error {
+	if err := l.says(); err != nil {
+		return err
+	}
+	select {
+	case err := <-l.errs:
+		if err != nil {
+			return fmt.Errorf("connection lost: %w", err)
+		}
+	case <-time.After(100 * time.Millisecond): // paho reports just after it is done
+	}
+	return errors.New("connection lost")
+}
+
+// interrupt ends whatever waits for the network: by closing the connection, or,
+// if a farewell is still to be said, by giving a write that is under way a last
+// moment.
+func (l *link) interrupt(gently bool) {
+	l.cancel()
+	if gently {
+		_ = l.conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)) // fails only on a closed connection
+		return
+	}
+	_ = l.conn.Close() // it is given up anyway
+}
+
+// close ends the connection and waits for paho's goroutines. The broker is told
+// to publish the last will: a gateway that was stopped is offline too.
+func (l *link) close(farewell bool) {
+	l.cancel()
+	if farewell {
+		_ = l.client.Disconnect(&paho.Disconnect{ReasonCode: codeDisconnectWill}) // the session survives without it
+	}
+	_ = l.conn.Close() // closed by Disconnect, or given up
+	<-l.client.Done()
+}
+
+// isTimeout reports whether the other side did not answer in time.
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &n) && n.Timeout()
+}

@@ -1,0 +1,199 @@
+package mqtt
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+)
+
+// The records that the connector keeps beside its position in the log. A record
+// is JSON, so that a later release can add fields.
+const (
+	keySession = "session" // sessionRecord
+	keyMessage = "m/"      // + packet identifier: messageRecord
+	keyWindow  = "w/"      // + first seq: windowRecord
+	keyChain   = "p/"      // + stream and topic: chainRecord
+	keyCommand = "c/"      // + hash of the id: commandRecord
+)
+
+// messageRecord is a message in flight: not its bytes, but all that is needed to
+// make them again from the log.
+type messageRecord struct {
+	ID       uint16 `json:"id"`    // packet identifier
+	Order    uint64 `json:"order"` // place in the order of sending
+	Released bool   `json:"released,omitempty"`
+	QoS      byte   `json:"qos"`
+	Topic    string `json:"topic"`
+	Stream   string `json:"stream,omitempty"`
+	Prev     uint64 `json:"prev"`
+	First    uint64 `json:"first"` // of the window
+	Last     uint64 `json:"last"`
+	Template string `json:"template"` // what the topic was made from
+	encoding
+}
+
+func (m *messageRecord) key() string { return fmt.Sprintf("%s%05d", keyMessage, m.ID) }
+
+// windowRecord is a window of several messages of which some may not be stored
+// yet. A window of one message needs none.
+type windowRecord struct {
+	First    uint64 `json:"first"`
+	Last     uint64 `json:"last"`
+	Next     int    `json:"next"`  // index of the first message that was never stored
+	Total    int    `json:"total"` // messages
+	Stream   string `json:"stream,omitempty"`
+	Template string `json:"template"`
+	encoding
+}
+
+func (w *windowRecord) key() string { return fmt.Sprintf("%s%020d", keyWindow, w.First) }
+
+// chainRecord is the last seq that was put into a message of a stream on a topic:
+// the prev_seq of the next one.
+type chainRecord struct {
+	Topic  string `json:"topic"`
+	Stream string `json:"stream,omitempty"`
+	Last   uint64 `json:"last"`
+}
+
+// chain names a topic's chain of messages.
+type chain struct{ topic, stream string }
+
+func (c chain) key() string {
+	if key := keyChain + c.stream + "/" + c.topic; len(key) <= 128 {
+		return key
+	}
+	sum := sha256.Sum256([]byte(c.stream + "/" + c.topic))
+	return keyChain + "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// sessionRecord says which sessions at brokers the messages in flight belong to.
+type sessionRecord struct {
+	Epoch    string `json:"epoch"`
+	ClientID string `json:"client_id"`
+	// Servers hold the session as we know it; more than one when they are a
+	// cluster. Stale ones may hold an older one, whose packet identifiers
+	// would be mistaken for ours: there we start clean.
+	Servers []string `json:"servers"`
+	Stale   []string `json:"stale,omitempty"`
+}
+
+// window is a run of the log without gaps that is acknowledged as a whole, when
+// the last of its messages is.
+type window struct {
+	record  windowRecord
+	gaps    []bus.Range // seqs before it that are delivered already or gone
+	parts   []*message  // those that are not stored yet, in order
+	pending int         // messages that are not settled
+}
+
+// multiple reports whether the window needs a record of its own.
+func (w *window) multiple() bool { return w.record.Total > 1 }
+
+func (w *window) rng() bus.Range { return bus.Range{First: w.record.First, Last: w.record.Last} }
+
+// message is one message from its making until it is settled.
+type message struct {
+	record messageRecord
+	window *window
+	made   payload // empty when it was sent and can be made again
+
+	onWire  bool // written on this connection
+	dup     bool // the broker may have it: it was written before
+	refused bool // the broker has refused it and does not have it
+	sentAt  time.Time
+	size    int // of the payload in bytes, once known
+	frames  int
+}
+
+// payload is the body of a message and what its properties say of it.
+type payload struct {
+	body        []byte
+	first, last uint64
+	frames      int
+	configRev   uint64
+}
+
+// put returns the record of v, pinning rng.
+func put(key string, v any, rng bus.Range) (bus.Record, error) {
+	value, err := json.Marshal(v)
+	if err != nil {
+		return bus.Record{}, fmt.Errorf("record %s: %w", key, err)
+	}
+	return bus.Record{Key: key, Value: value, Pin: rng}, nil
+}
+
+// stored is what the records say.
+type stored struct {
+	session  *sessionRecord
+	messages []*message // in the order of sending
+	windows  []*window  // with parts that were never stored, by first seq
+	chains   map[chain]uint64
+	commands []bus.Record
+	order    uint64 // the highest order in use
+}
+
+// readRecords reads the records of a consumer.
+func readRecords(records []bus.Record) (*stored, error) {
+	s := &stored{chains: map[chain]uint64{}}
+	byFirst := map[uint64]*window{}
+	for _, r := range records {
+		if err := s.read(r, byFirst); err != nil {
+			return nil, fmt.Errorf("record %s: %w (was it written by a newer release?)", r.Key, err)
+		}
+	}
+	slices.SortFunc(s.messages, func(a, b *message) int { return cmp.Compare(a.record.Order, b.record.Order) })
+	for _, m := range s.messages {
+		w, ok := byFirst[m.record.First]
+		if !ok {
+			w = &window{record: windowRecord{First: m.record.First, Last: m.record.Last, Next: 1, Total: 1}}
+		}
+		m.window = w
+		w.pending++
+		s.order = max(s.order, m.record.Order)
+	}
+	for _, w := range byFirst {
+		w.pending += w.record.Total - w.record.Next
+		if w.record.Next < w.record.Total {
+			s.windows = append(s.windows, w)
+		}
+	}
+	slices.SortFunc(s.windows, func(a, b *window) int { return cmp.Compare(a.record.First, b.record.First) })
+	return s, nil
+}
+
+func (s *stored) read(r bus.Record, byFirst map[uint64]*window) error {
+	switch {
+	case r.Key == keySession:
+		s.session = new(sessionRecord)
+		return json.Unmarshal(r.Value, s.session)
+	case strings.HasPrefix(r.Key, keyMessage):
+		m := &message{dup: true}
+		s.messages = append(s.messages, m)
+		return json.Unmarshal(r.Value, &m.record)
+	case strings.HasPrefix(r.Key, keyWindow):
+		w := new(window)
+		if err := json.Unmarshal(r.Value, &w.record); err != nil {
+			return err
+		}
+		byFirst[w.record.First] = w
+	case strings.HasPrefix(r.Key, keyChain):
+		var c chainRecord
+		if err := json.Unmarshal(r.Value, &c); err != nil {
+			return err
+		}
+		s.chains[chain{c.Topic, c.Stream}] = c.Last
+	case strings.HasPrefix(r.Key, keyCommand):
+		s.commands = append(s.commands, r)
+	default:
+		return fmt.Errorf("unknown key")
+	}
+	return nil
+}

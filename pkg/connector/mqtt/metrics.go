@@ -1,0 +1,57 @@
+package mqtt
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are those of all connectors of the kind. The names of the first four
+// are the specification's, and they are sums over the connectors.
+type metrics struct {
+	outBytes    prometheus.Counter
+	batchFrames prometheus.Histogram
+	retryTotal  prometheus.Counter
+	rtt         prometheus.Histogram
+
+	outFrames   *prometheus.CounterVec // connector
+	inflight    *prometheus.GaugeVec
+	backlogAge  *prometheus.GaugeVec
+	resent      *prometheus.CounterVec
+	sessionLost *prometheus.CounterVec
+	refused     *prometheus.CounterVec // connector, reason
+	commands    *prometheus.CounterVec // connector, result
+	up          *prometheus.GaugeVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	byName := []string{"connector"}
+	m := &metrics{
+		outBytes:    prometheus.NewCounter(prometheus.CounterOpts{Name: "mqtt_out_bytes_total", Help: "Payload bytes that the broker has accepted."}),
+		batchFrames: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mqtt_batch_frames", Help: "Frames of a message.", Buckets: []float64{1, 8, 16, 32, 64, 256, 1024, 4096, 16384}}),
+		retryTotal:  prometheus.NewCounter(prometheus.CounterOpts{Name: "mqtt_retry_total", Help: "Attempts to connect after the first."}),
+		rtt:         prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mqtt_rtt_ms", Help: "Time from PUBLISH to the end of its handshake, in milliseconds.", Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000}}),
+
+		outFrames:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_out_frames_total", Help: "Frames that the broker has accepted."}, byName),
+		inflight:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mqtt_inflight", Help: "Messages sent whose handshake is not complete."}, byName),
+		backlogAge:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mqtt_backlog_age_seconds", Help: "Age of the oldest frame that is not delivered."}, byName),
+		resent:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_resent_total", Help: "Messages and releases that were sent again on a new connection."}, byName),
+		sessionLost: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_session_lost_total", Help: "Times that the broker had lost the session while messages were in flight."}, byName),
+		refused:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_refused_total", Help: "Messages that the broker refused, by reason code."}, []string{"connector", "reason"}),
+		commands:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_commands_total", Help: "Commands that came down, by what became of them."}, []string{"connector", "result"}),
+		up:          prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mqtt_up", Help: "1 while there is a connection."}, byName),
+	}
+	reg.MustRegister(m.outBytes, m.batchFrames, m.retryTotal, m.rtt, m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.refused, m.commands, m.up)
+	return m
+}
+
+// forget removes the series of a connector that is gone.
+func (m *metrics) forget(name string) {
+	labels := prometheus.Labels{"connector": name}
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.refused, m.commands, m.up} {
+		v.DeletePartialMatch(labels)
+	}
+}
+
+// reasonLabel is a reason code as a label.
+func reasonLabel(code byte) string { return fmt.Sprintf("0x%02x", code) }

@@ -1,0 +1,235 @@
+package mqtt
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// encoding says how frames become a payload; it is a part of each stored message,
+// so that a message that is sent again is the same.
+type encoding struct {
+	Payload string              `json:"payload"`
+	Unit    frame.TimestampUnit `json:"unit"`
+}
+
+func (e encoding) contentType() string {
+	if strings.HasPrefix(e.Payload, payloadProtobuf) {
+		return "application/x-protobuf"
+	}
+	return "application/json"
+}
+
+func (e encoding) compressed() bool { return strings.HasSuffix(e.Payload, "+zstd") }
+
+// frameEncoder writes frames one after the other, each complete with what stands
+// between two of them.
+type frameEncoder interface {
+	AppendFrame(dst []byte, b *frame.Batch, i int) []byte
+	AppendFrames(dst []byte, b *frame.Batch) []byte
+}
+
+// codec makes payloads of one encoding. It is for one goroutine.
+type codec struct {
+	encoding
+	frames frameEncoder
+	json   bool
+	zstd   *zstd.Encoder // nil: not compressed
+}
+
+func newCodec(e encoding) (*codec, error) {
+	c := &codec{encoding: e, json: e.contentType() == "application/json"}
+	if c.json {
+		c.frames = jsonFrames{frame.NewJSONEncoder(e.Unit)}
+	} else {
+		c.frames = frame.NewProtoEncoder(e.Unit)
+	}
+	if e.compressed() {
+		// The fastest level compresses these payloads about ten times, better
+		// than the default level does and in less time (docs/mqtt.md). A
+		// checksum would guard what TCP guards already.
+		z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+			zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(zstdWindow))
+		if err != nil {
+			return nil, fmt.Errorf("zstd: %w", err)
+		}
+		c.zstd = z
+	}
+	return c, nil
+}
+
+// zstdWindow is how far back the compressor looks, in bytes: some 2,500 frames.
+const zstdWindow = 256 << 10
+
+// begin starts a payload in dst.
+func (c *codec) begin(dst []byte) []byte {
+	if c.json {
+		return append(dst, '[')
+	}
+	return dst
+}
+
+// finish ends the payload plain, which holds at least one frame, and compresses
+// it into dst if the encoding says so; the result shares memory with one of both.
+func (c *codec) finish(dst, plain []byte) []byte {
+	if c.json {
+		plain[len(plain)-1] = ']' // was the comma behind the last frame
+	}
+	if c.zstd == nil {
+		return append(dst, plain...)
+	}
+	return c.zstd.EncodeAll(plain, dst)
+}
+
+// jsonFrames puts a comma behind single frames too.
+type jsonFrames struct{ *frame.JSONEncoder }
+
+func (j jsonFrames) AppendFrame(dst []byte, b *frame.Batch, i int) []byte {
+	return append(j.JSONEncoder.AppendFrame(dst, b, i), ',')
+}
+
+// part is the frames of one topic on their way into a message.
+type part struct {
+	topic     string
+	plain     []byte // the payload before compression
+	first     uint64 // seq of the first frame
+	last      uint64
+	frames    int
+	configRev uint64 // of the last frame
+}
+
+// builder sorts the frames of a window by topic and encodes them. The order of
+// the parts is that of each topic's first frame, so that the same frames always
+// make the same parts. It is for one goroutine.
+type builder struct {
+	codec  *codec
+	router *router
+	limit  int    // bytes of plain payload over all parts; 0: none
+	only   string // if not empty, frames of other topics are left out
+
+	parts  []*part
+	byName map[string]*part
+	size   int
+	free   [][]byte // plain buffers to use again
+}
+
+func newBuilder(c *codec, r *router) *builder {
+	return &builder{codec: c, router: r, byName: map[string]*part{}}
+}
+
+// reset forgets the parts, keeping their memory.
+func (b *builder) reset() {
+	for _, p := range b.parts {
+		if len(b.free) < maxFreeBuffers {
+			b.free = append(b.free, p.plain[:0])
+		}
+	}
+	b.parts, b.size = b.parts[:0], 0
+	clear(b.byName)
+}
+
+const maxFreeBuffers = 64
+
+// add encodes frames of batch from the beginning until the limit is reached, and
+// returns how many it took; the first frame of a window is always taken. Commands
+// are passed over: they go to devices, not to the broker.
+func (b *builder) add(batch *frame.Batch) int {
+	if batch.Kind != frame.Data {
+		return len(batch.Frames)
+	}
+	if topic, ok := b.router.uniform(batch.Set); ok {
+		return b.addUniform(topic, batch)
+	}
+	for i := range batch.Frames {
+		if !b.addFrame(b.router.topic(batch.Set, batch.Frames[i].Tag), batch, i) {
+			return i
+		}
+	}
+	return len(batch.Frames)
+}
+
+// addUniform takes a whole batch at once where it fits.
+func (b *builder) addUniform(topic string, batch *frame.Batch) int {
+	if b.only != "" && b.only != topic {
+		return len(batch.Frames)
+	}
+	p := b.part(topic)
+	before := len(p.plain)
+	p.plain = b.codec.frames.AppendFrames(p.plain, batch)
+	if b.fits(len(p.plain) - before) {
+		b.took(p, batch, len(p.plain)-before, 0, len(batch.Frames))
+		return len(batch.Frames)
+	}
+	p.plain = p.plain[:before]
+	for i := range batch.Frames {
+		if !b.addFrame(topic, batch, i) {
+			return i
+		}
+	}
+	return len(batch.Frames)
+}
+
+func (b *builder) addFrame(topic string, batch *frame.Batch, i int) bool {
+	if b.only != "" && b.only != topic {
+		return true
+	}
+	p := b.part(topic)
+	before := len(p.plain)
+	p.plain = b.codec.frames.AppendFrame(p.plain, batch, i)
+	grown := len(p.plain) - before
+	if !b.fits(grown) && b.size > 0 {
+		p.plain = p.plain[:before]
+		if p.frames == 0 {
+			b.drop(p)
+		}
+		return false
+	}
+	b.took(p, batch, grown, i, i+1)
+	return true
+}
+
+func (b *builder) fits(more int) bool { return b.limit == 0 || b.size+more <= b.limit }
+
+// took notes frames from…to (exclusive) of batch as part of p.
+func (b *builder) took(p *part, batch *frame.Batch, bytes, from, to int) {
+	if p.frames == 0 {
+		p.first = batch.FirstSeq + uint64(from)
+	}
+	p.last = batch.FirstSeq + uint64(to) - 1
+	p.frames += to - from
+	p.configRev = batch.ConfigRev
+	b.size += bytes
+}
+
+// part returns the part of a topic, a new one if need be.
+func (b *builder) part(topic string) *part {
+	if p, ok := b.byName[topic]; ok {
+		return p
+	}
+	p := &part{topic: topic}
+	if n := len(b.free); n > 0 {
+		p.plain, b.free = b.free[n-1], b.free[:n-1]
+	}
+	p.plain = b.codec.begin(p.plain)
+	b.parts = append(b.parts, p)
+	b.byName[topic] = p
+	return p
+}
+
+// drop takes the part that was added last away again.
+func (b *builder) drop(p *part) {
+	b.parts = b.parts[:len(b.parts)-1]
+	delete(b.byName, p.topic)
+}
+
+// most returns the largest number of frames that a part holds.
+func (b *builder) most() int {
+	n := 0
+	for _, p := range b.parts {
+		n = max(n, p.frames)
+	}
+	return n
+}

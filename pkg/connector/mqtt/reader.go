@@ -1,0 +1,327 @@
+package mqtt
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/connector"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// The streams of live_first: each is a chain of its own.
+const (
+	streamLive    = "live"
+	streamBacklog = "backlog"
+)
+
+const (
+	// behindFor is how long the live stream may lag before what has piled up
+	// becomes backlog.
+	behindFor = 5 * time.Second
+	// behindBy is how many frames it must lag too.
+	behindBy = 4096
+)
+
+// reader reads the log on a connection and makes windows of messages from it. It
+// is one goroutine.
+type reader struct {
+	consumer connector.Consumer
+	options  readerOptions
+	make     *maker
+	codec    *codec
+	builder  *builder
+	windows  chan *window // to the sender; unbuffered: what waits in the log joins a larger message
+
+	skip     []bus.Range // windows that were stored before the connection began, sorted
+	live     stream
+	backlog  []stream  // with live_first: what is behind the live stream, oldest first
+	caughtUp time.Time // when the live stream was last at the head
+	dueAt    time.Time // with a backlog: when the live stream must be looked at; zero: nothing waits
+	at       uint64    // the consumer's cursor; 0: unknown
+
+	bytesPerFrame int // a running estimate
+}
+
+type readerOptions struct {
+	record      windowRecord // stream, template and encoding of new windows
+	qos         byte
+	maxFrames   int
+	maxInterval time.Duration
+	liveFirst   bool
+}
+
+// stream is a run of the log that is sent in order.
+type stream struct {
+	name   string
+	cursor uint64         // next seq to read
+	end    uint64         // last seq; 0: none
+	ready  []*frame.Batch // read and not in a window yet
+	gaps   []bus.Range    // passed over: delivered already, or gone
+}
+
+// ended reports whether all of the stream is in windows.
+func (s *stream) ended() bool { return s.end != 0 && s.cursor > s.end && len(s.ready) == 0 }
+
+// newReader prepares a reader that continues behind what is delivered, leaving
+// out the windows in skip. A window takes up to limit bytes before compression.
+func newReader(c connector.Consumer, skip []bus.Range, o readerOptions, k *maker, limit int) (*reader, error) {
+	cd, err := k.codec(o.record.encoding)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{consumer: c, options: o, make: k, codec: cd, skip: skip, windows: make(chan *window), bytesPerFrame: 128}
+	r.builder = newBuilder(cd, newRouter(o.record.Template))
+	r.builder.limit = limit
+	slices.SortFunc(r.skip, func(a, b bus.Range) int { return cmp.Compare(a.First, b.First) })
+	r.skip = slices.Compact(r.skip)
+	r.live = stream{name: o.record.Stream, cursor: c.Acked() + 1}
+	return r, nil
+}
+
+// run makes windows until ctx ends. rest are windows of which some messages were
+// never stored: they go first.
+func (r *reader) run(ctx context.Context, rest []*window) error {
+	for _, w := range rest {
+		if err := r.complete(w); err != nil {
+			return err
+		}
+		if !r.hand(ctx, w) {
+			return nil
+		}
+	}
+	for {
+		w, err := r.next(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the log: %w", err)
+		}
+		if !r.hand(ctx, w) {
+			return nil
+		}
+	}
+}
+
+// hand waits until the sender takes w.
+func (r *reader) hand(ctx context.Context, w *window) bool {
+	select {
+	case r.windows <- w:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// complete makes the messages of w that were never stored again.
+func (r *reader) complete(w *window) error {
+	c, err := r.make.codec(w.record.encoding)
+	if err != nil {
+		return err
+	}
+	batches, err := r.consumer.Fetch(w.record.First, w.record.Last)
+	if err != nil {
+		return fmt.Errorf("frames %d to %d: %w", w.record.First, w.record.Last, err)
+	}
+	b := newBuilder(c, newRouter(w.record.Template))
+	for _, batch := range batches {
+		b.add(batch)
+	}
+	if len(b.parts) != w.record.Total {
+		return fmt.Errorf("frames %d to %d make %d messages, %d when they were first read", w.record.First, w.record.Last, len(b.parts), w.record.Total)
+	}
+	r.parts(w, c, b.parts[w.record.Next:])
+	return nil
+}
+
+// parts makes messages of the parts of a window.
+func (r *reader) parts(w *window, c *codec, parts []*part) {
+	for _, p := range parts {
+		m := &message{window: w, made: r.make.finish(c, p)}
+		m.record = messageRecord{QoS: r.options.qos, Topic: p.topic, Stream: w.record.Stream, First: w.record.First, Last: w.record.Last,
+			Template: w.record.Template, encoding: w.record.encoding}
+		w.parts = append(w.parts, m)
+	}
+}
+
+// next waits for frames and returns the next window.
+func (r *reader) next(ctx context.Context) (*window, error) {
+	for {
+		s, wait := r.pick()
+		w := &window{record: r.options.record}
+		w.record.Stream = s.name
+		if err := r.gather(ctx, s, w, wait); err != nil {
+			return nil, err
+		}
+		if s.ended() {
+			r.live.gaps = append(r.live.gaps, s.gaps...)
+			r.backlog = r.backlog[1:]
+		}
+		if w.record.First == 0 {
+			continue // the rest of a backlog was delivered before
+		}
+		w.record.Total = len(r.builder.parts)
+		w.pending = w.record.Total
+		if frames := int(w.record.Last - w.record.First + 1); r.builder.size > 0 {
+			r.bytesPerFrame = max(16, (3*r.bytesPerFrame+r.builder.size/frames)/4)
+		}
+		r.parts(w, r.codec, r.builder.parts)
+		r.builder.reset()
+		return w, nil
+	}
+}
+
+// pick chooses the stream of the next window, and whether the window may stay
+// open for more frames to come.
+func (r *reader) pick() (s *stream, wait bool) {
+	if !r.options.liveFirst {
+		return &r.live, true
+	}
+	now, head := time.Now(), r.consumer.Head()
+	waiting := uint64(frame.CountFrames(r.live.ready))
+	if head >= r.live.cursor {
+		waiting += head - r.live.cursor + 1
+	}
+	if waiting == 0 {
+		r.caughtUp = now
+	}
+	if waiting > behindBy && now.Sub(r.caughtUp) > behindFor {
+		r.split(head)
+		waiting, r.caughtUp = 0, now
+	}
+	switch {
+	case len(r.backlog) == 0:
+		return &r.live, true
+	case waiting == 0:
+		r.dueAt = time.Time{}
+		return &r.backlog[0], false
+	case r.dueAt.IsZero():
+		r.dueAt = now.Add(r.options.maxInterval)
+	}
+	if waiting >= uint64(r.options.maxFrames) || !now.Before(r.dueAt) {
+		r.dueAt = time.Time{}
+		return &r.live, false
+	}
+	return &r.backlog[0], false
+}
+
+// split makes backlog of what the live stream has not sent.
+func (r *reader) split(head uint64) {
+	behind := r.live
+	behind.name, behind.end = streamBacklog, head
+	r.backlog = append(r.backlog, behind)
+	r.live = stream{name: streamLive, cursor: head + 1}
+}
+
+// gather fills a window from s: until max_frames wait for one topic and the log
+// has no more to offer, or the builder is full, or max_interval has passed since
+// the first frame.
+func (r *reader) gather(ctx context.Context, s *stream, w *window, wait bool) error {
+	until := time.Time{} // no limit for the first frame
+	for {
+		if len(s.ready) == 0 {
+			enough := !wait || r.builder.most() >= r.options.maxFrames
+			if s.ended() || w.record.First != 0 && enough && s.cursor > r.consumer.Head() {
+				return nil
+			}
+			if err := r.fill(ctx, s, until); errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			if s.cursor > r.consumer.Head() {
+				r.caughtUp = time.Now()
+			}
+		}
+		if w.record.First == 0 {
+			until = time.Now().Add(r.options.maxInterval)
+		}
+		if full := r.take(s, w); full {
+			return nil
+		}
+	}
+}
+
+// take moves one batch from s to w, or a part of it; full reports that the window
+// ends here.
+func (r *reader) take(s *stream, w *window) (full bool) {
+	if len(s.ready) == 0 {
+		return false // all that was read is in flight already
+	}
+	b := s.ready[0]
+	if w.record.First != 0 && b.FirstSeq != w.record.Last+1 {
+		return true // a window has no gaps
+	}
+	n := r.builder.add(b)
+	if n > 0 {
+		if w.record.First == 0 {
+			w.record.First = b.FirstSeq
+			w.gaps, s.gaps = s.gaps, nil
+		}
+		w.record.Last = b.FirstSeq + uint64(n) - 1
+	}
+	if n < len(b.Frames) {
+		s.ready[0] = b.Slice(b.FirstSeq+uint64(n), b.LastSeq())
+		return true
+	}
+	s.ready = s.ready[1:]
+	return false
+}
+
+// fill reads the next frames of s, waiting for them until the time given.
+func (r *reader) fill(ctx context.Context, s *stream, until time.Time) error {
+	if r.at != s.cursor {
+		r.consumer.Seek(s.cursor)
+		r.at = s.cursor
+	}
+	if !until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
+	}
+	room := r.builder.limit - r.builder.size
+	batches, err := r.consumer.Read(ctx, max(r.options.maxFrames, min(room/r.bytesPerFrame, maxRead)))
+	if err != nil {
+		return err
+	}
+	for _, b := range batches {
+		if b.FirstSeq > s.cursor {
+			// What Read passes over was delivered before or is gone.
+			s.gaps = append(s.gaps, bus.Range{First: s.cursor, Last: b.FirstSeq - 1})
+		}
+		s.cursor = b.LastSeq() + 1
+		s.ready = append(s.ready, r.outside(b, s.end)...)
+	}
+	r.at = s.cursor
+	return nil
+}
+
+// maxRead bounds one read, in frames.
+const maxRead = 1 << 16
+
+// outside returns the parts of b up to end that are not in flight already.
+func (r *reader) outside(b *frame.Batch, end uint64) []*frame.Batch {
+	first, last := b.FirstSeq, b.LastSeq()
+	if end != 0 {
+		last = min(last, end)
+	}
+	var out []*frame.Batch
+	for _, s := range r.skip {
+		if s.Last < first || s.First > last {
+			continue
+		}
+		if s.First > first {
+			out = append(out, b.Slice(first, s.First-1))
+		}
+		first = s.Last + 1
+	}
+	if first <= last {
+		out = append(out, b.Slice(first, last))
+	}
+	return out
+}

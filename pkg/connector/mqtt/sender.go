@@ -1,0 +1,542 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// sender is the one goroutine that stores and writes messages on a connection.
+// It works in turns: take all answers that have come and all messages that may
+// go, store what both change in one commit, with one sync, then write.
+type sender struct {
+	session *session
+	conn    *conn
+	make    *maker
+	windows <-chan *window // from the reader
+	limits  limits
+	options senderOptions
+	stats   *stats
+	log     *slog.Logger
+
+	aliases map[string]uint16
+	current *window // whose parts are being sent
+	retryAt time.Time
+	retries int // refusals in a row
+
+	header, props []byte // reused
+}
+
+// senderOptions are what the connector decides.
+type senderOptions struct {
+	gateway, epoch string
+	qos            byte // of new messages
+	paused         func() bool
+	backoff        func(attempt int) time.Duration
+	fault          func(error) // a state that needs a person; nil when it is over
+}
+
+// turn is what one turn stores and writes.
+type turn struct {
+	commit bus.Commit // before the writes
+	after  bus.Commit // after the writes: QoS 0
+	pubrel []pubrel   // to write, before the messages
+	send   []*message // to write, in this order
+	qos0   []*message // of send, those that are done when written
+}
+
+type pubrel struct {
+	id   uint16
+	code byte
+}
+
+// run sends until the connection ends (ctx), an error makes it unusable, or,
+// after stop is closed, nothing is in flight any more.
+func (s *sender) run(ctx context.Context, stop <-chan struct{}) error {
+	stopping := false
+	for {
+		more, err := s.turn(!stopping)
+		if err != nil {
+			return err
+		}
+		if stopping && len(s.session.inflight) == 0 {
+			return nil
+		}
+		if more {
+			continue
+		}
+		windows := s.windows
+		if stopping || !s.hasRoom() || s.current != nil {
+			windows = nil
+		}
+		retry, cancel := s.retryTimer()
+		select {
+		case <-ctx.Done():
+			cancel()
+			return nil
+		case <-stop:
+			stopping, stop = true, nil
+		case <-s.session.wake:
+		case w := <-windows:
+			s.current = w
+		case <-retry:
+		}
+		cancel()
+	}
+}
+
+// retryTimer fires when refused messages are due again.
+func (s *sender) retryTimer() (<-chan time.Time, func()) {
+	if s.retryAt.IsZero() {
+		return nil, func() {}
+	}
+	t := time.NewTimer(time.Until(s.retryAt))
+	return t.C, func() { t.Stop() }
+}
+
+// turn does what can be done now; more reports whether there is more to do.
+func (s *sender) turn(admit bool) (more bool, err error) {
+	var t turn
+	for _, a := range s.session.takeAcks() {
+		if err := s.settle(&t, a); err != nil {
+			return false, err
+		}
+	}
+	waiting := s.again(&t)
+	if admit && !waiting {
+		if err := s.admit(&t); err != nil {
+			return false, err
+		}
+	}
+	if err := s.commit(&t.commit); err != nil {
+		return false, err
+	}
+	if err := s.write(&t); err != nil {
+		return false, err
+	}
+	if err := s.commit(&t.after); err != nil {
+		return false, err
+	}
+	s.stats.inflight(len(s.session.inflight))
+	return len(t.send) > 0, nil
+}
+
+// commit stores a change of state. It is durable before anything is written that
+// depends on it: records before their packets. What only forgets may be lost in a
+// crash: the handshake is then finished once more.
+func (s *sender) commit(c *bus.Commit) error {
+	if len(c.Put) == 0 && len(c.Delete) == 0 && len(c.Ack) == 0 {
+		return nil
+	}
+	c.Sync = len(c.Put) > 0
+	if err := s.session.consumer.Commit(*c); err != nil {
+		s.session.broken = true
+		return fmt.Errorf("store messages in flight: %w", err)
+	}
+	return nil
+}
+
+// settle takes one answer of the broker.
+func (s *sender) settle(t *turn, a ack) error {
+	m := s.session.byID[a.id]
+	switch {
+	case m == nil:
+		if a.kind == packets.PUBREC && a.code < 0x80 {
+			t.pubrel = append(t.pubrel, pubrel{a.id, codeNotFound})
+		}
+		return nil // an answer to what was settled already
+	case a.kind == packets.PUBREC && m.record.QoS == 2:
+		return s.received(t, m, a.code)
+	case a.kind == packets.PUBCOMP && m.record.Released:
+		return s.done(t, m) // 0x92 says that it was completed before
+	case a.kind == packets.PUBACK && m.record.QoS == 1:
+		if a.code >= 0x80 {
+			s.refuse(m, a.code)
+			return nil
+		}
+		return s.done(t, m)
+	}
+	return fmt.Errorf("protocol error: packet of type %d for message %d, which does not expect it", a.kind, a.id)
+}
+
+// received takes a PUBREC.
+func (s *sender) received(t *turn, m *message, code byte) error {
+	switch {
+	case m.record.Released:
+		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID}) // a repeat
+	case code < 0x80, code == codeInUse && m.dup:
+		// In use after a repeat: the broker has it from before.
+		m.record.Released, m.refused = true, false
+		if err := t.put(m.record.key(), m.record, m.window.rng()); err != nil {
+			return err
+		}
+		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
+	case code == codeInUse:
+		return s.renumber(t, m)
+	default:
+		s.refuse(m, code)
+	}
+	return nil
+}
+
+// done forgets a message that has arrived. With the last one of its window the
+// window is acknowledged, in the same commit.
+func (s *sender) done(t *turn, m *message) error {
+	s.stats.settled(m)
+	s.session.forget(m)
+	t.commit.Delete = append(t.commit.Delete, m.record.key())
+	s.windowDone(&t.commit, m.window)
+	if s.retries > 0 && !s.session.anyRefused() {
+		s.retries, s.retryAt = 0, time.Time{}
+		s.options.fault(nil)
+	}
+	return nil
+}
+
+func (s *sender) windowDone(c *bus.Commit, w *window) {
+	w.pending--
+	if w.pending > 0 {
+		return
+	}
+	c.Ack = append(c.Ack, w.rng())
+	if w.multiple() {
+		c.Delete = append(c.Delete, w.record.key())
+	}
+}
+
+// refuse keeps a message that the broker does not want for a later attempt. All
+// that comes after it waits: nothing is skipped.
+func (s *sender) refuse(m *message, code byte) {
+	m.refused, m.onWire, m.dup = true, false, false
+	s.stats.refused(code)
+	if s.retryAt.IsZero() {
+		s.retryAt = time.Now().Add(s.options.backoff(s.retries))
+		s.retries++
+	}
+	err := fmt.Errorf("message on %s refused: %w", m.record.Topic, &refusal{code: code})
+	s.log.Warn("message refused; it is kept and tried again", "topic", m.record.Topic, "first_seq", m.record.First, "code", code, "error", err)
+	s.options.fault(err)
+}
+
+// renumber gives a message another identifier: the broker holds an exchange under
+// this one that is not ours.
+func (s *sender) renumber(t *turn, m *message) error {
+	t.commit.Delete = append(t.commit.Delete, m.record.key())
+	delete(s.session.byID, m.record.ID) // the identifier stays in use until the connection ends
+	id, err := s.session.takeID()
+	if err != nil {
+		return err
+	}
+	m.record.ID, m.onWire = id, false
+	s.session.byID[id] = m
+	return t.put(m.record.key(), m.record, m.window.rng())
+}
+
+// again queues what was sent on an earlier connection, in order, and reports
+// whether some of it has to wait. PUBRELs wait for nothing.
+func (s *sender) again(t *turn) (waiting bool) {
+	onWire := 0
+	for _, m := range s.session.inflight {
+		if m.onWire {
+			onWire++
+		}
+	}
+	due := !time.Now().Before(s.retryAt)
+	for _, m := range s.session.inflight {
+		switch {
+		case m.onWire:
+		case m.record.Released:
+			m.onWire = true
+			onWire++
+			s.stats.resent()
+			t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
+		case waiting || onWire >= s.limits.inflight || len(t.send) >= resendAtOnce || m.refused && !due:
+			waiting = true
+		default:
+			if m.refused {
+				s.retryAt = time.Time{} // until it is refused once more
+			}
+			m.onWire = true
+			onWire++
+			s.stats.resent()
+			t.send = append(t.send, m)
+		}
+	}
+	return waiting
+}
+
+// resendAtOnce bounds the payloads that are made again in one turn.
+const resendAtOnce = 4
+
+// admitAtOnce bounds the new messages of one turn: the broker starts on them
+// while the next ones are stored.
+const admitAtOnce = 16
+
+// hasRoom reports whether another message may be sent.
+func (s *sender) hasRoom() bool {
+	return len(s.session.inflight) < s.limits.inflight && !s.session.anyRefused() && !s.options.paused()
+}
+
+// admit takes new messages.
+func (s *sender) admit(t *turn) error {
+	for s.hasRoom() && len(t.send) < admitAtOnce {
+		if s.current == nil {
+			select {
+			case s.current = <-s.windows:
+			default:
+				return nil
+			}
+		}
+		if err := s.admitFrom(t, s.current); err != nil {
+			return err
+		}
+		if len(s.current.parts) == 0 {
+			s.current = nil
+		}
+	}
+	return nil
+}
+
+// admitFrom takes the next parts of a window.
+func (s *sender) admitFrom(t *turn, w *window) error {
+	t.commit.Ack = append(t.commit.Ack, w.gaps...)
+	w.gaps = nil
+	if w.record.Total == 0 { // nothing in it concerns the broker
+		t.commit.Ack = append(t.commit.Ack, w.rng())
+		return nil
+	}
+	took := false
+	for len(w.parts) > 0 && s.hasRoom() && len(t.send) < admitAtOnce {
+		m := w.parts[0]
+		if err := s.checkSize(m); err != nil {
+			return err
+		}
+		if err := s.register(t, m); err != nil {
+			return err
+		}
+		w.parts = w.parts[1:]
+		w.record.Next++
+		took = true
+	}
+	if !took || !w.multiple() || s.options.qos == 0 {
+		return nil // with QoS 0 a window that a crash cuts short is sent again
+	}
+	return t.put(w.record.key(), w.record, w.rng())
+}
+
+// checkSize returns an error for a message that the broker would not take.
+func (s *sender) checkSize(m *message) error {
+	if size := len(m.made.body) + len(m.record.Topic) + headerRoom; size > s.limits.packetSize {
+		return &refusal{code: codeTooLarge, text: fmt.Sprintf("frames %d to %d on %s make a packet of %d bytes, the broker takes %d",
+			m.made.first, m.made.last, m.record.Topic, size, s.limits.packetSize)}
+	}
+	return nil
+}
+
+// headerRoom is the most that a PUBLISH holds besides topic and payload: the
+// properties, whose names and numbers are bounded but for the gateway's name.
+const headerRoom = 512
+
+// register gives a new message its place in its chain and in the order of
+// sending, and stores it.
+func (s *sender) register(t *turn, m *message) error {
+	ch := chain{m.record.Topic, m.record.Stream}
+	m.record.Prev = s.session.chains[ch]
+	s.session.chains[ch] = m.made.last
+	m.size, m.frames, m.onWire = len(m.made.body), m.made.frames, true
+	s.stats.batch(m.frames)
+	t.send = append(t.send, m)
+	if m.record.QoS == 0 {
+		r, err := put(ch.key(), chainRecord{ch.topic, ch.stream, m.made.last}, bus.Range{})
+		t.after.Put = append(t.after.Put, r)
+		t.qos0 = append(t.qos0, m)
+		return err
+	}
+	id, err := s.session.takeID()
+	if err != nil {
+		return err
+	}
+	s.session.order++
+	m.record.ID, m.record.Order = id, s.session.order
+	s.session.byID[id] = m
+	s.session.inflight = append(s.session.inflight, m)
+	if err := t.put(m.record.key(), m.record, m.window.rng()); err != nil {
+		return err
+	}
+	return t.put(ch.key(), chainRecord{ch.topic, ch.stream, m.made.last}, bus.Range{})
+}
+
+func (t *turn) put(key string, v any, pin bus.Range) error {
+	r, err := put(key, v, pin)
+	t.commit.Put = append(t.commit.Put, r)
+	return err
+}
+
+// write writes the packets of a turn, in as few system calls as their sizes
+// allow.
+func (s *sender) write(t *turn) error {
+	if len(t.pubrel) == 0 && len(t.send) == 0 {
+		return nil
+	}
+	s.conn.Lock()
+	defer s.conn.Unlock()
+	for _, p := range t.pubrel {
+		s.header = appendPubrel(s.header[:0], p.id, p.code)
+		if err := s.conn.buffer(s.header); err != nil {
+			return err
+		}
+	}
+	for _, m := range t.send {
+		if err := s.writeMessage(m); err != nil {
+			return err
+		}
+	}
+	if err := s.conn.flush(); err != nil {
+		return err
+	}
+	for _, m := range t.qos0 {
+		s.stats.settled(m)
+		s.windowDone(&t.after, m.window)
+	}
+	return nil
+}
+
+func (s *sender) writeMessage(m *message) error {
+	if m.made.body == nil {
+		made, err := s.make.again(&m.record)
+		if err != nil {
+			return fmt.Errorf("make message %d again: %w", m.record.ID, err)
+		}
+		m.made, m.size, m.frames = made, len(made.body), made.frames
+		if err := s.checkSize(m); err != nil {
+			return err
+		}
+	}
+	h := s.describe(m)
+	s.header, s.props = appendPublish(s.header[:0], &h, len(m.made.body), s.props)
+	m.sentAt = time.Now()
+	if err := s.conn.buffer(s.header); err != nil {
+		return err
+	}
+	err := s.conn.buffer(m.made.body)
+	s.make.recycle(m.made.body)
+	m.made.body = nil
+	m.dup = true // should it be written once more
+	return err
+}
+
+// describe returns the header of a message.
+func (s *sender) describe(m *message) publishHeader {
+	enc := "identity"
+	if m.record.compressed() {
+		enc = "zstd"
+	}
+	user := []userProperty{
+		{"gw", s.options.gateway}, {"epoch", s.options.epoch},
+		{"first_seq", strconv.FormatUint(m.made.first, 10)}, {"last_seq", strconv.FormatUint(m.made.last, 10)},
+		{"prev_seq", strconv.FormatUint(m.record.Prev, 10)}, {"config_rev", strconv.FormatUint(m.made.configRev, 10)},
+		{"encoding", enc},
+	}
+	if m.record.Stream != "" {
+		user = append(user, userProperty{"stream", m.record.Stream})
+	}
+	h := publishHeader{id: m.record.ID, qos: m.record.QoS, dup: m.dup && m.record.QoS > 0, topic: m.record.Topic,
+		contentType: m.record.contentType(), user: user}
+	s.alias(&h)
+	return h
+}
+
+// alias replaces the topic by a number where the broker knows it already.
+func (s *sender) alias(h *publishHeader) {
+	if a, ok := s.aliases[h.topic]; ok {
+		h.topic, h.alias = "", a
+		return
+	}
+	if len(s.aliases) < int(s.limits.aliases) {
+		h.alias = uint16(len(s.aliases) + 1)
+		s.aliases[h.topic] = h.alias
+	}
+}
+
+// forget takes a message out of flight.
+func (s *session) forget(m *message) {
+	delete(s.byID, m.record.ID)
+	s.freeID(m.record.ID)
+	if i := slices.Index(s.inflight, m); i >= 0 {
+		s.inflight = slices.Delete(s.inflight, i, i+1)
+	}
+}
+
+// anyRefused reports whether the broker has refused a message that is still to be
+// sent.
+func (s *session) anyRefused() bool {
+	return slices.ContainsFunc(s.inflight, func(m *message) bool { return m.refused })
+}
+
+// maker makes payloads from the log.
+type maker struct {
+	fetch  func(first, last uint64) ([]*frame.Batch, error)
+	codecs map[encoding]*codec
+	free   chan []byte // bodies to use again
+}
+
+var errNothingLeft = errors.New("the log holds none of its frames")
+
+// again makes the payload of a message that was stored before.
+func (k *maker) again(r *messageRecord) (payload, error) {
+	c, err := k.codec(r.encoding)
+	if err != nil {
+		return payload{}, err
+	}
+	batches, err := k.fetch(r.First, r.Last)
+	if err != nil {
+		return payload{}, err
+	}
+	b := newBuilder(c, newRouter(r.Template))
+	b.only = r.Topic
+	for _, batch := range batches {
+		b.add(batch)
+	}
+	if len(b.parts) == 0 {
+		return payload{}, fmt.Errorf("frames %d to %d on %s: %w", r.First, r.Last, r.Topic, errNothingLeft)
+	}
+	return k.finish(b.codec, b.parts[0]), nil
+}
+
+// finish makes a payload of a part.
+func (k *maker) finish(c *codec, p *part) payload {
+	var body []byte
+	select {
+	case body = <-k.free:
+	default:
+	}
+	return payload{body: c.finish(body[:0], p.plain), first: p.first, last: p.last, frames: p.frames, configRev: p.configRev}
+}
+
+// recycle takes a body back that was written.
+func (k *maker) recycle(body []byte) {
+	select {
+	case k.free <- body:
+	default: // enough are kept
+	}
+}
+
+func (k *maker) codec(e encoding) (*codec, error) {
+	if c, ok := k.codecs[e]; ok {
+		return c, nil
+	}
+	c, err := newCodec(e)
+	if err == nil {
+		k.codecs[e] = c
+	}
+	return c, err
+}

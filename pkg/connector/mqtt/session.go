@@ -1,0 +1,416 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/eclipse/paho.golang/packets"
+	paholog "github.com/eclipse/paho.golang/paho/log"
+	pahosession "github.com/eclipse/paho.golang/paho/session"
+
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/connector"
+)
+
+// maxInflight bounds the messages that are sent and not settled, whatever more
+// the broker would take: at two syncs and two round trips each, more of them
+// would not go faster.
+const maxInflight = 64
+
+// session is the connector's side of the session at the broker. It outlives
+// connections. As paho's SessionManager it hears of every packet with an
+// identifier; what concerns the data it hands to the sender, which alone changes
+// messages.
+type session struct {
+	consumer connector.Consumer
+	lost     func(resent int) // told when the broker has lost the session
+
+	// Only the sender, while a connection is up, and the connector, between
+	// two connections, touch these.
+	inflight []*message // in the order of sending
+	byID     map[uint16]*message
+	windows  []*window // with parts that were never stored, by first seq
+	chains   map[chain]uint64
+	order    uint64
+	record   sessionRecord
+	broken   bool // memory and records may differ: load again
+
+	mu       sync.Mutex
+	conn     io.Writer // nil while there is no connection
+	server   string    // the one that conn goes to
+	used     map[uint16]bool
+	lastID   uint16
+	acks     []ack
+	requests map[uint16]chan<- packets.ControlPacket // SUBSCRIBE and PUBLISH of paho's own
+	holdAcks bool                                    // acknowledge nothing that came in
+	limits   limits
+	bye      *packets.Disconnect // what the broker said when it closed
+
+	wake chan struct{} // capacity 1: there are acks
+	slot chan struct{} // capacity 1: one PUBLISH of paho's own at a time
+}
+
+// limits is what the broker allows on a connection.
+type limits struct {
+	inflight   int // messages of ours
+	packetSize int
+	aliases    uint16
+	replyQoS   byte // for the PUBLISH of paho's own
+	maxQoS     byte
+}
+
+// ack is an answer to a message of ours.
+type ack struct {
+	kind byte // packets.PUBACK, PUBREC, PUBCOMP
+	id   uint16
+	code byte
+}
+
+func newSession(c connector.Consumer, lost func(resent int)) *session {
+	return &session{consumer: c, lost: lost, broken: true, wake: make(chan struct{}, 1), slot: make(chan struct{}, 1)}
+}
+
+// load reads the records, if memory does not hold them already.
+func (s *session) load() (*stored, error) {
+	records, err := s.consumer.Records()
+	if err != nil {
+		return nil, err
+	}
+	st, err := readRecords(records)
+	if err != nil {
+		return nil, err
+	}
+	s.inflight, s.windows, s.chains, s.order = st.messages, st.windows, st.chains, st.order
+	s.byID = map[uint16]*message{}
+	s.mu.Lock()
+	s.used = map[uint16]bool{}
+	for _, m := range s.inflight {
+		s.byID[m.record.ID] = m
+		s.used[m.record.ID] = true
+	}
+	s.mu.Unlock()
+	if st.session != nil {
+		s.record = *st.session
+	}
+	s.broken = false
+	return st, nil
+}
+
+// cleanStart reports whether what the server may still hold for us is not the
+// session that the records belong to.
+func (s *session) cleanStart(server, clientID string) bool {
+	return s.record.Epoch != s.consumer.Epoch() || s.record.ClientID != clientID || slices.Contains(s.record.Stale, server)
+}
+
+// expect prepares for a CONNACK of server.
+func (s *session) expect(server string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server, s.bye, s.holdAcks, s.acks = server, nil, false, nil
+}
+
+// ConAckReceived takes note of the connection. When the broker has no session it
+// makes all that was in flight ready to be sent anew, durably, before anything
+// else can be: otherwise a PUBREL for a message of the lost session would be
+// answered with "not found", which means delivered.
+func (s *session) ConAckReceived(w io.Writer, cp *packets.Connect, ca *packets.Connack) error {
+	for _, m := range s.inflight {
+		m.onWire = false
+	}
+	s.mu.Lock()
+	server := s.server
+	s.mu.Unlock()
+	if err := s.adopt(server, cp.ClientID, ca.SessionPresent); err != nil {
+		s.broken = true
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn = w
+	s.requests = map[uint16]chan<- packets.ControlPacket{}
+	s.limits = readLimits(ca.Properties)
+	return nil
+}
+
+func (s *session) adopt(server, clientID string, present bool) error {
+	rec := sessionRecord{Epoch: s.consumer.Epoch(), ClientID: clientID}
+	var c bus.Commit
+	sameEpoch := s.record.Epoch == rec.Epoch
+	if !sameEpoch { // a log restored from a backup: its chains begin anew
+		for ch := range s.chains {
+			c.Delete = append(c.Delete, ch.key())
+		}
+		clear(s.chains)
+	}
+	if present && sameEpoch {
+		rec.Servers, rec.Stale = s.record.Servers, s.record.Stale
+		if slices.Contains(rec.Servers, server) {
+			return nil // the session as we know it
+		}
+		rec.Servers = append(slices.Clone(rec.Servers), server)
+	} else {
+		rec.Servers = []string{server}
+		for _, old := range append(slices.Clone(s.record.Servers), s.record.Stale...) {
+			if old != server && !slices.Contains(rec.Stale, old) {
+				rec.Stale = append(rec.Stale, old)
+			}
+		}
+		for _, m := range s.inflight {
+			m.dup, m.refused = false, false
+			if !m.record.Released && sameEpoch {
+				continue
+			}
+			m.record.Released = false
+			if !sameEpoch {
+				m.record.Prev = 0 // what came before has no number in this epoch
+			}
+			r, err := put(m.record.key(), m.record, m.window.rng())
+			if err != nil {
+				return err
+			}
+			c.Put = append(c.Put, r)
+		}
+	}
+	r, err := put(keySession, rec, bus.Range{})
+	if err != nil {
+		return err
+	}
+	c.Put, c.Sync = append(c.Put, r), true
+	if err := s.consumer.Commit(c); err != nil {
+		return fmt.Errorf("store the session: %w", err)
+	}
+	s.record = rec
+	if !present && len(s.inflight) > 0 {
+		s.lost(len(s.inflight))
+	}
+	return nil
+}
+
+// readLimits reads what a CONNACK allows. One message of the receive maximum is
+// left for the connector's own: birth, command results.
+func readLimits(p *packets.Properties) limits {
+	l := limits{inflight: maxInflight, packetSize: maxPacketSize, replyQoS: 1, maxQoS: 2}
+	if p == nil {
+		return l
+	}
+	if p.ReceiveMaximum != nil {
+		l.inflight = min(maxInflight, max(1, int(*p.ReceiveMaximum)-1))
+		if *p.ReceiveMaximum < 2 {
+			l.replyQoS = 0
+		}
+	}
+	if p.MaximumPacketSize != nil {
+		l.packetSize = int(min(*p.MaximumPacketSize, math.MaxInt32))
+	}
+	if p.TopicAliasMaximum != nil {
+		l.aliases = *p.TopicAliasMaximum
+	}
+	if p.MaximumQOS != nil {
+		l.maxQoS = *p.MaximumQOS
+		l.replyQoS = min(l.replyQoS, l.maxQoS)
+	}
+	return l
+}
+
+// ConnectionLost ends the requests that wait for an answer. It may be called
+// several times.
+func (s *session) ConnectionLost(dp *packets.Disconnect) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if dp != nil && s.bye == nil {
+		s.bye = dp
+	}
+	s.conn = nil
+	for id, resp := range s.requests {
+		resp <- packets.ControlPacket{} // paho's channels have room for the one answer
+		s.endRequest(id)
+	}
+	return nil
+}
+
+// endRequest frees a request's identifier. The caller holds mu.
+func (s *session) endRequest(id uint16) {
+	delete(s.requests, id)
+	delete(s.used, id)
+	<-s.slot // taken with the identifier
+}
+
+// AddToSession gives a packet of paho's own an identifier: SUBSCRIBE, UNSUBSCRIBE,
+// and PUBLISH with QoS 1 for birth and command results, which are not kept beyond
+// the connection.
+func (s *session) AddToSession(ctx context.Context, p pahosession.Packet, resp chan<- packets.ControlPacket) error {
+	// One at a time is plenty, and keeps within the receive maximum.
+	select {
+	case s.slot <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil {
+		<-s.slot
+		return pahosession.ErrNoConnection
+	}
+	id, err := s.takeIDLocked()
+	if err != nil {
+		<-s.slot
+		return err
+	}
+	p.SetIdentifier(id)
+	s.requests[id] = resp
+	return nil
+}
+
+// takeID returns a packet identifier that is not in use.
+func (s *session) takeID() (uint16, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.takeIDLocked()
+}
+
+func (s *session) takeIDLocked() (uint16, error) {
+	for range math.MaxUint16 {
+		s.lastID++
+		if s.lastID != 0 && !s.used[s.lastID] {
+			s.used[s.lastID] = true
+			return s.lastID, nil
+		}
+	}
+	return 0, pahosession.ErrPacketIdentifiersExhausted
+}
+
+func (s *session) freeID(id uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.used, id)
+}
+
+// PacketReceived takes a packet with an identifier from paho's reading goroutine,
+// which it must not hold up: answers to messages are queued for the sender, so
+// that all that the read buffer held share one sync.
+func (s *session) PacketReceived(p *packets.ControlPacket, publishes chan<- *packets.Publish) error {
+	switch c := p.Content.(type) {
+	case *packets.Publish:
+		publishes <- c // has room for the receive maximum that we sent
+	case *packets.Pubrel:
+		return s.answer(&packets.Pubcomp{PacketID: c.PacketID})
+	case *packets.Puback:
+		if !s.answered(c.PacketID, p) {
+			s.queue(ack{packets.PUBACK, c.PacketID, c.ReasonCode})
+		}
+	case *packets.Pubrec:
+		s.queue(ack{packets.PUBREC, c.PacketID, c.ReasonCode})
+	case *packets.Pubcomp:
+		s.queue(ack{packets.PUBCOMP, c.PacketID, c.ReasonCode})
+	case *packets.Suback:
+		s.answered(c.PacketID, p)
+	case *packets.Unsuback:
+		s.answered(c.PacketID, p)
+	}
+	return nil
+}
+
+// answered hands the answer to a request of paho's own to the one who waits.
+func (s *session) answered(id uint16, p *packets.ControlPacket) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	resp, ok := s.requests[id]
+	if ok {
+		resp <- *p
+		s.endRequest(id)
+	}
+	return ok
+}
+
+func (s *session) queue(a ack) {
+	s.mu.Lock()
+	s.acks = append(s.acks, a)
+	s.mu.Unlock()
+	s.poke()
+}
+
+// poke wakes the sender.
+func (s *session) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it will wake anyway
+	}
+}
+
+// takeAcks returns the answers since the last call.
+func (s *session) takeAcks() []ack {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	acks := s.acks
+	s.acks = nil
+	return acks
+}
+
+// Ack acknowledges a message that came in: its handler is done with it.
+func (s *session) Ack(p *packets.Publish) error {
+	switch p.QoS {
+	case 1:
+		return s.answer(&packets.Puback{PacketID: p.PacketID, Properties: &packets.Properties{}})
+	case 2:
+		return s.answer(&packets.Pubrec{PacketID: p.PacketID, Properties: &packets.Properties{}})
+	}
+	return nil
+}
+
+// refuseAcks makes the broker keep what it has sent and what was not acknowledged
+// yet, until the next connection.
+func (s *session) refuseAcks() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holdAcks = true
+}
+
+func (s *session) answer(p interface {
+	WriteTo(io.Writer) (int64, error)
+}) error {
+	s.mu.Lock()
+	conn, hold := s.conn, s.holdAcks
+	s.mu.Unlock()
+	if conn == nil || hold {
+		return pahosession.ErrNoConnection // the broker sends it again
+	}
+	_, err := p.WriteTo(conn)
+	return err
+}
+
+// currentLimits returns what the broker allows on this connection.
+func (s *session) currentLimits() limits {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limits
+}
+
+// farewell returns what the broker said when it closed the connection, if it did.
+func (s *session) farewell() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bye == nil {
+		return nil
+	}
+	text := ""
+	if s.bye.Properties != nil {
+		text = s.bye.Properties.ReasonString
+	}
+	return &refusal{code: s.bye.ReasonCode, text: text}
+}
+
+// Close is for sessions that paho owns; ours stays.
+func (s *session) Close() error { return errors.New("mqtt: the session belongs to the connector") }
+
+// SetErrorLogger is not used: what matters comes back as an error.
+func (s *session) SetErrorLogger(paholog.Logger) {}
+
+// SetDebugLogger is not used.
+func (s *session) SetDebugLogger(paholog.Logger) {}
+
+var _ pahosession.SessionManager = (*session)(nil)
