@@ -270,10 +270,15 @@ func (s *Snapshot) DriverVariables() map[string][]Variable {
 // source, tables that weren't read are not missed.
 func referenceFindings(s *Snapshot, src *Source) Findings {
 	var out Findings
+	hints := make(map[string]string) // thousands of variables may name one driver wrongly
 	report := func(t Table, id, field, target string, of Table, known []string) {
-		hint := didYouMean(target, known)
-		if hint == "" && len(known) == 0 {
-			hint = "; " + of.FileName() + " is empty"
+		hint, ok := hints[field+target]
+		if !ok {
+			hint = didYouMean(target, known)
+			if hint == "" && len(known) == 0 {
+				hint = "; " + of.FileName() + " is empty"
+			}
+			hints[field+target] = hint
 		}
 		f := Finding{Severity: SeverityError, Rule: "reference", Key: keyOf(t, []string{id, field}),
 			Message: fmt.Sprintf("%s: there is no %s %s%s", field, strings.TrimSuffix(string(of), "s"), target, hint)}

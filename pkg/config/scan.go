@@ -30,38 +30,52 @@ func (d *document) scanItems() bool {
 		return false
 	}
 	tree := make([]any, len(spans))
+	left := 0 // items before i that are left to the library
 	for i, s := range spans {
 		item, ok := scanItem(d.src[s.start:s.end])
 		if ok {
 			tree[i] = item
+			spans[i].plain = true
+		} else if left++; left < libraryBatch && i+1 < len(spans) {
 			continue
 		}
-		if tree[i], ok = d.libraryItem(s); !ok {
+		from := i - left
+		if !ok {
+			from++
+		}
+		if left > 0 && !d.libraryItems(spans[from:from+left], tree[from:]) {
 			return false
 		}
+		left = 0
 	}
 	d.items, d.tree = spans, tree
 	return true
 }
 
-// libraryItem reads one item with the YAML library. It refuses what may depend
-// on, or be meant for, other items, and what is wrong: the library then gets the
+// libraryBatch is how many items in a row go to the library at once: starting it
+// costs more than reading an item, and its nodes need 5 kB for each.
+const libraryBatch = 256
+
+// libraryItems reads items with the YAML library. It refuses what may depend on,
+// or be meant for, other items, and what is wrong: the library then gets the
 // file as a whole, and its errors the right places.
-func (d *document) libraryItem(s span) (any, bool) {
-	text := d.src[s.start:s.end]
+func (d *document) libraryItems(spans []span, into []any) bool {
+	text := d.src[spans[0].start:spans[len(spans)-1].end]
 	if bytes.ContainsAny(text, "&*") && mayAlias(text) {
-		return nil, false
+		return false
 	}
 	root, err := parseYAML(d.name, text)
-	if err != nil || root == nil || len(root.Content) != 1 {
-		return nil, false
+	if err != nil || root == nil || len(root.Content) != len(spans) {
+		return false
+	}
+	for i, n := range root.Content {
+		if n.Line != spans[i].line-spans[0].line+1 {
+			return false // an item in our eyes only
+		}
 	}
 	b := newTreeBuilder(d.name)
 	list, _ := b.build(root, 0, false).([]any)
-	if len(b.findings) > 0 || len(list) != 1 {
-		return nil, false
-	}
-	return list[0], true
+	return len(b.findings) == 0 && copy(into, list) == len(spans)
 }
 
 // mayAlias reports whether an anchor or alias could be in text: & or * at the
@@ -95,7 +109,7 @@ func splitItems(src []byte) ([]span, bool) {
 			if len(spans) > 0 {
 				spans[len(spans)-1].end = offset
 			}
-			spans = append(spans, span{offset, len(src), line})
+			spans = append(spans, span{start: offset, end: len(src), line: line})
 		case indent < 0 || blanks <= indent:
 			return nil, false
 		}
@@ -124,64 +138,152 @@ func isLineEnd(b []byte) bool {
 	return len(b) == 0 || b[0] == '\n' || b[0] == '\r' && len(b) > 1 && b[1] == '\n'
 }
 
-// scanItem reads "- key: value" and the lines below it. It returns false for
-// whatever it does not know for sure.
+// scanItem reads one item, or returns false if it does not know every bit of it
+// for sure.
 func scanItem(text []byte) (map[string]any, bool) {
+	s := scanner{}
+	return s.item(text)
+}
+
+// scanPlaces calls seen for each key of an item that scanItem knows.
+func scanPlaces(text []byte, seen func(parent, key string, keyAt, valueAt int)) {
+	s := scanner{seen: seen}
+	s.item(text)
+}
+
+// scanner reads an item line by line. What is left of a line is always a suffix
+// of it, so that its length tells where it stands.
+type scanner struct {
+	line   []byte
+	offset int // of line in the item
+	// seen, if not nil, is told each key with the key of the mapping that it is
+	// in ("" for the item itself), and the offsets of key and value.
+	seen func(parent, key string, keyAt, valueAt int)
+}
+
+// at returns the offset of rest, a suffix of the line.
+func (s *scanner) at(rest []byte) int { return s.offset + len(s.line) - len(rest) }
+
+// item reads "- key: value" and the lines below it.
+func (s *scanner) item(text []byte) (map[string]any, bool) {
 	if bytes.IndexByte(text, '\t') >= 0 {
 		return nil, false
 	}
-	m := make(map[string]any, 8)
 	dash := leading(text)
 	column := dash + 2 + leading(text[dash+2:])
+	s.line = text[:lineEnd(text, 0)]
+	if column < len(text) && text[column] == '{' {
+		return s.braces(text, column)
+	}
+	m := make(map[string]any, 8)
 	var nested map[string]any // of the key that had no value on its line
-	nestedColumn := -1
-	for offset, first := 0, true; offset < len(text); first = false {
-		end := lineEnd(text, offset)
-		line := text[offset:end]
-		offset = end
+	parent, parentAt, nestedColumn := "", 0, -1
+	for first := true; s.offset < len(text); first = false {
+		s.line = text[s.offset:lineEnd(text, s.offset)]
 		at := column
 		if !first {
-			at = leading(line)
-			if isLineEnd(line[at:]) || line[at] == '#' {
-				continue
-			}
+			at = leading(s.line)
 		}
-		into := m
-		switch {
+		switch into := m; {
+		case !first && (isLineEnd(s.line[at:]) || s.line[at] == '#'):
+			// nothing
 		case at == column:
 			if nested != nil && len(nested) == 0 {
 				return nil, false // a key without a value: null
 			}
-			nested, nestedColumn = nil, -1
+			nested, parent, nestedColumn = nil, "", -1
+			key, value, ok := s.pair(s.line[at:], into, "", true)
+			if !ok {
+				return nil, false
+			}
+			if value == nil {
+				nested, parent, parentAt = map[string]any{}, key, s.offset+at
+				into[key] = nested
+			}
 		case nested != nil && at > column && (nestedColumn < 0 || nestedColumn == at):
-			into, nestedColumn = nested, at
+			if nestedColumn = at; s.seen != nil && len(nested) == 0 {
+				s.seen("", parent, parentAt, s.offset+at)
+			}
+			if _, _, ok := s.pair(s.line[at:], nested, parent, false); !ok {
+				return nil, false
+			}
 		default:
 			return nil, false
 		}
-		key, rest, ok := scanKey(line[at:])
-		if !ok {
-			return nil, false
-		}
-		if _, twice := into[key]; twice {
-			return nil, false
-		}
-		if blankOrComment(rest) {
-			if into[key] = map[string]any{}; nested != nil {
-				return nil, false
-			}
-			nested, _ = into[key].(map[string]any)
-			continue
-		}
-		value, rest, ok := scanValue(rest)
-		if !ok || !blankOrComment(rest) {
-			return nil, false
-		}
-		into[key] = value
+		s.offset += len(s.line)
 	}
-	if nested != nil && len(nested) == 0 {
+	return m, nested == nil || len(nested) > 0
+}
+
+// braces reads an item in braces, on one line.
+func (s *scanner) braces(text []byte, column int) (map[string]any, bool) {
+	m, rest, ok := s.flow(s.line[column+1:], "")
+	if !ok || !blankOrComment(rest) {
 		return nil, false
 	}
+	for offset := len(s.line); offset < len(text); offset = lineEnd(text, offset) {
+		line := text[offset:]
+		if at := leading(line); !isLineEnd(line[at:]) && line[at] != '#' {
+			return nil, false
+		}
+	}
 	return m, true
+}
+
+// pair reads a line's "key: value" into m. With mayOpen the value may be
+// missing, for lines below it to hold; it is nil then.
+func (s *scanner) pair(b []byte, m map[string]any, parent string, mayOpen bool) (key string, value any, ok bool) {
+	key, rest, ok := scanKey(b)
+	if !ok || m[key] != nil {
+		return "", nil, false
+	}
+	if blankOrComment(rest) {
+		return key, nil, mayOpen
+	}
+	value, rest, ok = s.value(rest, parent, key, s.at(b), false)
+	if !ok || !blankOrComment(rest) {
+		return "", nil, false
+	}
+	m[key] = value
+	return key, value, true
+}
+
+// value reads what stands behind "key:": a scalar or a mapping in braces.
+func (s *scanner) value(b []byte, parent, key string, keyAt int, inFlow bool) (value any, rest []byte, ok bool) {
+	b = b[leading(b):]
+	if s.seen != nil {
+		s.seen(parent, key, keyAt, s.at(b))
+	}
+	if len(b) == 0 || b[0] != '{' {
+		return scanScalar(b, inFlow)
+	}
+	m, rest, ok := s.flow(b[1:], key)
+	return m, rest, ok
+}
+
+// flow reads "key: value, key: value }", all on one line.
+func (s *scanner) flow(b []byte, parent string) (m map[string]any, rest []byte, ok bool) {
+	m = make(map[string]any, 4)
+	for {
+		b = b[leading(b):]
+		key, rest, ok := scanKey(b)
+		if !ok || m[key] != nil {
+			return nil, nil, false
+		}
+		if m[key], b, ok = s.value(rest, parent, key, s.at(b), true); !ok {
+			return nil, nil, false
+		}
+		b = b[leading(b):]
+		switch {
+		case len(b) == 0:
+			return nil, nil, false
+		case b[0] == '}':
+			return m, b[1:], true
+		case b[0] != ',':
+			return nil, nil, false
+		}
+		b = b[1:]
+	}
 }
 
 // blankOrComment reports whether nothing but a comment is left of a line.
@@ -190,13 +292,13 @@ func blankOrComment(b []byte) bool {
 	return isLineEnd(b[n:]) || n > 0 && b[n] == '#'
 }
 
-// scanKey reads "word:" and the blank behind it, which is left in rest.
+// scanKey reads "word:" and leaves the blank behind it in rest.
 func scanKey(b []byte) (key string, rest []byte, ok bool) {
 	n := 0
 	for n < len(b) && (b[n] >= 'a' && b[n] <= 'z' || b[n] == '_') {
 		n++
 	}
-	if n == 0 || n+1 >= len(b) || b[n] != ':' || !isBlank(b[n+1]) || b[n+1] == '\t' {
+	if n == 0 || n+1 >= len(b) || b[n] != ':' || !isBlank(b[n+1]) {
 		return "", nil, false
 	}
 	return intern(b[:n]), b[n+1:], true
@@ -239,45 +341,6 @@ func intern(b []byte) string {
 		return "float32"
 	}
 	return string(b)
-}
-
-// scanValue reads what stands behind "key:": a scalar or a mapping in braces.
-func scanValue(b []byte) (value any, rest []byte, ok bool) {
-	b = b[leading(b):]
-	if len(b) > 0 && b[0] == '{' {
-		return scanFlow(b[1:])
-	}
-	return scanScalar(b, false)
-}
-
-// scanFlow reads "key: scalar, key: scalar }".
-func scanFlow(b []byte) (value any, rest []byte, ok bool) {
-	m := make(map[string]any, 4)
-	for {
-		b = b[leading(b):]
-		key, rest, ok := scanKey(b)
-		if !ok {
-			return nil, nil, false
-		}
-		if _, twice := m[key]; twice {
-			return nil, nil, false
-		}
-		v, rest, ok := scanScalar(rest[leading(rest):], true)
-		if !ok {
-			return nil, nil, false
-		}
-		m[key] = v
-		b = rest[leading(rest):]
-		switch {
-		case len(b) == 0:
-			return nil, nil, false
-		case b[0] == '}':
-			return m, b[1:], true
-		case b[0] != ',':
-			return nil, nil, false
-		}
-		b = b[1:]
-	}
 }
 
 // scanScalar reads a quoted or a plain scalar.
@@ -342,7 +405,7 @@ func plainScalar(b []byte) (any, bool) {
 			return nil, false
 		}
 	}
-	if bytes.ContainsAny(b, ":#[]{},\"'&*!|>%@`\\") {
+	if bytes.ContainsAny(b, ":#[]{},?\"'&*!|>%@`\\") {
 		return nil, false
 	}
 	for _, word := range [...]string{"true", "false", "null"} {

@@ -3,8 +3,11 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"reflect"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -37,6 +40,7 @@ func TestScanItems(t *testing.T) {
 		"wide dash":     "-   tag: a\n    unit: x\n",
 		"windows lines": "- tag: a\r\n  address: {type: coil, addr: 0}\r\n\r\n- tag: b\r\n",
 		"no line end":   "- tag: a\n- tag: b",
+		"all in braces": "- {tag: a, address: {type: coil, addr: 3}, unit: °C} # x\n# y\n- {tag: b}\n",
 		"other script":  "- tag: 温度.一号\n  unit: °C\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -49,10 +53,41 @@ func TestScanItems(t *testing.T) {
 					t.Errorf("item %d is left to the library", i)
 				}
 			}
+			checkPlaces(t, d)
 			if want := library(t, d.src); !reflect.DeepEqual(d.tree, want) {
 				t.Errorf("got  %#v\nwant %#v", d.tree, want)
 			}
 		})
+	}
+}
+
+// checkPlaces holds the places of everything in a scanned table to those of the
+// library's nodes.
+func checkPlaces(t *testing.T, d *document) {
+	t.Helper()
+	root, err := parseYAML("", d.src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	items, _ := d.tree.([]any)
+	for i, item := range items {
+		m, _ := item.(map[string]any)
+		paths := [][]string{{}, {"nothing"}}
+		for k, v := range m {
+			paths = append(paths, []string{k})
+			nested, _ := v.(map[string]any)
+			for sub := range nested {
+				paths = append(paths, []string{k, sub})
+			}
+		}
+		for _, path := range paths {
+			for _, onKey := range []bool{false, true} {
+				n := place(root, append([]string{strconv.Itoa(i)}, path...), onKey && len(path) > 0)
+				if got, want := d.itemPos(i, path, onKey), (Pos{d.name, n.Line, n.Column}); got != want {
+					t.Fatalf("item %d %v (key: %t) of %q stands at %v, want %v", i, path, onKey, d.src, got, want)
+				}
+			}
+		}
 	}
 }
 
@@ -95,6 +130,7 @@ func FuzzScanItems(f *testing.F) {
 		if !d.scanItems() {
 			return
 		}
+		checkPlaces(t, d)
 		if want := library(t, d.src); !reflect.DeepEqual(d.tree, want) {
 			t.Fatalf("%q\ngot  %#v\nwant %#v", src, d.tree, want)
 		}
@@ -122,5 +158,65 @@ func BenchmarkReadVariables100k(b *testing.B) {
 		if len(r.variables) != 100_000 || len(r.findings) > 0 {
 			b.Fatal(len(r.variables), r.findings)
 		}
+	}
+}
+
+// TestScanItemsRandom puts tables together from pieces that are easy to misread.
+func TestScanItemsRandom(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	pick := func(s ...string) string { return s[rng.IntN(len(s))] }
+	scalar := func() string {
+		return pick("a", "value / 10", `"x y"`, `'it'`, "0", "40001", "007", "1.5", "1e3", "true", "No", "null", "~", "yes", "°C", "m3/h", "a#b", "a #b",
+			"a: b", "a:b", `"a\tb"`, "''", `""`, "'a''b'", "-1", "- a", "[1]", "{}", "{ a: b }", "*x", "&x a", "!t a", "|", ">", "a, b", "a}", "@a", "0x10",
+			"2024-01-02", "? a", "a ?", "a - b", "\"a\n    b\"", "a\n    b", "a  ", "_a", "ä", "é b", ".5", "+1", "1_000", "<<", "%", "a'b", "a\\b", "a|b")
+	}
+	flow := func() string {
+		var parts []string
+		for range rng.IntN(4) {
+			parts = append(parts, pick("addr", "len", "type", "<<", "A")+pick(": ", ": ", ": ", ":", " : ")+scalar())
+		}
+		return "{" + pick("", " ") + strings.Join(parts, pick(", ", ",", " , ")) + pick("", " ", ", ") + "}"
+	}
+	read := 0
+	for range 20_000 {
+		var b strings.Builder
+		b.WriteString(pick("", "", "", "---\n", "# c\n", "\n", " # c\n", "--- # c\n", "\ufeff"))
+		base := pick("", "", "", "  ")
+		for range 1 + rng.IntN(3) {
+			dash := pick("- ", "- ", "- ", "-  ", "-   ")
+			if rng.IntN(10) == 0 {
+				b.WriteString(base + dash + flow() + "\n")
+				continue
+			}
+			indent := base + strings.Repeat(" ", len(dash))
+			for i := range 1 + rng.IntN(4) {
+				lead := indent
+				if i == 0 {
+					lead = base + dash
+				}
+				key := string(rune('a'+rng.IntN(20))) + pick("", "b", "_c", "D")
+				value := scalar()
+				switch rng.IntN(6) {
+				case 0:
+					value = flow()
+				case 1:
+					sub := indent + pick("  ", "    ", " ")
+					value = pick("", " # c") + "\n" + sub + "x: " + scalar() + "\n" + sub + pick("y", "x") + ": " + scalar()
+				}
+				b.WriteString(lead + key + pick(": ", ": ", ": ", ":  ", ":", " : ") + value + pick("", "", " # c", "# d", " ") + pick("\n", "\n", "\n", "\r\n", "\n\n", "\n# c\n", "\n   # c\n", "\n\t# c\n"))
+			}
+		}
+		d := &document{src: []byte(strings.TrimPrefix(b.String(), "\ufeff"))}
+		if !d.scanItems() {
+			continue
+		}
+		read++
+		if want := library(t, d.src); !reflect.DeepEqual(d.tree, want) {
+			t.Fatalf("%q\ngot  %#v\nwant %#v", d.src, d.tree, want)
+		}
+		checkPlaces(t, d)
+	}
+	if read < 1000 {
+		t.Errorf("only %d of the tables were read; the test tests little", read)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strconv"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 )
@@ -67,8 +68,9 @@ type document struct {
 
 // span is an item's part of a file.
 type span struct {
-	start, end int // bytes
-	line       int // of start, from 1
+	start, end int  // bytes
+	line       int  // of start, from 1
+	plain      bool // scanItem reads it
 }
 
 func (d *document) declare(tag string, i int) {
@@ -87,19 +89,47 @@ func (d *document) pos(path []string, onKey bool) Pos {
 }
 
 // itemPos returns the place of a path inside item i of the variables table. The
-// item is parsed again for it: places are asked for only where something is
-// wrong, and a hundred thousand trees of YAML nodes would take half a gigabyte.
+// item is read again for it: places are asked for only where something is wrong,
+// and a hundred thousand trees of YAML nodes would take half a gigabyte.
 func (d *document) itemPos(i int, path []string, onKey bool) Pos {
 	if d.items == nil {
 		return d.pos(append([]string{strconv.Itoa(i)}, path...), onKey && len(path) > 0)
 	}
 	s := d.items[i]
+	if s.plain {
+		return d.plainPos(s, path, onKey)
+	}
 	root, err := parseYAML(d.name, d.src[s.start:s.end])
 	if err != nil || root == nil {
 		return Pos{d.name, s.line, 1} // not reached: the item was parsed before
 	}
 	n := place(root, append([]string{"0"}, path...), onKey && len(path) > 0)
 	return Pos{d.name, n.Line + s.line - 1, n.Column}
+}
+
+// plainPos is itemPos for an item that scanItem reads.
+func (d *document) plainPos(s span, path []string, onKey bool) Pos {
+	text := d.src[s.start:s.end]
+	dash := leading(text)
+	best, depth := dash+2+leading(text[dash+2:]), 0
+	scanPlaces(text, func(parent, key string, keyAt, valueAt int) {
+		at := valueAt
+		switch {
+		case depth == 0 && len(path) > 0 && parent == "" && key == path[0]:
+			depth = 1
+		case depth == 1 && len(path) > 1 && parent == path[0] && key == path[1]:
+			depth = 2
+		default:
+			return
+		}
+		if onKey && depth == len(path) {
+			at = keyAt
+		}
+		best = at
+	})
+	before := text[:best]
+	line := bytes.LastIndexByte(before, '\n') + 1
+	return Pos{d.name, s.line + bytes.Count(before, []byte("\n")), utf8.RuneCount(before[line:]) + 1}
 }
 
 // parseTable reads a file's YAML.
