@@ -16,6 +16,7 @@ import (
 const (
 	exitUnavailable = 2
 	exitConflict    = 3
+	exitNotApplied  = 4
 )
 
 // Errors that callers branch on.

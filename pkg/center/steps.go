@@ -132,6 +132,9 @@ func (s *Store) release(cl *claim) {
 	if cl.stop != nil {
 		cl.stop()
 	}
+	if s.fault != nil && s.fault("give the claim back", false) != nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if _, err := s.etcd.Revoke(ctx, cl.lease); err != nil {

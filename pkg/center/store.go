@@ -85,6 +85,10 @@ type Store struct {
 	etcd  *clientv3.Client
 	codec *codec
 	certs string // common name of the client's certificate
+
+	// fault is a test's: called before each transaction and after it, it breaks
+	// the push off there.
+	fault func(op string, done bool) error
 }
 
 // Open connects and waits for the first answer. The error says why there is none.
@@ -251,6 +255,12 @@ type txn struct {
 func (s *Store) commit(ctx context.Context, op string, t txn) (*clientv3.TxnResponse, error) {
 	var resp *clientv3.TxnResponse
 	err := s.retry(ctx, op, func(ctx context.Context) (err error) {
+		if s.fault != nil {
+			if err := s.fault(op, false); err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, s.fault(op, true)) }()
+		}
 		resp, err = s.etcd.Txn(ctx).If(t.compare...).Then(t.then...).Else(t.orElse...).Commit()
 		return err
 	})
