@@ -135,10 +135,10 @@ func (p *point) differs(v frame.Value, q frame.Quality) bool {
 		return false
 	}
 	if p.deadband > 0 {
-		new, okNew := v.Number()
+		now, okNow := v.Number()
 		old, okOld := st.sent.Number()
-		if okNew && okOld {
-			return math.Abs(new-old) > p.deadband
+		if okNow && okOld {
+			return math.Abs(now-old) > p.deadband
 		}
 	}
 	return true
