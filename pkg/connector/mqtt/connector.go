@@ -177,8 +177,7 @@ func (c *Connector) backlogAge() time.Duration {
 	return max(0, time.Since(time.Unix(0, batches[0].Frames[0].TS)))
 }
 
-// begin loads the session and, for a consumer that has never delivered anything,
-// chooses where it starts.
+// begin loads what an earlier run left.
 func (c *Connector) begin() error {
 	st, err := c.session.load()
 	if err != nil {
@@ -187,12 +186,6 @@ func (c *Connector) begin() error {
 	if c.commands != nil {
 		if err := c.commands.load(st.commands); err != nil {
 			return fmt.Errorf("load the commands: %w", err)
-		}
-	}
-	isNew := st.session == nil && c.deps.Consumer.Acked() == 0
-	if head := c.deps.Consumer.Head(); isNew && c.cfg.Start == startEnd && head > 0 {
-		if err := c.deps.Consumer.Commit(bus.Commit{Ack: []bus.Range{{First: 1, Last: head}}, Sync: true}); err != nil {
-			return fmt.Errorf("begin at the end of the log: %w", err)
 		}
 	}
 	return nil
