@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -129,6 +130,9 @@ func (d *diskFS) file(op func() (vfs.File, error)) (f vfs.File, err error) {
 
 // Create implements vfs.FS.
 func (d *diskFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := d.orderMarker(name); err != nil {
+		return nil, err
+	}
 	return d.file(func() (vfs.File, error) { return d.FS.Create(name, c) })
 }
 
@@ -140,6 +144,30 @@ func (d *diskFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs
 // ReuseForWrite implements vfs.FS.
 func (d *diskFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return d.file(func() (vfs.File, error) { return d.FS.ReuseForWrite(from, to, c) })
+}
+
+// Remove implements vfs.FS.
+func (d *diskFS) Remove(name string) error {
+	if err := d.orderMarker(name); err != nil {
+		return err
+	}
+	return d.FS.Remove(name)
+}
+
+// orderMarker syncs the directory before a marker file is made in it or removed.
+// Pebble points to its manifest by making a marker and removing the one before,
+// and syncs the directory once after both: after a crash, a file system that
+// does not keep the order of such changes (F2FS, for one) may have a marker
+// without its manifest, or none at all, and the database would be gone.
+func (d *diskFS) orderMarker(name string) error {
+	if !strings.HasPrefix(d.PathBase(name), "marker.") {
+		return nil
+	}
+	dir, err := d.OpenDir(d.PathDir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Link implements vfs.FS.

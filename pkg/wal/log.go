@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,8 @@ type Options struct {
 	// Epoch and NextSeq make a new log begin there; for restoring a copy.
 	Epoch   string
 	NextSeq uint64
+
+	memTable uint64 // bytes; 0: as is good. Small ones make tests flush often.
 }
 
 // Log is an open log. One goroutine appends and one syncs; everything else may
@@ -46,6 +49,7 @@ type Log struct {
 	log      *slog.Logger
 	now      func() time.Time
 	readOnly bool
+	memTable uint64
 	startPos uint64 // endPos at Open
 	lock     io.Closer
 	frames   *pebble.DB
@@ -70,7 +74,7 @@ type Log struct {
 
 // Open opens the log in dir, or makes one there.
 func Open(dir string, o Options) (*Log, error) {
-	l := &Log{dir: dir, log: o.Log, now: o.Now, readOnly: o.ReadOnly, failedCh: make(chan struct{})}
+	l := &Log{dir: dir, log: o.Log, now: o.Now, readOnly: o.ReadOnly, memTable: o.memTable, failedCh: make(chan struct{})}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
@@ -83,13 +87,26 @@ func Open(dir string, o Options) (*Log, error) {
 	}
 	l.disk = newDiskFS(base, l)
 	l.fs = l.disk
-	if err := l.open(o); err != nil {
-		return nil, fmt.Errorf("open log %s: %w", dir, errors.Join(err, l.closeAll()))
+	// Pebble may stop for good in the middle of opening, see pebbleLogger.
+	opened := make(chan error, 1)
+	go func() { opened <- l.open(o) }()
+	select {
+	case err := <-opened:
+		if err != nil {
+			return nil, fmt.Errorf("open log %s: %w", dir, errors.Join(err, l.closeAll()))
+		}
+	case <-l.failedCh:
+		return nil, fmt.Errorf("open: %w", l.Err())
 	}
 	return l, nil
 }
 
-func (l *Log) open(o Options) error {
+func (l *Log) open(o Options) (err error) {
+	defer func() { // Pebble panics where it can't sync a directory
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrFailed, r)
+		}
+	}()
 	if err := l.fs.MkdirAll(l.dir, 0o750); err != nil {
 		return err
 	}
@@ -102,12 +119,16 @@ func (l *Log) open(o Options) error {
 			return fmt.Errorf("finish repair: %w", err)
 		}
 	}
-	var err error
 	if l.state, err = pebble.Open(l.path("state"), l.stateOptions()); err != nil {
 		return l.openError("state", err)
 	}
 	if l.frames, err = pebble.Open(l.path("frames"), l.framesOptions()); err != nil {
 		return l.openError("frames", err)
+	}
+	if !o.ReadOnly {
+		if err := l.syncDirs(); err != nil {
+			return err
+		}
 	}
 	if err := l.openEpoch(o); err != nil {
 		return err
@@ -116,6 +137,26 @@ func (l *Log) open(o Options) error {
 		return err
 	}
 	return l.recover(o)
+}
+
+// syncDirs makes the log's directory itself durable, with those above it that may
+// be new too; the ones that may not be opened are older than the log.
+func (l *Log) syncDirs() error {
+	for path := filepath.Clean(l.dir); ; path = filepath.Dir(path) {
+		dir, err := l.fs.OpenDir(path)
+		if errors.Is(err, os.ErrPermission) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+			return fmt.Errorf("sync %s: %w", path, err)
+		}
+		if path == filepath.Dir(path) {
+			return nil
+		}
+	}
 }
 
 func (l *Log) openError(name string, err error) error {

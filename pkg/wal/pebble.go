@@ -1,9 +1,11 @@
 package wal
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"math"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -15,7 +17,7 @@ import (
 // down the levels without being rewritten.
 func (l *Log) framesOptions() *pebble.Options {
 	o := l.commonOptions()
-	o.MemTableSize = 8 << 20
+	o.MemTableSize = cmp.Or(l.memTable, 8<<20)
 	o.MemTableStopWritesThreshold = 4
 	o.CacheSize = 2 << 20
 	o.L0CompactionThreshold = 4
@@ -32,7 +34,7 @@ func (l *Log) framesOptions() *pebble.Options {
 // stateOptions: few small keys, overwritten all the time.
 func (l *Log) stateOptions() *pebble.Options {
 	o := l.commonOptions()
-	o.MemTableSize = 1 << 20
+	o.MemTableSize = cmp.Or(l.memTable, 1<<20)
 	o.MemTableStopWritesThreshold = 4
 	o.CacheSize = 512 << 10
 	o.L0CompactionThreshold = 2
@@ -48,13 +50,28 @@ func (l *Log) commonOptions() *pebble.Options {
 		Logger:             pebbleLogger{l},
 		MaxOpenFiles:       200,
 		ReadOnly:           l.readOnly,
+		// Statistics of tables steer compactions. In the tests that have the disk
+		// fail they are off: Pebble reads for them after an Open that failed.
+		DisableTableStats: l.memTable != 0,
 	}
 	o.Experimental.ReadSamplingMultiplier = -1 // no compactions because of reads
 	o.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) { l.log.Warn("log: background write failed, will be tried again", "error", err) },
+		BackgroundError: l.backgroundError,
 		DataCorruption:  func(i pebble.DataCorruptionInfo) { l.log.Error("log: damaged file", "detail", i.String()) },
 	}
 	return o
+}
+
+// backgroundError learns of flushes and compactions that failed. A disk that
+// can't be written is the end: Pebble would try again for ever, at full speed.
+// Damage that a compaction met only keeps those files as they are.
+func (l *Log) backgroundError(err error) {
+	if pebble.IsCorruptionError(err) {
+		l.log.Error("log: damaged files, run edge-bus check", "error", err)
+	} else {
+		l.fail(err)
+	}
+	time.Sleep(100 * time.Millisecond) // Pebble tries again at once
 }
 
 // pebbleLogger passes on what matters. Fatalf must not return: Pebble's state is
