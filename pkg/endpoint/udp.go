@@ -41,11 +41,13 @@ func (d *datagrams) read(p []byte, next func([]byte) (int, error)) (int, error) 
 	return n, nil
 }
 
-// drop forgets what is left of the last datagram.
+// drop forgets what is left of the last datagram. It never waits: somebody who
+// still reads, against the rules, would hold up the pool.
 func (d *datagrams) drop() {
-	d.mu.Lock()
-	d.rest = nil
-	d.mu.Unlock()
+	if d.mu.TryLock() {
+		d.rest = nil
+		d.mu.Unlock()
+	}
 }
 
 // udpConn is a connected UDP socket.

@@ -1,0 +1,11 @@
+package endpoint
+
+import "testing"
+
+// Certificates makes an authority and a certificate for 127.0.0.1, and returns
+// their files, for the tests outside of the package.
+func Certificates(t testing.TB) (ca, cert, key string) {
+	a := newAuthority(t, "plant")
+	p := a.issue("plc", tomorrow())
+	return a.file, p.cert, p.key
+}
