@@ -19,5 +19,5 @@ const BaseURL = "https://raw.githubusercontent.com/edge-gateway/edge-gateway/mai
 
 // FS holds the schemas: "gateway.schema.json", "drivers/modbus.schema.json" ….
 //
-//go:embed *.json connectors/*.json drivers
+//go:embed *.json connectors/*.json drivers/*.json
 var FS embed.FS

@@ -34,6 +34,7 @@ var rawSchemas = sync.OnceValue(func() map[string]rawSchema {
 		if err := json.Unmarshal(b, &doc); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		doc["$id"] = schemas.BaseURL + name // where references and locations start from
 		docs[name] = doc
 		return nil
 	})
@@ -59,11 +60,7 @@ func (s schemaAt) resolve(ref string) (schemaAt, bool) {
 	}
 	var node any = rawSchemas()[file]
 	for _, step := range pointerSteps(pointer) {
-		m, ok := node.(rawSchema)
-		if !ok {
-			return schemaAt{}, false
-		}
-		node = m[step]
+		node = valueAt(node, []string{step})
 	}
 	m, ok := node.(rawSchema)
 	return schemaAt{file, m}, ok && m != nil

@@ -1,8 +1,8 @@
 package config
 
 import (
-	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -117,8 +117,8 @@ func (v *Variable) setField(key string, x any) *fieldError {
 	switch key {
 	case "tag":
 		v.Tag, ok = s, isText && ValidTag(s)
-		if strings.HasPrefix(s, "sys.") {
-			return badField("tags that begin with sys. are the gateway's own", key)
+		if reserved(s) {
+			return badField(reservedTag, key)
 		}
 	case "driver_id":
 		v.DriverID, ok = s, isText && ValidID(s)
@@ -160,7 +160,7 @@ func setDuration(to *Duration, key, s string) *fieldError {
 		return badField(err.Error(), key)
 	}
 	if d == 0 {
-		return badField("must be more than zero; leave it out instead", key)
+		return badField(zeroDuration, key)
 	}
 	*to = d
 	return nil
@@ -281,24 +281,48 @@ func (a *Address) setField(key string, x any) bool {
 
 // variableViolations explains why decodeVariable refused tree.
 func variableViolations(tree any, refused *fieldError) []violation {
-	if vs := checkSchema(itemSchema, tree); len(vs) > 0 {
-		return vs
+	vs := checkSchema(itemSchema, tree)
+	m, _ := tree.(map[string]any)
+	if tag, _ := m["tag"].(string); reserved(tag) {
+		vs = append(vs, violation{path: []string{"tag"}, rule: "tag", msg: reservedTag})
 	}
-	return []violation{{path: refused.path, rule: "value", msg: refused.msg}}
+	for _, k := range []string{"heartbeat", "polling"} {
+		if s, _ := m[k].(string); isZero(s) {
+			vs = append(vs, violation{path: []string{k}, rule: "value", msg: zeroDuration})
+		}
+	}
+	if len(vs) == 0 {
+		vs = append(vs, violation{path: refused.path, rule: "value", msg: refused.msg})
+	}
+	return vs
 }
 
-// finding makes a Finding of a violation; prefix leads from the document's root
-// to the tree that was checked.
+// What the schema can't say.
+const (
+	reservedTag  = "tags that begin with sys. are the gateway's own"
+	zeroDuration = "must be more than zero; leave it out instead"
+)
+
+func reserved(tag string) bool { return strings.HasPrefix(tag, "sys.") }
+
+func isZero(duration string) bool {
+	d, err := ParseDuration(duration)
+	return err == nil && d == 0
+}
+
+// finding makes a Finding of a violation. keyPath leads to the value from the
+// root of the table's file.
 func (v violation) finding(table Table, keyPath []string) Finding {
 	msg := v.msg
-	if !v.onKey {
-		named := keyPath
-		if table != "" && len(named) > 0 {
-			named = named[1:]
-		}
-		if len(named) > 0 {
-			msg = fmt.Sprintf("%s: %s", strings.Join(named, "."), msg)
-		}
+	named := keyPath
+	if table != "" && len(named) > 0 {
+		named = named[1:]
+	}
+	switch {
+	case v.missing != "":
+		msg = "key " + strings.Join(append(slices.Clone(named), v.missing), ".") + " is missing"
+	case !v.onKey && len(named) > 0:
+		msg = strings.Join(named, ".") + ": " + msg
 	}
 	return Finding{Severity: SeverityError, Rule: v.rule, Message: msg, Key: keyOf(table, keyPath)}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,10 +51,11 @@ func HasSchema(name string) bool { return rawSchemas()[name+".schema.json"] != n
 
 // violation is one thing that a schema has against a value.
 type violation struct {
-	path  []string // of the value, or of the key with onKey
-	onKey bool
-	rule  string
-	msg   string
+	path    []string // of the value, or of the key with onKey
+	onKey   bool
+	rule    string
+	msg     string
+	missing string // the key that path lacks; instead of msg
 }
 
 // checkSchema validates tree and explains what is wrong. Violations come sorted
@@ -77,9 +79,9 @@ func checkSchema(name string, tree any) []violation {
 		if c := slices.Compare(a.path, b.path); c != 0 {
 			return c
 		}
-		return strings.Compare(a.msg, b.msg)
+		return cmp.Or(strings.Compare(a.msg, b.msg), strings.Compare(a.missing, b.missing))
 	})
-	return slices.CompactFunc(out, func(a, b violation) bool { return slices.Equal(a.path, b.path) && a.msg == b.msg })
+	return slices.CompactFunc(out, func(a, b violation) bool { return slices.Equal(a.path, b.path) && a.msg == b.msg && a.missing == b.missing })
 }
 
 // collect turns the leaves of the validator's error into violations.
@@ -93,10 +95,10 @@ func collect(ve *jsonschema.ValidationError, tree any, out *[]violation) {
 		return
 	}
 	path := pointerSteps(ve.InstanceLocation)
-	if !strings.Contains(ve.AbsoluteKeywordLocation, "/"+keyword) {
-		keyword = ""
-	}
 	location := strings.TrimSuffix(ve.AbsoluteKeywordLocation, "/"+keyword)
+	if ve.Message == "not allowed" {
+		keyword = "" // the schema at this place is just false
+	}
 	at := []schemaAt{}
 	if s, ok := lookupSchema(location); ok {
 		at = s.expand(valueAt(tree, path))
@@ -107,7 +109,11 @@ func collect(ve *jsonschema.ValidationError, tree any, out *[]violation) {
 		return
 	}
 	e := explainer{keyword: keyword, path: path, at: at, value: valueAt(tree, path), fallback: ve.Message}
-	*out = append(*out, e.explain()...)
+	vs := e.explain()
+	if len(vs) == 0 {
+		vs = e.one("schema", "%s", ve.Message) // never let a violation pass for lack of words
+	}
+	*out = append(*out, vs...)
 }
 
 // explainer words one violation for people.
@@ -143,20 +149,21 @@ func (e *explainer) explain() []violation {
 			return e.one("value", "must not be empty")
 		}
 	case "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "anyOf", "oneOf", "maxLength":
-		if expect := annotationText(e.at, "x-expect"); expect != "" {
-			return e.one("value", "expected %s, got %s", expect, describe(e.value))
+		text := annotationText(e.at, "x-expect")
+		if text == "" {
+			text = e.allowed()
 		}
-		if text := e.rangeText(); text != "" {
+		if text != "" {
 			return e.one("value", "expected %s, got %s", text, describe(e.value))
 		}
-	case "": // a schema that is just false
+	case "":
 		return []violation{{path: e.path, onKey: true, rule: "unknown-key",
 			msg: fmt.Sprintf("%s does not go with the other keys here", last(e.path))}}
 	}
 	return e.one("schema", "%s", e.fallback)
 }
 
-// one returns a violation whose message begins with the field's name.
+// one returns a violation of the value itself.
 func (e *explainer) one(rule, format string, args ...any) []violation {
 	return []violation{{path: e.path, rule: rule, msg: fmt.Sprintf(format, args...)}}
 }
@@ -185,7 +192,7 @@ func (e *explainer) missingKeys() []violation {
 	var out []violation
 	for _, k := range stringList(required) {
 		if _, have := m[k]; !have {
-			out = append(out, violation{path: e.path, onKey: true, rule: "missing-key", msg: "key " + k + " is missing"})
+			out = append(out, violation{path: e.path, onKey: true, rule: "missing-key", missing: k})
 		}
 	}
 	return out
@@ -208,10 +215,36 @@ func (e *explainer) expected() string {
 	return strings.Join(out, " or ")
 }
 
+// allowed words the values that the schema's bounds and alternatives allow, ""
+// if it has none.
+func (e *explainer) allowed() string {
+	if e.keyword != "anyOf" && e.keyword != "oneOf" {
+		return rangeText(e.at)
+	}
+	branches, _ := annotation(e.at, e.keyword)
+	list, _ := branches.([]any)
+	var words []string
+	for _, b := range list {
+		m, ok := b.(rawSchema)
+		if !ok {
+			return ""
+		}
+		at := []schemaAt{{node: m}}
+		if c, ok := m["const"]; ok {
+			words = append(words, scalarText(normalise(c)))
+		} else if text := rangeText(at); text != "" {
+			words = append(words, text)
+		} else {
+			return ""
+		}
+	}
+	return strings.Join(words, ", or ")
+}
+
 // rangeText words minimum and maximum, "" if there are none.
-func (e *explainer) rangeText() string {
+func rangeText(at []schemaAt) string {
 	bound := func(keyword string) string {
-		v, ok := annotation(e.at, keyword)
+		v, ok := annotation(at, keyword)
 		if !ok {
 			return ""
 		}

@@ -141,11 +141,11 @@ func merge(ranges []modbusRange, c *modbusCfg) []modbusRange {
 	})
 	var out []modbusRange
 	for _, m := range ranges {
-		limit := c.maxRegs
+		limit, gap := c.maxRegs, c.maxGap
 		if m.bits() {
-			limit = modbusMaxBits
+			limit, gap = modbusMaxBits, 16*c.maxGap
 		}
-		if n := len(out); n > 0 && out[n-1].table == m.table && m.start-out[n-1].end() <= c.maxGap && m.end()-out[n-1].start <= limit {
+		if n := len(out); n > 0 && out[n-1].table == m.table && m.start-out[n-1].end() <= gap && m.end()-out[n-1].start <= limit {
 			out[n-1].count = max(out[n-1].end(), m.end()) - out[n-1].start
 			continue
 		}

@@ -247,7 +247,7 @@ func (c *modbusCfg) registerCount(v *config.Variable, r *Report) (n int, path []
 	case length != 0 && length < n:
 		return 0, path, fmt.Sprintf("address.len: %d, but %s needs %d registers", length, v.Datatype, n)
 	case length > n:
-		r.Warnf(config.Variables, v.Tag, path, "modbus-len", "address.len: %d, but %s uses only the first %d", length, v.Datatype, n)
+		r.Warnf(config.Variables, v.Tag, path, "modbus-len", "address.len: %d registers, but %s uses only the first %d; expected len: %d", length, v.Datatype, n, n)
 	}
 	if n > c.maxRegs {
 		return 0, path, fmt.Sprintf("address.len: %d registers do not fit one request (max_regs_per_req: %d)", n, c.maxRegs)
