@@ -4,6 +4,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -94,6 +95,26 @@ type Connector interface {
 	SetPaused(bool)
 	// Status is a consistent copy.
 	Status() Status
+	// Test tries, beside the connection in use, every step that delivery needs,
+	// and calls report after each. It ends with the first step that fails, which
+	// is no error of its own.
+	Test(ctx context.Context, report func(Step))
+	// Replay sends frames that were sent before once more, marked as part of the
+	// replay id so that nobody takes them for new ones, and waits until the peer
+	// has them. It returns where they went. Without a connection it fails with
+	// [ErrDown]. The consumer's position does not move.
+	Replay(ctx context.Context, id string, batches []*frame.Batch) (where string, err error)
+}
+
+// ErrDown is returned by what needs a connection when there is none.
+var ErrDown = errors.New("not connected")
+
+// Step is one step of a connector's test.
+type Step struct {
+	Name string // "name", "tcp", "tls", "connect", "publish", …
+	Err  error  // why it failed, in words a person can act on; nil: it did not
+	Text string // what was found
+	Took time.Duration
 }
 
 // Status describes a connector.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -58,13 +60,15 @@ type Connector struct {
 	now  chan struct{} // capacity 1: connect at once
 	kick chan struct{} // capacity 1: drop the connection
 
-	mu     sync.Mutex
-	paused bool
-	state  string // without "paused"
-	since  time.Time
-	err    error // why it is not up
-	warn   error // what does not work though it is up
-	peer   string
+	mu       sync.Mutex
+	paused   bool
+	state    string // without "paused"
+	since    time.Time
+	err      error // why it is not up
+	warn     error // what does not work though it is up
+	peer     string
+	link     *link             // nil: not connected
+	replayed map[string]uint64 // last seq by topic of a replay
 }
 
 func newConnector(name string, cfg Config, deps connector.Deps, m *metrics) (*Connector, error) {
@@ -74,7 +78,7 @@ func newConnector(name string, cfg Config, deps connector.Deps, m *metrics) (*Co
 	}
 	names := identityReplacer(deps.Identity)
 	c := &Connector{name: name, cfg: cfg, deps: deps, log: deps.Log, servers: servers, clientID: cfg.ClientID, metrics: m,
-		template: names.Replace(cfg.Topic), stats: &stats{name: name, m: m}, now: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
+		template: names.Replace(cfg.Topic), stats: &stats{name: name, m: m}, replayed: map[string]uint64{}, now: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
 	if c.clientID == "" {
 		c.clientID = deps.Identity.Gateway
 	}
@@ -245,9 +249,22 @@ func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, e
 	c.metrics.up.WithLabelValues(c.name).Set(1)
 	defer c.metrics.up.WithLabelValues(c.name).Set(0)
 	c.log.Info("connected to the broker", "server", srv.String(), "in_flight", len(c.session.inflight))
+	c.setLink(l)
 	err = c.serve(ctx, l, st)
+	c.setLink(nil)
 	l.close(errors.Is(err, errStopped))
 	return true, err
+}
+
+// contain makes an error of a panic, which then ends the connection: the next one
+// starts from what is stored.
+func contain(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 var (
@@ -268,9 +285,9 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 	}
 	work, cancel := context.WithCancelCause(context.Background()) // not of ctx: a stop settles first
 	var wg sync.WaitGroup
-	wg.Go(func() { cancel(up.run(work)) })
+	wg.Go(func() { cancel(contain(func() error { return up.run(work) })) })
 	wg.Go(func() {
-		if err := c.attend(work, l); err != nil {
+		if err := contain(func() error { return c.attend(work, l) }); err != nil {
 			cancel(err)
 		}
 	})
@@ -320,15 +337,38 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	if o.liveFirst {
 		o.record.Stream = streamLive
 	}
-	limit := min(int(c.cfg.MaxBytes), limits.packetSize-headerRoom-len(c.template)-maxTagName)
-	r, err := newReader(c.deps.Consumer, skip, o, newMaker(), max(limit, 1))
+	r, err := newReader(c.deps.Consumer, skip, o, newMaker(), c.payloadLimit(limits))
 	if err != nil {
 		return nil, err
 	}
 	s := &sender{session: c.session, conn: l.conn, make: newMaker(), windows: r.windows, limits: limits, stats: c.stats, log: c.log,
 		aliases: map[string]uint16{}}
-	s.options = senderOptions{gateway: c.deps.Identity.Gateway, epoch: c.deps.Consumer.Epoch(), qos: c.cfg.QoS, paused: c.isPaused, backoff: c.backoff, fault: c.setFault}
+	s.options = senderOptions{qos: c.cfg.QoS, describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault}
 	return &uplink{reader: r, sender: s, rest: st.windows, stopping: make(chan struct{})}, nil
+}
+
+// payloadLimit is the size of a payload before compression, in bytes, so that its
+// packet fits.
+func (c *Connector) payloadLimit(l limits) int {
+	return max(1, min(int(c.cfg.MaxBytes), l.packetSize-headerRoom-len(c.template)-maxTagName))
+}
+
+// describe returns the user properties of a message.
+func (c *Connector) describe(r *messageRecord, made *payload) []userProperty {
+	enc := "identity"
+	if r.compressed() {
+		enc = "zstd"
+	}
+	user := []userProperty{
+		{"gw", c.deps.Identity.Gateway}, {"epoch", c.deps.Consumer.Epoch()},
+		{"first_seq", strconv.FormatUint(made.first, 10)}, {"last_seq", strconv.FormatUint(made.last, 10)},
+		{"prev_seq", strconv.FormatUint(r.Prev, 10)}, {"config_rev", strconv.FormatUint(made.configRev, 10)},
+		{"encoding", enc},
+	}
+	if r.Stream != "" {
+		user = append(user, userProperty{"stream", r.Stream})
+	}
+	return user
 }
 
 // maxTagName bounds what {driver} and {tag} add to a topic, in bytes.
@@ -341,7 +381,7 @@ func (u *uplink) run(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := u.reader.run(ctx, u.rest); err != nil {
+		if err := contain(func() error { return u.reader.run(ctx, u.rest) }); err != nil {
 			cancel(err)
 		}
 	}()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -38,11 +37,11 @@ type sender struct {
 
 // senderOptions are what the connector decides.
 type senderOptions struct {
-	gateway, epoch string
-	qos            byte // of new messages
-	paused         func() bool
-	backoff        func(attempt int) time.Duration
-	fault          func(error) // a state that needs a person; nil when it is over
+	qos      byte // of new messages
+	describe func(*messageRecord, *payload) []userProperty
+	paused   func() bool
+	backoff  func(attempt int) time.Duration
+	fault    func(error) // the broker refuses messages; nil when it does not any more
 }
 
 // turn is what one turn stores and writes.
@@ -436,21 +435,8 @@ func (s *sender) writeMessage(m *message) error {
 
 // describe returns the header of a message.
 func (s *sender) describe(m *message) publishHeader {
-	enc := "identity"
-	if m.record.compressed() {
-		enc = "zstd"
-	}
-	user := []userProperty{
-		{"gw", s.options.gateway}, {"epoch", s.options.epoch},
-		{"first_seq", strconv.FormatUint(m.made.first, 10)}, {"last_seq", strconv.FormatUint(m.made.last, 10)},
-		{"prev_seq", strconv.FormatUint(m.record.Prev, 10)}, {"config_rev", strconv.FormatUint(m.made.configRev, 10)},
-		{"encoding", enc},
-	}
-	if m.record.Stream != "" {
-		user = append(user, userProperty{"stream", m.record.Stream})
-	}
 	h := publishHeader{id: m.record.ID, qos: m.record.QoS, dup: m.dup && m.record.QoS > 0, topic: m.record.Topic,
-		contentType: m.record.contentType(), user: user}
+		contentType: m.record.contentType(), user: s.options.describe(&m.record, &m.made)}
 	s.alias(&h)
 	return h
 }
