@@ -10,6 +10,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/drivertest"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus/modbustest"
 	"github.com/edge-gateway/edge-gateway/pkg/plcsim"
 )
 
@@ -17,10 +18,9 @@ func TestConformance(t *testing.T) { drivertest.Run(t, device) }
 
 // device is the suite's device: a simulated PLC with n holding registers.
 func device(t *testing.T, n int, polling time.Duration) *drivertest.Device {
-	ep := dialTCP("")
-	t.Cleanup(ep.close) // after the PLC
-	plc := sim(t, plcsim.Config{})
-	ep.addr = plc.Addr()
+	var plc *plcsim.Sim
+	ep := modbustest.Dial(t, "tcp", func() string { return plc.Addr() })
+	plc = sim(t, plcsim.Config{}) // after ep, so that it is closed before
 	f, err := modbus.NewFactory(prometheus.NewRegistry(), modbus.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func device(t *testing.T, n int, polling time.Duration) *drivertest.Device {
 		}},
 		Set:   func(i int, v uint16) { plc.Set(1, plcsim.Holding, uint16(i), v) },
 		Get:   func(i int) uint16 { return plc.Get(1, plcsim.Holding, uint16(i), 1)[0] },
-		Conns: ep.dials,
+		Conns: ep.Dials,
 		Stop:  func() { check(t, plc.PowerOff()) },
 		Start: func() { check(t, plc.PowerOn()) },
 		Hang:  func(on bool) { plc.Silence(1, on) },

@@ -89,6 +89,7 @@ func (d *modbusDriver) newest() *plan {
 func (d *modbusDriver) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	close(d.started)
 	d.setState(driver.Starting)
 	defer d.setState(driver.Stopped)
 	defer context.AfterFunc(ctx, d.abort)()
@@ -106,7 +107,6 @@ func (d *modbusDriver) Run(ctx context.Context) error {
 		published <- err
 	}()
 
-	close(d.started)
 	p.loop(ctx)
 	close(d.stopped)
 	p.abandonJobs()

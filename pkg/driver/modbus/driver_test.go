@@ -5,6 +5,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus/modbustest"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/plcsim"
 )
@@ -31,7 +32,7 @@ func TestPoll(t *testing.T) {
 	plc.Set(1, plcsim.Discrete, 9, 1)
 	scaled := holding("flow", 40001, config.TypeUint16)
 	scaled.Scale = "value / 10"
-	r := start(t, dial(t, plc.Addr()), []config.Variable{
+	r := modbustest.Start(t, modbustest.Dial(t, "tcp", plc.Addr), []config.Variable{
 		scaled,
 		holding("level", 1, config.TypeInt16),
 		holding("temp", 2, config.TypeFloat32),
@@ -45,8 +46,8 @@ func TestPoll(t *testing.T) {
 		"in": frame.IntValue(7), "coil": frame.BoolValue(true), "off": frame.BoolValue(false), "di": frame.BoolValue(true),
 	}
 	for tag, value := range want {
-		r.log.wait(t, tag+" is read twice", func() bool { return len(r.log.of(tag)) >= 2 })
-		if f := r.log.of(tag)[0]; f.Value != value || f.Quality != frame.Good {
+		r.Log.Wait(t, tag+" is read twice", func() bool { return len(r.Log.Of(tag)) >= 2 })
+		if f := r.Log.Of(tag)[0]; f.Value != value || f.Quality != frame.Good {
 			t.Errorf("%s: got %v %v, want %v good", tag, f.Value, f.Quality, value)
 		}
 	}
@@ -54,42 +55,42 @@ func TestPoll(t *testing.T) {
 	if st.State != driver.Running || st.Polls < 8 || st.Errors != 0 || st.FirstRead.IsZero() {
 		t.Errorf("status %+v", st)
 	}
-	if n := r.metric(t, "modbus_pdu_total", "result", "ok"); n < 8 {
+	if n := r.Metric(t, "modbus_pdu_total", "result", "ok"); n < 8 {
 		t.Errorf("modbus_pdu_total is %v", n)
 	}
-	if n := r.metric(t, "modbus_point_total", "tag", "flow"); n < 2 {
+	if n := r.Metric(t, "modbus_point_total", "tag", "flow"); n < 2 {
 		t.Errorf("modbus_point_total of flow is %v", n)
 	}
 }
 
 func TestReconnect(t *testing.T) {
 	plc := sim(t, plcsim.Config{})
-	r := start(t, dial(t, plc.Addr()), []config.Variable{holding("a", 0, config.TypeUint16)})
-	r.log.wait(t, "first value", func() bool { return len(r.log.of("a")) > 0 })
+	r := modbustest.Start(t, modbustest.Dial(t, "tcp", plc.Addr), []config.Variable{holding("a", 0, config.TypeUint16)})
+	r.Log.Wait(t, "first value", func() bool { return len(r.Log.Of("a")) > 0 })
 	plc.Silence(1, true)
-	r.log.wait(t, "fault", func() bool { return r.Status().State == driver.Fault })
+	r.Log.Wait(t, "fault", func() bool { return r.Status().State == driver.Fault })
 	bad := func() (n int) {
-		for _, f := range r.log.of("a") {
+		for _, f := range r.Log.Of("a") {
 			if f.Quality == frame.Bad {
 				n++
 			}
 		}
 		return n
 	}
-	r.log.wait(t, "a bad value", func() bool { return bad() > 0 })
-	if n := r.metric(t, "modbus_fault"); n != 1 {
+	r.Log.Wait(t, "a bad value", func() bool { return bad() > 0 })
+	if n := r.Metric(t, "modbus_fault"); n != 1 {
 		t.Errorf("modbus_fault is %v in fault", n)
 	}
 	plc.Silence(1, false)
 	plc.Set(1, plcsim.Holding, 0, 42)
-	r.log.wait(t, "the device's new value", func() bool {
-		fs := r.log.of("a")
+	r.Log.Wait(t, "the device's new value", func() bool {
+		fs := r.Log.Of("a")
 		return fs[len(fs)-1].Value == frame.IntValue(42)
 	})
 	if bad() != 1 {
 		t.Errorf("%d bad frames, want 1", bad())
 	}
-	if st := r.Status(); st.State != driver.Running || r.metric(t, "modbus_fault") != 0 || r.metric(t, "modbus_reconnect_total") == 0 {
-		t.Errorf("status %+v, modbus_fault %v", st, r.metric(t, "modbus_fault"))
+	if st := r.Status(); st.State != driver.Running || r.Metric(t, "modbus_fault") != 0 || r.Metric(t, "modbus_reconnect_total") == 0 {
+		t.Errorf("status %+v, modbus_fault %v", st, r.Metric(t, "modbus_fault"))
 	}
 }
