@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -41,13 +42,18 @@ func (c *certificates) dtlsClient(ctx context.Context, below Conn, host, identit
 		}
 		options = append(options,
 			dtls.WithPSK(func([]byte) ([]byte, error) { return psk, nil }),
-			dtls.WithPSKIdentityHint([]byte(identity)))
+			dtls.WithPSKIdentityHint([]byte(identity)),
+			dtls.WithCipherSuites(pskSuites()...))
 	}
 	if config.RootCAs != nil {
 		options = append(options, dtls.WithRootCAs(config.RootCAs))
 	}
-	if len(config.Certificates) > 0 {
-		options = append(options, dtls.WithCertificates(config.Certificates...))
+	var asked atomic.Bool
+	if key == "" {
+		options = append(options, dtls.WithGetClientCertificate(func(*dtls.CertificateRequestInfo) (*tls.Certificate, error) {
+			asked.Store(true)
+			return clientCertificate(config), nil
+		}))
 	}
 	if u, ok := below.(*udpConn); ok {
 		below = u.UDPConn // records come whole
@@ -58,9 +64,19 @@ func (c *certificates) dtlsClient(ctx context.Context, below Conn, host, identit
 	}
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = conn.Close() // the handshake's error counts
-		return nil, fmt.Errorf("DTLS handshake: %w", explainDTLS(err))
+		return nil, fmt.Errorf("DTLS handshake: %w", explainDTLS(err, asked.Load()))
 	}
 	return &dtlsConn{Conn: conn, expiry: dtlsExpiry(conn)}, nil
+}
+
+// pskSuites are the cipher suites for a pre-shared key, best first: forward
+// secret, then what small devices have (RFC 7925 asks for CCM_8).
+func pskSuites() []dtls.CipherSuiteID {
+	return []dtls.CipherSuiteID{
+		dtls.TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256, dtls.TLS_ECDHE_PSK_WITH_AES_128_CBC_SHA256,
+		dtls.TLS_PSK_WITH_AES_128_GCM_SHA256, dtls.TLS_PSK_WITH_CHACHA20_POLY1305_SHA256,
+		dtls.TLS_PSK_WITH_AES_128_CCM, dtls.TLS_PSK_WITH_AES_128_CCM_8,
+	}
 }
 
 // dtlsExpiry is when the peer's certificate ends, if it has one.
@@ -107,7 +123,7 @@ func (c *dtlsConn) socketError(err error) error {
 	case errors.Is(err, io.EOF):
 		return io.EOF
 	}
-	return explainDTLS(err)
+	return explainDTLS(err, false)
 }
 
 func (c *dtlsConn) certExpiry() time.Time { return c.expiry }
@@ -120,8 +136,8 @@ func (c *dtlsConn) check() error {
 }
 
 // explainDTLS is explainTLS for pion's errors.
-func explainDTLS(err error) error {
-	explained := explainTLS(err, false)
+func explainDTLS(err error, asked bool) error {
+	explained := explainTLS(err, asked)
 	if explained != err { //nolint:errorlint // whether it was wrapped
 		return explained
 	}
@@ -132,6 +148,9 @@ func explainDTLS(err error) error {
 		if strings.HasSuffix(err.Error(), ": "+alert) {
 			return fmt.Errorf("%w: %w", ErrClientCertificate, err)
 		}
+	}
+	if asked && strings.HasSuffix(err.Error(), ": HandshakeFailure") { // it got none
+		return fmt.Errorf("%w: %w", ErrClientCertificate, err)
 	}
 	return err
 }

@@ -114,16 +114,22 @@ func (c *certificates) tlsClient(ctx context.Context, below Conn, host string) (
 	asked := false
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		asked = true
-		if len(config.Certificates) > 0 {
-			return &config.Certificates[0], nil
-		}
-		return new(tls.Certificate), nil // none
+		return clientCertificate(config), nil
 	}
 	conn := tls.Client(below, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("TLS handshake: %w", explainTLS(err, asked))
 	}
 	return &tlsConn{conn, below}, nil
+}
+
+// clientCertificate is what we show to a peer that asks: ours even if it isn't of
+// an authority that the peer names, for a refusal says more than silence.
+func clientCertificate(config *tls.Config) *tls.Certificate {
+	if len(config.Certificates) > 0 {
+		return &config.Certificates[0]
+	}
+	return new(tls.Certificate) // none
 }
 
 func (c *tlsConn) Read(p []byte) (int, error) {
