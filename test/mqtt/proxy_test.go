@@ -1,0 +1,212 @@
+package mqtt
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// MQTT packet types.
+const (
+	connack = 2
+	publish = 3
+	puback  = 4
+	pubrec  = 5
+	pubrel  = 6
+	pubcomp = 7
+)
+
+var packetNames = map[byte]string{connack: "CONNACK", publish: "PUBLISH", puback: "PUBACK", pubrec: "PUBREC", pubrel: "PUBREL", pubcomp: "PUBCOMP"}
+
+// moment is a border between two packets of a connection.
+type moment struct {
+	kind  byte // of the packet
+	after bool // behind it; otherwise before it, and the packet is lost
+}
+
+func (m moment) String() string {
+	if m.after {
+		return "after " + packetNames[m.kind]
+	}
+	return "before " + packetNames[m.kind]
+}
+
+// proxy forwards MQTT connections packet by packet and cuts them where it is
+// told to.
+type proxy struct {
+	t      testing.TB
+	addr   string
+	target string
+	listen net.Listener
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	cut     func(kind byte) (cut, after bool) // nil: never
+	cuts    int
+	black   bool // packets vanish, connections stay
+	closed  bool
+	conns   map[net.Conn]bool
+	rewrite func(packet []byte) []byte // of what the broker says; nil: as it is
+}
+
+func newProxy(t testing.TB, target string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{t: t, addr: l.Addr().String(), target: target, listen: l, conns: map[net.Conn]bool{}}
+	p.wg.Go(p.accept)
+	t.Cleanup(func() {
+		p.mu.Lock()
+		p.closed = true
+		p.mu.Unlock()
+		_ = l.Close() // ends accept
+		p.cutAll()
+		p.wg.Wait()
+	})
+	return p
+}
+
+func (p *proxy) url() string { return "mqtt://" + p.addr }
+
+func (p *proxy) accept() {
+	for {
+		client, err := p.listen.Accept()
+		if err != nil {
+			return
+		}
+		broker, err := net.Dial("tcp", p.target)
+		if err != nil {
+			_ = client.Close() // as the broker would refuse
+			continue
+		}
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			_, _ = client.Close(), broker.Close() // the test is over
+			return
+		}
+		p.conns[client], p.conns[broker] = true, true
+		p.mu.Unlock()
+		p.wg.Go(func() { p.forward(client, broker, false) })
+		p.wg.Go(func() { p.forward(broker, client, true) })
+	}
+}
+
+// forward copies packets until one side ends or the plan says to cut.
+func (p *proxy) forward(from, to net.Conn, fromBroker bool) {
+	defer func() {
+		_, _ = from.Close(), to.Close() // either end ends both
+		p.mu.Lock()
+		delete(p.conns, from)
+		p.mu.Unlock()
+	}()
+	r := bufio.NewReader(from)
+	for {
+		packet, err := readPacket(r)
+		if err != nil {
+			return
+		}
+		kind := packet[0] >> 4
+		p.mu.Lock()
+		cut, after := false, false
+		if p.cut != nil {
+			cut, after = p.cut(kind)
+		}
+		if cut {
+			p.cuts++
+		}
+		black, rewrite := p.black, p.rewrite
+		p.mu.Unlock()
+		if cut && !after {
+			return
+		}
+		if black {
+			continue
+		}
+		if fromBroker && rewrite != nil {
+			packet = rewrite(packet)
+		}
+		if _, err := to.Write(packet); err != nil {
+			return
+		}
+		if cut {
+			// The other side must be able to read what was written before the
+			// reset that closing a connection with unread input sends.
+			_ = to.(*net.TCPConn).CloseWrite()
+			time.Sleep(5 * time.Millisecond)
+			return
+		}
+	}
+}
+
+// readPacket reads one packet as it is on the wire.
+func readPacket(r *bufio.Reader) ([]byte, error) {
+	first, err := r.ReadByte()
+	if err != nil {
+		return nil, err
+	}
+	packet := []byte{first}
+	size, shift := 0, 0
+	for {
+		b, err := r.ReadByte()
+		if err != nil {
+			return nil, err
+		}
+		packet = append(packet, b)
+		size |= int(b&0x7f) << shift
+		if b < 0x80 {
+			break
+		}
+		if shift += 7; shift > 21 {
+			return nil, fmt.Errorf("remaining length is longer than four bytes")
+		}
+	}
+	head := len(packet)
+	packet = append(packet, make([]byte, size)...)
+	_, err = io.ReadFull(r, packet[head:])
+	return packet, err
+}
+
+// cutAt cuts a connection at every nth occurrence of m.
+func (p *proxy) cutAt(m moment, every int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	p.cut = func(kind byte) (bool, bool) {
+		if kind != m.kind {
+			return false, false
+		}
+		n++
+		return n%every == 0, m.after
+	}
+}
+
+// heal lets everything through from now on.
+func (p *proxy) heal() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut, p.black, p.rewrite = nil, false, nil
+	return p.cuts
+}
+
+// blackhole swallows everything from now on.
+func (p *proxy) blackhole() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.black = true
+}
+
+// cutAll ends all connections.
+func (p *proxy) cutAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Close() // ends both directions
+	}
+}
