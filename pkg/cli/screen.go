@@ -3,21 +3,22 @@ package cli
 import (
 	"bytes"
 	"context"
-	"io"
+	"os"
 	"time"
+
+	"golang.org/x/term"
 )
 
 // Watch calls show now and then every interval until ctx ends, which is no
-// error. On a terminal the output of each call replaces the one before; else one
-// follows the other, which suits -o json and log files.
+// error. On a terminal each picture replaces the one before, and the last one
+// stays; else one output follows the other, which suits -o json and log files.
 func (o *Output) Watch(ctx context.Context, interval time.Duration, show func(*Output) error) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	if o.Interactive() {
-		defer io.WriteString(o.w, showCursor) //nolint:errcheck // the terminal is gone if it fails
-	}
+	screen := &screen{out: o}
+	defer screen.leave()
 	for {
-		if err := o.refresh(show); err != nil {
+		if err := screen.refresh(show); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -32,29 +33,60 @@ func (o *Output) Watch(ctx context.Context, interval time.Duration, show func(*O
 }
 
 const (
-	hideCursor = "\x1b[?25l"
-	showCursor = "\x1b[?25h"
-	goHome     = "\x1b[H"
-	clearLine  = "\x1b[K"
-	clearBelow = "\x1b[J"
+	enterScreen = "\x1b[?1049h\x1b[?25l" // the other screen, no cursor
+	leaveScreen = "\x1b[?25h\x1b[?1049l"
+	goHome      = "\x1b[H"
+	clearLine   = "\x1b[K"
+	clearBelow  = "\x1b[J"
 )
 
-// refresh runs show once. On a terminal the whole picture is written at once, so
-// that it does not flicker.
-func (o *Output) refresh(show func(*Output) error) error {
-	if !o.Interactive() {
-		return show(o)
+// screen shows pictures in place where o is interactive.
+type screen struct {
+	out     *Output
+	entered bool
+	last    []byte
+}
+
+// refresh runs show once. On a terminal the picture is written at once, so that
+// it does not flicker, and cut to the height.
+func (s *screen) refresh(show func(*Output) error) error {
+	if !s.out.Interactive() {
+		return show(s.out)
+	}
+	height := 0
+	inner := *s.out
+	if f, ok := s.out.w.(*os.File); ok {
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil {
+			inner.width, height = w, h
+		}
 	}
 	var picture bytes.Buffer
-	inner := *o
 	inner.w = &picture
 	if err := show(&inner); err != nil {
 		return err
 	}
+	s.last = bytes.Clone(picture.Bytes())
+	lines := bytes.Split(bytes.TrimSuffix(s.last, []byte("\n")), []byte("\n"))
+	if height > 0 && len(lines) > height {
+		lines = append(lines[:height-1:height-1], []byte("…"))
+	}
 	var b bytes.Buffer
-	b.WriteString(hideCursor + goHome)
-	b.Write(bytes.ReplaceAll(picture.Bytes(), []byte("\n"), []byte(clearLine+"\r\n")))
-	b.WriteString(clearBelow)
-	_, err := o.w.Write(b.Bytes())
+	if !s.entered {
+		b.WriteString(enterScreen)
+		s.entered = true
+	}
+	b.WriteString(goHome)
+	b.Write(bytes.Join(lines, []byte(clearLine+"\r\n")))
+	b.WriteString(clearLine + clearBelow)
+	_, err := s.out.w.Write(b.Bytes())
 	return err
+}
+
+// leave goes back to the first screen and leaves the last picture there. Errors
+// do not count: the terminal is gone then.
+func (s *screen) leave() {
+	if s.entered {
+		_, _ = s.out.w.Write([]byte(leaveScreen))
+		_, _ = s.out.w.Write(s.last)
+	}
 }

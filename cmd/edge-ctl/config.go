@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+)
+
+func newConfig() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Show, reload or roll back the configuration that this gateway runs",
+		Example: `  edge-ctl config status
+  edge-ctl config history
+  edge-ctl config events`,
+	}
+	cmd.AddCommand(newConfigStatus(), newConfigHistory(), newConfigEvents(), newConfigReload(), newConfigRollback())
+	return cmd
+}
+
+func printConfigStatus(out *cli.Output, s admin.ConfigStatus) error {
+	return out.Print(s, func(t *cli.Table) {
+		row := func(name string, c cli.Cell) { t.Cells(cli.Cell{Text: name, Color: cli.Faint}, c) }
+		row("state", stateCell(s.State))
+		row("since", text(cli.Ago(s.Since, time.Now())))
+		row("source", text(s.Source))
+		row("rev", text(fmt.Sprint(s.Rev)))
+		row("sha256", text(s.SHA256))
+		row("tables", text(fmt.Sprintf("%d endpoints, %d drivers, %d variables", s.Endpoints, s.Drivers, s.Variables)))
+		if s.Error != "" {
+			row("error", cli.Cell{Text: s.Error, Color: cli.Red})
+		}
+	})
+}
+
+func newConfigStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Show which configuration runs, and whether a newer one was refused",
+		Example: `  edge-ctl config status -o json`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				s, err := c.Config.Status(ctx)
+				if err != nil {
+					return err
+				}
+				return printConfigStatus(cli.NewOutput(cmd), s)
+			})
+		},
+	}
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func newConfigHistory() *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:     "history",
+		Short:   "List what this gateway applied or refused, newest first",
+		Example: `  edge-ctl config history --limit 5`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 0 {
+				return cli.Usagef("--limit %d: expected 0 or more", limit)
+			}
+			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				list, err := c.Config.History(ctx, limit)
+				if err != nil {
+					return err
+				}
+				return cli.NewOutput(cmd).Print(list, func(t *cli.Table) {
+					t.Header("REV", "SHA256", "STATE", "BEGAN", "TOOK", "IMPACT", "ERROR")
+					for _, a := range list {
+						problem := a.Error
+						if a.FailedIn != "" {
+							problem = a.FailedIn + ": " + problem
+						}
+						t.Cells(number(a.Rev), text(a.SHA256[:min(len(a.SHA256), 12)]), stateCell(a.State),
+							text(a.Began.Local().Format(time.DateTime)), cli.Cell{Text: fmt.Sprintf("%.1f ms", a.DurationMs), Right: true},
+							text(a.Impact), text(problem))
+					}
+				})
+			})
+		},
+	}
+	cmd.Flags().IntVar(&limit, "limit", 0, "show the newest so many; 0: all that is remembered")
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func newConfigEvents() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "events",
+		Short:   "Show each phase and outcome of an apply as it happens, until Ctrl-C",
+		Example: `  edge-ctl config events -o json`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out := cli.NewOutput(cmd)
+			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				ctx, cancel := context.WithCancelCause(ctx)
+				defer cancel(nil)
+				err := c.Config.Watch(ctx, func(e admin.ConfigEvent) {
+					err := out.PrintLine(e, func() string {
+						return fmt.Sprintf("%s  rev %d  %-12s %s", e.Time.Local().Format("15:04:05.000"), e.Rev, e.State, e.Text)
+					})
+					if err != nil {
+						cancel(err)
+					}
+				})
+				if err == nil && cmd.Context().Err() == nil {
+					err = context.Cause(ctx) // what PrintLine said, if it did
+				}
+				return err
+			})
+		},
+	}
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func newConfigReload() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "reload",
+		Short:   "Read the source again and wait until it is applied or refused",
+		Example: `  edge-ctl config reload`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				s, err := c.Config.Reload(ctx)
+				if err != nil {
+					return err
+				}
+				return settled(cmd, s)
+			})
+		},
+	}
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+// settled prints the status after a change; a refused one is an error.
+func settled(cmd *cobra.Command, s admin.ConfigStatus) error {
+	if err := printConfigStatus(cli.NewOutput(cmd), s); err != nil {
+		return err
+	}
+	switch s.State {
+	case "rejected", "rolled_back", "failed":
+		return fmt.Errorf("the configuration was not applied: %s: %s", s.State, s.Error)
+	}
+	return nil
+}
+
+func newConfigRollback() *cobra.Command {
+	var yes bool
+	var rev uint64
+	cmd := &cobra.Command{
+		Use:   "rollback",
+		Short: "Put an earlier configuration back, on this gateway alone",
+		Long: `rollback makes this gateway run an earlier configuration: the one before, or that
+of --to. The tables in the config center stay as they are; 'edge-cfg rollback' is
+for those, and for all gateways.`,
+		Example: `  edge-ctl config rollback
+  edge-ctl config rollback --to 1234 -y`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			which := "the configuration before"
+			if rev != 0 {
+				which = fmt.Sprintf("revision %d", rev)
+			}
+			if err := cli.Confirm(cmd, yes, fmt.Sprintf("Put %s back on this gateway?", which)); err != nil {
+				return err
+			}
+			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				s, err := c.Config.Rollback(ctx, rev)
+				if err != nil {
+					return err
+				}
+				return printConfigStatus(cli.NewOutput(cmd), s)
+			})
+		},
+	}
+	cmd.Flags().Uint64Var(&rev, "to", 0, "revision to go back to; 0: the one before")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cli.AddOutputFlag(cmd)
+	return cmd
+}

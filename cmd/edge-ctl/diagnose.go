@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+)
+
+func newLog() *cobra.Command {
+	log := &cobra.Command{
+		Use:     "log",
+		Short:   "Show or change the gateway's log level",
+		Example: `  edge-ctl log level debug`,
+	}
+	level := &cobra.Command{
+		Use:   "level [debug|info|warn|error]",
+		Short: "Show the log level, or change it until the gateway restarts",
+		Example: `  edge-ctl log level
+  edge-ctl log level debug`,
+		Args:      cobra.MaximumNArgs(1),
+		ValidArgs: admin.LogLevels(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				if len(args) == 1 {
+					if err := c.Diagnostics.SetLogLevel(ctx, args[0]); err != nil {
+						return err
+					}
+				}
+				now, err := c.Diagnostics.LogLevel(ctx)
+				if err != nil {
+					return err
+				}
+				v := struct {
+					Level string `json:"level"`
+				}{now}
+				return cli.NewOutput(cmd).Print(v, func(t *cli.Table) { t.Row(now) })
+			})
+		},
+	}
+	cli.AddOutputFlag(level)
+	log.AddCommand(level)
+	return log
+}
+
+func newTrace() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "trace ENDPOINT",
+		Short: "Show the bytes that go over an endpoint's connections, until Ctrl-C",
+		Long: `trace shows what the gateway sends to and receives from an endpoint, as it happens.
+A slow terminal loses events, which are counted; the gateway never waits.`,
+		Example: `  edge-ctl trace plc1
+  edge-ctl trace plc1 -o json > trace.json`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cli.Complete(envPrefix, endpointNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			out := cli.NewOutput(cmd)
+			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				ctx, cancel := context.WithCancelCause(ctx)
+				defer cancel(nil)
+				dropped := uint64(0)
+				err := c.Diagnostics.Trace(ctx, args[0], func(e admin.TraceEvent) {
+					if err := out.PrintLine(e, func() string { return traceLine(e) }); err != nil {
+						cancel(err)
+					}
+					if e.Dropped > dropped {
+						dropped = e.Dropped
+						fmt.Fprintf(cmd.ErrOrStderr(), "too slow to show everything: about %s lost so far\n", cli.Bytes(dropped))
+					}
+				})
+				if err == nil && cmd.Context().Err() == nil {
+					err = context.Cause(ctx) // what PrintLine said, if it did
+				}
+				return err
+			})
+		},
+	}
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func traceLine(e admin.TraceEvent) string {
+	arrow := map[string]string{"send": "→", "receive": "←"}[e.Event]
+	if arrow == "" {
+		arrow = e.Event
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s  #%d  %s  % x  %s", e.Time.Local().Format("15:04:05.000000"), e.Connection, arrow, e.Data, e.Text))
+}
+
+func newBundle() *cobra.Command {
+	return &cobra.Command{
+		Use:   "bundle [FILE]",
+		Short: "Write a support archive: state, configuration, log, profile, without secrets",
+		Long: `bundle writes a .tar.gz with the state of every part, the configuration (secrets
+masked), recent log lines, metrics, and a memory profile. FILE is named for the
+gateway and the time by default; - is standard output. Nothing is overwritten.`,
+		Example: `  edge-ctl bundle
+  edge-ctl bundle - | ssh support 'cat > case-42.tar.gz'`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				if len(args) == 1 && args[0] == "-" {
+					return c.Diagnostics.Bundle(ctx, cmd.OutOrStdout())
+				}
+				name := ""
+				if len(args) == 1 {
+					name = args[0]
+				} else {
+					st, err := c.Status(ctx)
+					if err != nil {
+						return err
+					}
+					name = fmt.Sprintf("edge-gateway-%s-%s.tar.gz", st.Gateway, time.Now().Format("20060102-150405"))
+				}
+				if err := writeNew(name, func(w io.Writer) error { return c.Diagnostics.Bundle(ctx, w) }); err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), name)
+				return nil
+			})
+		},
+	}
+}
+
+// writeNew makes a file that only its owner may read, or leaves nothing behind.
+func writeNew(name string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%s exists; name another file or remove it", name)
+	}
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		_ = os.Remove(name) // the first error counts
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+func newVersion() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Show the versions of edge-ctl and of the gateway",
+		Long: `version shows which builds edge-ctl and the gateway are. Without a gateway it
+shows its own and exits 0.`,
+		Example: `  edge-ctl version -o json`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v := struct {
+				Client  admin.Version  `json:"client"`
+				Gateway *admin.Version `json:"gateway"`
+			}{Client: admin.LocalVersion()}
+			err := cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				gw, err := c.Version(ctx)
+				v.Gateway = &gw
+				return err
+			})
+			if err != nil {
+				v.Gateway = nil
+				fmt.Fprintf(cmd.ErrOrStderr(), "gateway: %v\n", err)
+			} else if v.Gateway.Version != v.Client.Version {
+				fmt.Fprintln(cmd.ErrOrStderr(), "The versions differ: what one of them does not know is refused or not shown.")
+			}
+			return cli.NewOutput(cmd).Print(v, func(t *cli.Table) {
+				row := func(name string, v admin.Version) {
+					t.Row(name, v.Version, v.Go, v.Platform, fmt.Sprintf("api v1.%d", v.APIMinor))
+				}
+				row("edge-ctl", v.Client)
+				if v.Gateway != nil {
+					row("gateway", *v.Gateway)
+				}
+			})
+		},
+	}
+	cli.AddOutputFlag(cmd)
+	return cmd
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+)
+
+// scanFound is a device that scan found.
+type scanFound struct {
+	Unit   uint8   `json:"unit"`
+	Line   string  `json:"line"` // "19200 even", "network"
+	TookMs float64 `json:"took_ms"`
+	Answer string  `json:"answer"` // "value", or the exception
+}
+
+func newScan() *cobra.Command {
+	var flags probeFlags
+	var units string
+	var lines bool
+	cmd := &cobra.Command{
+		Use:   "scan URL",
+		Short: "Look for the Modbus devices on a line or behind an address",
+		Long: `scan asks every unit id in turn and lists those that answer, be it with an
+exception. It only reads. With --line-settings it tries the usual baud rates and
+parities of a serial line, until one of them finds devices.
+
+Do not scan a line that a gateway polls: its answers and these would mix.`,
+		Example: `  edge-ctl scan tcp://192.168.10.5:502 --units 1-16
+  edge-ctl scan serial:///dev/ttyUSB0 --line-settings
+  edge-ctl scan 'serial:///dev/ttyUSB0?baud=9600&parity=E' --timeout 300ms`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			to, err := parseTarget(args[0])
+			if err != nil {
+				return err
+			}
+			q, err := flags.question()
+			if err != nil {
+				return err
+			}
+			ids, err := parseUnits(units)
+			if err != nil {
+				return err
+			}
+			return scan(cmd, to, q, ids, lines)
+		},
+	}
+	flags.add(cmd, 200*time.Millisecond)
+	cmd.Flags().StringVar(&units, "units", "1-247", "unit ids: 1-247, or a list such as 1,2,10-20")
+	cmd.Flags().BoolVar(&lines, "line-settings", false, "on a serial line, try the usual baud rates and parities")
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+// parseUnits reads a list of numbers and ranges.
+func parseUnits(list string) ([]uint8, error) {
+	var ids []uint8
+	for part := range strings.SplitSeq(list, ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		if !isRange {
+			to = from
+		}
+		lo, err1 := strconv.ParseUint(from, 10, 8)
+		hi, err2 := strconv.ParseUint(to, 10, 8)
+		if err1 != nil || err2 != nil || lo > hi {
+			return nil, cli.Usagef("--units %s: expected numbers from 0 to 255 and ranges, such as 1,2,10-20", list)
+		}
+		for id := lo; id <= hi; id++ {
+			ids = append(ids, uint8(id))
+		}
+	}
+	return ids, nil
+}
+
+func scan(cmd *cobra.Command, to target, q modbus.Question, units []uint8, lineSettings bool) error {
+	serial := to.url.Transport() == endpoint.Serial
+	if lineSettings && !serial {
+		return cli.Usagef("--line-settings is for serial:// only")
+	}
+	out := cli.NewOutput(cmd)
+	progress := cli.IsTerminal(cmd.ErrOrStderr())
+	found := []scanFound{}
+	s := &modbus.Scanner{
+		Open:     func(ctx context.Context, line modbus.Line) (net.Conn, error) { return openLine(ctx, to, line) },
+		Endpoint: to.item, Lines: []modbus.Line{{}}, Units: units, Question: q,
+		Found: func(f modbus.Found) {
+			d := scanFound{Unit: f.Unit, Line: f.Line.String(), TookMs: ms(f.Took), Answer: "value"}
+			if f.Err != nil {
+				d.Answer = f.Err.Error()
+			}
+			found = append(found, d)
+		},
+	}
+	if lineSettings {
+		s.Lines = modbus.Lines()
+	} else if serial {
+		s.Lines = []modbus.Line{asGiven(to)}
+	}
+	if progress {
+		s.Progress = func(line modbus.Line, unit uint8) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "\r%s: unit %d, %d found \x1b[K", line, unit, len(found))
+		}
+	}
+	err := s.Run(cmd.Context())
+	if progress {
+		fmt.Fprint(cmd.ErrOrStderr(), "\r\x1b[K")
+	}
+	if err != nil && len(found) == 0 {
+		return err
+	}
+	if perr := out.Print(found, func(t *cli.Table) {
+		t.Header("UNIT", "LINE", "TIME", "ANSWER")
+		for _, d := range found {
+			t.Cells(number(uint64(d.Unit)), text(d.Line), cli.Cell{Text: fmt.Sprintf("%.1f ms", d.TookMs), Right: true}, text(d.Answer))
+		}
+	}); err == nil {
+		err = perr
+	}
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("no device answered; try a longer --timeout, another --framing, or --line-settings on a serial line")
+	}
+	return err
+}
+
+// asGiven is the setting that the URL itself asks for.
+func asGiven(to target) modbus.Line {
+	o := to.url.Options()
+	parity := map[string]string{"N": "none", "E": "even", "O": "odd"}[o.Parity]
+	return modbus.Line{Baud: o.Baud, Parity: parity}
+}
+
+// openLine dials to; on a serial line with other settings.
+func openLine(ctx context.Context, to target, line modbus.Line) (net.Conn, error) {
+	if line.Baud == 0 {
+		return endpoint.Dial(ctx, to.url, endpoint.DialOptions{Secret: secret})
+	}
+	opts := maps.Clone(to.item.Opts)
+	opts["baud"], opts["parity"] = strconv.Itoa(line.Baud), strings.ToUpper(line.Parity[:1])
+	u, err := endpoint.FromTable(to.item.Scheme, to.item.Host, to.item.Port, opts)
+	if err != nil {
+		return nil, err
+	}
+	return endpoint.Dial(ctx, u, endpoint.DialOptions{Secret: secret})
+}
+
+// unitList formats unit ids for people.
+func unitList(units []uint8) string {
+	texts := make([]string, len(units))
+	for i, u := range slices.Sorted(slices.Values(units)) {
+		texts[i] = strconv.Itoa(int(u))
+	}
+	return strings.Join(texts, ", ")
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+func newTags() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "tags [GLOB]",
+		Short: "List tags with their last values, or watch them",
+		Long: `tags lists the tags whose name matches GLOB (all without one) with their last
+values. With --watch, changed values are shown as they come: in place on a
+terminal, one line each otherwise.`,
+		Example: `  edge-ctl tags
+  edge-ctl tags 'plant.*' --watch
+  edge-ctl tags --watch -o json | jq -c '{tag, value}'`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: cli.Complete(envPrefix, tagNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			glob := ""
+			if len(args) > 0 {
+				glob = args[0]
+			}
+			if again, err := cmd.Flags().GetBool("watch"); err != nil || again && !cli.NewOutput(cmd).Interactive() {
+				return followTags(cmd, glob)
+			}
+			return watched(cmd, func(ctx context.Context, c *admin.Client, out *cli.Output) error {
+				list, err := c.Tags.List(ctx, glob)
+				if err != nil {
+					return err
+				}
+				return out.Print(list, func(t *cli.Table) { tagsTable(t, list) })
+			})
+		},
+	}
+	addWatchFlags(cmd)
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func tagsTable(t *cli.Table, list []admin.Tag) {
+	t.Header("TAG", "VALUE", "UNIT", "QUALITY", "AGE", "DRIVER", "ACCESS", "TYPE", "ADDRESS", "FRAMES")
+	for _, g := range list {
+		t.Cells(text(g.Name), cli.Cell{Text: g.Value.String(), Right: true}, text(g.Unit), qualityCell(g.Known, g.Quality), age(g.TS),
+			text(g.Driver), text(g.Access), text(g.Datatype), text(g.Address), number(g.Frames))
+	}
+}
+
+func qualityCell(known bool, q frame.Quality) cli.Cell {
+	switch {
+	case !known:
+		return cli.Cell{Text: "-", Color: cli.Faint}
+	case q == frame.Good:
+		return cli.Cell{Text: q.String(), Color: cli.Green}
+	case q == frame.Uncertain:
+		return cli.Cell{Text: q.String(), Color: cli.Yellow}
+	}
+	return cli.Cell{Text: q.String(), Color: cli.Red}
+}
+
+func age(ns int64) cli.Cell {
+	if ns == 0 {
+		return cli.Cell{Text: "-", Right: true}
+	}
+	return ago(time.Unix(0, ns))
+}
+
+// followTags prints a line for each changed tag.
+func followTags(cmd *cobra.Command, glob string) error {
+	interval, err := cmd.Flags().GetDuration("interval")
+	if err != nil {
+		return err
+	}
+	out := cli.NewOutput(cmd)
+	return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+		skipped := uint64(0)
+		return c.Tags.Watch(ctx, glob, interval, func(ch admin.TagChanges) error {
+			for _, t := range ch.Tags {
+				if err := out.PrintLine(t, func() string { return tagLine(t.Name, t.Value, t.Unit, t.Quality, t.TS) }); err != nil {
+					return err
+				}
+			}
+			if ch.Skipped > skipped {
+				skipped = ch.Skipped
+				fmt.Fprintf(cmd.ErrOrStderr(), "too slow to show every value: %d updates skipped so far\n", skipped)
+			}
+			return nil
+		})
+	})
+}
+
+func tagLine(name string, v frame.Value, unit string, q frame.Quality, ts int64) string {
+	line := name + " = " + v.String()
+	if unit != "" {
+		line += " " + unit
+	}
+	if ts == 0 {
+		return line + "  (no value yet)"
+	}
+	return line + "  " + q.String() + "  " + time.Unix(0, ts).Format("15:04:05.000")
+}
+
+func newRead() *cobra.Command {
+	var live, raw bool
+	cmd := &cobra.Command{
+		Use:   "read TAG",
+		Short: "Show a tag's last value, or read it from the device now",
+		Example: `  edge-ctl read plant.flow            # the last value that was polled
+  edge-ctl read plant.flow --live     # ask the device now
+  edge-ctl read plant.flow --raw      # and show its bytes`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cli.Complete(envPrefix, tagNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				if live || raw {
+					return readLive(ctx, cmd, c, args[0], raw)
+				}
+				t, err := oneTag(ctx, c, args[0])
+				if err != nil {
+					return err
+				}
+				return cli.NewOutput(cmd).Print(t, func(tb *cli.Table) {
+					tb.Row(tagLine(t.Name, t.Value, t.Unit, t.Quality, t.TS))
+				})
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&live, "live", false, "read it from the device now")
+	cmd.Flags().BoolVar(&raw, "raw", false, "show the device's bytes (implies --live)")
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+// oneTag returns the tag of that name.
+func oneTag(ctx context.Context, c *admin.Client, name string) (admin.Tag, error) {
+	list, err := c.Tags.List(ctx, "")
+	if err != nil {
+		return admin.Tag{}, err
+	}
+	for _, t := range list {
+		if t.Name == name {
+			return t, nil
+		}
+	}
+	return admin.Tag{}, fmt.Errorf("tag %q: %w; 'edge-ctl tags' lists all", name, admin.ErrNotFound)
+}
+
+func readLive(ctx context.Context, cmd *cobra.Command, c *admin.Client, tag string, raw bool) error {
+	r, err := c.Tags.Read(ctx, tag)
+	if err != nil {
+		return err
+	}
+	return cli.NewOutput(cmd).Print(r, func(t *cli.Table) {
+		line := tagLine(tag, r.Value, "", r.Quality, r.TS)
+		if raw {
+			line += "  raw " + hex.EncodeToString(r.Raw)
+		}
+		t.Row(line)
+	})
+}
+
+func newWrite() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "write TAG VALUE",
+		Short: "Write a value, in engineering units, to a device",
+		Long: `write writes VALUE to TAG's device and shows what the device holds afterwards. The
+gateway converts VALUE to the tag's type and refuses what does not fit. It asks
+first; -y says yes.`,
+		Example: `  edge-ctl write plant.setpoint 42.5
+  edge-ctl write plant.pump_on true -y
+  edge-ctl write plant.offset -- -3`,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: cli.Complete(envPrefix, tagNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				t, err := oneTag(ctx, c, args[0])
+				if err != nil {
+					return err
+				}
+				question := fmt.Sprintf("Write %s to %s (%s of driver %s, now %s)?", args[1], t.Name, t.Address, t.Driver, t.Value)
+				if err := cli.Confirm(cmd, yes, question); err != nil {
+					return err
+				}
+				res, err := c.Tags.Write(ctx, args[0], frame.StringValue(args[1]))
+				if err != nil {
+					return err
+				}
+				return cli.NewOutput(cmd).Print(res, func(tb *cli.Table) {
+					if res.ReadBack.IsNone() {
+						tb.Row(fmt.Sprintf("%s: written; the device's value was not read back", t.Name))
+						return
+					}
+					tb.Row(fmt.Sprintf("%s: written; the device holds %s %s", t.Name, res.ReadBack, t.Unit))
+				})
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cli.AddOutputFlag(cmd)
+	return cmd
+}

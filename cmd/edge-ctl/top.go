@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+)
+
+// sample is the gateway at one moment.
+type sample struct {
+	at         time.Time
+	status     admin.Status
+	drivers    []admin.Driver
+	connectors []admin.Connector
+	bus        admin.BusStats
+}
+
+func takeSample(ctx context.Context, c *admin.Client) (s sample, err error) {
+	s.at = time.Now()
+	if s.status, err = c.Status(ctx); err != nil {
+		return s, err
+	}
+	if s.drivers, err = c.Drivers.List(ctx); err != nil {
+		return s, err
+	}
+	if s.connectors, err = c.Connectors.List(ctx); err != nil {
+		return s, err
+	}
+	s.bus, err = c.Bus.Stats(ctx)
+	return s, err
+}
+
+func newTop() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "top",
+		Short: "Show poll rates, latency, backlog and faults, live, until Ctrl-C",
+		Long: `top refreshes in place on a terminal. Rates are those since the picture before.
+Without a terminal one picture follows the other.`,
+		Example: `  edge-ctl top
+  edge-ctl top --interval 5s`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			interval, err := cmd.Flags().GetDuration("interval")
+			if err != nil {
+				return err
+			}
+			if interval < 100*time.Millisecond {
+				return cli.Usagef("--interval %v: expected 100ms or more", interval)
+			}
+			var before sample
+			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				return cli.NewOutput(cmd).Watch(ctx, interval, func(out *cli.Output) error {
+					now, err := takeSample(ctx, c)
+					if err != nil {
+						return err
+					}
+					defer func() { before = now }()
+					return printTop(out, before, now)
+				})
+			})
+		},
+	}
+	cmd.Flags().Duration("interval", time.Second, "how often (100ms or more)")
+	return cmd
+}
+
+func printTop(out *cli.Output, before, now sample) error {
+	perSecond := func(was, is uint64) string {
+		if before.at.IsZero() || is < was {
+			return "-" // the first picture, or a counter that began anew
+		}
+		return cli.Count(uint64(float64(is-was) / now.at.Sub(before.at).Seconds()))
+	}
+	sections := []func(*cli.Table){
+		func(t *cli.Table) { topHead(t, before, now, perSecond) },
+		func(t *cli.Table) { topConnectors(t, before, now, perSecond) },
+		func(t *cli.Table) { topDrivers(t, before, now, perSecond) },
+	}
+	for i, s := range sections {
+		if i > 0 {
+			if _, err := fmt.Fprintln(out.Writer()); err != nil {
+				return err
+			}
+		}
+		if err := out.Print(nil, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func topHead(t *cli.Table, before, now sample, perSecond func(was, is uint64) string) {
+	st, b := now.status, now.bus
+	t.Cells(cli.Cell{Text: st.Gateway, Color: cli.Bold}, stateCell(st.State),
+		text(fmt.Sprintf("up %s   config rev %d %s   %d problems", cli.Ago(st.Started, now.at), st.ConfigRev, st.ConfigState, len(st.Problems))))
+	log := cli.Bytes(b.WALBytes)
+	if b.WALMaxBytes > 0 {
+		log += fmt.Sprintf(" (%.0f%%)", 100*float64(b.WALBytes)/float64(b.WALMaxBytes))
+	}
+	pressure := cli.Cell{Text: "flowing", Color: cli.Green}
+	if b.Paused || b.DiskFull {
+		pressure = cli.Cell{Text: "paused", Color: cli.Red}
+	}
+	t.Cells(cli.Cell{Text: "bus", Color: cli.Bold}, pressure,
+		text(fmt.Sprintf("%s frames/s   seq %d   not durable yet %d   log %s", perSecond(before.bus.LastSeq, b.LastSeq), b.LastSeq, b.LastSeq-min(b.DurableSeq, b.LastSeq), log)))
+	for _, p := range st.Problems {
+		t.Cells(cli.Cell{Text: p.Part, Color: cli.Red}, cli.Cell{Text: p.Name, Color: cli.Red}, text(p.Text))
+	}
+}
+
+func topConnectors(t *cli.Table, before, now sample, perSecond func(was, is uint64) string) {
+	was := map[string]admin.Connector{}
+	for _, c := range before.connectors {
+		was[c.Name] = c
+	}
+	right := func(s string) cli.Cell { return cli.Cell{Text: s, Right: true} }
+	t.Header("CONNECTOR", "STATE", "FRAMES/S", "MSG/S", "BYTES/S", "LAG", "INFLIGHT", "RTT P95", "PEER")
+	for _, c := range now.connectors {
+		w := was[c.Name]
+		t.Cells(text(c.Name), stateCell(c.State), right(perSecond(w.OutFrames, c.OutFrames)), right(perSecond(w.OutMessages, c.OutMessages)),
+			right(perSecond(w.OutBytes, c.OutBytes)), right(cli.Count(c.Lag)), count(c.Inflight), right(fmt.Sprintf("%.1f ms", c.RTTP95Ms)), text(c.Peer))
+	}
+}
+
+func topDrivers(t *cli.Table, before, now sample, perSecond func(was, is uint64) string) {
+	was := map[string]admin.Driver{}
+	for _, d := range before.drivers {
+		was[d.ID] = d
+	}
+	right := func(s string) cli.Cell { return cli.Cell{Text: s, Right: true} }
+	t.Header("DRIVER", "STATE", "POLLS/S", "ERRORS/S", "POINTS", "OVERRUNS", "LAST READ", "ERROR")
+	for _, d := range now.drivers {
+		w := was[d.ID]
+		t.Cells(text(d.ID), stateCell(d.State), right(perSecond(w.Polls, d.Polls)), right(perSecond(w.Errors, d.Errors)),
+			count(d.Points), number(d.Overruns), ago(d.LastRead), text(d.Error))
+	}
+}
