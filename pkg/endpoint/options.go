@@ -231,35 +231,18 @@ func (p *option) canonical(o *Options) string {
 	return ""
 }
 
-// checkTogether refuses options that contradict each other. given tells which
-// were written.
-func (o *Options) checkTogether(k *stack, given func(string) bool) error {
-	need := func(name, other string, ok bool) error {
-		if given(name) && !ok {
-			return fieldError("opts."+name, "has no effect without %s", other)
+// checkTogether refuses options that contradict each other, or that were given
+// without one that they need.
+func (o *Options) checkTogether(k *stack, given []Param) error {
+	for _, p := range given {
+		if missing := o.missing(p.Name); missing != "" {
+			return fieldError("opts."+p.Name, "has no effect without %s", missing)
 		}
-		return nil
-	}
-	for _, err := range [...]error{
-		need("burst", "rate in pps", o.Rate.Packets > 0),
-		need("burst_bytes", "rate in Bps", o.Rate.Bytes > 0),
-		need("turnaround", "halfduplex=1", o.HalfDuplex),
-		need("failback", "backup", o.Backup != ""),
-		need("client_cert", "client_key", o.ClientKey != ""),
-		need("client_key", "client_cert", o.ClientCert != ""),
-		need("rs485_rts_on_send", "rs485=1", o.RS485),
-		need("rs485_rts_after_send", "rs485=1", o.RS485),
-		need("rs485_rx_during_tx", "rs485=1", o.RS485),
-		need("rs485_delay_before", "rs485=1", o.RS485),
-		need("rs485_delay_after", "rs485=1", o.RS485),
-	} {
-		if err != nil {
-			return err
+		if p.Name == "baud" && k.network() && !o.HalfDuplex {
+			return fieldError("opts.baud", "on a network has no effect without halfduplex=1 (it gives the speed of a line behind a serial server)")
 		}
 	}
 	switch {
-	case k.network() && given("baud") && !o.HalfDuplex:
-		return fieldError("opts.baud", "on a network has no effect without halfduplex=1 (it gives the speed of a line behind a serial server)")
 	case o.BackoffMax < o.Backoff:
 		return fieldError("opts.backoff_max", "%s is less than backoff, %s", o.BackoffMax, o.Backoff)
 	case k.base() == Serial && o.MaxConns > 1:
@@ -268,6 +251,32 @@ func (o *Options) checkTogether(k *stack, given func(string) bool) error {
 		return fieldError("opts.stop_bits", "1.5 exists with data_bits=5 only")
 	}
 	return nil
+}
+
+// missing names what the option needs and o hasn't, or is "".
+func (o *Options) missing(name string) string {
+	var other string
+	var ok bool
+	switch name {
+	case "burst":
+		other, ok = "rate in pps", o.Rate.Packets > 0
+	case "burst_bytes":
+		other, ok = "rate in Bps", o.Rate.Bytes > 0
+	case "turnaround":
+		other, ok = "halfduplex=1", o.HalfDuplex
+	case "failback":
+		other, ok = "backup", o.Backup != ""
+	case "client_cert":
+		other, ok = "client_key", o.ClientKey != ""
+	case "client_key":
+		other, ok = "client_cert", o.ClientCert != ""
+	case "rs485_rts_on_send", "rs485_rts_after_send", "rs485_rx_during_tx", "rs485_delay_before", "rs485_delay_after":
+		other, ok = "rs485=1", o.RS485
+	}
+	if ok {
+		return ""
+	}
+	return other
 }
 
 func parseBool(text string) (bool, error) {
@@ -310,7 +319,6 @@ func parseSize(text string) (int, error) {
 // parseRate takes "200pps", "64kBps", both joined by a comma, or a bare number
 // of packets per second.
 func parseRate(text string) (r Rate, err error) {
-	bad := fmt.Errorf("is not a rate: write packets or bytes per second, such as 200pps, 64kBps or 200pps,64kBps")
 	for rest, more := text, true; more; {
 		var part string
 		part, rest, more = strings.Cut(rest, ",")
@@ -328,7 +336,7 @@ func parseRate(text string) (r Rate, err error) {
 		}
 		n, err := parseDecimal(part)
 		if err != nil || *field != 0 || n*unit < 0.001 || n*unit > 1e9 {
-			return Rate{}, bad
+			return Rate{}, fmt.Errorf("is not a rate: write packets or bytes per second, such as 200pps, 64kBps or 200pps,64kBps")
 		}
 		*field = n * unit
 	}
@@ -337,8 +345,10 @@ func parseRate(text string) (r Rate, err error) {
 
 // parseDecimal is ParseFloat without exponents, signs, hex and infinities.
 func parseDecimal(text string) (float64, error) {
-	if strings.Trim(text, "0123456789.") != "" {
-		return 0, strconv.ErrSyntax
+	for i := 0; i < len(text); i++ {
+		if (text[i] < '0' || text[i] > '9') && text[i] != '.' {
+			return 0, strconv.ErrSyntax
+		}
 	}
 	return strconv.ParseFloat(text, 64)
 }

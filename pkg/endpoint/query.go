@@ -59,8 +59,28 @@ func joinQuery(params []Param) string {
 
 // plain reports whether c needs no escape anywhere in a URL of ours.
 func plain(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
-		strings.IndexByte("-._~/:,;!*()", c) >= 0
+	switch c {
+	case '-', '.', '_', '~', '/', ':', ',', ';', '!', '*', '(', ')':
+		return true
+	}
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+// isCanonical reports whether raw is surely what joinQuery would write: one or
+// more options without escapes.
+func isCanonical(raw string) bool {
+	names := false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '=' && !names:
+			names = true
+		case c == '&' && names:
+			names = false
+		case !plain(c):
+			return false
+		}
+	}
+	return names
 }
 
 // escape writes text so that unescape gives it back, wherever in a URL it stands

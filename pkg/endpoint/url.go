@@ -82,7 +82,7 @@ func FromTable(scheme, host string, port uint16, opts map[string]string) (URL, e
 	for i, name := range names {
 		params[i] = Param{name, opts[name]}
 	}
-	if err := u.setParams(params); err != nil {
+	if err := u.setParams(params, ""); err != nil {
 		return URL{}, err
 	}
 	return u, nil
@@ -255,10 +255,11 @@ func (u *URL) setUserInfo(text string) error {
 }
 
 func (u *URL) checkCredentials() error {
-	for name, value := range map[string]string{"username": u.username, "password": u.password} {
-		if err := checkSecret(value); err != nil {
-			return fieldError("opts."+name, "%v", err)
-		}
+	if err := checkSecret(u.username); err != nil {
+		return fieldError("opts.username", "%v", err)
+	}
+	if err := checkSecret(u.password); err != nil {
+		return fieldError("opts.password", "%v", err)
 	}
 	if u.schemes.has(DTLS) && u.LiteralPassword() {
 		if _, err := hex.DecodeString(u.password); err != nil {
@@ -328,12 +329,12 @@ func (u *URL) setQuery(raw string) error {
 	if err != nil {
 		return err
 	}
-	return u.setParams(params)
+	return u.setParams(params, raw)
 }
 
 // setParams fills in options, user name, password and query, and checks what
-// only the whole URL shows.
-func (u *URL) setParams(params []Param) error {
+// only the whole URL shows. raw is what params were read from, or "".
+func (u *URL) setParams(params []Param, raw string) error {
 	u.options = defaults(&u.schemes)
 	kept := params[:0]
 	for i, p := range params {
@@ -361,13 +362,14 @@ func (u *URL) setParams(params []Param) error {
 		}
 		kept = append(kept, p)
 	}
-	given := func(name string) bool {
-		return slices.ContainsFunc(kept, func(p Param) bool { return p.Name == name })
-	}
-	if err := u.options.checkTogether(&u.schemes, given); err != nil {
+	if err := u.options.checkTogether(&u.schemes, kept); err != nil {
 		return err
 	}
-	u.query = joinQuery(kept)
+	if len(kept) == len(params) && isCanonical(raw) {
+		u.query = raw
+	} else {
+		u.query = joinQuery(kept)
+	}
 	return u.checkCredentials()
 }
 
