@@ -154,15 +154,27 @@ func (p *poller) unreachable(err error) {
 		return
 	}
 	p.broken = true
+	if p.fails++; !p.fault && p.fails <= p.d.settings.Retry {
+		p.backOff(retryBase, retryMax)
+		return
+	}
 	if p.fault {
 		p.backOff(faultBase, p.d.settings.BackoffMax)
-		return
-	}
-	if p.fails++; p.fails > p.d.settings.Retry {
+	} else {
 		p.enterFault(err)
-		return
 	}
-	p.backOff(retryBase, retryMax)
+	if down, ok := errors.AsType[*endpoint.DownError](err); ok {
+		// The endpoint paces its dials itself, and asking it costs nothing.
+		p.pause = 0
+		p.retryAt = later(down.Retry, time.Now().Add(faultBase))
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // unanswered deals with a connection that was lost with requests in flight. The

@@ -44,6 +44,13 @@ type flight struct {
 // errStray is an answer to no request in flight: dropped, and waiting goes on.
 var errStray = errors.New("answer belongs to no request in flight")
 
+// How long nothing must arrive before a request: on a serial line, where noise
+// is common, and after a failure.
+const (
+	serialSilence = 500 * time.Microsecond
+	lateSilence   = 50 * time.Millisecond
+)
+
 func newLink(s *Settings, m *driverMetrics) *link {
 	l := &link{
 		settings: s,
@@ -140,18 +147,20 @@ func (l *link) setDeadline(t time.Time) error {
 	return nil
 }
 
-// settle waits, before a request on a framing without transaction ids, until the
-// line is silent, and drops what arrives meanwhile: the standard's pause of 3.5
-// characters on a serial line, longer after a failure, when an answer may be late.
+// settle drops what has arrived before a request, on a framing without
+// transaction ids: it can be no answer to what is not asked yet. After a failure,
+// when an answer may be late, it waits for silence. (The pause of 3.5 characters
+// that a serial line needs between frames is the endpoint's.)
 func (l *link) settle() error {
-	if l.settings.Framing == FramingTCP {
+	var pause time.Duration
+	switch {
+	case l.settings.Framing == FramingTCP:
 		return nil
-	}
-	pause := l.settings.silence
-	if l.suspect {
-		pause = max(pause, min(l.settings.Timeout, 50*time.Millisecond))
-	}
-	if pause == 0 {
+	case l.suspect:
+		pause = min(l.settings.Timeout, lateSilence)
+	case l.settings.Serial:
+		pause = serialSilence
+	default:
 		return nil
 	}
 	if l.r != l.w {

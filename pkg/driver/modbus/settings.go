@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -32,9 +31,8 @@ type Settings struct {
 	VerifyWrite bool // read back what was written
 	WriteFunc   WriteFunc
 
-	Serial   bool          // the endpoint is a serial line
-	datagram bool          // the endpoint carries datagrams: one ADU in each
-	silence  time.Duration // of a serial line between two frames
+	Serial   bool // the endpoint is a serial line
+	datagram bool // the endpoint carries datagrams: one ADU in each
 }
 
 // Addressing says how numbers above 10000 in a variable's address are read.
@@ -131,9 +129,6 @@ func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 	if raw.Framing != nil {
 		s.Framing = choice(&c, "framing", raw.Framing, FramingTCP, FramingRTU, FramingASCII)
 	}
-	if s.Serial {
-		s.silence = silence(ep.Opts["baud"])
-	}
 	setBool(&s.EnableWrite, raw.EnableWrite)
 	setBool(&s.VerifyWrite, raw.VerifyWrite)
 	s.checkTogether(&c)
@@ -167,20 +162,6 @@ func endpointTimeout(ep config.Endpoint) time.Duration {
 		return time.Duration(d)
 	}
 	return defaultTimeout
-}
-
-// silence returns the 3.5 characters of 11 bits that separate two frames at
-// baud (Modbus over Serial Line V1.02, 2.5.1.1), taking 9600 where baud says
-// nothing.
-func silence(baud string) time.Duration {
-	n, err := strconv.Atoi(baud)
-	switch {
-	case err != nil || n <= 0:
-		n = 9600
-	case n > 19200:
-		return 1750 * time.Microsecond
-	}
-	return time.Duration(38.5 * float64(time.Second) / float64(n))
 }
 
 func setBool(dst *bool, v *bool) {

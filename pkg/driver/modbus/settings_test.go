@@ -35,7 +35,6 @@ func TestSettings(t *testing.T) {
 		{"the endpoint's timeout", minimal, tls, with(func(s *Settings) { s.Timeout = 2 * time.Second })},
 		{"a serial line", minimal, serial, with(func(s *Settings) {
 			s.Serial, s.Framing, s.Timeout = true, FramingRTU, 300*time.Millisecond
-			s.silence = 38500 * time.Millisecond / 19200
 		})},
 		{"everything", map[string]any{
 			"unit_id": 255.0, "polling": "1m30s", "max_regs_per_req": 50, "max_gap": 4, "max_inflight": 8, "retry": 0,
