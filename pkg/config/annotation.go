@@ -74,11 +74,11 @@ func lookupSchema(location string) (schemaAt, bool) {
 
 // pointerSteps splits a JSON pointer, which may be percent-encoded.
 func pointerSteps(pointer string) []string {
-	pointer = strings.Trim(pointer, "/")
-	if pointer == "" {
+	rest, ok := strings.CutPrefix(pointer, "/")
+	if !ok {
 		return nil
 	}
-	steps := strings.Split(pointer, "/")
+	steps := strings.Split(rest, "/")
 	for i, s := range steps {
 		if u, err := url.PathUnescape(s); err == nil {
 			s = u
@@ -309,10 +309,7 @@ func normalise(v any) any {
 	case float64:
 		return wholeNumber(v)
 	case json.Number:
-		n, ok := parseNumber(v.String())
-		if !ok {
-			return v.String() // more than a float64 holds; the schema refuses it
-		}
+		n, _ := parseNumber(v.String()) // parseJSON has refused what is none
 		return n
 	case map[string]any:
 		for k, e := range v {

@@ -441,7 +441,33 @@ func parseJSON(b []byte) (any, error) {
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, fmt.Errorf("something follows the value at byte %d", dec.InputOffset())
 	}
+	if n := hugeNumber(tree); n != "" {
+		return nil, fmt.Errorf("the number %s is too large", n)
+	}
 	return normalise(tree), nil
+}
+
+// hugeNumber finds a number that no float64 holds, "" if there is none.
+func hugeNumber(v any) string {
+	switch v := v.(type) {
+	case json.Number:
+		if _, ok := parseNumber(v.String()); !ok {
+			return v.String()
+		}
+	case map[string]any:
+		for _, e := range v {
+			if n := hugeNumber(e); n != "" {
+				return n
+			}
+		}
+	case []any:
+		for _, e := range v {
+			if n := hugeNumber(e); n != "" {
+				return n
+			}
+		}
+	}
+	return ""
 }
 
 // ParseDocument reads what [Snapshot.Document] wrote, as strictly as the YAML

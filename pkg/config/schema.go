@@ -81,7 +81,9 @@ func checkSchema(name string, tree any) []violation {
 		}
 		return cmp.Or(strings.Compare(a.msg, b.msg), strings.Compare(a.missing, b.missing))
 	})
-	return slices.CompactFunc(out, func(a, b violation) bool { return slices.Equal(a.path, b.path) && a.msg == b.msg && a.missing == b.missing })
+	return slices.CompactFunc(out, func(a, b violation) bool {
+		return slices.Equal(a.path, b.path) && a.msg == b.msg && a.missing == b.missing
+	})
 }
 
 // collect turns the leaves of the validator's error into violations.

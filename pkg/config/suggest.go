@@ -1,6 +1,9 @@
 package config
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Nearest returns the candidate that word was most likely meant to be, "" if
 // none is close: at most a third of its letters differ, counting a swap of
@@ -10,11 +13,15 @@ func Nearest(word string, candidates []string) string {
 	if word == "" || len(word) > longest {
 		return ""
 	}
-	best, bestDistance := "", max(1, len([]rune(word))/3)+1
+	letters := len([]rune(word))
+	best, bestDistance := "", min(max(1, letters/3), letters-1)+1
 	candidates = slices.Sorted(slices.Values(candidates))
 	for _, c := range candidates {
 		if len(c) > longest || c == word {
 			continue
+		}
+		if strings.EqualFold(c, word) {
+			return c
 		}
 		if d := distance([]rune(word), []rune(c)); d < bestDistance {
 			best, bestDistance = c, d

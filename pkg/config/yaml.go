@@ -164,8 +164,8 @@ func (b *treeBuilder) mapping(n *yaml.Node, depth int, inAlias bool) map[string]
 		if k.Kind == yaml.AliasNode {
 			k = k.Alias
 		}
-		if k.Kind != yaml.ScalarNode {
-			b.fail(k, "syntax", "a key must be a plain word")
+		if k.Kind != yaml.ScalarNode || k.Value == "" {
+			b.fail(k, "syntax", "a key must be a word")
 			continue
 		}
 		if k.Value == "<<" && k.ShortTag() == "!!merge" {
