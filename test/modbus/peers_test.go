@@ -134,8 +134,14 @@ func startSim(t testing.TB, c plcsim.Config) *plcsim.Sim {
 	return s
 }
 
-// open opens an endpoint of the gateway's own pool.
+// open opens an endpoint of the gateway's own kind.
 func open(t testing.TB, url string) (*endpoint.Handle, config.Endpoint) {
+	t.Helper()
+	_, h, item := openPool(t, url)
+	return h, item
+}
+
+func openPool(t testing.TB, url string) (*endpoint.Pool, *endpoint.Handle, config.Endpoint) {
 	t.Helper()
 	pool, err := endpoint.NewPool(endpoint.PoolOptions{})
 	if err != nil {
@@ -157,7 +163,7 @@ func open(t testing.TB, url string) (*endpoint.Handle, config.Endpoint) {
 		t.Fatal(err)
 	}
 	scheme, _, _ := strings.Cut(url, "://")
-	return h, config.Endpoint{Scheme: scheme}
+	return pool, h, config.Endpoint{Scheme: scheme}
 }
 
 // serialPair is a serial line: two pseudo-terminals that socat connects.

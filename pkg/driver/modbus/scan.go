@@ -104,7 +104,8 @@ func (s *Scanner) try(ctx context.Context, line Line) (found int, err error) {
 		var a Answer
 		ask(l, q, &a)
 		_ = l.detach() // noise: this setting is wrong, or the next question waits for silence
-		switch {
+		switch code := exceptionCode(a.Err); {
+		case code == GatewayPath || code == GatewayTarget: // says a Modbus gateway of a unit that is not there
 		case intact(a.Err):
 			found++
 			s.Found(Found{Line: line, Unit: unit, Took: a.Took, Err: a.Err})

@@ -1,0 +1,224 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus/modbustest"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/plcsim"
+)
+
+// TestOneDeadAmong100: a PLC that does not answer does not cost the others their
+// punctuality: 99.9 % of their polls come within a tenth of the interval.
+func TestOneDeadAmong100(t *testing.T) {
+	const plcs, dead = 100, 42
+	const interval, length = 500 * time.Millisecond, 8 * time.Second
+	rigs := make([]*modbustest.Rig, plcs)
+	for i := range rigs {
+		sim := startSim(t, plcsim.Config{Size: 100})
+		sim.Silence(1, i == dead)
+		h, item := open(t, "tcp://"+sim.Addr())
+		vars := []config.Variable{modbustest.Holding("a", 0, config.TypeUint16), modbustest.Holding("b", 50, config.TypeUint16)}
+		rigs[i] = modbustest.Start(t, h, vars, modbustest.Cfg("polling", interval.String()), func(c *driver.Config) {
+			c.Endpoint = item
+			c.ID = fmt.Sprintf("plc%03d", i) // phases go by it
+		})
+	}
+	time.Sleep(length) // the time that is measured
+	polls, late := 0, 0
+	for i, r := range rigs {
+		if i == dead {
+			if r.Status().State != driver.Fault {
+				t.Errorf("the silent PLC's driver is %s", r.Status().State)
+			}
+			continue
+		}
+		fs := r.Log.Of("a")
+		for k := 2; k < len(fs); k++ { // the first gap is the way to the phase
+			polls++
+			if gap := time.Duration(fs[k].TS - fs[k-1].TS); (gap - interval).Abs() > interval/10 {
+				late++
+			}
+		}
+	}
+	t.Logf("%d polls of 99 PLCs, %d not within a tenth of the interval", polls, late)
+	if want := 99 * int(length/interval-3); polls < want || late*1000 > polls {
+		t.Errorf("%d polls (want at least %d), %d late", polls, want, late)
+	}
+}
+
+// TestUnplugged: a PLC that is switched off and on again is polled again, and
+// each of its points was bad once.
+func TestUnplugged(t *testing.T) {
+	sim := startSim(t, plcsim.Config{})
+	h, item := open(t, "tcp://"+sim.Addr()+"?backoff=50ms&backoff_max=100ms&timeout=300ms")
+	r := modbustest.Start(t, h, []config.Variable{modbustest.Holding("a", 0, config.TypeUint16)},
+		func(c *driver.Config) { c.Endpoint = item })
+	for range 2 {
+		n := len(r.Log.Of("a"))
+		r.Log.Good(t, "a", n+2)
+		bad := r.Log.Bad("a")
+		if err := sim.PowerOff(); err != nil {
+			t.Fatal(err)
+		}
+		r.Log.Wait(t, "fault", func() bool { return r.Status().State == driver.Fault && r.Log.Bad("a") == bad+1 })
+		if err := sim.PowerOn(); err != nil {
+			t.Fatal(err)
+		}
+		r.Log.Wait(t, "good again", func() bool { return r.Status().State == driver.Running })
+	}
+}
+
+// TestPausedEndpoint: a pause is no fault; nothing becomes bad.
+func TestPausedEndpoint(t *testing.T) {
+	sim := startSim(t, plcsim.Config{})
+	pool, h, item := openPool(t, "tcp://"+sim.Addr())
+	r := modbustest.Start(t, h, []config.Variable{modbustest.Holding("a", 0, config.TypeUint16)},
+		func(c *driver.Config) { c.Endpoint = item })
+	control := func(op endpoint.Op) {
+		if err := pool.Control(deadline(t), endpoint.Control{Op: op, ID: h.ID()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Log.Good(t, "a", 2)
+	control(endpoint.Pause)
+	r.Log.Wait(t, "paused", func() bool { return r.Status().State == driver.Paused })
+	control(endpoint.Resume)
+	n := len(r.Log.Of("a"))
+	r.Log.Good(t, "a", n+2)
+	if bad := r.Log.Bad("a"); bad != 0 || r.Status().State != driver.Running {
+		t.Errorf("bad %d times, status %+v", bad, r.Status())
+	}
+}
+
+// TestSerialLineIsShared: two units on one line, one of which is not there.
+func TestSerialLineIsShared(t *testing.T) {
+	ours, theirs := serialPair(t)
+	p := startPymodbus(t, "serial", "rtu", theirs)
+	p.set(t, plcsim.Holding, 0, 321)
+	h, item := open(t, "serial://"+ours+"?baud=19200&parity=E")
+	fast := []modbustest.Option{modbustest.Cfg("polling", "50ms"), modbustest.Cfg("timeout", "200ms"), func(c *driver.Config) { c.Endpoint = item }}
+	missing := modbustest.Start(t, h, []config.Variable{modbustest.Holding("a", 0, config.TypeUint16)}, append(fast, modbustest.Cfg("unit_id", 9))...)
+	there := modbustest.Start(t, h, []config.Variable{modbustest.Holding("a", 0, config.TypeUint16)}, fast...)
+	there.Log.Wait(t, "the missing unit is in fault", func() bool { return missing.Status().State == driver.Fault })
+	n := len(there.Log.Of("a"))
+	there.Log.Good(t, "a", n+20)
+	for _, f := range there.Log.Of("a") {
+		if f.Quality != frame.Good || f.Value != frame.IntValue(321) {
+			t.Errorf("value %v %v", f.Value, f.Quality)
+		}
+	}
+}
+
+// TestDiagnostics asks a serial device about itself.
+func TestDiagnostics(t *testing.T) {
+	ours, theirs := serialPair(t)
+	startPymodbus(t, "serial", "rtu", theirs)
+	h, item := open(t, "serial://"+ours+"?baud=19200&parity=E")
+	r := startDriver(t, h, item, []config.Variable{modbustest.Holding("a", 0, config.TypeUint16)})
+	found, err := r.Driver.(modbus.Diagnoser).Diag(deadline(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]modbus.Diagnostic{}
+	for _, d := range found {
+		got[d.Name] = d
+	}
+	if got["echo"].Value != "ok" || len(got["exception status"].Value) != 8 || got["messages on the bus"].Error != "" {
+		t.Errorf("%+v", found)
+	}
+}
+
+// TestScan finds the one unit of a serial line, and those of a simulated PLC.
+func TestScan(t *testing.T) {
+	ours, theirs := serialPair(t)
+	startPymodbus(t, "serial", "rtu", theirs)
+	sim := startSim(t, plcsim.Config{Units: []uint8{3, 7}})
+	sim.Refuse(7, plcsim.Holding, 0, 10, 2)
+	for _, c := range []struct {
+		url   string
+		lines []modbus.Line
+		units []uint8
+		want  string
+	}{
+		{"serial://" + ours, []modbus.Line{{Baud: 19200, Parity: "even"}}, []uint8{4, 1, 2}, "19200 even: 1"},
+		{"tcp://" + sim.Addr(), []modbus.Line{{}}, []uint8{2, 3, 7, 8}, "network: 3, network: 7 (refuses)"},
+	} {
+		u, err := url.Parse(c.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []string
+		s := modbus.Scanner{
+			Open:     func(ctx context.Context, line modbus.Line) (net.Conn, error) { return dialLine(ctx, t, c.url, line) },
+			Endpoint: config.Endpoint{Scheme: u.Scheme},
+			Lines:    c.lines, Units: c.units,
+			Question: modbus.Question{Func: modbus.FuncReadHolding, Count: 1, Timeout: 200 * time.Millisecond},
+			Found: func(f modbus.Found) {
+				s := fmt.Sprintf("%s: %d", f.Line, f.Unit)
+				if f.Err != nil {
+					s += " (refuses)"
+				}
+				found = append(found, s)
+			},
+		}
+		if err := s.Run(deadline(t)); err != nil {
+			t.Error(err)
+		}
+		if got := strings.Join(found, ", "); got != c.want {
+			t.Errorf("%s: found %s, want %s", c.url, got, c.want)
+		}
+	}
+}
+
+// dialLine opens a line of its own for the scan: an endpoint used once.
+func dialLine(ctx context.Context, t *testing.T, url string, line modbus.Line) (net.Conn, error) {
+	if line.Baud != 0 {
+		url += fmt.Sprintf("?baud=%d&parity=%s", line.Baud, strings.ToUpper(line.Parity[:1]))
+	}
+	h, _ := open(t, url)
+	lease, err := h.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return released{lease}, nil
+}
+
+var errDone = errors.New("the scan is over")
+
+// released is a lease that ends when it is closed.
+type released struct{ endpoint.Lease }
+
+func (r released) Close() error {
+	r.Release(errDone)
+	return nil
+}
+
+// TestProbeStages: what a technician sees of a device that nothing is known of.
+func TestProbeStages(t *testing.T) {
+	p := startPymodbus(t, "tcp", "tcp")
+	p.set(t, plcsim.Holding, 0, 0, 0x4148)
+	h, item := open(t, "tcp://"+p.addr)
+	q, err := modbus.ParseQuestion("40001:2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := modbus.Probe(deadline(t), h, item, q)
+	if err != nil || a.Err != nil || a.Connect <= 0 || a.Took <= 0 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if best := modbus.Rank(modbus.Interpret(a.Addr, a.Data), 12.5, q.Addr); len(best) == 0 || best[0].Type != config.TypeFloat32 || best[0].Order != modbus.CDAB {
+		t.Errorf("12.5 is %v", best)
+	}
+}
