@@ -1,0 +1,165 @@
+package consumer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/paho"
+
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// Config is what to consume and from where.
+type Config struct {
+	Broker   string // mqtt://HOST:PORT, mqtts://…, ws://…, wss://…
+	Topic    string // filter
+	ClientID string // the broker keeps what it has for this name while we are away
+	Username string
+	Password string
+	TLS      *tls.Config // nil: the system's certificates
+
+	QoS           byte          // of the subscription: 0–2
+	SessionExpiry time.Duration // 0: nothing is kept while we are away
+	Unit          frame.TimestampUnit
+	Ledger        *Ledger
+
+	// OnFrames is given the frames of each message that were not known, before
+	// the message is acknowledged; an error ends Run. nil: only count them.
+	OnFrames func(b *Batch, fresh []frame.Sample) error
+	Log      *slog.Logger
+}
+
+// inflight bounds the messages that are received and not acknowledged.
+const inflight = 256
+
+// received is a message with the way to acknowledge it.
+type received struct {
+	message Message
+	ack     func() error
+}
+
+// Run consumes until ctx ends, which is no error, reconnecting by itself. Each
+// message is acknowledged when the ledger that holds it is saved.
+func Run(ctx context.Context, cfg Config) error {
+	broker, err := url.Parse(cfg.Broker)
+	if err != nil || broker.Host == "" {
+		return fmt.Errorf("broker %q: expected a URL such as mqtt://host:1883", cfg.Broker)
+	}
+	decoder, err := NewDecoder(cfg.Unit)
+	if err != nil {
+		return err
+	}
+	defer decoder.Close()
+	arrivals := make(chan received, inflight)
+	client, err := connect(ctx, broker, &cfg, arrivals)
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", broker.Redacted(), err)
+	}
+	err = work(ctx, &cfg, decoder, arrivals)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if bye := client.Disconnect(end); bye != nil && ctx.Err() == nil {
+		cfg.Log.Warn("disconnected uncleanly", "error", bye)
+	}
+	return errors.Join(err, cfg.Ledger.Save())
+}
+
+// connect starts the client, which keeps a subscription up by itself.
+func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- received) (*autopaho.ConnectionManager, error) {
+	receive := uint16(inflight)
+	return autopaho.NewConnection(context.WithoutCancel(ctx), autopaho.ClientConfig{
+		ServerUrls: []*url.URL{broker}, TlsCfg: cfg.TLS, KeepAlive: 20,
+		ConnectUsername: cfg.Username, ConnectPassword: []byte(cfg.Password),
+		SessionExpiryInterval: uint32(cfg.SessionExpiry / time.Second), CleanStartOnInitialConnection: cfg.SessionExpiry == 0,
+		ConnectPacketBuilder: func(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
+			c.Properties.ReceiveMaximum = &receive
+			return c, nil
+		},
+		OnConnectionUp: func(m *autopaho.ConnectionManager, _ *paho.Connack) {
+			sub := &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: cfg.Topic, QoS: cfg.QoS}}}
+			if _, err := m.Subscribe(ctx, sub); err != nil && ctx.Err() == nil {
+				cfg.Log.Error("not subscribed", "topic", cfg.Topic, "error", err)
+			}
+		},
+		OnConnectError: func(err error) { cfg.Log.Warn("no connection to the broker", "error", err) },
+		ClientConfig: paho.ClientConfig{
+			ClientID: cfg.ClientID, EnableManualAcknowledgment: true, SendAcksInterval: 10 * time.Millisecond,
+			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
+				select {
+				case arrivals <- fromPaho(p):
+				case <-ctx.Done():
+				}
+				return true, nil
+			}},
+		},
+	})
+}
+
+// fromPaho copies what a message holds.
+func fromPaho(p paho.PublishReceived) received {
+	m := Message{Topic: p.Packet.Topic, Payload: p.Packet.Payload, Properties: map[string]string{}, Received: time.Now()}
+	if pr := p.Packet.Properties; pr != nil {
+		m.ContentType = pr.ContentType
+		for _, u := range pr.User {
+			m.Properties[u.Key] = u.Value
+		}
+	}
+	return received{message: m, ack: func() error { return p.Client.Ack(p.Packet) }}
+}
+
+// work takes messages into the ledger, as many as there are at a time.
+func work(ctx context.Context, cfg *Config, decoder *Decoder, arrivals <-chan received) error {
+	for {
+		var group []received
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-arrivals:
+			group = append(group, r)
+		}
+		for more := true; more && len(group) < inflight; {
+			select {
+			case r := <-arrivals:
+				group = append(group, r)
+			default:
+				more = false
+			}
+		}
+		for i := range group {
+			if err := take(cfg, decoder, &group[i].message); err != nil {
+				return err
+			}
+		}
+		if err := cfg.Ledger.Save(); err != nil {
+			return err
+		}
+		for _, r := range group {
+			if err := r.ack(); err != nil {
+				cfg.Log.Debug("not acknowledged; the broker will send it again", "error", err)
+			}
+		}
+	}
+}
+
+func take(cfg *Config, decoder *Decoder, m *Message) error {
+	b, err := decoder.Decode(m)
+	if errors.Is(err, ErrNotData) {
+		return nil
+	}
+	if err != nil {
+		cfg.Ledger.Bad(err)
+		cfg.Log.Warn("message not understood", "error", err)
+		return nil
+	}
+	fresh := cfg.Ledger.Take(b)
+	if cfg.OnFrames == nil || len(fresh) == 0 {
+		return nil
+	}
+	return cfg.OnFrames(b, fresh)
+}
