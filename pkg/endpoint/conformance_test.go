@@ -4,11 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/pion/dtls/v3"
 	"golang.org/x/sys/unix"
@@ -207,37 +203,11 @@ func TestDTLSConformance(t *testing.T) {
 	}.Run(t)
 }
 
-// ptyPair runs socat as a null-modem cable between two pseudo-terminals.
-func ptyPair(t testing.TB) (a, b string) {
-	t.Helper()
-	dir := t.TempDir()
-	a, b = filepath.Join(dir, "ttyA"), filepath.Join(dir, "ttyB")
-	cmd := exec.Command("socat", "pty,raw,echo=0,link="+a, "pty,raw,echo=0,link="+b)
-	if err := cmd.Start(); err != nil {
-		t.Fatal("socat is needed: ", err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // killed
-	})
-	// socat announces the links in no other way.
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-		_, errA := os.Stat(a)
-		_, errB := os.Stat(b)
-		if errA == nil && errB == nil {
-			return a, b
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("socat made no terminals")
-		}
-	}
-}
-
 func TestSerialConformance(t *testing.T) {
 	endpointtest.Suite{
 		Silent: true, // socat keeps the other terminal open
 		Connect: func(t testing.TB) (endpoint.Conn, net.Conn) {
-			a, b := ptyPair(t)
+			a, b := endpoint.NullModem(t)
 			return dial(t, "rtu+serial://"+a+"?baud=115200&parity=E&timeout=300ms"),
 				dial(t, "serial://"+b+"?baud=115200&parity=E&halfduplex=0&timeout=5s")
 		},

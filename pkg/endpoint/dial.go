@@ -147,7 +147,7 @@ func (d *dialer) link(c Conn) *link {
 	if e, ok := c.(expirer); ok {
 		l.certExpiry = e.certExpiry()
 	}
-	l.always = !d.url.schemes.network()
+	l.always = d.url.schemes.base() != TCP
 	for _, wrap := range []decorator{limitRate(d.limit), halfDuplex(d.options)} {
 		if wrap != nil {
 			c = wrap(c)
@@ -166,6 +166,9 @@ func systemTransport(ctx context.Context, u URL, address string) (Conn, error) {
 	case UDP:
 		return dialUDP(ctx, u.options, address)
 	case Serial:
+		if err := ctx.Err(); err != nil { // opening takes no context
+			return nil, fmt.Errorf("open %s: %w", address, err)
+		}
 		return openSerial(address, u.options)
 	}
 	return nil, fmt.Errorf("%s: %w", u, ErrUnsupportedScheme)

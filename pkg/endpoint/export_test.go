@@ -9,3 +9,9 @@ func Certificates(t testing.TB) (ca, cert, key string) {
 	p := a.issue("plc", tomorrow())
 	return a.file, p.cert, p.key
 }
+
+// NullModem joins two pseudo-terminals, for the tests outside of the package.
+func NullModem(t testing.TB) (a, b string) {
+	a, b, _ = nullModem(t)
+	return a, b
+}
