@@ -131,6 +131,11 @@ that uses it first (edge-ctl drivers pause).`,
 			if err != nil {
 				return err
 			}
+			if res.Err != nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "connected in %.1f ms\n", ms(res.Connect))
+			} else {
+				fmt.Fprintf(cmd.ErrOrStderr(), "connected in %.1f ms, answered in %.1f ms: %x\n", ms(res.Connect), ms(res.Took), res.Data)
+			}
 			out := describe(res, to, q, expected, expect)
 			if err := cli.NewOutput(cmd).Print(out, func(t *cli.Table) { probeTable(t, out, expected) }); err != nil {
 				return err
@@ -200,8 +205,7 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func probeTable(t *cli.Table, r probeResult, expected bool) {
 	if r.Error != "" {
-		t.Row(fmt.Sprintf("connected in %.1f ms; %s", r.ConnectMs, r.Error))
-		return
+		return // which the command ends with
 	}
 	t.Header("ADDR", "TYPE", "ORDER", "VALUE", "SCALE")
 	for _, w := range r.Readings {
@@ -210,5 +214,4 @@ func probeTable(t *cli.Table, r probeResult, expected bool) {
 	if expected && len(r.Readings) == 0 {
 		t.Row("-", "no way of reading gives the expected value; try --read with more registers")
 	}
-	t.Row("", fmt.Sprintf("connected in %.1f ms, answered in %.1f ms; data %s", r.ConnectMs, r.TookMs, r.Data))
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -96,6 +97,9 @@ func scan(cmd *cobra.Command, to target, q modbus.Question, units []uint8, lineS
 		Open:     func(ctx context.Context, line modbus.Line) (net.Conn, error) { return openLine(ctx, to, line) },
 		Endpoint: to.item, Lines: []modbus.Line{{}}, Units: units, Question: q,
 		Found: func(f modbus.Found) {
+			if nobody(f.Err) {
+				return
+			}
 			d := scanFound{Unit: f.Unit, Line: f.Line.String(), TookMs: ms(f.Took), Answer: "value"}
 			if f.Err != nil {
 				d.Answer = f.Err.Error()
@@ -132,6 +136,12 @@ func scan(cmd *cobra.Command, to target, q modbus.Question, units []uint8, lineS
 		err = fmt.Errorf("no device answered; try a longer --timeout, another --framing, or --line-settings on a serial line")
 	}
 	return err
+}
+
+// nobody reports whether a Modbus gateway answered that there is no such device.
+func nobody(err error) bool {
+	var ex *modbus.Exception
+	return errors.As(err, &ex) && (ex.Code == modbus.GatewayPath || ex.Code == modbus.GatewayTarget)
 }
 
 // asGiven is the setting that the URL itself asks for.

@@ -29,7 +29,7 @@ func Main(root *cobra.Command, envPrefix string) int {
 // Execute is [Main] without the signals, for a caller that has a context.
 func Execute(ctx context.Context, root *cobra.Command, envPrefix string) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.CompletionOptions.HiddenDefaultCmd = false
+	root.InitDefaultCompletionCmd() // here, so that it is prepared like the others
 	prepare(root, envPrefix)
 
 	cmd, err := root.ExecuteContextC(ctx)
@@ -81,6 +81,7 @@ func prepare(cmd *cobra.Command, envPrefix string) {
 	if cmd.HasSubCommands() && !cmd.Runnable() {
 		cmd.Args = cobra.ArbitraryArgs
 		cmd.RunE = missingSubcommand
+		cmd.DisableFlagsInUseLine = true
 	}
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(c *cobra.Command, args []string) error {

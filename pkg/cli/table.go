@@ -118,6 +118,9 @@ func (t *Table) columnWidths(rows [][]Cell) []int {
 }
 
 func (t *Table) writeRow(b *strings.Builder, row []Cell, widths []int) {
+	for len(row) > 1 && row[len(row)-1].Text == "" {
+		row = row[:len(row)-1] // no blanks at the end of a line
+	}
 	for i, c := range row {
 		text := truncate(Printable(c.Text), widths[i])
 		pad := strings.Repeat(" ", widths[i]-displayWidth(text))

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+)
+
+// defaultWAL is where the log of a packaged gateway is.
+const defaultWAL = "/var/lib/edge-gw/log"
+
+// source is the log that a command works on.
+type source struct {
+	admin.BusBackend
+	stopped *busadmin.Bus // set when it is a stopped gateway's directory
+}
+
+// access is what a command does with a log.
+type access bool
+
+const (
+	reading access = false
+	writing access = true
+)
+
+// withLog opens the log that the flags name and runs use. Without flags it is the
+// running gateway's, else the log at the default place; which one is told.
+func withLog(cmd *cobra.Command, a access, use func(context.Context, source) error) error {
+	dir, err := cmd.Flags().GetString("wal-dir")
+	if err != nil {
+		return err
+	}
+	if dir != "" {
+		return withDir(cmd, dir, a, use)
+	}
+	err = cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error { return use(ctx, source{BusBackend: c.Bus}) })
+	var away *admin.UnreachableError
+	if !errors.As(err, &away) || cmd.Flags().Changed("socket") {
+		return err
+	}
+	if _, serr := os.Stat(defaultWAL); serr != nil {
+		return fmt.Errorf("%w; for the log of a stopped gateway say --wal-dir DIR", err)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "no gateway runs: working on the log in %s\n", defaultWAL)
+	return withDir(cmd, defaultWAL, a, use)
+}
+
+func withDir(cmd *cobra.Command, dir string, a access, use func(context.Context, source) error) error {
+	archive, err := bus.OpenArchive(dir, bool(a), nil)
+	if errors.Is(err, bus.ErrLocked) {
+		return fmt.Errorf("%s: a gateway that runs uses this log: leave --wal-dir out to work through its socket, or stop it: %w", dir, err)
+	}
+	if err != nil {
+		return err
+	}
+	b := busadmin.Stopped(archive)
+	err = use(cmd.Context(), source{BusBackend: b, stopped: b})
+	if cerr := archive.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// runningOnly is the error of what a stopped gateway cannot do.
+func (s source) runningOnly(what string) error {
+	if s.stopped != nil {
+		return cli.Usagef("%s is for a running gateway; leave --wal-dir out", what)
+	}
+	return nil
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+type replayFlags struct {
+	filterFlags
+	from, to, speed, target string
+}
+
+func newReplay() *cobra.Command {
+	var flags replayFlags
+	cmd := &cobra.Command{
+		Use:   "replay --from N|TIME",
+		Short: "Read frames from the log again: to the terminal, a file, or a connector",
+		Long: `replay reads frames from the log, in order, and leaves every consumer's place alone.
+--from and --to are a seq (both included), a time (RFC 3339: from included, to
+not), or a time ago (-15m). --from 0 is the oldest frame.
+
+--target stdout (the default) or a FILE that does not exist yet takes the frames in
+the format of -o; a FILE's default is json, or csv where its name ends so. --target
+mqtt, the name of a connector, sends them through it again: on a topic of their
+own, TOPIC/replay/ID, marked with the replay's id.`,
+		Example: `  edge-bus replay --from 0 -o json
+  edge-bus replay --from -15m --tag 'plant.*' -o csv
+  edge-bus replay --from 2026-03-01T06:00:00Z --to 2026-03-01T07:00:00Z --target shift.csv
+  edge-bus replay --from 41000 --to 42000 --target mqtt --speed 1x`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, speed, err := flags.parse(time.Now())
+			if err != nil {
+				return err
+			}
+			return withLog(cmd, reading, func(ctx context.Context, log source) error {
+				return replay(ctx, cmd, log, r, speed, flags.target)
+			})
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().StringVar(&flags.from, "from", "", "first seq, or a time such as 2026-03-01T06:00:00Z or -15m (required)")
+	cmd.Flags().StringVar(&flags.to, "to", "", "last seq, or a time; default: the newest frame now")
+	cmd.Flags().StringVar(&flags.speed, "speed", "max", "max, or 1x for as they came (any factor: 10x)")
+	cmd.Flags().StringVar(&flags.target, "target", "stdout", "stdout, mqtt (or connector:NAME), or a file")
+	if err := cmd.MarkFlagRequired("from"); err != nil {
+		panic(err) // the flag was added above
+	}
+	cli.AddOutputFlag(cmd, cli.FormatTable, cli.FormatJSON, formatCSV)
+	return cmd
+}
+
+func (f *replayFlags) parse(now time.Time) (r admin.Range, speed float64, err error) {
+	if r.Filter, err = f.filter(); err != nil {
+		return r, 0, err
+	}
+	if r.FromSeq, r.FromTime, err = parsePlace(f.from, now); err != nil {
+		return r, 0, cli.Usagef("--from: %w", err)
+	}
+	if f.to != "" {
+		if r.ToSeq, r.ToTime, err = parsePlace(f.to, now); err != nil {
+			return r, 0, cli.Usagef("--to: %w", err)
+		}
+		if r.ToSeq == 0 && r.ToTime.IsZero() {
+			return r, 0, cli.Usagef("--to 0: expected a seq of 1 or more")
+		}
+	}
+	speed, err = parseSpeed(f.speed)
+	return r, speed, err
+}
+
+// parsePlace reads a seq, a time, or a time ago.
+func parsePlace(s string, now time.Time) (seq uint64, at time.Time, err error) {
+	if ago, ok := strings.CutPrefix(s, "-"); ok {
+		d, err := config.ParseDuration(ago)
+		return 0, now.Add(-d.Std()), err
+	}
+	if seq, err := strconv.ParseUint(s, 10, 64); err == nil {
+		return seq, time.Time{}, nil
+	}
+	if at, err = time.Parse(time.RFC3339Nano, s); err != nil {
+		return 0, at, fmt.Errorf("%q: expected a seq, a time such as 2026-03-01T06:00:00Z, or a time ago such as -15m", s)
+	}
+	return 0, at, nil
+}
+
+// parseSpeed returns 0 for max.
+func parseSpeed(s string) (float64, error) {
+	if s == "max" {
+		return 0, nil
+	}
+	f, err := strconv.ParseFloat(strings.TrimSuffix(s, "x"), 64)
+	if err != nil || !(f > 0 && f <= 1e6) || !strings.HasSuffix(s, "x") {
+		return 0, cli.Usagef("--speed %s: expected max, 1x or another factor such as 10x", s)
+	}
+	return f, nil
+}
+
+func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, speed float64, target string) error {
+	out := cli.NewOutput(cmd)
+	p := newProgress(cmd)
+	switch name, isConnector := strings.CutPrefix(target, "connector:"); {
+	case target == "stdout":
+		return replayTo(ctx, log, r, speed, newFrameWriter(out.Writer(), out.Format), p)
+	case isConnector || target == "mqtt":
+		if err := log.runningOnly("--target " + target); err != nil {
+			return err
+		}
+		return replayConnector(ctx, out, log, r, speed, name, p)
+	}
+	format := out.Format
+	if !cmd.Flags().Changed("output") {
+		format = cli.FormatJSON
+		if strings.EqualFold(filepath.Ext(target), ".csv") {
+			format = formatCSV
+		}
+	}
+	return writeNew(target, func(w io.Writer) error {
+		return replayTo(ctx, log, r, speed, newFrameWriter(w, format), p)
+	})
+}
+
+// replayTo writes the frames of r, at their pace.
+func replayTo(ctx context.Context, log source, r admin.Range, speed float64, w *frameWriter, p *progress) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	pace := &pacer{speed: speed}
+	var damages []admin.Damage
+	err := log.Replay(ctx, r, func(part admin.ReplayPart) error {
+		for _, b := range part.Batches {
+			if pace.early(b.Frames[0].TS) {
+				if err := w.flush(); err != nil {
+					return err
+				}
+				if err := pace.wait(ctx, b.Frames[0].TS); err != nil {
+					return err
+				}
+			}
+			if err := w.write(b); err != nil {
+				return err
+			}
+			p.frames(len(b.Frames), b.LastSeq(), part.LastSeq)
+		}
+		damages = append(damages, part.Damages...)
+		return nil
+	})
+	p.done()
+	if ferr := w.flush(); err == nil {
+		err = ferr
+	}
+	if err == nil && len(damages) > 0 {
+		err = damaged(damages)
+	}
+	return err
+}
+
+func damaged(list []admin.Damage) error {
+	text := "frames that cannot be read were left out:"
+	for _, d := range list {
+		text += fmt.Sprintf(" %d to %d (%s);", d.FirstSeq, d.LastSeq, d.Text)
+	}
+	return errors.New(strings.TrimSuffix(text, ";"))
+}
+
+func replayConnector(ctx context.Context, out *cli.Output, log source, r admin.Range, speed float64, name string, p *progress) error {
+	var last admin.ReplayProgress
+	err := log.ReplayTo(ctx, r, name, speed, func(rp admin.ReplayProgress) error {
+		last = rp
+		p.set(rp.Frames, rp.Seq, rp.LastSeq)
+		return nil
+	})
+	p.done()
+	if err != nil {
+		return err
+	}
+	return out.Print(last, func(t *cli.Table) {
+		t.Row(fmt.Sprintf("replay %s: %d frames sent to %s", last.Replay, last.Frames, last.Topic))
+	})
+}
+
+// writeNew makes a file, or leaves nothing behind if write fails.
+func writeNew(name string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%s exists; name another file or remove it", name)
+	}
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		_ = os.Remove(name) // the first error counts
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// pacer holds frames back until as much time has passed as between their source
+// times, divided by the speed.
+type pacer struct {
+	speed float64 // 0: nothing is held back
+	begun time.Time
+	first int64
+}
+
+func (p *pacer) due(ts int64) time.Time {
+	if p.begun.IsZero() {
+		p.begun, p.first = time.Now(), ts
+	}
+	return p.begun.Add(time.Duration(float64(ts-p.first) / p.speed))
+}
+
+// early reports whether ts's turn has not come yet.
+func (p *pacer) early(ts int64) bool { return p.speed > 0 && time.Now().Before(p.due(ts)) }
+
+func (p *pacer) wait(ctx context.Context, ts int64) error {
+	t := time.NewTimer(time.Until(p.due(ts)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

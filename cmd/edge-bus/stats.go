@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+)
+
+func newStats() *cobra.Command {
+	var watch bool
+	var interval time.Duration
+	cmd := &cobra.Command{
+		Use:   "stats",
+		Short: "Show ring, log and consumers",
+		Example: `  edge-bus stats
+  edge-bus stats --watch
+  edge-bus stats -o json | jq '.consumers[] | select(.lag > 1000)'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if interval < 100*time.Millisecond {
+				return cli.Usagef("--interval %v: expected 100ms or more", interval)
+			}
+			return withLog(cmd, reading, func(ctx context.Context, log source) error {
+				show := func(out *cli.Output) error {
+					s, err := log.Stats(ctx)
+					if err != nil {
+						return err
+					}
+					return out.Print(s, func(t *cli.Table) { statsTable(t, s) })
+				}
+				if !watch {
+					return show(cli.NewOutput(cmd))
+				}
+				if err := log.runningOnly("--watch"); err != nil {
+					return err
+				}
+				return cli.NewOutput(cmd).Watch(ctx, interval, show)
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again and again, until Ctrl-C")
+	cmd.Flags().DurationVar(&interval, "interval", time.Second, "how often, with --watch (100ms or more)")
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func statsTable(t *cli.Table, s admin.BusStats) {
+	row := func(name, format string, args ...any) {
+		t.Cells(cli.Cell{Text: name, Color: cli.Faint}, cli.Cell{Text: fmt.Sprintf(format, args...)})
+	}
+	held := uint64(0)
+	if s.LastSeq >= s.FirstSeq {
+		held = s.LastSeq - s.FirstSeq + 1
+	}
+	row("epoch", "%s", s.Epoch)
+	row("frames", "%d to %d (%s held)", s.FirstSeq, s.LastSeq, cli.Count(held))
+	row("durable", "up to %d (%d behind)", s.DurableSeq, s.LastSeq-min(s.DurableSeq, s.LastSeq))
+	if s.RingSize > 0 {
+		row("ring", "%d of %d frames used", s.RingUsed, s.RingSize)
+	}
+	limit := ""
+	if s.WALMaxBytes > 0 {
+		limit = " of " + cli.Bytes(s.WALMaxBytes)
+	}
+	row("log", "%s%s, %s on disk, %s left there", cli.Bytes(s.WALBytes), limit, cli.Bytes(s.DiskBytes), cli.Bytes(s.FreeBytes))
+	switch {
+	case s.DiskFull:
+		t.Cells(cli.Cell{Text: "pressure", Color: cli.Faint}, cli.Cell{Text: "the disk is full: publishing waits", Color: cli.Red})
+	case s.Paused:
+		t.Cells(cli.Cell{Text: "pressure", Color: cli.Faint}, cli.Cell{Text: "drivers are paused until there is room", Color: cli.Red})
+	}
+	for _, c := range s.Consumers {
+		state, color := "", cli.Plain
+		if c.Parked {
+			state, color = ", parked: no connector reads it", cli.Yellow
+		}
+		t.Cells(cli.Cell{Text: "consumer", Color: cli.Faint},
+			cli.Cell{Text: fmt.Sprintf("%s: acknowledged up to %d, lag %d%s", c.Name, c.AckSeq, c.Lag, state), Color: color})
+	}
+}
+
+func newConsumers() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "consumers",
+		Short: "List the consumers and their places in the log; forget one",
+		Example: `  edge-bus consumers
+  edge-bus consumers rm old-broker`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withLog(cmd, reading, func(ctx context.Context, log source) error {
+				s, err := log.Stats(ctx)
+				if err != nil {
+					return err
+				}
+				return cli.NewOutput(cmd).Print(s.Consumers, func(t *cli.Table) {
+					t.Header("CONSUMER", "ACKNOWLEDGED", "LAG", "STATE", "FOR")
+					for _, c := range s.Consumers {
+						state := cli.Cell{Text: "active", Color: cli.Green}
+						if c.Parked {
+							state = cli.Cell{Text: "parked", Color: cli.Yellow}
+						}
+						t.Cells(cli.Cell{Text: c.Name}, number(c.AckSeq), number(c.Lag), state, cli.Cell{Text: cli.Ago(c.ParkedSince, time.Now()), Right: true})
+					}
+				})
+			})
+		},
+	}
+	cli.AddOutputFlag(cmd)
+	cmd.AddCommand(newConsumersRm())
+	return cmd
+}
+
+func newConsumersRm() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "rm NAME",
+		Short: "Forget a consumer whose connector is not configured any more",
+		Long: `rm gives up the place in the log of a consumer that no connector reads for. The
+frames that only it still needed can then be deleted. It asks first.`,
+		Example: `  edge-bus consumers rm old-broker`,
+		Args:    cobra.ExactArgs(1),
+		ValidArgsFunction: cli.Complete(envPrefix, func(ctx context.Context, c *admin.Client) ([]string, error) {
+			s, err := c.Bus.Stats(ctx)
+			var parked []string
+			for _, k := range s.Consumers {
+				if k.Parked {
+					parked = append(parked, k.Name)
+				}
+			}
+			return parked, err
+		}),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withLog(cmd, writing, func(ctx context.Context, log source) error {
+				if err := cli.Confirm(cmd, yes, fmt.Sprintf("Forget consumer %s and its place in the log?", args[0])); err != nil {
+					return err
+				}
+				if err := log.RemoveConsumer(ctx, args[0]); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "consumer %s forgotten\n", args[0])
+				return nil
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+func number(n uint64) cli.Cell { return cli.Cell{Text: fmt.Sprint(n), Right: true} }

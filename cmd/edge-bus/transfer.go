@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+)
+
+func newExport() *cobra.Command {
+	var first, last uint64
+	cmd := &cobra.Command{
+		Use:   "export FILE",
+		Short: "Write frames to a portable file that import reads",
+		Long: `export writes the durable frames of the log, or those from --from to --to, to FILE,
+which must not exist; - is standard output.`,
+		Example: `  edge-bus export night-shift.edgelog --from 41000 --to 98000
+  edge-bus --wal-dir /var/lib/edge-gw/log export - | ssh lab 'cat > site-7.edgelog'`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withLog(cmd, reading, func(ctx context.Context, log source) error {
+				var sum admin.ExportSummary
+				write := func(w io.Writer) (err error) {
+					sum, err = log.Export(ctx, first, last, w)
+					return err
+				}
+				if args[0] == "-" {
+					if err := write(cmd.OutOrStdout()); err != nil {
+						return err
+					}
+				} else if err := writeNew(args[0], write); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "%d frames exported\n", sum.Frames)
+				if len(sum.Missing) > 0 {
+					return damaged(sum.Missing)
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().Uint64Var(&first, "from", 0, "first seq; 0: the oldest")
+	cmd.Flags().Uint64Var(&last, "to", 0, "last seq; 0: the newest durable one")
+	return cmd
+}
+
+func newImport() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Publish the frames of an export anew, or make a log of them",
+		Long: `import publishes the frames of FILE through the running gateway: as new frames,
+with new seqs and the source times that they had, so that its connectors deliver
+what a broken gateway could not. It asks first.
+
+With --wal-dir DIR, which must be empty or not exist, it makes a log there that is
+a copy of the exported one, epoch and seqs included, to look at it elsewhere.`,
+		Example: `  edge-bus import night-shift.edgelog
+  edge-bus --wal-dir ./site-7 import site-7.edgelog
+  edge-bus --wal-dir ./site-7 replay --from 0`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close() //nolint:errcheck // it was only read
+			sum, err := importFile(cmd, f, yes)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "%d frames imported\n", sum.Frames)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+func importFile(cmd *cobra.Command, f *os.File, yes bool) (sum admin.ExportSummary, err error) {
+	dir, err := cmd.Flags().GetString("wal-dir")
+	if err != nil {
+		return sum, err
+	}
+	if dir != "" {
+		return busadmin.ImportDir(dir, f)
+	}
+	err = cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+		if err := cli.Confirm(cmd, yes, fmt.Sprintf("Publish the frames of %s through this gateway?", f.Name())); err != nil {
+			return err
+		}
+		sum, err = c.Bus.Import(ctx, f)
+		return err
+	})
+	return sum, err
+}

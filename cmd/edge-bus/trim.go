@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+func newFlush() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "flush",
+		Short:   "Make everything that was published durable now",
+		Example: `  edge-bus flush`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withLog(cmd, writing, func(ctx context.Context, log source) error {
+				seq, err := log.Flush(ctx)
+				if err != nil {
+					return err
+				}
+				v := struct {
+					DurableSeq uint64 `json:"durable_seq"`
+				}{seq}
+				return cli.NewOutput(cmd).Print(v, func(t *cli.Table) { t.Row(fmt.Sprintf("durable up to seq %d", seq)) })
+			})
+		},
+	}
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func newGC() *cobra.Command {
+	var keep string
+	var gc admin.GC
+	cmd := &cobra.Command{
+		Use:   "gc --keep-bytes SIZE",
+		Short: "Delete the oldest frames until the log is at most SIZE",
+		Long: `gc deletes the oldest frames until the log holds at most --keep-bytes of them.
+Frames that a consumer has not acknowledged are kept, and named; --force deletes
+them too, and a sys.gap frame then tells which are gone. --dry-run only shows.`,
+		Example: `  edge-bus gc --keep-bytes 512M --dry-run
+  edge-bus gc --keep-bytes 512M`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			size, err := config.ParseSize(keep)
+			if err != nil {
+				return cli.Usagef("--keep-bytes: %w", err)
+			}
+			gc.KeepBytes = uint64(size)
+			return withLog(cmd, writing, func(ctx context.Context, log source) error {
+				r, err := log.CollectGarbage(ctx, gc)
+				if err != nil {
+					return err
+				}
+				return cli.NewOutput(cmd).Print(r, func(t *cli.Table) { gcTable(t, gc, r) })
+			})
+		},
+	}
+	cmd.Flags().StringVar(&keep, "keep-bytes", "", "how much to keep, such as 512M (required)")
+	cmd.Flags().BoolVar(&gc.DryRun, "dry-run", false, "show what would be deleted")
+	cmd.Flags().BoolVar(&gc.Force, "force", false, "delete unacknowledged frames too: they will never be delivered")
+	if err := cmd.MarkFlagRequired("keep-bytes"); err != nil {
+		panic(err) // the flag was added above
+	}
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func gcTable(t *cli.Table, gc admin.GC, r admin.GCResult) {
+	did := "deleted"
+	if gc.DryRun {
+		did = "would delete"
+	}
+	t.Row(fmt.Sprintf("%s %d frames (%s); the log then begins at seq %d and holds %s", did, r.Frames, cli.Bytes(r.Bytes), r.FirstSeq, cli.Bytes(r.KeptBytes)))
+	who := strings.Join(r.Consumers, ", ")
+	if r.Unacked > 0 {
+		t.Cells(cli.Cell{Text: fmt.Sprintf("%d of them were not acknowledged by %s", r.Unacked, who), Color: cli.Red})
+	}
+	if r.Blocked > 0 {
+		t.Cells(cli.Cell{Text: fmt.Sprintf("%d frames stay, since %s has not acknowledged them", r.Blocked, who), Color: cli.Yellow})
+	}
+}
+
+func newCheck() *cobra.Command {
+	var repair bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Read the whole log and verify every checksum",
+		Long: `check reads the whole log and lists what is damaged; it exits 1 if anything is.
+--repair, on the log of a stopped gateway, moves what is damaged to the directory
+quarantine beside the log and says exactly which seqs are gone; the gateway tells
+of them with sys.gap frames.`,
+		Example: `  edge-bus check
+  edge-bus --wal-dir /var/lib/edge-gw/log check --repair`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withLog(cmd, access(repair), func(ctx context.Context, log source) error {
+				check := log.Check
+				if repair {
+					if log.stopped == nil {
+						return cli.Usagef("--repair needs a stopped gateway: stop it and name its log with --wal-dir")
+					}
+					check = log.stopped.Repair
+				}
+				r, err := check(ctx)
+				if err != nil {
+					return err
+				}
+				if err := cli.NewOutput(cmd).Print(r, func(t *cli.Table) { checkTable(t, r) }); err != nil {
+					return err
+				}
+				if len(r.Damages) > 0 && !r.Repaired {
+					return cli.Exit(cli.Failed, fmt.Errorf("the log is damaged: stop the gateway and run 'edge-bus --wal-dir DIR check --repair'"))
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&repair, "repair", false, "mend the log of a stopped gateway")
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func checkTable(t *cli.Table, r admin.CheckReport) {
+	t.Row(fmt.Sprintf("epoch %s, seq %d to %d: %d frames in %d blocks, %s", r.Epoch, r.FirstSeq, r.LastSeq, r.Frames, r.Blocks, cli.Bytes(r.Bytes)))
+	for _, g := range r.Gaps {
+		who := "for all"
+		if g.Consumer != "" {
+			who = "for consumer " + g.Consumer
+		}
+		t.Row(fmt.Sprintf("known gap: seq %d to %d, %s, %s", g.FirstSeq, g.LastSeq, who, g.Reason))
+	}
+	for _, d := range r.Damages {
+		t.Cells(cli.Cell{Text: fmt.Sprintf("damaged: seq %d to %d: %s", d.FirstSeq, d.LastSeq, d.Text), Color: cli.Red})
+	}
+	switch {
+	case r.Repaired:
+		t.Row("repaired; what was damaged is in " + r.Preserved)
+	case len(r.Damages) == 0:
+		t.Cells(cli.Cell{Text: "no damage", Color: cli.Green})
+	}
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/consumer"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+type verifyFlags struct {
+	cfg                    consumer.Config
+	qos                    uint8
+	unit, password, ledger string
+	duration               time.Duration
+}
+
+func newVerify() *cobra.Command {
+	var flags verifyFlags
+	cmd := &cobra.Command{
+		Use:   "verify --broker URL --topic FILTER",
+		Short: "Prove at the broker that no message is missing and count repeats",
+		Long: `verify subscribes at the broker as any consumer would, and follows the chain of
+messages of each gateway: which frames came, which came again, which are missing.
+It prints its report at the end of --duration or on Ctrl-C, and exits 1 if
+anything is missing or was not understood, or if nothing came. It needs no gateway.
+
+With --ledger FILE what it knows is kept: the next run goes on from there.`,
+		Example: `  edge-bus verify --broker mqtt://127.0.0.1:1883 --topic '/edge/+/+/data' --duration 1m
+  edge-bus verify --broker mqtts://broker:8883 --username u --password-file pw --topic '/edge/#' -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return flags.run(cmd) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&flags.cfg.Broker, "broker", "", "URL of the broker, such as mqtt://HOST:1883 (required)")
+	f.StringVar(&flags.cfg.Topic, "topic", "", "topic filter, such as /edge/+/+/data (required)")
+	f.DurationVar(&flags.duration, "duration", 0, "how long; 0: until Ctrl-C")
+	f.Uint8Var(&flags.qos, "qos", 2, "of the subscription (0–2)")
+	f.StringVar(&flags.cfg.ClientID, "client-id", "", "client id (default: one that no other run has)")
+	f.StringVar(&flags.cfg.Username, "username", "", "user name at the broker")
+	f.StringVar(&flags.password, "password-file", "", "file that holds the password")
+	f.StringVar(&flags.ledger, "ledger", "", "keep what is known in this file")
+	f.StringVar(&flags.unit, "timestamp-unit", "ms", "unit of ts in the payload: ms, us or ns")
+	for _, name := range []string{"broker", "topic"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // the flag was added above
+		}
+	}
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func (f *verifyFlags) run(cmd *cobra.Command) error {
+	if err := f.complete(cmd); err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	if f.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.duration)
+		defer cancel()
+	}
+	if err := consumer.Run(ctx, f.cfg); err != nil {
+		return err
+	}
+	report := f.cfg.Ledger.Report()
+	if err := cli.NewOutput(cmd).Print(report, func(t *cli.Table) { verifyTable(t, report) }); err != nil {
+		return err
+	}
+	switch {
+	case len(report.Gateways) == 0 && report.Bad == 0:
+		return errors.New("nothing came: is the topic right, does a gateway send, may this user subscribe?")
+	case !report.OK():
+		return errors.New("not everything is there")
+	}
+	return nil
+}
+
+// complete fills in what the flags only hint at.
+func (f *verifyFlags) complete(cmd *cobra.Command) (err error) {
+	if f.qos > 2 {
+		return cli.Usagef("--qos %d: expected 0, 1 or 2", f.qos)
+	}
+	f.cfg.QoS = f.qos
+	if f.cfg.Unit, err = frame.ParseTimestampUnit(f.unit); err != nil {
+		return cli.Usagef("--timestamp-unit: %w", err)
+	}
+	if f.cfg.ClientID == "" {
+		f.cfg.ClientID = fmt.Sprintf("edge-bus-verify-%d-%d", os.Getpid(), time.Now().UnixMilli())
+	}
+	if f.password != "" {
+		text, err := os.ReadFile(f.password)
+		if err != nil {
+			return fmt.Errorf("--password-file: %w", err)
+		}
+		f.cfg.Password = strings.TrimRight(string(text), "\r\n")
+	}
+	f.cfg.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	f.cfg.Ledger, err = consumer.OpenLedger(f.ledger)
+	return err
+}
+
+func verifyTable(t *cli.Table, r consumer.Report) {
+	t.Header("GATEWAY", "EPOCH", "SEQ", "MESSAGES", "FRAMES", "REPEATS", "LATE", "MISSING", "DELAY P95")
+	for _, g := range r.Gateways {
+		missing := cli.Cell{Text: "none", Color: cli.Green}
+		if len(g.Gaps) > 0 {
+			missing = cli.Cell{Text: fmt.Sprintf("%d gaps", len(g.Gaps)), Color: cli.Red}
+		}
+		t.Cells(cli.Cell{Text: g.Gateway}, cli.Cell{Text: g.Epoch}, cli.Cell{Text: fmt.Sprintf("%d–%d", g.FirstSeq, g.LastSeq)},
+			number(g.Messages), number(g.Frames), number(g.Repeats), number(g.Late), missing, cli.Cell{Text: fmt.Sprintf("%.0f ms", g.Delay.P95Ms), Right: true})
+	}
+	for _, g := range r.Gateways {
+		for _, gap := range g.Gaps {
+			t.Cells(cli.Cell{Text: g.Gateway}, cli.Cell{Text: "missing", Color: cli.Red}, cli.Cell{Text: fmt.Sprintf("%d–%d", gap.First, gap.Last)}, cli.Cell{Text: gap.Topic})
+		}
+	}
+	if r.Bad > 0 {
+		t.Cells(cli.Cell{Text: fmt.Sprintf("%d messages were not understood: %s", r.Bad, r.BadError), Color: cli.Red})
+	}
+}
