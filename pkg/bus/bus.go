@@ -90,7 +90,8 @@ func Open(cfg Config, deps Deps) (*Bus, error) {
 	for _, c := range log.Consumers() {
 		b.consumers[c.Name()] = &Consumer{b: b, st: c, parkedSince: deps.Now()}
 	}
-	b.wg.Add(4)
+	b.wg.Add(5)
+	go b.watch()
 	go b.write()
 	go b.sync()
 	go b.pressureLoop()
@@ -272,6 +273,17 @@ func (b *Bus) write() {
 
 func (b *Bus) ringSize() int { return 1 << b.cfg.Load().RingPow }
 
+// watch reports a failure of the log. The goroutine that met it may be stuck for
+// ever, since Pebble can't go on.
+func (b *Bus) watch() {
+	defer b.wg.Done()
+	select {
+	case <-b.log.Failed():
+		b.failed(b.log.Err())
+	case <-b.stop:
+	}
+}
+
 func (b *Bus) failed(err error) {
 	b.failOnce.Do(func() {
 		b.logger.Error("the log failed; the gateway must restart", "error", err)
@@ -297,7 +309,6 @@ func (b *Bus) sync() {
 		case <-b.writerDone:
 			done = true
 		case <-b.log.Failed():
-			b.failed(b.log.Err())
 			return
 		}
 		if wait := b.cfg.Load().WALFlush - time.Since(last); wait > 0 && !done {

@@ -48,6 +48,9 @@ func (b *Bus) admit(n int) bool {
 		wake(b.syncNow)
 		return false // too many wait for the disk
 	}
+	if b.cfg.Load().Overflow == Pause && b.unread()+uint64(n) > uint64(max(b.ringSize(), n)) {
+		return false
+	}
 	return !b.gauge.noSpace && b.fill() < 1
 }
 
