@@ -29,10 +29,18 @@ type Ledger struct {
 }
 
 // logName names a gateway's log.
-type logName struct{ Gateway, Epoch string }
+type logName struct {
+	Gateway string `json:"gateway"`
+	Epoch   string `json:"epoch"`
+}
 
 // chainName names a chain of messages.
-type chainName struct{ Gateway, Epoch, Topic, Stream string }
+type chainName struct {
+	Gateway string `json:"gateway"`
+	Epoch   string `json:"epoch"`
+	Topic   string `json:"topic"`
+	Stream  string `json:"stream,omitempty"`
+}
 
 // logState is what is known of one log.
 type logState struct {
@@ -61,13 +69,13 @@ type file struct {
 }
 
 type fileLog struct {
-	logName
-	*logState
+	Name  logName   `json:"name"`
+	State *logState `json:"state"`
 }
 
 type fileChain struct {
-	chainName
-	*chainState
+	Name  chainName   `json:"name"`
+	State *chainState `json:"state"`
 }
 
 const fileVersion = 1
@@ -94,10 +102,16 @@ func OpenLedger(path string) (*Ledger, error) {
 		return nil, fmt.Errorf("ledger %s: version %d, this program reads %d", path, f.Version, fileVersion)
 	}
 	for _, x := range f.Logs {
-		l.logs[x.logName] = x.logState
+		if x.State == nil {
+			return nil, fmt.Errorf("ledger %s: log of %s: state is missing", path, x.Name.Gateway)
+		}
+		l.logs[x.Name] = x.State
 	}
 	for _, x := range f.Chains {
-		l.chains[x.chainName] = x.chainState
+		if x.State == nil {
+			return nil, fmt.Errorf("ledger %s: chain of %s: state is missing", path, x.Name.Topic)
+		}
+		l.chains[x.Name] = x.State
 	}
 	l.bad = f.Bad
 	return l, nil
@@ -308,7 +322,10 @@ func (l *Ledger) Report() Report {
 		byLog[name] = g
 	}
 	for name, c := range l.chains {
-		g := byLog[logName{name.Gateway, name.Epoch}]
+		g, ok := byLog[logName{name.Gateway, name.Epoch}]
+		if !ok {
+			continue // a file that somebody has edited
+		}
 		g.Late += c.Late
 		for _, hole := range c.Vouched.holes() {
 			g.Gaps = append(g.Gaps, Gap{Topic: name.Topic, Stream: name.Stream, Range: hole})
