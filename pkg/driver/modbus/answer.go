@@ -154,11 +154,15 @@ func (p *poller) unreachable(err error) {
 		return
 	}
 	p.broken = true
+	if len(p.plan.classes) == 0 {
+		return // nothing to poll: only who wanted to write needs to know
+	}
 	if p.fails++; !p.fault && p.fails <= p.d.settings.Retry {
 		p.backOff(retryBase, retryMax)
 		return
 	}
 	if p.fault {
+		p.d.setState(driver.Fault) // after a pause
 		p.backOff(faultBase, p.d.settings.BackoffMax)
 	} else {
 		p.enterFault(err)
@@ -180,7 +184,6 @@ func later(a, b time.Time) time.Time {
 // unanswered deals with a connection that was lost with requests in flight. The
 // oldest is the culprit; the others only shared its connection.
 func (p *poller) unanswered(err error) {
-	p.link.suspect = true
 	for i := range p.link.flights {
 		p.metrics.answered(p.link.flights[i].req.fn, err)
 	}
@@ -198,6 +201,7 @@ func (p *poller) unanswered(err error) {
 func (p *poller) giveUpOrRetry(r *request, err error) {
 	switch r.tries++; {
 	case p.fault:
+		p.d.setState(driver.Fault) // after a pause
 		p.backOff(faultBase, p.d.settings.BackoffMax)
 	case p.doubt:
 		p.enterFault(err)
@@ -232,6 +236,11 @@ func (p *poller) enterFault(err error) {
 	p.metrics.faultFlag.Set(1)
 	p.d.setState(driver.Fault)
 	p.backOff(faultBase, p.d.settings.BackoffMax)
+	for _, c := range p.plan.classes {
+		for _, r := range c.requests {
+			r.tries, r.penalty, r.hold = 0, 0, time.Time{} // it was the device, not the request
+		}
+	}
 	p.loseAll()
 }
 

@@ -19,7 +19,7 @@ const (
 	jobQueue     = 16                     // writes and reads on demand that may wait
 	publishQueue = 16                     // batches that may wait for the log
 	answerGrace  = 300 * time.Millisecond // for the request in flight when Run is to stop
-	publishGrace = 500 * time.Millisecond // for the batches that wait then
+	publishGrace = 300 * time.Millisecond // for the batches that wait then
 )
 
 // modbusDriver implements driver.Driver. What polls is the [poller] inside Run;

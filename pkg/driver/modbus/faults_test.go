@@ -176,6 +176,32 @@ func TestSilentRequest(t *testing.T) {
 	}
 }
 
+// After an outage every point is back at once, whatever was suspected before.
+func TestBackAfterOutage(t *testing.T) {
+	dev, ep := tcpDevice(t)
+	silent := false
+	dev.Hook = func(_, answer []byte) []byte {
+		if silent {
+			return nil
+		}
+		return answer
+	}
+	r := modbustest.Start(t, ep, registers(5, 10), cfg("polling", "100ms"), cfg("timeout", "50ms"), cfg("backoff_max", "100ms"))
+	r.Log.Good(t, "a004", 2)
+	set := func(on bool) { dev.Lock(); defer dev.Unlock(); silent = on }
+	set(true)
+	r.Log.Wait(t, "every point is bad", func() bool { return r.Log.Bad("a000") == 1 && r.Log.Bad("a004") == 1 })
+	set(false)
+	start := time.Now()
+	for i := range 5 {
+		tag := fmt.Sprintf("a%03d", i)
+		r.Log.Good(t, tag, len(r.Log.Of(tag))-r.Log.Bad(tag)+1)
+	}
+	if d := time.Since(start); d > 900*time.Millisecond { // less than the shortest penalty
+		t.Errorf("all points were back only after %v", d)
+	}
+}
+
 // Wrong answers never become values, whatever is wrong with them.
 func TestWrongAnswers(t *testing.T) {
 	wrong := map[string]func(answer []byte) []byte{

@@ -72,6 +72,11 @@ func (p *poller) runJob() error {
 		return nil
 	}
 	err := j.do(p.link)
+	if code := exceptionCode(err); (code == ServerDeviceBusy || code == Acknowledge) && j.tries < p.d.settings.Retry {
+		j.tries++
+		p.jobAt = time.Now().Add(jitter(busyPause))
+		return nil
+	}
 	if intact(err) || errors.Is(err, ErrVerify) {
 		p.finishJob(err)
 		return nil

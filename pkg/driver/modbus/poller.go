@@ -194,7 +194,7 @@ func (p *poller) burst(ctx context.Context) {
 	if err == nil || ctx.Err() != nil {
 		return
 	}
-	p.broken = true
+	p.broken, p.link.suspect = true, true
 	if len(p.link.flights) > 0 {
 		p.unanswered(err)
 	}
@@ -265,10 +265,10 @@ func (p *poller) adopt() {
 	p.plan, p.redo, p.doubt = next, nil, false
 	p.setCounters()
 	switch {
+	case len(next.classes) == 0: // nothing to poll, only to write
+		p.alive(now)
 	case p.fault:
 		p.loseAll()
-	case len(next.classes) == 0:
-		p.d.setState(driver.Running) // nothing to poll, only to write
 	}
 }
 

@@ -81,7 +81,7 @@ func (op *writeOp) do(l *link) error {
 			return nil
 		}
 	}
-	op.sent = true
+	op.sent, op.got = true, nil
 	if err := op.send(l); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus/modbustest"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/plcsim"
 )
 
 func timeout(t testing.TB) context.Context {
@@ -215,6 +216,60 @@ func TestLostWriteAnswer(t *testing.T) {
 				t.Errorf("written %d times, want %d; the device holds %d", n, want, dev.Holding[0])
 			}
 		})
+	}
+}
+
+// A device that is busy is asked again; one that acknowledges has taken the
+// value, which is looked at and not written twice.
+func TestBusyWrite(t *testing.T) {
+	for code, want := range map[byte]int{6: 2, 5: 1} {
+		dev, ep := tcpDevice(t)
+		first := true
+		dev.Hook = func(request, answer []byte) []byte {
+			if request[0] != 6 || !first {
+				return answer
+			}
+			first = false
+			if code == 6 {
+				dev.Holding[0] = 1 // not taken
+			}
+			return exception(answer, code)
+		}
+		r := modbustest.Start(t, ep, []config.Variable{writable(holding("u16", 0, config.TypeUint16))}, cfg("enable_write", true))
+		if _, err := write(t, r, "u16", frame.IntValue(5)); err != nil {
+			t.Errorf("exception %d: %v", code, err)
+		}
+		if n := dev.Count(6); n != want {
+			t.Errorf("exception %d: written %d times, want %d", code, n, want)
+		}
+	}
+}
+
+// Writing needs no polling, and a device that is away then is no fault.
+func TestOnlyWrites(t *testing.T) {
+	sim := sim(t, plcsim.Config{})
+	v := holding("command", 0, config.TypeUint16)
+	v.Access = config.AccessW
+	r := modbustest.Start(t, modbustest.Dial(t, "tcp", sim.Addr), []config.Variable{v}, cfg("enable_write", true), cfg("retry", 0))
+	if _, err := write(t, r, "command", frame.IntValue(5)); err != nil {
+		t.Error(err)
+	}
+	check(t, sim.PowerOff())
+	for range 3 {
+		if _, err := write(t, r, "command", frame.IntValue(6)); err == nil {
+			t.Error("written to a device that is off")
+		}
+	}
+	if st := r.Status(); st.State != driver.Running {
+		t.Errorf("status %+v", st)
+	}
+	check(t, sim.PowerOn())
+	r.Log.Wait(t, "it is written again", func() bool {
+		_, err := write(t, r, "command", frame.IntValue(7))
+		return err == nil
+	})
+	if got := sim.Get(1, plcsim.Holding, 0, 1)[0]; got != 7 {
+		t.Errorf("the device holds %d", got)
 	}
 }
 
