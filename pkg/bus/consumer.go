@@ -36,6 +36,7 @@ type Consumer struct {
 	mu          sync.Mutex
 	ahead       []*frame.Batch // read from the log, not returned yet
 	seeks       uint64         // counts Seeks, so that a Read under way doesn't undo one
+	again       uint64         // Seek asked for frames up to here that are acknowledged
 	parkedSince time.Time      // zero: active
 }
 
@@ -101,10 +102,11 @@ func (c *Consumer) Records() ([]Record, error) { return c.st.Records() }
 // Commit changes records and position in one atomic step.
 func (c *Consumer) Commit(change Commit) error { return c.st.Commit(change) }
 
-// Seek sets the cursor: the next Read begins at seq.
+// Seek sets the cursor: the next Read begins at seq, even if that is
+// acknowledged.
 func (c *Consumer) Seek(seq uint64) {
 	c.mu.Lock()
-	c.ahead, c.seeks = nil, c.seeks+1
+	c.ahead, c.seeks, c.again = nil, c.seeks+1, c.st.Acked()
 	c.read.Store(seq)
 	c.mu.Unlock()
 	c.moved()
@@ -165,8 +167,13 @@ func (c *Consumer) tryRead(maxFrames int) ([]*frame.Batch, error) {
 	for {
 		c.mu.Lock()
 		at, seeks := max(c.read.Load(), c.b.log.Floor()), c.seeks
-		c.mu.Unlock()
 		head := c.b.log.Durable()
+		if at <= c.again {
+			head = min(head, c.again)
+		} else { // what was acknowledged since it was read first is not read again
+			at = max(at, c.st.Acked()+1)
+		}
+		c.mu.Unlock()
 		r, ok := c.st.NextUnfinished(at, head)
 		if !ok {
 			c.advance(max(at, head+1), seeks)
