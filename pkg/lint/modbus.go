@@ -216,7 +216,7 @@ func bitCount(v *config.Variable) (n int, path []string, problem string) {
 	case v.Datatype == config.TypeBinary && v.Address.Len == 0:
 		return 0, []string{"address"}, "address.len: binary needs the number of bits"
 	case n > limit:
-		return 0, path, fmt.Sprintf("address.len: %d, a %s takes at most %d bits", n, v.Datatype, limit)
+		return 0, path, fmt.Sprintf("address.len: %d bits, but a %s has at most %d", n, v.Datatype, limit)
 	}
 	return n, path, ""
 }
@@ -247,7 +247,7 @@ func (c *modbusCfg) registerCount(v *config.Variable, r *Report) (n int, path []
 	case length != 0 && length < n:
 		return 0, path, fmt.Sprintf("address.len: %d, but %s needs %d registers", length, v.Datatype, n)
 	case length > n:
-		r.Warnf(config.Variables, v.Tag, path, "modbus-len", "address.len: %d registers, but %s uses only the first %d; expected len: %d", length, v.Datatype, n, n)
+		r.Warnf(config.Variables, v.Tag, path, "modbus-len", "address.len: %d registers, but %s needs %d", length, v.Datatype, n)
 	}
 	if n > c.maxRegs {
 		return 0, path, fmt.Sprintf("address.len: %d registers do not fit one request (max_regs_per_req: %d)", n, c.maxRegs)
@@ -263,7 +263,7 @@ func (c *modbusCfg) accessProblem(v *config.Variable, m *modbusRange) string {
 	if v.Access.Writable() {
 		switch {
 		case m.table == config.AddrInput || m.table == config.AddrDiscrete:
-			return fmt.Sprintf("%s, but a %s cannot be written; expected R", v.Access, m.table)
+			return fmt.Sprintf("%s, but %s is read-only; expected R", v.Access, m.table)
 		case !m.bits() && m.count > modbusMaxWrite:
 			return fmt.Sprintf("%s, but at most %d registers can be written at once", v.Access, modbusMaxWrite)
 		}
