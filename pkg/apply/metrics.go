@@ -46,6 +46,10 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 // CountInvalid counts a configuration that could not even be decoded.
 func (m *Metrics) CountInvalid() { m.invalid.Inc() }
 
+// CountRollback counts a rollback that this process had no part in: the store was
+// put back from a configuration that prepare refused.
+func (m *Metrics) CountRollback() { m.rollbacks.Inc() }
+
 func (m *metrics) observe(r *Result) {
 	m.duration.Observe(float64(r.Duration.Microseconds()) / 1000)
 	switch r.Outcome {

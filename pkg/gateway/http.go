@@ -89,3 +89,11 @@ func (s *httpServer) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Close frees the listener, for a server that never ran.
+func (s *httpServer) Close() error {
+	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/gateway"
+)
+
+func newRun() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run --config FILE",
+		Short: "Run the gateway",
+		Long: `run polls the devices of the tables and delivers what it reads, until SIGTERM or
+SIGINT. It stops within five seconds: what is in flight then is kept for the
+next start. A second signal stops it at once.`,
+		Example: `  edge-gw run --config /etc/edge-gw/gateway.yml
+  edge-gw run --config gateway.yml --log-format text --set bus.wal_flush_ms=20`,
+		Args: cobra.NoArgs,
+		RunE: run,
+	}
+	addConfigFlags(cmd)
+	cmd.Flags().Uint64("replay-from", 0, "set every consumer back to this seq, once: it is delivered again from there")
+	return cmd
+}
+
+func run(cmd *cobra.Command, _ []string) error {
+	cfg, err := loadConfig(cmd)
+	if err != nil {
+		return err
+	}
+	replayFrom, err := cmd.Flags().GetUint64("replay-from")
+	if err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	log, err := gateway.NewLogger(os.Stdout, cfg.Log.Format, level)
+	if err != nil {
+		return err
+	}
+	g, err := gateway.Open(cfg, gateway.Options{Log: log, Level: level, ReplayFrom: replayFrom})
+	if err != nil {
+		return err
+	}
+	return g.Run(cmd.Context())
+}

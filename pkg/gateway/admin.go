@@ -1,0 +1,166 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// openAdmin builds the server of the admin socket on the running parts.
+func (g *Gateway) openAdmin() error {
+	mode, err := strconv.ParseUint(g.cfg.Admin.Mode, 8, 32)
+	if err != nil {
+		return fmt.Errorf("admin.mode %q: expected an octal number such as 0600", g.cfg.Admin.Mode)
+	}
+	g.admin, err = admin.NewServer(
+		admin.Config{Socket: g.cfg.Admin.Socket, Mode: fs.FileMode(mode), Group: g.cfg.Admin.Group},
+		admin.Backend{
+			Status: adminStatus{g}, Endpoints: adminEndpoints{g}, Drivers: adminDrivers{g}, Tags: adminTags{g},
+			Bus: busadmin.Running(g.bus, g.replayTo), Connectors: adminConnectors{g}, Config: adminConfig{g}, Diagnostics: adminDiagnostics{g},
+		},
+		admin.Deps{Log: g.log, Registerer: g.reg, Gatherer: g.reg, Audit: g.audit},
+	)
+	return err
+}
+
+// audit writes what was changed through the admin socket to the log and, as a
+// frame, to whoever consumes the data.
+func (g *Gateway) audit(r admin.AuditRecord) {
+	g.log.Info("audit", "method", r.Method, "user", r.User, "uid", r.Peer.UID, "pid", r.Peer.PID, "request", r.Request, "code", r.Code, "error", r.Error)
+	object := map[string]any{
+		"time": r.Time.UTC(), "method": r.Method, "user": r.User, "uid": r.Peer.UID, "request": r.Request, "code": r.Code, "error": r.Error,
+	}
+	if err := g.bus.PublishSys("sys.audit", object); err != nil {
+		g.log.Error("an audit record was not told upstream", "error", err)
+	}
+}
+
+type adminStatus struct{ g *Gateway }
+
+// Info implements [admin.StatusBackend].
+func (a adminStatus) Info(context.Context) (admin.Info, error) {
+	state, _ := a.g.state.Load().(string) // always set
+	return admin.Info{
+		Gateway: a.g.cfg.GatewayID, Tenant: a.g.cfg.Tenant, Device: a.g.cfg.Device, State: state, Started: a.g.started,
+	}, nil
+}
+
+type adminEndpoints struct{ g *Gateway }
+
+// List implements [admin.EndpointBackend].
+func (a adminEndpoints) List(context.Context) ([]admin.Endpoint, error) {
+	users := map[string][]string{}
+	for id, d := range a.g.runner.Current().Drivers {
+		users[d.EndpointID] = append(users[d.EndpointID], id)
+	}
+	var list []admin.Endpoint
+	for _, s := range a.g.pool.States() {
+		slices.Sort(users[s.ID])
+		list = append(list, admin.Endpoint{
+			ID: s.ID, URL: s.URL, State: string(s.Status), Since: s.Since, Error: s.LastError,
+			Open: s.Open, InUse: s.InUse, Max: a.g.endpoints.maxConns(s.ID), Reconnects: s.Reconnects, Drivers: users[s.ID],
+		})
+	}
+	return list, nil
+}
+
+type adminDrivers struct{ g *Gateway }
+
+// List implements [admin.DriverBackend].
+func (a adminDrivers) List(context.Context) ([]admin.Driver, error) {
+	var list []admin.Driver
+	for _, d := range a.g.drivers.List() {
+		list = append(list, admin.Driver{
+			ID: d.ID, Kind: string(d.Item.Kind), Proto: d.Item.Proto, Endpoint: d.Item.EndpointID,
+			State: string(d.State), Since: d.Since, Error: d.Error, Points: d.Tags,
+			Polls: d.Polls, Errors: d.Errors, Overruns: d.Overruns, FirstRead: d.FirstRead, LastRead: d.LastRead,
+		})
+	}
+	return list, nil
+}
+
+// Pause implements [admin.DriverBackend].
+func (a adminDrivers) Pause(ctx context.Context, id string) error {
+	return adminError(a.g.drivers.Pause(ctx, id))
+}
+
+// Resume implements [admin.DriverBackend].
+func (a adminDrivers) Resume(ctx context.Context, id string) error {
+	return adminError(a.g.drivers.Resume(ctx, id))
+}
+
+// Restart implements [admin.DriverBackend].
+func (a adminDrivers) Restart(ctx context.Context, id string) error {
+	return adminError(a.g.drivers.Restart(ctx, id))
+}
+
+// Diagnose implements [admin.DriverBackend].
+func (a adminDrivers) Diagnose(ctx context.Context, id string) ([]admin.Fact, error) {
+	facts, err := a.g.drivers.Diagnose(ctx, id)
+	if err != nil {
+		return nil, adminError(err)
+	}
+	list := make([]admin.Fact, len(facts))
+	for i, f := range facts {
+		list[i] = admin.Fact{Name: f.Name, Value: f.Value}
+	}
+	return list, nil
+}
+
+type adminTags struct{ g *Gateway }
+
+// Tags implements [admin.TagBackend].
+func (a adminTags) Tags(context.Context) ([]admin.Tag, error) {
+	tags, err := a.g.drivers.Tags("")
+	if err != nil {
+		return nil, err
+	}
+	list := make([]admin.Tag, len(tags))
+	for i, t := range tags {
+		list[i] = admin.Tag{
+			Name: t.Tag, Driver: t.Driver, Unit: t.Unit, Access: string(t.Variable.Access), Datatype: string(t.Variable.Datatype),
+			Address: t.Address, Known: t.Last.Known, Value: t.Last.Value, Quality: t.Last.Quality, TS: t.Last.TS, Frames: t.Last.Frames,
+		}
+	}
+	return list, nil
+}
+
+// Read implements [admin.TagBackend].
+func (a adminTags) Read(ctx context.Context, tag string) (admin.Reading, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	r, err := a.g.drivers.Read(ctx, tag)
+	if err != nil {
+		return admin.Reading{}, adminError(err)
+	}
+	return admin.Reading{Raw: r.Raw, Value: r.Value, Quality: r.Quality, TS: r.TS}, nil
+}
+
+// Write implements [admin.TagBackend].
+func (a adminTags) Write(ctx context.Context, tag string, v frame.Value) (admin.WriteResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	t, ok := a.g.drivers.Tag(tag)
+	if !ok {
+		return admin.WriteResult{}, adminError(fmt.Errorf("tag %s: %w", tag, driver.ErrUnknownTag))
+	}
+	if v.Kind() == frame.KindString {
+		typed, err := typedValue(t.Variable, v.Text())
+		if err != nil {
+			return admin.WriteResult{}, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+		}
+		v = typed
+	}
+	res, err := a.g.drivers.Write(ctx, driver.Write{Tag: tag, Value: v})
+	if err != nil {
+		return admin.WriteResult{}, adminError(err)
+	}
+	return admin.WriteResult{ReadBack: res.ReadBack, TS: res.TS}, nil
+}

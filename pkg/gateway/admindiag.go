@@ -1,0 +1,102 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime/pprof"
+	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+type adminDiagnostics struct{ g *Gateway }
+
+// LogLevel implements [admin.DiagnosticsBackend].
+func (a adminDiagnostics) LogLevel(context.Context) (string, error) {
+	return strings.ToLower(a.g.level.Level().String()), nil
+}
+
+// SetLogLevel implements [admin.DiagnosticsBackend].
+func (a adminDiagnostics) SetLogLevel(_ context.Context, name string) error {
+	level, err := ParseLevel(name)
+	if err != nil {
+		return fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+	}
+	a.g.level.Set(level)
+	return nil
+}
+
+// Trace implements [admin.DiagnosticsBackend].
+func (a adminDiagnostics) Trace(ctx context.Context, endpoint string, emit func(admin.TraceEvent)) error {
+	if err := a.g.pool.Trace(endpoint, true); err != nil {
+		return adminError(err)
+	}
+	defer func() { _ = a.g.pool.Trace(endpoint, false) }() // gone with the endpoint, if that fails
+	stop := a.g.tap.hub.watch(endpoint, func(r slog.Record) { emit(traceEvent(r)) })
+	defer stop()
+	<-ctx.Done()
+	return nil
+}
+
+// traceEvent turns a record of the endpoint's trace into an event.
+func traceEvent(r slog.Record) admin.TraceEvent {
+	e := admin.TraceEvent{Time: r.Time, Event: r.Message}
+	var rest []string
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Key {
+		case "hex":
+			if data, err := hex.DecodeString(strings.ReplaceAll(a.Value.String(), " ", "")); err == nil {
+				e.Data = data
+				return true
+			}
+		case "bytes":
+			return true
+		}
+		rest = append(rest, a.Key+"="+a.Value.String())
+		return true
+	})
+	e.Text = strings.Join(rest, " ")
+	switch r.Message {
+	case "sent":
+		e.Event = "send"
+	case "received":
+		e.Event = "receive"
+	}
+	return e
+}
+
+// BundleFiles implements [admin.DiagnosticsBackend].
+func (a adminDiagnostics) BundleFiles(context.Context) ([]admin.File, error) {
+	var settings, stacks bytes.Buffer
+	if err := a.g.cfg.Print(&settings, true); err != nil {
+		return nil, err
+	}
+	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 1); err != nil {
+		return nil, err
+	}
+	return []admin.File{
+		{Name: "gateway.yml", Data: settings.Bytes()},
+		{Name: "tables.json", Data: masked(a.g.runner.Current()).Document()},
+		{Name: "log.txt", Data: a.g.tap.hub.text()},
+		{Name: "goroutines.txt", Data: stacks.Bytes()},
+	}, nil
+}
+
+// masked returns snap without the passwords that its endpoints may hold literally.
+func masked(snap *config.Snapshot) *config.Snapshot {
+	out := *snap
+	out.Endpoints = make(map[string]config.Endpoint, len(snap.Endpoints))
+	for id, ep := range snap.Endpoints {
+		if p := ep.Opts["password"]; p != "" && !strings.HasPrefix(p, "${") {
+			ep.Opts = maps.Clone(ep.Opts)
+			ep.Opts["password"] = "********"
+		}
+		out.Endpoints[id] = ep
+	}
+	return &out
+}

@@ -1,0 +1,33 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+)
+
+// adminError marks err with the kind that the API's callers tell apart.
+func adminError(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, kind := range []struct{ is, as error }{
+		{driver.ErrUnknownDriver, admin.ErrNotFound},
+		{driver.ErrUnknownTag, admin.ErrNotFound},
+		{endpoint.ErrNotFound, admin.ErrNotFound},
+		{driver.ErrAccess, admin.ErrDenied},
+		{driver.ErrPaused, admin.ErrConflict},
+		{driver.ErrNotRunning, admin.ErrUnavailable},
+		{driver.ErrClosed, admin.ErrUnavailable},
+		{endpoint.ErrDown, admin.ErrUnavailable},
+		{errors.ErrUnsupported, admin.ErrUnsupported},
+	} {
+		if errors.Is(err, kind.is) {
+			return fmt.Errorf("%w: %w", kind.as, err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// commandTimeout bounds one write or read on demand, its wait behind others
+// included.
+const commandTimeout = 10 * time.Second
+
+// commander executes commands that come from connectors and from the admin
+// socket.
+type commander struct {
+	bus     *bus.Bus
+	drivers *driver.Manager
+}
+
+// Log implements [connector.Commander].
+func (c *commander) Log(ctx context.Context, cmd frame.Command) error {
+	driverID := ""
+	if tag, ok := c.drivers.Tag(cmd.Tag); ok {
+		driverID = tag.Driver
+	}
+	f := frame.Frame{Value: cmd.Value, TS: cmd.Received.UnixNano(), Quality: frame.Good}
+	if err := c.bus.PublishSync(ctx, frame.Single(frame.Cmd, driverID, frame.Tag{Name: cmd.Tag}, f)); err != nil {
+		return fmt.Errorf("log command %s: %w", cmd.ID, err)
+	}
+	return nil
+}
+
+// Execute implements [connector.Commander].
+func (c *commander) Execute(ctx context.Context, cmd frame.Command) frame.CommandResult {
+	if !cmd.Expires.IsZero() && time.Now().After(cmd.Expires) {
+		return frame.CommandResult{Reason: fmt.Sprintf("expired at %s, not executed", cmd.Expires.UTC().Format(time.RFC3339Nano))}
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	res, err := c.drivers.Write(ctx, driver.Write{Tag: cmd.Tag, Value: cmd.Value})
+	if err != nil {
+		return frame.CommandResult{Reason: err.Error()}
+	}
+	return frame.CommandResult{OK: true, ReadBack: res.ReadBack, TS: res.TS}
+}
+
+// ReadBack implements [connector.Commander].
+func (c *commander) ReadBack(ctx context.Context, tag string) (frame.Value, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	r, err := c.drivers.Read(ctx, tag)
+	if err != nil {
+		return frame.Value{}, err
+	}
+	if r.Quality == frame.Bad {
+		return frame.Value{}, errors.New("the device answered, but the value is bad")
+	}
+	return r.Value, nil
+}
+
+// typedValue converts what a person typed into a value of the tag's type.
+func typedValue(v *config.Variable, text string) (frame.Value, error) {
+	switch v.Datatype {
+	case config.TypeString:
+		return frame.StringValue(text), nil
+	case config.TypeBinary:
+		return frame.BytesValue([]byte(text)), nil
+	case config.TypeBool:
+		switch text {
+		case "true", "on", "1":
+			return frame.BoolValue(true), nil
+		case "false", "off", "0":
+			return frame.BoolValue(false), nil
+		}
+		return frame.Value{}, fmt.Errorf("value %q for tag %s: expected true or false", text, v.Tag)
+	}
+	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return frame.IntValue(i), nil
+	}
+	if u, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return frame.UintValue(u), nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return frame.Value{}, fmt.Errorf("value %q for tag %s: expected a number", text, v.Tag)
+	}
+	return frame.FloatValue(f), nil
+}

@@ -1,0 +1,62 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/apply"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// phaseTimeout bounds each phase of an apply but verify, which has a setting.
+const phaseTimeout = 30 * time.Second
+
+func (g *Gateway) openConfig() (err error) {
+	if g.metrics, err = apply.NewMetrics(g.reg); err != nil {
+		return err
+	}
+	g.runner = apply.NewRunner(apply.RunnerConfig{
+		Plant: apply.NewPlant(apply.PlantConfig{
+			Drivers: g.drivers, Endpoints: g.endpoints, Settings: (*settings)(g),
+			Verify: apply.VerifyMode(g.cfg.Config.Verify), Commit: g.commit,
+		}),
+		Timeouts: apply.Timeouts{Phase: phaseTimeout, Verify: g.cfg.Config.VerifyTimeout.Std()},
+		Log:      g.log, Metrics: g.metrics, Progress: g.history.progress,
+	})
+	return g.openSource()
+}
+
+// commit makes snap what the next start falls back to. With etcd the follower
+// keeps it, with what it must know of the store.
+func (g *Gateway) commit(_ context.Context, snap *config.Snapshot) error {
+	if g.cfg.Config.Source != "dir" {
+		return nil
+	}
+	if err := writeDurably(g.lastGoodFile(), snap.Document()); err != nil {
+		return fmt.Errorf("keep the configuration: %w", err)
+	}
+	return nil
+}
+
+// settings applies the settings table to the bus and the connectors.
+type settings Gateway
+
+// Check implements [apply.Settings].
+func (s *settings) Check(groups map[string]map[string]any) error {
+	_, err := s.cfg.WithSettings(groups)
+	return err
+}
+
+// Set implements [apply.Settings]. What the environment or a flag says wins, as at
+// the start.
+func (s *settings) Set(ctx context.Context, groups map[string]map[string]any) error {
+	cfg, err := s.cfg.WithSettings(groups)
+	if err != nil {
+		return err
+	}
+	if err := s.bus.Update(busConfig(&cfg.Bus)); err != nil {
+		return err
+	}
+	return (*Gateway)(s).updateConnectors(ctx, cfg)
+}

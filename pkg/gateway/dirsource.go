@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// dirPoll is how often a configuration directory is looked at. Polling sees
+// changes on every kind of file system, network shares and mounted ConfigMaps
+// included, and costs a few stat calls.
+const dirPoll = time.Second
+
+// dirSource reads the tables from a directory and again whenever a file changes
+// (config.source: dir).
+type dirSource struct {
+	g    *Gateway
+	dir  string
+	poll time.Duration
+	log  *slog.Logger
+
+	mu   sync.Mutex // held while the directory is loaded and applied
+	seen string     // fingerprint of what was loaded or refused last
+}
+
+func (g *Gateway) newDirSource() *dirSource {
+	return &dirSource{g: g, dir: g.cfg.Config.Dir, poll: dirPoll, log: g.log}
+}
+
+// load reads the directory. s.mu is held.
+func (s *dirSource) load() (*config.Snapshot, error) {
+	seen, err := fingerprint(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("config.dir: %w", err)
+	}
+	s.seen = seen
+	return config.LoadDir(s.dir)
+}
+
+// Reload implements [source]. What was refused is refused once: seen is set either
+// way.
+func (s *dirSource) Reload(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	snap, err := s.load()
+	if err != nil {
+		s.g.metrics.CountInvalid()
+		s.log.Error("the changed configuration cannot be used; what runs goes on", "error", err)
+		return err
+	}
+	return s.g.apply(ctx, snap, false).Err
+}
+
+// Rollback implements [source].
+func (s *dirSource) Rollback(context.Context, uint64) error {
+	return fmt.Errorf("%w: this gateway's tables come from the directory %s, whose history is kept elsewhere: put the files back there",
+		admin.ErrUnsupported, s.dir)
+}
+
+// Run implements [source]. A change is loaded once two looks in a row see the same
+// files, so that an editor or a copy is done writing.
+func (s *dirSource) Run(ctx context.Context) error {
+	if err := s.boot(ctx); err != nil {
+		return fmt.Errorf("the configuration cannot be used:\n%w", err)
+	}
+	tick := time.NewTicker(s.poll)
+	defer tick.Stop()
+	pending := s.lastSeen()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now, err := fingerprint(s.dir)
+		if err != nil {
+			if pending != "" {
+				s.log.Warn("the configuration directory can't be read; what runs goes on", "dir", s.dir, "error", err)
+			}
+			pending = ""
+			continue
+		}
+		if now != s.lastSeen() && now == pending {
+			s.log.Info("the configuration directory changed", "dir", s.dir)
+			_ = s.Reload(ctx) // told through invalid
+		}
+		pending = now
+	}
+}
+
+func (s *dirSource) lastSeen() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen
+}
+
+// fingerprint describes the tables' files: it changes when one of them does.
+func fingerprint(dir string) (string, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", err
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("%s is not a directory", dir)
+	}
+	var b strings.Builder
+	for _, table := range config.Tables() {
+		info, err := os.Stat(filepath.Join(dir, table.FileName()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "%s %d %d\n", table, info.Size(), info.ModTime().UnixNano())
+	}
+	return b.String(), nil
+}
+
+// boot applies what the directory holds, or what ran last where that can't be
+// used.
+func (s *dirSource) boot(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	snap, err := s.load()
+	if err == nil {
+		if err = s.g.apply(ctx, snap, true).Err; err == nil {
+			return nil
+		}
+	} else {
+		s.g.metrics.CountInvalid()
+	}
+	kept, keptErr := s.g.lastGood()
+	if keptErr != nil {
+		if !errors.Is(keptErr, fs.ErrNotExist) {
+			err = fmt.Errorf("%w\nand what ran last cannot be used either: %w", err, keptErr)
+		}
+		return err
+	}
+	s.log.Error("the configuration cannot be used; the last good one runs until it is mended", "sha256", kept.SHA256, "error", err)
+	return s.g.apply(ctx, kept, true).Err
+}
+
+// lastGoodFile holds the snapshot that was applied last, in canonical form.
+func (g *Gateway) lastGoodFile() string { return filepath.Join(g.cfg.DataDir, "config.last-good.json") }
+
+func (g *Gateway) lastGood() (*config.Snapshot, error) {
+	doc, err := os.ReadFile(g.lastGoodFile())
+	if err != nil {
+		return nil, err
+	}
+	return config.ParseDocument(doc)
+}
+
+// writeDurably replaces the file at path: written beside it, synced, and renamed
+// over it.
+func writeDurably(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // gone already where all went well
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,311 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/apply"
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+	"github.com/edge-gateway/edge-gateway/pkg/connector"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/version"
+)
+
+// Options are what a gateway needs beside its configuration.
+type Options struct {
+	Log   *slog.Logger
+	Level *slog.LevelVar // of Log; set from the configuration, and at run time
+	// ReplayFrom, if not 0, sets every consumer back to this seq.
+	ReplayFrom uint64
+}
+
+// Gateway is one running gateway.
+type Gateway struct {
+	cfg   *bootstrap.Gateway
+	log   *slog.Logger
+	level *slog.LevelVar
+	tap   *tap
+	reg   *prometheus.Registry
+
+	http       *httpServer // nil if metrics.listen is empty
+	bus        *bus.Bus
+	pool       *endpoint.Pool
+	endpoints  *endpoints
+	drivers    *driver.Manager
+	connectors *connector.Manager
+	runner     *apply.Runner
+	metrics    *apply.Metrics
+	source     source
+	history    *history
+	admin      *admin.Server
+
+	started  time.Time
+	booted   chan struct{} // closed when the first configuration runs
+	bootOnce sync.Once
+	state    atomic.Value  // string: starting, running, stopping
+	rev      atomic.Uint64 // of the configuration that runs
+	failed   chan error    // the first failure for good
+}
+
+// The times of a stop. Together they stay below the five seconds that the
+// gateway promises.
+const (
+	stopDrivers    = 1500 * time.Millisecond
+	stopSync       = 500 * time.Millisecond
+	stopConnectors = 2500 * time.Millisecond
+)
+
+// Open builds a gateway and takes what only one process can have: the metrics
+// port, the log's directory, the admin socket. On an error nothing stays open.
+func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
+	level, err := ParseLevel(cfg.Log.Level)
+	if err != nil {
+		return nil, err
+	}
+	opts.Level.Set(level)
+	tap := newTap(opts.Log.Handler())
+	g := &Gateway{
+		cfg: cfg, log: slog.New(tap).With("gateway", cfg.GatewayID), tap: tap, level: opts.Level, reg: prometheus.NewRegistry(),
+		history: newHistory(), started: time.Now(), booted: make(chan struct{}), failed: make(chan error, 1),
+	}
+	g.state.Store("starting")
+	defer func() {
+		if err != nil {
+			g.close()
+		}
+	}()
+	for _, c := range []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+		if err := g.reg.Register(c); err != nil {
+			return nil, fmt.Errorf("process metrics: %w", err)
+		}
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+	for _, build := range []func() error{g.openHTTP, g.openPool, g.openBus, g.openSouth, g.openNorth, g.openConfig, g.openAdmin} {
+		if err := build(); err != nil {
+			return nil, err
+		}
+	}
+	if opts.ReplayFrom > 0 {
+		if err := g.bus.Rewind(opts.ReplayFrom); err != nil {
+			return nil, fmt.Errorf("--replay-from %d: %w", opts.ReplayFrom, err)
+		}
+		g.log.Warn("every consumer was set back", "seq", opts.ReplayFrom)
+	}
+	for _, w := range cfg.Warnings {
+		g.log.Warn("gateway.yml", "finding", w.String())
+	}
+	return g, nil
+}
+
+func (g *Gateway) openHTTP() (err error) {
+	if g.cfg.Metrics.Listen == "" {
+		return nil
+	}
+	g.http, err = listenHTTP(g.cfg.Metrics.Listen, g.reg, g.Readiness, g.log)
+	return err
+}
+
+func (g *Gateway) openBus() (err error) {
+	g.bus, err = bus.Open(busConfig(&g.cfg.Bus), bus.Deps{
+		Log: g.log, Registerer: g.reg, OnPressure: g.onPressure, OnFailure: g.fail,
+	})
+	return err
+}
+
+// busConfig turns the section of gateway.yml into the bus's settings.
+func busConfig(b *bootstrap.Bus) bus.Config {
+	return bus.Config{
+		RingPow: uint8(b.RingPow), PauseHi: b.PauseHi, ResumeLo: b.ResumeLo, WALDir: b.WALDir,
+		WALFlush: time.Duration(b.WALFlushMS) * time.Millisecond, WALMaxBytes: uint64(b.WALMaxBytes),
+		MinFree: uint64(b.MinFree), Overflow: bus.Overflow(b.Overflow),
+		Retain: b.Retain.Std(), RetainBytes: uint64(b.RetainBytes),
+	}
+}
+
+// stamped is the bus as the drivers see it: each batch bears the revision of the
+// configuration that decoded it.
+type stamped struct {
+	bus *bus.Bus
+	rev *atomic.Uint64
+}
+
+// Publish implements [driver.Publisher].
+func (s stamped) Publish(ctx context.Context, b *frame.Batch) error {
+	b.ConfigRev = s.rev.Load()
+	return s.bus.Publish(ctx, b)
+}
+
+// fail ends Run with err.
+func (g *Gateway) fail(err error) {
+	select {
+	case g.failed <- err:
+	default: // the first one counts
+	}
+}
+
+// Run runs the gateway until ctx ends, and then stops it in order. It returns nil
+// after a clean stop.
+func (g *Gateway) Run(ctx context.Context) error {
+	defer g.close()
+	notify := notifier{g.log}
+	parts := newParts(g.fail)
+	if g.http != nil {
+		parts.start("metrics listener", g.http.Run)
+	}
+	parts.start("admin socket", g.admin.Run)
+	north := newParts(g.fail)
+	north.start("connectors", g.connectors.Run)
+
+	err := g.begin(ctx, parts)
+	if err == nil {
+		g.state.Store("running")
+		parts.start("watchdog", func(ctx context.Context) error { return notify.watchdog(ctx, g.bus.Sync) })
+		notify.ready()
+		g.log.Info("the gateway runs", "version", version.String(), "data_dir", g.cfg.DataDir, "epoch", g.bus.Epoch())
+		select {
+		case <-ctx.Done():
+			g.log.Info("the gateway stops")
+		case err = <-g.failed:
+			g.log.Error("the gateway must stop", "error", err)
+		}
+	}
+	g.state.Store("stopping")
+	notify.stopping()
+	g.stop(north, parts)
+	return err
+}
+
+// bootPatience is how long the start waits for a first configuration. A
+// configuration center may have none yet, or be away.
+const bootPatience = 5 * time.Second
+
+// begin starts the connectors and then, with the first configuration, the drivers:
+// consumers come first, so that the first frame has somebody to wait for.
+func (g *Gateway) begin(ctx context.Context, parts *parts) error {
+	if err := g.updateConnectors(ctx, g.cfg); err != nil {
+		return err
+	}
+	parts.start("configuration", g.source.Run)
+	select {
+	case <-g.booted:
+	case <-time.After(bootPatience):
+		g.log.Warn("there is no configuration yet; the gateway waits for one", "source", g.cfg.Config.Source)
+	case err := <-g.failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+	snap := g.runner.Current()
+	return g.bus.PublishSys("sys.start", map[string]any{
+		"gateway": g.cfg.GatewayID, "version": version.String(), "config_rev": snap.Rev, "config_sha256": snap.SHA256,
+	})
+}
+
+// stop ends the parts so that nothing that was read is lost: drivers, then the
+// log's sync, then connectors, then the rest.
+func (g *Gateway) stop(north, rest *parts) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopDrivers)
+	defer cancel()
+	if err := g.drivers.Close(ctx); err != nil {
+		g.log.Warn("some drivers did not end in time", "error", err)
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), stopSync)
+	defer cancel()
+	if err := g.bus.Sync(ctx); err != nil {
+		g.log.Warn("the log was not synced at the stop", "error", err)
+	}
+	if !north.stop(stopConnectors) {
+		g.log.Warn("the connectors did not end in time")
+	}
+	if !rest.stop(time.Second) {
+		g.log.Warn("some parts did not end in time")
+	}
+}
+
+// close releases what Open took, in whatever state it is.
+func (g *Gateway) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var errs []error
+	if g.connectors != nil {
+		errs = append(errs, g.connectors.Close())
+	}
+	if g.pool != nil {
+		errs = append(errs, g.pool.Close(ctx))
+	}
+	if g.bus != nil {
+		errs = append(errs, g.bus.Close())
+	}
+	if g.http != nil {
+		errs = append(errs, g.http.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		g.log.Warn("not everything was closed cleanly", "error", err)
+	}
+}
+
+// Readiness says whether the gateway does its job: the log takes frames, every
+// driver has made its first poll, every connector is up.
+func (g *Gateway) Readiness() Readiness {
+	var missing []string
+	if g.state.Load() != "running" {
+		missing = append(missing, fmt.Sprintf("the gateway is %s", g.state.Load()))
+	}
+	if g.bus == nil || g.drivers == nil || g.connectors == nil {
+		return Readiness{Missing: missing}
+	}
+	if err := g.bus.Err(); err != nil {
+		missing = append(missing, "log: "+err.Error())
+	}
+	for _, d := range g.drivers.List() {
+		if d.State != driver.Paused && d.Tags > 0 && d.Polls+d.Errors == 0 {
+			missing = append(missing, "driver "+d.ID+": no poll yet")
+		}
+	}
+	for _, c := range g.connectors.List() {
+		if c.State != "up" && c.State != "paused" {
+			missing = append(missing, fmt.Sprintf("connector %s: %s %s", c.Name, c.State, c.Error))
+		}
+	}
+	return Readiness{Ready: len(missing) == 0, Missing: missing}
+}
+
+// Addresses are where a person can reach the gateway.
+type Addresses struct {
+	Metrics string // HOST:PORT, "" if there is no listener
+	Admin   string // path of the socket
+}
+
+// Addresses returns where the gateway listens.
+func (g *Gateway) Addresses() Addresses {
+	e := Addresses{Admin: g.cfg.Admin.Socket}
+	if g.http != nil {
+		e.Metrics = g.http.Addr()
+	}
+	return e
+}
+
+// Bus returns the frame bus, for who looks at it.
+func (g *Gateway) Bus() *bus.Bus { return g.bus }
+
+// Drivers returns the driver manager, for who looks at it.
+func (g *Gateway) Drivers() *driver.Manager { return g.drivers }
+
+// Snapshot returns the configuration that runs.
+func (g *Gateway) Snapshot() *config.Snapshot { return g.runner.Current() }

@@ -1,0 +1,237 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"crypto/rand"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/apply"
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/version"
+)
+
+// source is where the tables come from. It applies each snapshot through
+// [Gateway.apply].
+type source interface {
+	// Run applies the first snapshot and then every change, until ctx ends. It
+	// returns an error if there is nothing to begin with and never will be.
+	Run(ctx context.Context) error
+	// Reload looks now, and returns when what was found is applied or refused.
+	Reload(ctx context.Context) error
+	// Rollback puts an earlier configuration back on this gateway; 0 is the one
+	// before.
+	Rollback(ctx context.Context, rev uint64) error
+}
+
+// openSource builds the source that config.source names.
+func (g *Gateway) openSource() error {
+	switch g.cfg.Config.Source {
+	case "dir":
+		g.source = g.newDirSource()
+		return nil
+	case "etcd":
+		s, err := g.newEtcdSource()
+		if err != nil {
+			return err
+		}
+		g.source = s
+		return nil
+	}
+	return fmt.Errorf("config.source %q: expected etcd or dir", g.cfg.Config.Source)
+}
+
+// etcdSource follows the configuration center, and runs the embedded one where
+// there is no other.
+type etcdSource struct {
+	g        *Gateway
+	server   *embedded.Server // nil: a cluster
+	follower *center.Follower
+}
+
+// serverRetry is how long the embedded server is left alone after it failed. The
+// gateway runs on without it.
+const serverRetry = 10 * time.Second
+
+func (g *Gateway) newEtcdSource() (*etcdSource, error) {
+	c := g.cfg.Config
+	s := &etcdSource{g: g}
+	store := center.Config{Endpoints: c.Etcd.Endpoints, Prefix: c.Etcd.Prefix, User: c.Etcd.Username, Log: g.log}
+	if t := c.Etcd.TLS; t.CA != "" || t.ClientCert != "" {
+		store.TLS = &center.TLS{CA: t.CA, Cert: t.ClientCert, Key: t.ClientKey}
+	}
+	var err error
+	if store.Password, err = g.secrets().Resolve(c.Etcd.Password); err != nil {
+		return nil, fmt.Errorf("config.etcd.password: %w", err)
+	}
+	if len(store.Endpoints) == 0 {
+		if s.server, err = g.newEmbedded(); err != nil {
+			return nil, err
+		}
+		store.Endpoints = []string{s.server.Endpoint()}
+	}
+	instance, err := instanceID(g.cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	s.follower, err = center.NewFollower(center.FollowerConfig{
+		Store: store, Gateway: g.cfg.GatewayID, Instance: instance, Version: version.String(),
+		CacheFile: filepath.Join(g.cfg.DataDir, "config.cache"), Rollback: center.Policy(c.Rollback), Seed: s.seed,
+		Apply: s.apply,
+		OnInvalid: func(rev int64, err error) {
+			g.metrics.CountInvalid()
+			g.log.Error("a commit of the configuration center is no configuration; what runs goes on", "rev", rev, "error", err)
+		},
+		OnRollback: s.rolledBack,
+		Log:        g.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return s, nil
+}
+
+func (g *Gateway) newEmbedded() (*embedded.Server, error) {
+	return embedded.New(embedded.Config{
+		Dir: filepath.Join(g.cfg.DataDir, "etcd"), Socket: embedded.Path(g.cfg.DataDir), Listen: g.cfg.Config.Etcd.Listen, Log: g.log,
+	})
+}
+
+// instanceID returns what tells this data directory from another one with the same
+// gateway_id. It is made once.
+func instanceID(dataDir string) (string, error) {
+	path := filepath.Join(dataDir, "instance")
+	text, err := os.ReadFile(path)
+	if err == nil && len(strings.TrimSpace(string(text))) > 0 {
+		return strings.TrimSpace(string(text)), nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("instance id: %w", err)
+	}
+	id := rand.Text()
+	return id, writeDurably(path, []byte(id+"\n"))
+}
+
+// seed is what an empty store begins with: the tables in config.dir, if there are
+// any.
+func (s *etcdSource) seed() (*config.Snapshot, error) {
+	dir := s.g.cfg.Config.Dir
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return config.LoadDir(dir)
+}
+
+// apply is the follower's way to [Gateway.apply].
+func (s *etcdSource) apply(ctx context.Context, snap *config.Snapshot) center.Outcome {
+	r := s.g.apply(ctx, snap, !s.g.hasBooted())
+	return center.Outcome{State: center.State(r.Outcome), Err: r.Err}
+}
+
+// rolledBack counts a rollback in the store of what never touched this gateway; a
+// rollback in the process was counted and told when it happened.
+func (s *etcdSource) rolledBack(r center.Rollback) {
+	if r.State == center.Rejected {
+		s.g.metrics.CountRollback()
+		s.g.tellRollback(uint64(r.RevOld), uint64(r.RevBad), r.Reason)
+	}
+	s.g.log.Warn("the configuration center was put back", "rev_old", r.RevOld, "rev_bad", r.RevBad, "rev", r.Rev, "reason", r.Reason)
+}
+
+// Run implements [source].
+func (s *etcdSource) Run(ctx context.Context) error {
+	if s.server == nil {
+		return s.follower.Run(ctx)
+	}
+	// The server stops after its last client.
+	serverCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.serve(serverCtx)
+	}()
+	defer func() {
+		stop()
+		<-ended
+	}()
+	return s.follower.Run(ctx)
+}
+
+// serve runs the embedded server, again and again if it fails: without it the
+// gateway can't be changed, but it runs.
+func (s *etcdSource) serve(ctx context.Context) {
+	for server := s.server; ; {
+		err := server.Run(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		s.g.log.Error("the embedded configuration center has failed; the gateway runs on and tries again", "error", err, "retry_in", serverRetry)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(serverRetry):
+		}
+		if server, err = s.g.newEmbedded(); err != nil {
+			s.g.log.Error("the embedded configuration center cannot be started again", "error", err)
+			return
+		}
+	}
+}
+
+// Reload implements [source].
+func (s *etcdSource) Reload(context.Context) error {
+	s.follower.Retry()
+	return nil
+}
+
+// Rollback implements [source].
+func (s *etcdSource) Rollback(context.Context, uint64) error {
+	return fmt.Errorf("%w: this gateway follows the configuration center: put an earlier revision back there with edge-cfg rollback", admin.ErrUnsupported)
+}
+
+// booted is closed by the first apply.
+func (g *Gateway) hasBooted() bool {
+	select {
+	case <-g.booted:
+		return true
+	default:
+		return false
+	}
+}
+
+// tellRollback publishes what the specification calls sys.cfg_rollback.
+func (g *Gateway) tellRollback(old, bad uint64, reason string) {
+	object := map[string]any{"rev_old": old, "rev_bad": bad, "reason": reason}
+	if err := g.bus.PublishSys("sys.cfg_rollback", object); err != nil {
+		g.log.Error("a rollback was not told upstream", "error", err)
+	}
+}
+
+// apply takes the gateway to snap. At the boot nothing is verified: a device that
+// is away then is no reason not to run.
+func (g *Gateway) apply(ctx context.Context, snap *config.Snapshot, boot bool) apply.Result {
+	// Drivers that start while the apply runs decode with the new tables.
+	before := g.rev.Swap(snap.Rev)
+	r := g.runner.Apply(ctx, snap, boot)
+	if r.Outcome != apply.Applied {
+		g.rev.Store(before)
+	}
+	g.history.add(r)
+	switch r.Outcome {
+	case apply.Applied:
+		g.bootOnce.Do(func() { close(g.booted) })
+	case apply.RolledBack:
+		g.tellRollback(before, snap.Rev, r.Err.Error())
+	case apply.BrokenDown:
+		g.fail(fmt.Errorf("neither the new configuration nor the old one can be run: %w", r.Err))
+	}
+	return r
+}
