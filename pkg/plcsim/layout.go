@@ -55,8 +55,8 @@ func kinds() []Signal {
 }
 
 // NewLayout lays out n signals of all kinds without gaps, from address 0 on: of
-// ten, nine in holding registers (eleven of them) and one in coils. n is at most
-// 59,000.
+// ten, nine in holding registers (eleven of them) and one in coils. A unit has
+// room for some 59,500; [New] refuses more.
 func NewLayout(n int) Layout {
 	l := make(Layout, n)
 	var next [4]uint16
@@ -100,6 +100,26 @@ func (l Layout) size() int {
 		n = max(n, int(l[i].Addr)+int(l[i].width()))
 	}
 	return n
+}
+
+// check refuses signals that lie over each other or beyond the last address, as
+// those of a layout that is too long do.
+func (l Layout) check() error {
+	var used [4][1 << 16]bool
+	for i := range l {
+		s := &l[i]
+		if s.Table < Holding || s.Table > Discrete || int(s.Addr)+int(s.width()) > 1<<16 {
+			return fmt.Errorf("signal %d, %d registers or bits from %d on: beyond the end of its table", i, s.width(), s.Addr)
+		}
+		for k := range s.width() {
+			a := s.Addr + k
+			if used[s.Table][a] {
+				return fmt.Errorf("signal %d of %d lies over another at address %d; there are too many for one unit", i, len(l), a)
+			}
+			used[s.Table][a] = true
+		}
+	}
+	return nil
 }
 
 // width returns how many registers or bits s takes.

@@ -71,6 +71,9 @@ func New(cfg Config) (*Sim, error) {
 	if cfg.Step <= 0 {
 		cfg.Step = defaultStep
 	}
+	if err := cfg.Layout.check(); err != nil {
+		return nil, fmt.Errorf("simulated PLC: %w", err)
+	}
 	if cfg.Size == 0 {
 		cfg.Size = max(defaultSize, cfg.Layout.size())
 	}
