@@ -274,7 +274,7 @@ func (g *Gateway) Readiness() Readiness {
 		missing = append(missing, "log: "+err.Error())
 	}
 	for _, d := range g.drivers.List() {
-		if d.State != driver.Paused && d.Tags > 0 && d.Polls+d.Errors == 0 {
+		if d.State == driver.Starting && d.Tags > 0 {
 			missing = append(missing, "driver "+d.ID+": no poll yet")
 		}
 	}
