@@ -156,12 +156,14 @@ func (r *reader) table(t Table, name string, src []byte) {
 		return
 	}
 	bad := make(map[string]bool)
-	for _, v := range checkSchema(string(t)+".schema.json", doc.tree) {
-		if len(v.path) > 0 {
-			bad[v.path[0]] = true
+	violations := checkSchema(string(t)+".schema.json", doc.tree)
+	for _, v := range violations {
+		if len(v.path) > 0 && v.rule != unknownKey {
+			bad[v.path[0]] = true // what it means can't be told
 		}
 		r.add(v.finding(t, v.path).at(doc.pos(v.path, v.onKey)))
 	}
+	dropUnknown(doc.tree, violations)
 	items, _ := doc.tree.(map[string]any)
 	for id, tree := range items {
 		m, ok := tree.(map[string]any)
@@ -194,15 +196,19 @@ func (r *reader) readVariables(doc *document) {
 		v, refused := decodeVariable(tree)
 		items[i] = nil // it is in v now; 100,000 trees are worth giving back early
 		if refused != nil {
-			for _, x := range variableViolations(tree, refused) {
+			violations := variableViolations(tree, refused)
+			for _, x := range violations {
 				r.add(x.finding(Variables, append([]string{itemName(tree, i)}, x.path...)).at(doc.itemPos(i, x.path, x.onKey)))
 			}
-			if m, ok := tree.(map[string]any); ok {
-				if tag, ok := m["tag"].(string); ok {
-					doc.declare(tag, i)
+			dropUnknown(tree, violations)
+			if v, refused = decodeVariable(tree); refused != nil {
+				if m, ok := tree.(map[string]any); ok {
+					if tag, ok := m["tag"].(string); ok {
+						doc.declare(tag, i)
+					}
 				}
+				continue
 			}
-			continue
 		}
 		if first, seen := doc.index[v.Tag]; seen {
 			r.add(Finding{Severity: SeverityError, Rule: "duplicate", Key: keyOf(Variables, []string{v.Tag}),
@@ -214,6 +220,19 @@ func (r *reader) readVariables(doc *document) {
 		r.variables = append(r.variables, v)
 	}
 	doc.tree = nil
+}
+
+// dropUnknown removes the unknown keys from an item, so that the rest of it can
+// be checked too.
+func dropUnknown(tree any, violations []violation) {
+	for _, x := range violations {
+		if x.rule != unknownKey || len(x.path) == 0 {
+			continue
+		}
+		if m, ok := valueAt(tree, x.path[:len(x.path)-1]).(map[string]any); ok {
+			delete(m, last(x.path))
+		}
+	}
 }
 
 // itemName names a variable in a key: by its tag where it has one.
@@ -285,7 +304,7 @@ func referenceFindings(s *Snapshot, src *Source) Findings {
 		out = append(out, f.at(src.Pos(t, id, field)))
 	}
 	if src == nil || src.Has(Endpoints) {
-		known := slices.Sorted(maps.Keys(s.Endpoints))
+		known := src.ids(Endpoints, maps.Keys(s.Endpoints))
 		for id, d := range s.Drivers {
 			if _, ok := s.Endpoints[d.EndpointID]; !ok && !src.declares(Endpoints, d.EndpointID) {
 				report(Drivers, id, "endpoint_id", d.EndpointID, Endpoints, known)
@@ -293,7 +312,7 @@ func referenceFindings(s *Snapshot, src *Source) Findings {
 		}
 	}
 	if src == nil || src.Has(Drivers) {
-		known := slices.Sorted(maps.Keys(s.Drivers))
+		known := src.ids(Drivers, maps.Keys(s.Drivers))
 		for i := range s.Variables {
 			v := &s.Variables[i]
 			if _, ok := s.Drivers[v.DriverID]; !ok && !src.declares(Drivers, v.DriverID) {

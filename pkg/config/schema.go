@@ -49,6 +49,9 @@ const itemSchema = "variables.schema.json#/definitions/variable"
 // "drivers/modbus".
 func HasSchema(name string) bool { return rawSchemas()[name+".schema.json"] != nil }
 
+// unknownKey is the rule for keys that don't belong where they stand.
+const unknownKey = "unknown-key"
+
 // violation is one thing that a schema has against a value.
 type violation struct {
 	path    []string // of the value, or of the key with onKey
@@ -159,7 +162,7 @@ func (e *explainer) explain() []violation {
 			return e.one("value", "expected %s, got %s", text, describe(e.value))
 		}
 	case "":
-		return []violation{{path: e.path, onKey: true, rule: "unknown-key",
+		return []violation{{path: e.path, onKey: true, rule: unknownKey,
 			msg: fmt.Sprintf("%s does not go with the other keys here", last(e.path))}}
 	}
 	return e.one("schema", "%s", e.fallback)
@@ -182,7 +185,7 @@ func (e *explainer) unknownKeys() []violation {
 		if hint == "" && len(known) > 0 {
 			hint = "; known are " + strings.Join(known, ", ")
 		}
-		out = append(out, violation{path: append(slices.Clone(e.path), k), onKey: true, rule: "unknown-key",
+		out = append(out, violation{path: append(slices.Clone(e.path), k), onKey: true, rule: unknownKey,
 			msg: fmt.Sprintf("unknown key %s%s", k, hint)})
 	}
 	return out

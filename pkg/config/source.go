@@ -3,6 +3,9 @@ package config
 import (
 	"bytes"
 	"errors"
+	"iter"
+	"maps"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -51,6 +54,17 @@ func (s *Source) declares(t Table, id string) bool {
 	items, _ := d.tree.(map[string]any)
 	_, ok := items[id]
 	return ok
+}
+
+// ids returns the ids that a table declares, sorted; those given if the source
+// doesn't know.
+func (s *Source) ids(t Table, good iter.Seq[string]) []string {
+	if s.Has(t) {
+		if items, ok := s.docs[t].tree.(map[string]any); ok {
+			good = maps.Keys(items)
+		}
+	}
+	return slices.Sorted(good)
 }
 
 // document is one table's file.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -54,8 +55,7 @@ func parseYAML(name string, src []byte) (root *yaml.Node, err error) {
 
 func (f Finding) asError() error { return Findings{f} }
 
-// syntaxFinding makes a finding of the YAML library's error. The library knows
-// the line only, and for some errors the line where the enclosing block begins.
+// syntaxFinding makes a finding of the YAML library's error.
 func syntaxFinding(name string, src []byte, err error) Finding {
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
 	p := Pos{File: name, Line: 1, Column: 1}
@@ -66,14 +66,12 @@ func syntaxFinding(name string, src []byte, err error) Finding {
 			}
 		}
 	}
-	if m := unknownAnchor(msg); m != "" {
-		if i := bytes.Index(src, []byte("*"+m)); i >= 0 {
-			p.Line = 1 + bytes.Count(src[:i], []byte("\n"))
-		}
+	if n := failingLine(src, err); n > 0 {
+		p.Line = n
 	}
 	line := lineOf(src, p.Line)
 	switch {
-	case msg == "found character that cannot start any token" && bytes.HasPrefix(bytes.TrimLeft(line, " "), []byte("\t")):
+	case bytes.HasPrefix(bytes.TrimLeft(line, " "), []byte("\t")):
 		msg = "a tab; YAML is indented with spaces"
 	case strings.HasPrefix(msg, "did not find expected key"), strings.HasPrefix(msg, "did not find expected '-'"):
 		msg += "; is a line of this block indented differently from the others?"
@@ -84,13 +82,33 @@ func syntaxFinding(name string, src []byte, err error) Finding {
 	return Finding{Severity: SeverityError, Rule: "syntax", Message: "not YAML: " + msg}.at(p)
 }
 
-func unknownAnchor(msg string) string {
-	rest, ok := strings.CutPrefix(msg, "unknown anchor '")
-	if !ok {
-		return ""
+// failingLine finds the line that the library stumbles over. Its own messages
+// name the line before, or where the enclosing block begins, or none; but it
+// reads in order, so the first lines of the file give the very same error from
+// the guilty line on. It returns 0 for files that are too large to try.
+func failingLine(src []byte, err error) int {
+	const largest = 256 << 10
+	if len(src) > largest {
+		return 0
 	}
-	name, _, _ := strings.Cut(rest, "'")
-	return name
+	ends := []int{0} // of the first n lines
+	for end := 0; end < len(src); {
+		end = lineEnd(src, end)
+		ends = append(ends, end)
+	}
+	n := sort.Search(len(ends), func(n int) bool {
+		var doc yaml.Node
+		dec := yaml.NewDecoder(bytes.NewReader(src[:ends[n]]))
+		first := dec.Decode(&doc)
+		if first == nil {
+			first = dec.Decode(&doc)
+		}
+		return first != nil && first.Error() == err.Error()
+	})
+	if n == len(ends) {
+		return 0
+	}
+	return n
 }
 
 // lineOf returns line n of src, counted from 1, without its end.
