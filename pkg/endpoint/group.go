@@ -220,8 +220,8 @@ func (g *group) release(c *pooled, err error) {
 		g.mu.Unlock()
 		return
 	}
+	c.leased = false
 	if err == nil && !c.closed.Load() && !g.outdated(c) {
-		c.leased = false
 		if !c.proven {
 			c.proven, g.failures = true, 0
 		}
@@ -281,7 +281,6 @@ func (g *group) lost(c *pooled, err error) {
 
 // forget removes a closed connection. It needs g.mu.
 func (g *group) forget(c *pooled) {
-	c.leased = false
 	if i := slices.Index(g.conns, c); i >= 0 {
 		g.conns = slices.Delete(g.conns, i, i+1)
 	}

@@ -303,17 +303,17 @@ func parseDuration(text string) (time.Duration, error) {
 
 // parseSize takes bytes, with K, M or G as binary multiples.
 func parseSize(text string) (int, error) {
-	digits, unit := text, 1
+	digits, shift := text, 0
 	if n := len(text); n > 0 {
 		if i := strings.IndexByte("KMG", text[n-1]); i >= 0 {
-			digits, unit = text[:n-1], 1<<(10*(i+1))
+			digits, shift = text[:n-1], 10*(i+1)
 		}
 	}
-	n, err := strconv.ParseUint(digits, 10, 32)
+	n, err := strconv.ParseUint(digits, 10, 31-shift) // what an int holds everywhere
 	if err != nil {
 		return 0, fmt.Errorf("is not a size: write bytes, such as 1500 or 64K")
 	}
-	return int(n) * unit, nil
+	return int(n) << shift, nil
 }
 
 // parseRate takes "200pps", "64kBps", both joined by a comma, or a bare number

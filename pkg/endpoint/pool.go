@@ -230,7 +230,8 @@ func (p *Pool) left(g *group) {
 }
 
 // Close forgets every endpoint, waits for leases until ctx ends, closes what is
-// left and waits for every goroutine of the pool.
+// left and waits for every goroutine of the pool. The error says that
+// connections were closed while in use.
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	if p.closed {
@@ -247,13 +248,17 @@ func (p *Pool) Close(ctx context.Context) error {
 	}
 	p.mu.Unlock()
 
+	closed := 0
 	for _, g := range leaving {
-		g.emptied(ctx)
+		closed += g.emptied(ctx)
 	}
 	p.cancel()
 	p.tasks.Wait()
 	if p.opts.Registerer != nil {
 		p.opts.Registerer.Unregister(p.metrics)
+	}
+	if closed > 0 {
+		return fmt.Errorf("endpoint pool: %d connections were closed while in use", closed)
 	}
 	return nil
 }
