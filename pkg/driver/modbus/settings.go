@@ -95,9 +95,9 @@ func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 		return nil, err
 	}
 	s := &Settings{VerifyWrite: true}
-	transport := ep.Scheme[strings.LastIndexByte(ep.Scheme, '+')+1:]
-	s.Serial = transport == "serial"
-	s.datagram = transport == "udp"
+	layers := strings.Split(ep.Scheme, "+")
+	s.Serial = slices.Contains(layers, "serial")
+	s.datagram = slices.Contains(layers, "udp") || slices.Contains(layers, "dtls")
 	var c checker
 	if raw.UnitID == nil {
 		c.failf("unit_id", "missing; expected 0 to 247, or 255")
@@ -122,13 +122,7 @@ func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 	s.Order = c.order(raw.Endian, raw.ByteOrder)
 	s.Addressing = choice(&c, "addressing", raw.Addressing, AddressingModicon, AddressingProtocol)
 	s.WriteFunc = choice(&c, "write_func", raw.WriteFunc, WriteAuto, WriteMultiple, WriteReadWrite)
-	s.Framing = FramingTCP
-	if s.Serial {
-		s.Framing = FramingRTU
-	}
-	if raw.Framing != nil {
-		s.Framing = choice(&c, "framing", raw.Framing, FramingTCP, FramingRTU, FramingASCII)
-	}
+	s.Framing = c.framing(raw.Framing, layers)
 	setBool(&s.EnableWrite, raw.EnableWrite)
 	setBool(&s.VerifyWrite, raw.VerifyWrite)
 	s.checkTogether(&c)
@@ -237,6 +231,28 @@ func (c *checker) order(endian, order *string) ByteOrder {
 		}
 	}
 	return o
+}
+
+// framing returns the framing that cfg or the endpoint's scheme (rtu+tcp) names,
+// or else what the transport suggests.
+func (c *checker) framing(v *string, layers []string) Framing {
+	f, named := FramingTCP, false
+	if slices.Contains(layers, "serial") {
+		f = FramingRTU
+	}
+	for _, layer := range layers {
+		if layer == string(FramingRTU) || layer == string(FramingASCII) {
+			f, named = Framing(layer), true
+		}
+	}
+	if v == nil {
+		return f
+	}
+	chosen := choice(c, "framing", v, FramingTCP, FramingRTU, FramingASCII)
+	if named && chosen != f {
+		c.failf("framing", "%s, but the endpoint's scheme says %s; remove one of them", chosen, f)
+	}
+	return chosen
 }
 
 // choice returns the value among the choices, the first of which is the default.

@@ -45,6 +45,9 @@ func TestSettings(t *testing.T) {
 		{"little", map[string]any{"unit_id": 1, "polling": "1s", "endian": "little"}, config.Endpoint{}, with(func(s *Settings) { s.Order = DCBA })},
 		{"udp", map[string]any{"unit_id": 1, "polling": "1s", "framing": "rtu", "request_gap": "5ms"}, config.Endpoint{Scheme: "udp"},
 			with(func(s *Settings) { s.datagram, s.Framing, s.RequestGap = true, FramingRTU, 5*time.Millisecond })},
+		{"dtls", minimal, config.Endpoint{Scheme: "dtls"}, with(func(s *Settings) { s.datagram = true })},
+		{"rtu+tcp", minimal, config.Endpoint{Scheme: "rtu+tcp"}, with(func(s *Settings) { s.Framing = FramingRTU })},
+		{"ascii+serial", minimal, config.Endpoint{Scheme: "ascii+serial"}, with(func(s *Settings) { s.Serial, s.Framing = true, FramingASCII })},
 	} {
 		got, err := ParseSettings(c.cfg, c.ep)
 		if err != nil {
@@ -91,6 +94,7 @@ func TestSettingsRefused(t *testing.T) {
 		{map[string]any{"enable_write": "yes"}, serial, "cfg.enable_write: string, expected bool", true},
 		{map[string]any{"colour": "red"}, serial, `unknown field "colour"`, true},
 		{map[string]any{"framing": "tcp"}, serial, "cfg.framing: tcp on a serial line", false},
+		{map[string]any{"framing": "ascii"}, config.Endpoint{Scheme: "rtu+tcp"}, "cfg.framing: ascii, but the endpoint's scheme says rtu", false},
 		{map[string]any{"unit_id": 255}, serial, "cfg.unit_id: 255 on a serial line", false},
 		{map[string]any{"max_inflight": 2}, serial, "cfg.max_inflight: 2, but framing rtu", false},
 		{map[string]any{"max_inflight": 2, "request_gap": "1ms"}, config.Endpoint{}, "cfg.request_gap: contradicts", false},
