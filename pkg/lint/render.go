@@ -79,11 +79,10 @@ type sourceLines map[string][]string
 func (s sourceLines) get(file string, n int) (string, bool) {
 	lines, ok := s[file]
 	if !ok {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			b = nil // the finding itself says more than its line
+		// A file that can't be read shows no lines; the finding itself says more.
+		if b, err := os.ReadFile(file); err == nil {
+			lines = strings.Split(string(b), "\n")
 		}
-		lines = strings.Split(string(b), "\n")
 		s[file] = lines
 	}
 	if n < 1 || n > len(lines) {
