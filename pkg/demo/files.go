@@ -88,5 +88,6 @@ connectors:
     kind: mqtt5
     endpoint: %q
     topic: /edge/{tenant}/{device}/data
+    payload: json   # readable with mosquitto_sub; the default is json+zstd
 `, gatewayID, metrics, broker)), 0o600)
 }

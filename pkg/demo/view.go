@@ -39,7 +39,7 @@ type stats struct {
 	PerSecond uint64 `json:"per_second"`
 }
 
-// tagRows is how many tags the screen shows.
+// tagRows is how many tags the screen shows at most.
 const tagRows = 16
 
 // view shows the gateway's main job to whoever started the demo.
@@ -125,7 +125,7 @@ func (v *view) show(out *cli.Output) error {
 In another terminal:
   export EDGE_CTL_SOCKET=%[1]s EDGE_BUS_SOCKET=%[1]s
   bin/edge-ctl status          bin/edge-ctl tags --watch      bin/edge-bus stats
-  mosquitto_sub -V 5 -p %[2]s -t '%[3]s' | zstd -d       # what the broker gets
+  mosquitto_sub -V 5 -p %[2]s -t '%[3]s'       # what the broker gets
   curl -s http://%[4]s/metrics | grep framebus
 Tables in %[5]s/config: change one and watch it being applied. Ctrl-C stops.
 `, v.where.Admin, portOf(v.where.Broker), v.where.Topic, v.where.Metrics, v.where.DataDir)
@@ -148,7 +148,7 @@ func (s *stats) table(t *cli.Table) {
 	t.Cells(cli.Cell{Text: "proof"}, cli.Cell{Text: proof, Color: color})
 }
 
-// tagTable lists the first tags with their live values.
+// tagTable lists some of the tags, spread over all, with their live values.
 func (v *view) tagTable(t *cli.Table) {
 	t.Header("TAG", "VALUE", "UNIT", "QUALITY", "AGE")
 	tags, err := v.gw.Drivers().Tags("")
@@ -156,19 +156,20 @@ func (v *view) tagTable(t *cli.Table) {
 		t.Row(err.Error())
 		return
 	}
-	for i, tag := range tags {
-		if i == tagRows {
-			t.Row(fmt.Sprintf("… and %d more", len(tags)-tagRows))
-			return
-		}
-		value, color := "-", cli.Plain
+	rows := min(len(tags), tagRows)
+	for i := range rows {
+		tag := &tags[i*len(tags)/rows]
+		value, age, color := "-", "-", cli.Plain
 		if tag.Last.Known {
-			value = tag.Last.Value.String()
+			value, age = tag.Last.Value.String(), cli.Ago(time.Unix(0, tag.Last.TS), time.Now())
 		}
 		if tag.Last.Quality == frame.Bad {
 			color = cli.Red
 		}
 		t.Cells(cli.Cell{Text: tag.Tag}, cli.Cell{Text: value, Right: true}, cli.Cell{Text: tag.Unit},
-			cli.Cell{Text: tag.Last.Quality.String(), Color: color}, cli.Cell{Text: cli.Ago(time.Unix(0, tag.Last.TS), time.Now()), Right: true})
+			cli.Cell{Text: tag.Last.Quality.String(), Color: color}, cli.Cell{Text: age, Right: true})
+	}
+	if rest := len(tags) - rows; rest > 0 {
+		t.Row(fmt.Sprintf("… and %d more", rest))
 	}
 }
