@@ -123,11 +123,11 @@ func TestReplaySelections(t *testing.T) {
 	}
 	// Into another gateway's log they go as new frames.
 	other := openBus(t, testConfig(t.TempDir()), Deps{})
+	c := openConsumer(t, other, "mqtt")
 	publish(t, other, batchOf(set, 3, 0))
 	if _, err := other.Import(t.Context(), bytes.NewReader(exported)); err != nil {
 		t.Fatal(err)
 	}
-	c := openConsumer(t, other, "mqtt")
 	readTo(t, c, 1, 3, 0)
 	readTo(t, c, 4, 603, -3)
 }
@@ -242,7 +242,7 @@ func TestSetAtRunTime(t *testing.T) {
 // trimming and restarting, and holds each against a simple model: the list of
 // values, and for each consumer the set of seqs that it has acknowledged.
 func TestModel(t *testing.T) {
-	histories := 30
+	histories := 8
 	if long() {
 		histories = 3000
 	}

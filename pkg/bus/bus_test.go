@@ -87,13 +87,13 @@ func readTo(t testing.TB, c *Consumer, first, last uint64, offset int64) {
 			t.Fatalf("read at %d: %v", at, err)
 		}
 		for _, b := range batches {
+			if at > last {
+				break
+			}
 			if b.FirstSeq != at {
 				t.Fatalf("batch begins at %d, expected %d", b.FirstSeq, at)
 			}
-			for i := range b.Frames {
-				if at > last {
-					break
-				}
+			for i := 0; i < len(b.Frames) && at <= last; i++ {
 				if v := b.Frames[i].Value.Int(); v != int64(at)-1+offset {
 					t.Fatalf("frame %d has value %d", at, v)
 				}

@@ -35,10 +35,6 @@ const MaxBlockFrames = 1 << 14
 // set): damaged, cut short, or of another format.
 var ErrBadBlock = errors.New("damaged block")
 
-// ErrNewerBlock is wrapped by errors about blocks of a version that this release
-// does not know.
-var ErrNewerBlock = errors.New("block of a newer format")
-
 // BlockHeader is what can be known of a block without decoding it.
 type BlockHeader struct {
 	Kind         Kind
@@ -143,9 +139,6 @@ func DecodeBlock(p []byte, set *TagSet) (*Batch, error) {
 		return nil, fmt.Errorf("%w: %d bytes", ErrBadBlock, len(p))
 	}
 	body := p[:len(p)-4]
-	if len(body) > 0 && body[0] > blockVersion {
-		return nil, fmt.Errorf("%w: version %d, this release knows %d", ErrNewerBlock, body[0], blockVersion)
-	}
 	if sum := binary.LittleEndian.Uint32(p[len(body):]); sum != crc32.Checksum(body, castagnoli()) {
 		return nil, fmt.Errorf("%w: checksum differs", ErrBadBlock)
 	}
@@ -224,11 +217,7 @@ func (d *decoder) bytes(n uint64) []byte {
 
 func (d *decoder) header() BlockHeader {
 	if v := d.byte(); d.err == nil && v != blockVersion {
-		if v > blockVersion {
-			d.err = fmt.Errorf("%w: version %d, this release knows %d", ErrNewerBlock, v, blockVersion)
-		} else {
-			d.fail("version %d", v)
-		}
+		d.fail("version %d, this release knows %d", v, blockVersion)
 	}
 	h := BlockHeader{Kind: Kind(d.byte())}
 	count := d.uvarint()

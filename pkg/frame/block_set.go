@@ -53,9 +53,6 @@ func DecodeTagSet(p []byte) (*TagSet, error) {
 		return nil, fmt.Errorf("tag set: %w: %d bytes", ErrBadBlock, len(p))
 	}
 	body := p[:len(p)-4]
-	if len(body) > 0 && body[0] > tagSetVersion {
-		return nil, fmt.Errorf("tag set: %w: version %d, this release knows %d", ErrNewerBlock, body[0], tagSetVersion)
-	}
 	if sum := binary.LittleEndian.Uint32(p[len(body):]); sum != crc32.Checksum(body, castagnoli()) {
 		return nil, fmt.Errorf("tag set: %w: checksum differs", ErrBadBlock)
 	}

@@ -20,7 +20,7 @@ type Report struct {
 	Blocks    int
 	Frames    uint64 // readable
 	Bytes     uint64
-	Damaged   []*DamageError // sorted; frames that cannot be read and that no gap tells of
+	Damaged   []*DamageError // runs of frames that cannot be read and that no gap tells of, with the first cause
 	Gaps      []Gap          // known
 	Repaired  bool
 	Preserved string // where the damaged parts were put, "" if nowhere
@@ -37,6 +37,10 @@ func (l *Log) Check(ctx context.Context) (Report, error) {
 			return nil
 		},
 		Damaged: func(d *DamageError) error {
+			if n := len(r.Damaged); n > 0 && r.Damaged[n-1].Last+1 == d.First {
+				r.Damaged[n-1].Last = d.Last
+				return nil
+			}
 			r.Damaged = append(r.Damaged, d)
 			return nil
 		},

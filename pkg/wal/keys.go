@@ -90,8 +90,8 @@ func parseEnvelope(key []byte, first uint64, p []byte) (e envelope, block []byte
 	if len(p) == 0 {
 		return bad("empty")
 	}
-	if p[0] > envelopeVersion {
-		return envelope{}, nil, fmt.Errorf("block %d: %w: version %d, this release knows %d", first, frame.ErrNewerBlock, p[0], envelopeVersion)
+	if p[0] != envelopeVersion { // what a newer release writes, the log's own version tells
+		return bad("unknown version")
 	}
 	at, ok := 1, true
 	next := func() uint64 {

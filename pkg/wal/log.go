@@ -190,6 +190,10 @@ func (l *Log) openEpoch(o Options) error {
 		return err
 	}
 	inFrames, err := readEpoch(l.frames, epochKey())
+	if pebble.IsCorruptionError(err) { // Repair writes it anew
+		l.log.Error("log: damaged file", "error", err)
+		inFrames, err = inState, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -312,9 +316,6 @@ func (l *Log) lastBlock() (end logEnd, err error) {
 			break
 		}
 		env, _, err := parseEnvelope(it.Key(), first, v)
-		if errors.Is(err, frame.ErrNewerBlock) {
-			return logEnd{}, fmt.Errorf("%w: %w", ErrNewerFormat, err)
-		}
 		if err == nil {
 			end.next = max(end.next, first+uint64(env.count))
 			end.pos = max(end.pos, env.pos) + uint64(len(v))

@@ -2,7 +2,6 @@ package wal
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -114,7 +113,7 @@ func (l *Log) walk(from, to uint64, step func(*block) (more bool, err error)) (e
 		if blk.Last < from {
 			continue
 		}
-		blk.err = damage(blk.Range, err)
+		blk.err = &DamageError{blk.Range, err}
 		if more, err := step(blk); err != nil || !more {
 			return err
 		}
@@ -140,9 +139,10 @@ func seekBlock(it *pebble.Iterator, seq uint64) bool {
 			break
 		}
 	}
-	if it.Error() != nil {
+	if err := it.Error(); err != nil && !pebble.IsCorruptionError(err) {
 		return false
 	}
+	// What lies before seq may be unreadable; seq itself need not be.
 	return it.SeekGE(blockKey(seq))
 }
 
@@ -160,25 +160,17 @@ func (l *Log) decode(blk *block) (*frame.Batch, error) {
 	}
 	set, err := l.tagSet(&blk.env)
 	if err != nil {
-		return nil, damage(blk.Range, err)
+		return nil, &DamageError{blk.Range, err}
 	}
 	b, err := frame.DecodeBlock(blk.payload, set)
 	if err != nil {
-		return nil, damage(blk.Range, err)
+		return nil, &DamageError{blk.Range, err}
 	}
 	if len(b.Frames) != blk.env.count {
-		return nil, damage(blk.Range, fmt.Errorf("%w: %d frames, expected %d", frame.ErrBadBlock, len(b.Frames), blk.env.count))
+		return nil, &DamageError{blk.Range, fmt.Errorf("%w: %d frames, expected %d", frame.ErrBadBlock, len(b.Frames), blk.env.count)}
 	}
 	b.FirstSeq = blk.First
 	return b, nil
-}
-
-// damage makes a DamageError of what is one; a newer format is not.
-func damage(r Range, err error) error {
-	if errors.Is(err, frame.ErrNewerBlock) {
-		return fmt.Errorf("frames %d to %d: %w: %w", r.First, r.Last, ErrNewerFormat, err)
-	}
-	return &DamageError{r, err}
 }
 
 func (l *Log) tagSet(env *envelope) (*frame.TagSet, error) {

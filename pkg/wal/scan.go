@@ -55,6 +55,7 @@ func (s *Scan) Run(ctx context.Context, l *Log) error {
 			if err != nil {
 				return err
 			}
+			good = max(good, s.last+2) // at s.last+1 it has just failed
 			if err := s.Damaged(&DamageError{Range{s.last + 1, good - 1}, d.Err}); err != nil {
 				return err
 			}
