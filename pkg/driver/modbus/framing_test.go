@@ -280,10 +280,13 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(uint8(1), []byte("\x11\x03\x04\x12\x34\x56\x78\x00\x00"), uint8(1))
 	f.Add(uint8(2), []byte(":110304123456780D\r\n"), uint8(200))
 	f.Add(uint8(0), []byte("\x15\x01\x00\x00\x00\x03\x11\x83\x02"), uint8(9))
-	framings := []Framing{FramingTCP, FramingRTU, FramingASCII}
+	var links []*link
+	for _, framing := range []Framing{FramingTCP, FramingRTU, FramingASCII} {
+		links = append(links, testLink(f, framing))
+	}
 	f.Fuzz(func(t *testing.T, which uint8, answer []byte, piece uint8) {
-		framing := framings[int(which)%len(framings)]
-		l, conn := testLink(t, framing), new(script)
+		l, conn := links[int(which)%len(links)], new(script)
+		framing := l.settings.Framing
 		askTwo(t, l, conn)
 		if err := l.flush(); err != nil {
 			t.Fatal(err)
