@@ -131,12 +131,14 @@ var ErrBroken = errors.New("an earlier rollback failed: the gateway must be rest
 // Apply takes the plant to next and waits for the outcome. Whatever happens, the
 // plant runs the old snapshot or the new one, never parts of both, unless the
 // outcome is [BrokenDown]. A ctx that ends makes the running phase fail; the
-// rollback still runs, on its own time.
-func (r *Runner) Apply(ctx context.Context, next *config.Snapshot) Result {
+// rollback still runs, on its own time. With boot nothing is verified: it is the
+// first configuration of a process, and a device that is away then is no reason
+// not to run the others.
+func (r *Runner) Apply(ctx context.Context, next *config.Snapshot, boot bool) Result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.applies++
-	run := &run{Runner: r, next: next, result: Result{ID: r.applies, Rev: next.Rev, SHA256: next.SHA256, Began: time.Now()}}
+	run := &run{Runner: r, next: next, boot: boot, result: Result{ID: r.applies, Rev: next.Rev, SHA256: next.SHA256, Began: time.Now()}}
 	run.log = r.log.With("apply", r.applies, "rev", next.Rev)
 	if r.broken {
 		run.result.Outcome, run.result.Err = BrokenDown, ErrBroken
@@ -152,6 +154,7 @@ type run struct {
 	*Runner
 	log    *slog.Logger
 	next   *config.Snapshot
+	boot   bool
 	change Change
 	result Result
 }
@@ -230,6 +233,9 @@ func (r *run) phase(ctx context.Context, effect Effect) (err error) {
 	case DoReload:
 		return r.change.Reload(ctx)
 	case DoVerify:
+		if r.boot {
+			return nil
+		}
 		return r.change.Verify(ctx)
 	case DoCommit:
 		return r.change.Commit(ctx)
