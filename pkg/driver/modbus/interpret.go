@@ -85,8 +85,7 @@ const tolerance = 0.005
 
 // Rank returns the interpretations that could be the value expect, read from a
 // display say, the likeliest first: near to it, as it is or with the decimal
-// point moved up to four places; then without a scale, at the address asked for
-// (addr), with a plain byte order.
+// point moved up to four places; among these the less unusual way.
 func Rank(all []Interpretation, expect float64, addr uint16) []Interpretation {
 	var matches []Interpretation
 	for _, in := range all {
@@ -101,12 +100,27 @@ func Rank(all []Interpretation, expect float64, addr uint16) []Interpretation {
 	slices.SortStableFunc(matches, func(a, b Interpretation) int {
 		return cmp.Or(
 			cmp.Compare(math.Round(a.Error*1e4), math.Round(b.Error*1e4)),
-			cmp.Compare(len(a.Scale), len(b.Scale)),
-			cmp.Compare(distance(a.Addr, addr), distance(b.Addr, addr)),
-			cmp.Compare(a.Count, b.Count),
-			cmp.Compare(a.Order, b.Order))
+			cmp.Compare(a.oddity(addr), b.oddity(addr)),
+			cmp.Compare(a.Count, b.Count))
 	})
 	return matches
+}
+
+// oddity says how unusual it would be to keep a number this way when addr is
+// where it should be: another address, a moved decimal point, a rare byte order,
+// BCD, 64 bits.
+func (in *Interpretation) oddity(addr uint16) int {
+	odd := map[ByteOrder]int{ABCD: 0, CDAB: 1, DCBA: 2, BADC: 4}[in.Order] + 2*distance(in.Addr, addr)
+	if in.Scale != "" {
+		odd += len(in.Scale) - len("value / 1")
+	}
+	switch {
+	case in.Type == config.TypeBCD16 || in.Type == config.TypeBCD32:
+		odd += 3
+	case in.Count == 4:
+		odd += 2
+	}
+	return odd
 }
 
 // match finds the power of ten that brings v nearest to expect.

@@ -28,6 +28,9 @@ type Question struct {
 	Around bool
 }
 
+// String describes what is asked, such as "0x03 0+2".
+func (q Question) String() string { return fmt.Sprintf("%s %d+%d", q.Func, q.Addr, q.Count) }
+
 // ParseQuestion reads ADDR, ADDR:LEN or TYPE:ADDR:LEN, where ADDR is in Modicon
 // notation or zero-based (a holding register without TYPE), such as 40001:2 or
 // coil:0:8.
