@@ -36,8 +36,7 @@ func (l *Log) recoverCollector() error {
 		l.gc.kept = []Range{{1, floor - 1}}
 	}
 	if errors.Is(err, ErrDamaged) {
-		l.log.Error("log: damaged", "error", err) // for Check and Repair to see to
-		return nil
+		return nil // for Check and Repair to see to
 	}
 	return err
 }

@@ -59,6 +59,7 @@ type Log struct {
 	failed   atomic.Pointer[error]
 	failedCh chan struct{}
 	failOnce sync.Once
+	damaged  sync.Map // paths of files that are known to be damaged
 
 	appended atomic.Uint64 // last seq given to Pebble
 	durable  atomic.Uint64 // last seq that survives a crash
@@ -191,7 +192,6 @@ func (l *Log) openEpoch(o Options) error {
 	}
 	inFrames, err := readEpoch(l.frames, epochKey())
 	if pebble.IsCorruptionError(err) { // Repair writes it anew
-		l.log.Error("log: damaged file", "error", err)
 		inFrames, err = inState, nil
 	}
 	if err != nil {
@@ -329,7 +329,6 @@ func (l *Log) lastBlock() (end logEnd, err error) {
 	if err := it.Error(); err == nil || !pebble.IsCorruptionError(err) {
 		return end, err
 	}
-	l.log.Error("log: the last file is damaged", "error", it.Error())
 	tables, err := l.frames.SSTables()
 	if err != nil {
 		return logEnd{}, err
