@@ -8,10 +8,13 @@ import (
 	"github.com/simonvetter/modbus"
 )
 
-// PLC is a Modbus server on another library than the driver's. Each holding and
-// input register holds a number that goes up by one with every read of it, and
-// the PLC remembers what it served, so that a test can compare what arrived with
-// what was there, value by value.
+// Still is the first holding register that keeps its value when it is read.
+const Still = 1000
+
+// PLC is a Modbus server on another library than the driver's. Each holding
+// register below [Still] holds a number that goes up by one with every read of it,
+// and the PLC remembers what it served, so that a test can compare what arrived
+// with what was there, value by value.
 type PLC struct {
 	Addr string // HOST:PORT
 
@@ -60,9 +63,10 @@ func (p *PLC) HandleHoldingRegisters(req *modbus.HoldingRegistersRequest) ([]uin
 	out := make([]uint16, 0, req.Quantity)
 	for i := range req.Quantity {
 		a := req.Addr + i
-		if req.IsWrite {
+		switch {
+		case req.IsWrite:
 			p.regs[a] = req.Args[i]
-		} else {
+		case a < Still:
 			p.regs[a]++
 			p.served[a] = append(p.served[a], p.regs[a])
 		}
@@ -86,4 +90,11 @@ func (p *PLC) HandleCoils(*modbus.CoilsRequest) ([]bool, error) {
 // HandleDiscreteInputs refuses: this PLC has none.
 func (p *PLC) HandleDiscreteInputs(*modbus.DiscreteInputsRequest) ([]bool, error) {
 	return nil, modbus.ErrIllegalFunction
+}
+
+// Register returns what a holding register holds.
+func (p *PLC) Register(addr uint16) uint16 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.regs[addr]
 }
