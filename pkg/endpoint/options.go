@@ -127,9 +127,8 @@ func (s scope) covers(k *stack) bool {
 type option struct {
 	Option
 	scope    scope
-	field    func(*Options) any // *time.Duration, *int, *bool, *string or *Rate; nil for user info
-	min, max int64              // of durations (ns), integers and sizes
-	zero     bool               // 0 is fine too
+	min, max int64 // of durations (ns), integers and sizes
+	zero     bool  // 0 is fine too
 	verify   func(string) (string, error)
 }
 
@@ -181,7 +180,7 @@ func unknownOption(name string) error {
 // set parses text into the option's field of o.
 func (p *option) set(o *Options, text string) error {
 	var err error
-	switch f := p.field(o).(type) {
+	switch f := o.field(p.Name).(type) {
 	case *time.Duration:
 		*f, err = parseDuration(text)
 		if err == nil && !p.inRange(int64(*f)) {
@@ -213,7 +212,7 @@ func (p *option) inRange(v int64) bool { return v >= p.min && v <= p.max || v ==
 
 // canonical is the one spelling of the option's value in o.
 func (p *option) canonical(o *Options) string {
-	switch f := p.field(o).(type) {
+	switch f := o.field(p.Name).(type) {
 	case *time.Duration:
 		return f.String()
 	case *int:

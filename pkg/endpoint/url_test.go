@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -263,6 +264,31 @@ func TestKnownOptions(t *testing.T) {
 		if o.Doc == "" || o.Type == "" || o.Example == "" || o.For == "" {
 			t.Errorf("%q isn't documented", o.Name)
 		}
+		if !o.Secret {
+			checkField(t, o)
+		}
+	}
+}
+
+// checkField sets an option to its example: the field of its name must change,
+// and no other.
+func checkField(t *testing.T, o Option) {
+	t.Helper()
+	var before, after Options
+	if err := findOption(o.Name).set(&after, o.Example); err != nil {
+		t.Error(err)
+	}
+	b, a := reflect.ValueOf(before), reflect.ValueOf(after)
+	for i := range a.NumField() {
+		field := strings.ToLower(a.Type().Field(i).Name)
+		mine := strings.HasPrefix(strings.ReplaceAll(o.Name, "_", ""), field) && len(o.Name)-len(field) < 8
+		changed := !a.Field(i).Equal(b.Field(i))
+		if changed && !mine {
+			t.Errorf("%s=%s changed %s", o.Name, o.Example, field)
+		}
+	}
+	if after == before && o.Example != "0" {
+		t.Errorf("%s=%s changed nothing", o.Name, o.Example)
 	}
 }
 
