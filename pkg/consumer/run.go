@@ -38,6 +38,9 @@ type Config struct {
 // inflight bounds the messages that are received and not acknowledged.
 const inflight = 256
 
+// ackEvery is how often acknowledgements are sent.
+const ackEvery = 10 * time.Millisecond
+
 // received is a message with the way to acknowledge it.
 type received struct {
 	message Message
@@ -62,6 +65,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("connect to %s: %w", broker.Redacted(), err)
 	}
 	err = work(ctx, &cfg, decoder, arrivals)
+	time.Sleep(2 * ackEvery) // paho sends acknowledgements at intervals; what it has not sent comes again
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if bye := client.Disconnect(end); bye != nil && ctx.Err() == nil {
@@ -79,6 +83,9 @@ func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- 
 		SessionExpiryInterval: uint32(cfg.SessionExpiry / time.Second), CleanStartOnInitialConnection: cfg.SessionExpiry == 0,
 		ConnectPacketBuilder: func(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 			c.Properties.ReceiveMaximum = &receive
+			// Left at its zero value it asks the broker for no problem
+			// information, and some then leave out user properties.
+			c.Properties.RequestProblemInfo = true
 			return c, nil
 		},
 		OnConnectionUp: func(m *autopaho.ConnectionManager, _ *paho.Connack) {
@@ -89,7 +96,7 @@ func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- 
 		},
 		OnConnectError: func(err error) { cfg.Log.Warn("no connection to the broker", "error", err) },
 		ClientConfig: paho.ClientConfig{
-			ClientID: cfg.ClientID, EnableManualAcknowledgment: true, SendAcksInterval: 10 * time.Millisecond,
+			ClientID: cfg.ClientID, EnableManualAcknowledgment: true, SendAcksInterval: ackEvery,
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 				select {
 				case arrivals <- fromPaho(p):

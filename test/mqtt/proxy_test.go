@@ -47,7 +47,9 @@ type proxy struct {
 	mu      sync.Mutex
 	cut     func(kind byte) (cut, after bool) // nil: never
 	cuts    int
-	black   bool // packets vanish, connections stay
+	refuse  bool                                 // no new connections
+	tap     func(packet []byte, fromBroker bool) // sees every packet; nil: nobody
+	black   bool                                 // packets vanish, connections stay
 	closed  bool
 	conns   map[net.Conn]bool
 	rewrite func(packet []byte) []byte // of what the broker says; nil: as it is
@@ -80,7 +82,14 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
+		p.mu.Lock()
+		refuse := p.refuse
+		p.mu.Unlock()
 		broker, err := net.Dial("tcp", p.target)
+		if err == nil && refuse {
+			_, _ = broker.Close(), client.Close() // as a broker that is away
+			continue
+		}
 		if err != nil {
 			_ = client.Close() // as the broker would refuse
 			continue
@@ -120,6 +129,9 @@ func (p *proxy) forward(from, to net.Conn, fromBroker bool) {
 		}
 		if cut {
 			p.cuts++
+		}
+		if p.tap != nil {
+			p.tap(packet, fromBroker)
 		}
 		black, rewrite := p.black, p.rewrite
 		p.mu.Unlock()
@@ -191,7 +203,7 @@ func (p *proxy) cutAt(m moment, every int) {
 func (p *proxy) heal() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cut, p.black, p.rewrite = nil, false, nil
+	p.cut, p.black, p.refuse, p.rewrite = nil, false, false, nil
 	return p.cuts
 }
 

@@ -239,7 +239,10 @@ func (c *commands) enqueueLocked(rec *commandRecord) {
 	ctx := c.ctx
 	c.work.Go(func() {
 		for rec := c.head(ctx, rec.Tag); rec != nil; rec = c.head(ctx, rec.Tag) {
-			c.execute(ctx, rec)
+			if err := contain(func() error { c.execute(ctx, rec); return nil }); err != nil {
+				c.log.Error("command failed", "tag", rec.Tag, "seq", rec.Seq, "error", err)
+				c.finish(rec, frame.CommandResult{Reason: "internal error, see the gateway's log"})
+			}
 		}
 	})
 }
@@ -378,18 +381,12 @@ func (c *Connector) answer(ctx context.Context, l *link) error {
 		}
 		err = c.publish(ctx, l, &paho.Publish{Topic: rec.Reply, Payload: body,
 			Properties: &paho.PublishProperties{ContentType: "application/json", CorrelationData: rec.Correlation}})
-		if ctx.Err() != nil {
-			return nil
-		}
-		if fatal := c.tolerate(ctx, err); fatal != nil {
-			return fmt.Errorf("send the result of a command: %w", fatal)
+		if _, err := c.tolerate("command results", err); err != nil {
+			return err
 		}
 		var r *refusal
-		switch {
-		case errors.As(err, &r):
-			c.log.Warn("the broker does not take the result of a command", "topic", rec.Reply, "error", err)
-		case err != nil:
-			return nil // the next connection sends it
+		if err != nil && !errors.As(err, &r) {
+			return nil // the connection has ended: the next one sends it
 		}
 		if err := c.commands.answered(rec); err != nil {
 			return err

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,8 +67,8 @@ type Connector struct {
 	paused   bool
 	state    string // without "paused"
 	since    time.Time
-	err      error // why it is not up
-	warn     error // what does not work though it is up
+	err      error            // why it is not up
+	warnings map[string]error // what does not work though it is up
 	peer     string
 	link     *link             // nil: not connected
 	replayed map[string]uint64 // last seq by topic of a replay
@@ -78,7 +81,7 @@ func newConnector(name string, cfg Config, deps connector.Deps, m *metrics) (*Co
 	}
 	names := identityReplacer(deps.Identity)
 	c := &Connector{name: name, cfg: cfg, deps: deps, log: deps.Log, servers: servers, clientID: cfg.ClientID, metrics: m,
-		template: names.Replace(cfg.Topic), stats: &stats{name: name, m: m}, replayed: map[string]uint64{}, now: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
+		template: names.Replace(cfg.Topic), stats: &stats{name: name, m: m}, replayed: map[string]uint64{}, warnings: map[string]error{}, now: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
 	if c.clientID == "" {
 		c.clientID = deps.Identity.Gateway
 	}
@@ -432,7 +435,10 @@ func (c *Connector) setState(state string, err error) {
 		c.state, c.since = state, time.Now()
 	}
 	if state != "connecting" { // which keeps the reason of the last failure
-		c.err, c.warn = err, nil
+		c.err = err
+	}
+	if state != "up" && state != "fault" {
+		clear(c.warnings)
 	}
 }
 
@@ -460,9 +466,14 @@ func (c *Connector) Status() connector.Status {
 	if c.paused && st.State == "up" {
 		st.State = "paused"
 	}
-	if err := errors.Join(c.err, c.warn); err != nil {
-		st.Error = err.Error()
+	var words []string
+	if c.err != nil {
+		words = append(words, c.err.Error())
 	}
+	for _, what := range slices.Sorted(maps.Keys(c.warnings)) {
+		words = append(words, what+": "+c.warnings[what].Error())
+	}
+	st.Error = strings.Join(words, "; ")
 	c.mu.Unlock()
 	c.stats.fill(&st)
 	return st

@@ -34,35 +34,31 @@ func (c *Connector) statusTopic() string {
 // results of commands. What the broker
 // does not allow is a warning: data flows all the same.
 func (c *Connector) attend(ctx context.Context, l *link) error {
-	var warnings []error
 	var results <-chan struct{}
+	subscribed := c.commands == nil
 	if c.commands != nil {
 		results = c.commands.replies
 		c.commands.wakeReplies()
-		_, err := l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: c.commands.topic, QoS: 1}}})
-		if err := c.tolerate(ctx, err); err != nil {
-			return fmt.Errorf("subscribe to %s: %w", c.commands.topic, err)
-		}
-		if err != nil {
-			warnings = append(warnings, fmt.Errorf("no commands: %s: %w", c.commands.topic, err))
-		}
 	}
-	for rev := uint64(0); ; {
-		if now := c.deps.ConfigRev(); now != rev || rev == 0 {
-			err := c.announce(ctx, l)
-			if err := c.tolerate(ctx, err); err != nil {
-				return fmt.Errorf("announce the gateway: %w", err)
+	announced, rev := false, uint64(0)
+	for tried := (time.Time{}); ; {
+		if again := time.Since(tried) > tryAgainEvery; again || c.deps.ConfigRev() != rev {
+			if again {
+				tried = time.Now()
 			}
-			if err != nil {
-				warnings = append(warnings, fmt.Errorf("status topic %s: %w", c.statusTopic(), err))
+			var err error
+			if !subscribed {
+				if subscribed, err = c.tolerate("commands", subscribe(ctx, l.client, c.commands.topic)); err != nil {
+					return err
+				}
 			}
-			rev = max(now, 1)
+			if now := c.deps.ConfigRev(); !announced || now != rev {
+				rev = now
+				if announced, err = c.tolerate("status", c.announce(ctx, l)); err != nil {
+					return err
+				}
+			}
 		}
-		for _, w := range warnings {
-			c.log.Warn("the broker does not allow all", "error", w)
-		}
-		c.addWarnings(warnings)
-		warnings = nil
 		select {
 		case <-ctx.Done():
 			return nil
@@ -73,6 +69,21 @@ func (c *Connector) attend(ctx context.Context, l *link) error {
 		case <-time.After(announceEvery):
 		}
 	}
+}
+
+// tryAgainEvery is how often what the broker has turned down is tried again.
+const tryAgainEvery = 30 * time.Second
+
+// subscribe subscribes to a filter with QoS 1.
+func subscribe(ctx context.Context, client *paho.Client, filter string) error {
+	ack, err := client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 1}}})
+	if ack != nil && len(ack.Reasons) > 0 && ack.Reasons[0] >= 0x80 {
+		err = &refusal{code: ack.Reasons[0]}
+	}
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", filter, err)
+	}
+	return nil
 }
 
 // announceEvery is how soon a new configuration revision shows on the status
@@ -95,27 +106,40 @@ func (c *Connector) publish(ctx context.Context, l *link, p *paho.Publish) error
 	p.QoS = c.session.currentLimits().replyQoS
 	resp, err := l.client.Publish(ctx, p)
 	if resp != nil && resp.ReasonCode >= 0x80 {
-		return &refusal{code: resp.ReasonCode, text: resp.Properties.ReasonString}
+		err = &refusal{code: resp.ReasonCode, text: resp.Properties.ReasonString}
 	}
-	return err
-}
-
-// tolerate returns nil for what the broker has turned down, and for the end of
-// ctx; an error after which the connection is of no use.
-func (c *Connector) tolerate(ctx context.Context, err error) error {
-	var r *refusal
-	switch {
-	case err == nil, ctx.Err() != nil, errors.As(err, &r):
-		return nil
-	case isTimeout(err), errors.Is(err, paho.ErrConnectionLost):
-		return err
+	if err != nil {
+		return fmt.Errorf("publish on %s: %w", p.Topic, err)
 	}
 	return nil
 }
 
-// addWarnings adds to what does not work though data flows.
-func (c *Connector) addWarnings(warnings []error) {
+// tolerate sorts the outcome of something that data can do without. What the
+// broker has turned down is a warning, and not done; an answer that did not come
+// in time is an error, after which the connection is of no use. Anything else
+// means that the connection has ended, which others report.
+func (c *Connector) tolerate(what string, err error) (done bool, _ error) {
+	var r *refusal
+	switch {
+	case err == nil:
+		c.warn(what, nil)
+		return true, nil
+	case errors.As(err, &r):
+		c.log.Warn("the broker does not allow all", "what", what, "error", err)
+		c.warn(what, err)
+	case isTimeout(err):
+		return false, err
+	}
+	return false, nil
+}
+
+// warn notes what does not work though data flows, and with nil that it does.
+func (c *Connector) warn(what string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.warn = errors.Join(append([]error{c.warn}, warnings...)...)
+	if err == nil {
+		delete(c.warnings, what)
+		return
+	}
+	c.warnings[what] = err
 }
