@@ -1,2 +1,74 @@
-// Package center keeps the gateway's tables in etcd.
+// Package center keeps the gateways' tables in etcd: the tools push, compare and
+// roll back with a [Store], a gateway follows with a [Follower]. It knows the tables
+// as documents of canonical JSON items; only snapshot.go knows what is in them.
+//
+// # Keys
+//
+//	<prefix>/commit                          the commit in force: which document, who, why, and a small delta
+//	<prefix>/releases/<n>                    every commit there was, without delta
+//	<prefix>/<table>/<id>                    the items one by one, for people and other tools
+//	<prefix>/pending                         a push in steps, under a lease
+//	<prefix>/dirty                           the item keys may not be those of the commit
+//	/edge/config/backup/<sha256>/head        size and number of the chunks
+//	/edge/config/backup/<sha256>/chunk/<i>   900 KiB of the document each, compressed by itself
+//	/edge/config/backup/<sha256>/ref/<hash>  a prefix (by its hash) that refers to the document
+//	/edge/status/v1/<hash>/<gateway>         a gateway's status, kept for ever
+//	/edge/status/v1/<hash>/<gateway>/alive   it runs: under a lease
+//	/edge/status/v1/<hash>/<gateway>/retry   it is asked to try again
+//
+// # A push is whole or not at all
+//
+// What is in force is what the commit record says, and nothing else: one key,
+// written by one transaction that compares the commit which the writer read. Readers
+// take the record and the document of its hash, and check the hash; they never
+// depend on the item keys, nor on an old revision, which compaction may have taken.
+//
+// A push that fits in one transaction is one transaction: document, items, commit,
+// release. It requires that nobody holds pending and nothing is dirty. A larger one
+// goes in steps, each a transaction that compares the create revision of pending:
+//
+//  1. pending (leased) and dirty, if the commit still is the base
+//
+//  2. the reference, the chunks, the header last
+//
+//  3. the items, in batches
+//
+//  4. commit and release, in exchange for pending and dirty, if the commit still is
+//     the base and the document is there
+//
+//     crash or kill -9 …        ⇒ readers see   and the next push
+//     before 1 or after 4         old or new      as usual
+//     between 1 and 4             old             waits for the lease (10 s), finds dirty, reads the item keys
+//     as they are and writes what differs from its own document
+//     of a writer that hangs,     the other's     its transactions compare pending, which isn't its own
+//     then goes on                                any more: none of them takes effect
+//
+// A transaction whose answer is lost is sent again. Each is made so that doing it
+// twice is doing it once; the completing one finds its own random id in the commit,
+// or, if others have pushed on top by then, in its release.
+//
+// Documents are written under their hash and never changed, so they need no order
+// among writers. They are given up when no prefix has them among its last releases;
+// the transaction that removes one compares that no reference came into being, and
+// the one that removes the reference that no push was made in between.
+//
+// # A gateway follows
+//
+// It reads the commit, then watches that one key from the revision it read at. A
+// commit that carries its delta, with the base that the gateway holds, is applied
+// from the record; otherwise the document is loaded. While an apply runs, commits
+// queue up and only the newest is applied. Whatever breaks the chain (compaction, a
+// member without a leader, an expired lease, a cluster restored from a backup, whose
+// revisions go back) ends the session, and the next one reads anew. Every 30 s the
+// commit is read as well, should a watch be deaf.
+//
+// The last configuration that ran is in a file, so a gateway starts without the
+// store. The file also remembers a commit that failed here, so that a restart begins
+// with the one before, and doesn't try the bad one again until it is asked to, its
+// software has changed, or another commit comes.
+//
+// A gateway_id belongs to the instance (the data directory) that registered it
+// first, until it is forgotten: durably with the status record, and against a copy of
+// the data directory on a second machine with the alive key, whose lease names the
+// machine's boot.
 package center

@@ -79,7 +79,7 @@ func docOf(t testing.TB, n int, v any) *Document {
 	t.Helper()
 	tables := map[config.Table][]Item{
 		config.Endpoints: {{"plc", []byte(`{"host":"127.0.0.1","port":502,"scheme":"tcp"}`)}},
-		config.Drivers:   {{"drv", []byte(`{"endpoint_id":"plc","kind":"static","proto":"modbus"}`)}},
+		config.Drivers:   {{"drv", []byte(`{"cfg":{"polling":"1s","unit_id":1},"endpoint_id":"plc","kind":"static","proto":"modbus"}`)}},
 	}
 	for i := range n {
 		tables[config.Variables] = append(tables[config.Variables], variable(i, v))

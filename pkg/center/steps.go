@@ -248,19 +248,20 @@ func (s *Store) complete(ctx context.Context, p *plan, cl *claim, list []change)
 	return c, err
 }
 
-// prune gives up the documents that fell out of the last releases with commit c.
-// It may fail: then they take up some space.
+// pruneEvery is after how many releases old documents are looked for, so that most
+// pushes don't pay for it.
+const pruneEvery = 8
+
+// prune gives up the documents that have fallen out of the last releases. It may
+// fail: then they take up some space.
 func (s *Store) prune(ctx context.Context, c Commit) {
-	const slack = 8 // releases whose pruning may have failed before
 	keep := uint64(s.cfg.KeepReleases)
-	if c.Release <= keep {
+	if c.Release <= keep || c.Release%min(pruneEvery, keep) != 0 {
 		return
 	}
 	oldest := c.Release - keep + 1
-	from := uint64(1)
-	if oldest > slack {
-		from = oldest - slack
-	}
+	// Twice the interval, for a pruning that failed before.
+	from := max(oldest, 2*pruneEvery+1) - 2*pruneEvery
 	resp, err := s.get(ctx, "prune", s.keys.release(from), clientv3.WithRange(s.keys.release(c.Release+1)))
 	if err != nil {
 		s.cfg.Log.Debug("old documents are not pruned", "error", err)

@@ -45,7 +45,7 @@ type Config struct {
 
 	DialTimeout    time.Duration // until the first answer of a server; 0: DefaultDialTimeout
 	RequestTimeout time.Duration // of one request with its repetitions; 0: DefaultRequestTimeout
-	KeepReleases   int           // documents of so many releases are kept; 0: DefaultKeepReleases
+	KeepReleases   int           // documents of at least so many releases are kept; 0: DefaultKeepReleases
 
 	// MaxTxnOps and MaxTxnBytes bound one transaction; 0: what etcd allows by
 	// default.

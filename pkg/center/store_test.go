@@ -188,7 +188,7 @@ func TestPrune(t *testing.T) {
 	for i := range 6 {
 		docs = append(docs, docOf(t, 2, i))
 	}
-	docs = append(docs, docOf(t, 2, 4)) // the document of release 7 again
+	docs = append(docs, docOf(t, 2, 4)) // release 9, at which it is pruned, has the document of release 7
 	for _, d := range docs {
 		mustPush(t, s, d)
 	}
@@ -200,7 +200,7 @@ func TestPrune(t *testing.T) {
 		}
 	}
 	// Once the other prefix lets go of it, it goes.
-	for i := range 3 {
+	for i := range 5 {
 		mustPush(t, other, docOf(t, 2, fmt.Sprint("other", i)))
 	}
 	if _, err := s.LoadRelease(t.Context(), 1); !errors.Is(err, ErrNotKept) {
@@ -209,6 +209,25 @@ func TestPrune(t *testing.T) {
 	if log, err := s.Log(t.Context(), 2); err != nil || len(log) != 2 || log[1].Release != 8 {
 		t.Errorf("log: %v, %v", log, err)
 	}
+}
+
+// A document that falls out of the last releases stays if a push uses it again at
+// that moment.
+func TestPruneRace(t *testing.T) {
+	endpoint := startEtcd(t)
+	s := openStore(t, endpoint, func(c *Config) { c.KeepReleases = 1 })
+	second := openStore(t, endpoint, func(c *Config) { c.KeepReleases = 1000 })
+	old := docOf(t, 1, "old")
+	mustPush(t, s, old)
+	var once sync.Once
+	s.fault = func(op string, done bool) error {
+		if op == "prune" && !done {
+			once.Do(func() { mustPush(t, second, old) })
+		}
+		return nil
+	}
+	mustPush(t, s, docOf(t, 1, "new"))
+	holds(t, s, old)
 }
 
 func TestUnreachable(t *testing.T) {

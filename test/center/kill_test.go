@@ -1,0 +1,149 @@
+package center_test
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
+)
+
+// ledger is what writers were told of.
+type ledger struct {
+	mu   sync.Mutex
+	acks map[int64]string // rev → sha256
+}
+
+func (l *ledger) read(t *testing.T, lines *bufio.Scanner) {
+	for lines.Scan() {
+		var rev int64
+		var release uint64
+		var sha string
+		if _, err := fmt.Sscan(lines.Text(), &rev, &release, &sha); err != nil {
+			return // cut off by the kill
+		}
+		l.mu.Lock()
+		if was, ok := l.acks[rev]; ok && was != sha {
+			t.Errorf("rev %d was acknowledged twice", rev)
+		}
+		l.acks[rev] = sha
+		l.mu.Unlock()
+	}
+}
+
+// check holds the log of the store to the ledger: no acknowledged commit is
+// missing, releases have no gap, each is based on the one before.
+func (l *ledger) check(t *testing.T, s *center.Store) {
+	t.Helper()
+	log, err := s.Log(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byRev := map[int64]string{}
+	for i, c := range log {
+		byRev[c.Rev] = c.SHA256
+		if c.Release != uint64(len(log)-i) {
+			t.Fatalf("entry %d of %d of the log is release %d", i, len(log), c.Release)
+		}
+		if i+1 < len(log) && (c.BaseRev != log[i+1].Rev || c.BaseSHA256 != log[i+1].SHA256) {
+			t.Errorf("release %d is based on rev %d, the one before is rev %d", c.Release, c.BaseRev, log[i+1].Rev)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for rev, sha := range l.acks {
+		if byRev[rev] != sha {
+			t.Errorf("rev %d was acknowledged and is not in the log", rev)
+		}
+	}
+	t.Logf("%d commits, %d of them acknowledged", len(log), len(l.acks))
+}
+
+// repaired pushes once more and has the doctor prove the item keys equal to the
+// document.
+func repaired(t *testing.T, s *center.Store, v int) {
+	t.Helper()
+	head, err := s.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Push(t.Context(), head, document(33, v), center.PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := s.Doctor(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range found {
+		if d.Health == center.Sick {
+			t.Errorf("%s: %s", d.Check, d.Message)
+		}
+	}
+}
+
+// Writers are killed at random moments of their pushes. Whatever they leave, readers
+// see whole documents, and the next push puts the item keys right.
+func TestWritersKilled(t *testing.T) {
+	dir := shortDir(t)
+	child(t, "server", "DIR="+dir)
+	endpoint := "unix:" + embedded.Path(dir)
+	s := open(t, []string{endpoint}, 0)
+	l := &ledger{acks: map[int64]string{}}
+	for round := range campaign(5, 300) {
+		var wg sync.WaitGroup
+		var writers []*exec.Cmd
+		for w := range 2 {
+			cmd, lines := child(t, "writer", "ENDPOINTS="+endpoint, "OPS=14", fmt.Sprint("FROM=", round*1000+w*500))
+			writers = append(writers, cmd)
+			wg.Go(func() { l.read(t, lines) })
+		}
+		// The moment of the kill is the test.
+		time.Sleep(time.Duration(20+rand.IntN(150)) * time.Millisecond)
+		for _, cmd := range writers {
+			_ = cmd.Process.Kill()
+		}
+		wg.Wait()
+		for _, cmd := range writers {
+			kill(cmd)
+		}
+		if _, err := s.Load(t.Context()); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if round%5 == 4 {
+			repaired(t, s, -round)
+		}
+	}
+	l.check(t, s)
+}
+
+// The embedded server is killed while it is written to: what it has acknowledged is
+// there when it is back.
+func TestServerKilled(t *testing.T) {
+	dir := shortDir(t)
+	endpoint := "unix:" + embedded.Path(dir)
+	l := &ledger{acks: map[int64]string{}}
+	for round := range campaign(4, 200) {
+		srv, _ := child(t, "server", "DIR="+dir)
+		w, lines := child(t, "writer", "ENDPOINTS="+endpoint, fmt.Sprint("OPS=", []int{128, 14}[round%2]), fmt.Sprint("FROM=", round*1000))
+		var wg sync.WaitGroup
+		wg.Go(func() { l.read(t, lines) })
+		time.Sleep(time.Duration(50+rand.IntN(250)) * time.Millisecond) // the moment of the kill is the test
+		kill(srv)
+		_ = w.Process.Kill()
+		wg.Wait()
+		kill(w)
+	}
+	child(t, "server", "DIR="+dir)
+	s := open(t, []string{endpoint}, 0)
+	repaired(t, s, -1)
+	l.check(t, s)
+	if logs, err := filepath.Glob(filepath.Join(dir, "etcd/member/wal/*.wal")); err != nil || len(logs) == 0 {
+		t.Errorf("no log in %s: %v", dir, err)
+	}
+}
