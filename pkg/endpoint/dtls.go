@@ -137,20 +137,25 @@ func (c *dtlsConn) check() error {
 
 // explainDTLS is explainTLS for pion's errors.
 func explainDTLS(err error, asked bool) error {
-	explained := explainTLS(err, asked)
-	if explained != err { //nolint:errorlint // whether it was wrapped
-		return explained
+	kind := certificateError(err, asked)
+	if kind == nil && refusesDTLS(err.Error(), asked) {
+		kind = ErrClientCertificate
 	}
+	if kind == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", kind, err)
+}
+
+// refusesDTLS is refusesCertificate with pion's names of the alerts.
+func refusesDTLS(text string, asked bool) bool {
 	for _, alert := range [...]string{
 		"BadCertificate", "UnsupportedCertificate", "CertificateRevoked", "CertificateExpired",
 		"CertificateUnknown", "UnknownCA", "AccessDenied", "NoCertificate",
 	} {
-		if strings.HasSuffix(err.Error(), ": "+alert) {
-			return fmt.Errorf("%w: %w", ErrClientCertificate, err)
+		if strings.HasSuffix(text, ": "+alert) {
+			return true
 		}
 	}
-	if asked && strings.HasSuffix(err.Error(), ": HandshakeFailure") { // it got none
-		return fmt.Errorf("%w: %w", ErrClientCertificate, err)
-	}
-	return err
+	return asked && strings.HasSuffix(text, ": HandshakeFailure") // it got none
 }

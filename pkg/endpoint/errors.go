@@ -78,7 +78,7 @@ type DownError struct {
 
 func (e *DownError) Error() string {
 	return fmt.Sprintf("endpoint %s is down since %s (%d failures, next dial at %s): %v",
-		e.ID, e.Since.Format(time.TimeOnly), e.Failures, e.Retry.Format("15:04:05.000"), e.Err)
+		e.ID, e.Since.Format(time.DateTime), e.Failures, e.Retry.Format("15:04:05.000"), e.Err)
 }
 
 // Unwrap makes errors.Is find both [ErrDown] and the cause.

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// What take and wait return bare to Acquire.
+// What take and wait tell Acquire.
 var (
 	errWait  = errors.New("wait for a connection")
 	errMoved = errors.New("endpoint moved to another group")
@@ -239,10 +239,11 @@ func (g *group) release(c *pooled, err error) {
 	_ = c.Close()
 	g.mu.Lock()
 	g.forget(c)
-	if err != nil {
+	if err != nil && c.drains == g.drains { // an error that a drain caused is none
 		g.lastErr, g.lastErrAt = err, time.Now()
 		if !c.proven && len(g.conns) == 0 && !g.retired && spoiled(err) {
 			g.fail(err)
+			g.note()
 		}
 	}
 	g.serve()
@@ -297,7 +298,7 @@ func (g *group) closeIdle(bad func(*pooled) error) {
 	kept := g.idle[:0]
 	for _, c := range g.idle {
 		if err := bad(c); err != nil {
-			if err != errTooOld { //nolint:errorlint // returned bare
+			if !errors.Is(err, errTooOld) {
 				g.lastErr, g.lastErrAt = err, time.Now()
 			}
 			_ = c.Close() // nobody uses it

@@ -47,18 +47,21 @@ func (g *group) dial(backup bool) (*link, bool, error) {
 // dialed takes the result of a dial.
 func (g *group) dialed(l *link, onBackup bool, err error, drains uint64, backup bool) {
 	g.mu.Lock()
+	stale := g.retired || drains != g.drains
+	if err == nil && stale {
+		// Drained while dialling: whoever waits gets a handshake begun after it,
+		// and not before this one is closed.
+		g.mu.Unlock()
+		_ = l.Close() // never used
+		g.mu.Lock()
+	}
 	g.dialing = false
 	switch {
 	case err != nil && backup:
 		g.fail(err)
 	case err != nil: // the endpoint itself is still away; the backup works
 		g.failback = time.Now().Add(g.dialer.options.Failback)
-	case g.retired || drains != g.drains:
-		// Drained while dialling: whoever waits gets a handshake begun after it.
-		g.mu.Unlock()
-		_ = l.Close() // never used
-		g.mu.Lock()
-	default:
+	case !stale:
 		g.add(l, onBackup)
 	}
 	g.note()

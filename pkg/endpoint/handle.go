@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -77,18 +78,19 @@ func (h *Handle) Acquire(ctx context.Context) (Lease, error) {
 			return nil, h.errClosed
 		}
 		c, err := g.take(h, start)
-		if err == errWait { //nolint:errorlint // returned bare by take
+		if err == nil {
+			return c, nil
+		}
+		if errors.Is(err, errWait) {
 			if start.IsZero() {
 				start = time.Now()
 			}
-			c, err = g.wait(ctx, h, start)
+			if c, err = g.wait(ctx, h, start); err == nil {
+				return c, nil
+			}
 		}
-		if err == errMoved { //nolint:errorlint // returned bare
-			continue
-		}
-		if err != nil {
+		if !errors.Is(err, errMoved) {
 			return nil, err
 		}
-		return c, nil
 	}
 }

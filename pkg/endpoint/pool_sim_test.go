@@ -157,6 +157,9 @@ func TestFairness(t *testing.T) {
 			t.Errorf("served in the order %v", order)
 		}
 		wantDials(t, pl, "a:1")
+		if pl.most["a:1"] != 1 {
+			t.Errorf("%d connections at once", pl.most["a:1"])
+		}
 	})
 }
 
@@ -471,7 +474,10 @@ func TestDrain(t *testing.T) {
 		if alive(fresh) == nil {
 			t.Error("the connection still works")
 		}
-		fresh.Release(nil)
+		fresh.Release(net.ErrClosed) // which is no fault of the endpoint's
+		if s := wantStatus(t, p, "plc", Idle); s.LastError != "" {
+			t.Errorf("a drain left the error %q", s.LastError)
+		}
 		mustAcquire(t, h).Release(nil)
 		wantDials(t, pl, "a:1")
 
@@ -485,6 +491,9 @@ func TestDrain(t *testing.T) {
 		}
 		(<-got).Release(nil)
 		wantDials(t, pl, "a:1", "a:1")
+		if pl.most["a:1"] != 2 {
+			t.Errorf("%d connections at once, max_conns is 2", pl.most["a:1"])
+		}
 	})
 }
 

@@ -134,10 +134,10 @@ func clientCertificate(config *tls.Config) *tls.Certificate {
 
 func (c *tlsConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if err != nil && err != io.EOF {
-		err = explainTLS(err, true)
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
 	}
-	return n, err
+	return n, explainTLS(err, true)
 }
 
 func (c *tlsConn) certExpiry() time.Time {
@@ -174,24 +174,29 @@ func (c *tlsConn) check() error {
 // explainTLS gives the failures that people meet an error of their own. asked
 // tells that the peer wanted a certificate of us.
 func explainTLS(err error, asked bool) error {
-	var kind error
+	if kind := certificateError(err, asked); kind != nil {
+		return fmt.Errorf("%w: %w", kind, err)
+	}
+	return err
+}
+
+// certificateError is the sentinel for a failure, or nil.
+func certificateError(err error, asked bool) error {
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var op *net.OpError
 	switch {
 	case errors.As(err, &authority):
-		kind = ErrUnknownAuthority
+		return ErrUnknownAuthority
 	case errors.As(err, &name):
-		kind = ErrCertificateName
+		return ErrCertificateName
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		kind = ErrCertificateExpired
+		return ErrCertificateExpired
 	case errors.As(err, &op) && op.Op == "remote error" && refusesCertificate(op.Err.Error(), asked):
-		kind = ErrClientCertificate
-	default:
-		return err
+		return ErrClientCertificate
 	}
-	return fmt.Errorf("%w: %w", kind, err)
+	return nil
 }
 
 // refusesCertificate knows the texts of the alerts (RFC 8446, 6.2) that a peer

@@ -59,7 +59,7 @@ func TestTLSHandshake(t *testing.T) {
 				t.Fatalf("got %v, want %v", err, tt.want)
 			}
 			for _, other := range []error{ErrUnknownAuthority, ErrCertificateExpired, ErrCertificateName, ErrClientCertificate, ErrCertificateFile} {
-				if other != tt.want && errors.Is(err, other) {
+				if !errors.Is(other, tt.want) && errors.Is(err, other) {
 					t.Errorf("%v is %v too", err, other)
 				}
 			}
