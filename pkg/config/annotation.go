@@ -207,7 +207,6 @@ type Field struct {
 	Secret      bool
 	LiteralOK   bool // a secret that may stand there literally, such as a user name
 	IsPath      bool // a path, relative to the file that holds it
-	Expect      string
 	Description string
 }
 
@@ -276,7 +275,6 @@ func leafField(at []schemaAt, path []string) Field {
 	_, f.Secret = annotation(at, "x-secret")
 	_, f.LiteralOK = annotation(at, "x-literal")
 	_, f.IsPath = annotation(at, "x-path")
-	f.Expect = annotationText(at, "x-expect")
 	f.Description = annotationText(at, "description")
 	return f
 }
@@ -302,22 +300,29 @@ func stringList(v any) []string {
 	return nil
 }
 
-// normalise turns decoded JSON into the values that tables are made of: numbers
-// without a fraction become int64. It changes v's containers in place.
-func normalise(v any) any {
+// normalise is normaliseJSON for our own schemas, whose numbers are float64.
+func normalise(v any) any { return normaliseJSON(v, nil) }
+
+// normaliseJSON turns decoded JSON into the values that tables are made of:
+// numbers without a fraction become int64. It changes v's containers in place.
+// A number that no float64 holds goes to *huge.
+func normaliseJSON(v any, huge *string) any {
 	switch v := v.(type) {
 	case float64:
 		return wholeNumber(v)
 	case json.Number:
-		n, _ := parseNumber(v.String()) // parseJSON has refused what is none
+		n, ok := parseNumber(v.String())
+		if !ok {
+			*huge = v.String()
+		}
 		return n
 	case map[string]any:
 		for k, e := range v {
-			v[k] = normalise(e)
+			v[k] = normaliseJSON(e, huge)
 		}
 	case []any:
 		for i, e := range v {
-			v[i] = normalise(e)
+			v[i] = normaliseJSON(e, huge)
 		}
 	}
 	return v

@@ -176,3 +176,16 @@ func TestFields(t *testing.T) {
 		t.Errorf("got %v, want %v", secret, want)
 	}
 }
+
+// BenchmarkParseDocument100k loads what the config center holds: with the
+// etcd round trip, at most 1.5 s.
+func BenchmarkParseDocument100k(b *testing.B) {
+	doc := plant(1000, 100).Document()
+	b.SetBytes(int64(len(doc)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ParseDocument(doc); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

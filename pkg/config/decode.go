@@ -6,13 +6,7 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/edge-gateway/edge-gateway/schemas"
 )
-
-// SchemaURL is the $id of a schema, such as "endpoints", for the line that tells
-// editors about it.
-func SchemaURL(name string) string { return schemas.BaseURL + name + ".schema.json" }
 
 // MaxTag is the largest number of characters in a tag.
 const MaxTag = 128
@@ -113,7 +107,7 @@ func decodeVariable(tree any) (v Variable, err *fieldError) {
 
 func (v *Variable) setField(key string, x any) *fieldError {
 	s, isText := x.(string)
-	ok := isText
+	var ok bool
 	switch key {
 	case "tag":
 		v.Tag, ok = s, isText && ValidTag(s)
@@ -145,8 +139,6 @@ func (v *Variable) setField(key string, x any) *fieldError {
 		return setDuration(&v.Heartbeat, key, s)
 	case "polling":
 		return setDuration(&v.Polling, key, s)
-	default:
-		ok = false
 	}
 	if !ok {
 		return badField(describe(x)+" is not valid here", key)

@@ -253,9 +253,7 @@ func (d *Difference) Impact(old, new *Snapshot) *Impact {
 	}
 	im := &Impact{Stop: d.Drivers.Removed, Start: d.Drivers.Added}
 	touched := make(map[string]bool)
-	for _, id := range d.Endpoints.Removed {
-		im.Drain = append(im.Drain, id)
-	}
+	im.Drain = append(im.Drain, d.Endpoints.Removed...)
 	for _, c := range d.Endpoints.Changed {
 		im.Drain = append(im.Drain, c.ID)
 	}

@@ -45,10 +45,6 @@ var compiledSchemas = sync.OnceValue(func() map[string]*jsonschema.Schema {
 // itemSchema checks one variable.
 const itemSchema = "variables.schema.json#/definitions/variable"
 
-// HasSchema reports whether there is a schema of that name, such as
-// "drivers/modbus".
-func HasSchema(name string) bool { return rawSchemas()[name+".schema.json"] != nil }
-
 // unknownKey is the rule for keys that don't belong where they stand.
 const unknownKey = "unknown-key"
 

@@ -1,7 +1,7 @@
 package lint
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,21 +22,27 @@ type Style struct {
 // WriteText writes one line per finding: "file:line:col: severity: message
 // (rule)".
 func WriteText(w io.Writer, fs config.Findings, style Style) error {
-	out := bufio.NewWriter(w)
+	var out bytes.Buffer
 	lines := sourceLines{}
 	for _, f := range fs {
 		s := printable(f.String())
 		if style.Color {
 			s = colored(f, s)
 		}
-		fmt.Fprintln(out, s) // errors of a bufio.Writer come with Flush
+		out.WriteString(s + "\n")
 		if style.Source && f.Line > 0 {
 			if line, ok := lines.get(f.File, f.Line); ok {
-				writeSource(out, f, line)
+				out.WriteString(sourceLine(f, line))
+			}
+		}
+		if out.Len() > 64<<10 {
+			if _, err := out.WriteTo(w); err != nil {
+				return err
 			}
 		}
 	}
-	return out.Flush()
+	_, err := out.WriteTo(w)
+	return err
 }
 
 func colored(f config.Finding, s string) string {
@@ -58,19 +64,19 @@ func printable(s string) string {
 	}, s)
 }
 
-// writeSource shows the line of a finding with a caret below its column.
-func writeSource(w io.Writer, f config.Finding, line string) {
+// sourceLine shows the line of a finding with a caret below its column.
+func sourceLine(f config.Finding, line string) string {
 	const widest = 160
 	runes := []rune(strings.ReplaceAll(line, "\t", " "))
 	column := min(f.Column, len(runes)+1)
 	if len(runes) > widest {
 		if column > widest {
-			return // a caret far out helps nobody
+			return "" // a caret far out helps nobody
 		}
 		runes = append(runes[:widest:widest], '…')
 	}
 	number := fmt.Sprintf("%5d | ", f.Line)
-	fmt.Fprintf(w, "%s%s\n%s| %s^\n", number, printable(string(runes)), strings.Repeat(" ", len(number)-2), strings.Repeat(" ", max(column-1, 0)))
+	return fmt.Sprintf("%s%s\n%s| %s^\n", number, printable(string(runes)), strings.Repeat(" ", len(number)-2), strings.Repeat(" ", max(column-1, 0)))
 }
 
 // sourceLines keeps the lines of the files that findings are in.

@@ -39,10 +39,9 @@ func numeric(t config.DataType) bool {
 
 // scaleResult is what was found about an expression on a data type.
 type scaleResult struct {
-	err     string // it can't work
-	doubt   string // it can fail
-	oneWay  bool   // it has no inverse
-	checked bool
+	err    string // it can't work
+	doubt  string // it can fail
+	oneWay bool   // it has no inverse
 }
 
 // checkScale compiles an expression and tries it at the values where formulas

@@ -1,0 +1,194 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+)
+
+// DecodeEndpoint reads an item of the endpoints table from JSON.
+func DecodeEndpoint(id string, b []byte) (Endpoint, error) {
+	m, err := decodeItem(Endpoints, id, b)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	return decodeEndpoint(m), nil
+}
+
+// DecodeDriver reads an item of the drivers table from JSON.
+func DecodeDriver(id string, b []byte) (Driver, error) {
+	m, err := decodeItem(Drivers, id, b)
+	if err != nil {
+		return Driver{}, err
+	}
+	return decodeDriver(m), nil
+}
+
+// DecodeSettings reads a group of settings from JSON.
+func DecodeSettings(group string, b []byte) (map[string]any, error) {
+	return decodeItem(Settings, group, b)
+}
+
+// DecodeVariable reads an item of the variables table from JSON. Its tag must be
+// the id given.
+func DecodeVariable(tag string, b []byte) (Variable, error) {
+	tree, err := parseJSON(b)
+	if err != nil {
+		return Variable{}, jsonFinding(keyOf(Variables, []string{tag}), err)
+	}
+	v, findings := variableOfTree(tag, tree)
+	if findings != nil {
+		return Variable{}, findings
+	}
+	return v, nil
+}
+
+func variableOfTree(tag string, tree any) (Variable, Findings) {
+	v, refused := decodeVariable(tree)
+	if refused == nil && v.Tag != tag {
+		refused = badField(fmt.Sprintf("is %s, but the item's name is %s", v.Tag, tag), "tag")
+	}
+	if refused == nil {
+		return v, nil
+	}
+	var fs Findings
+	for _, x := range variableViolations(tree, refused) {
+		fs = append(fs, x.finding(Variables, append([]string{tag}, x.path...)))
+	}
+	fs.Sort()
+	return v, fs
+}
+
+// decodeItem reads an item of a table that is a mapping.
+func decodeItem(t Table, id string, b []byte) (map[string]any, error) {
+	tree, err := parseJSON(b)
+	if err != nil {
+		return nil, jsonFinding(keyOf(t, []string{id}), err)
+	}
+	if err := checkTree(t, map[string]any{id: tree}).Err(); err != nil {
+		return nil, err
+	}
+	m, _ := tree.(map[string]any)
+	return m, nil
+}
+
+// checkTree checks a table that has no file.
+func checkTree(t Table, tree any) Findings {
+	var fs Findings
+	for _, v := range checkSchema(string(t)+".schema.json", tree) {
+		fs = append(fs, v.finding(t, v.path))
+	}
+	fs.Sort()
+	return fs
+}
+
+func jsonFinding(key string, err error) Findings {
+	return Findings{{Severity: SeverityError, Rule: "syntax", Key: key, Message: "not JSON: " + err.Error()}}
+}
+
+// parseJSON reads one JSON value as a tree.
+func parseJSON(b []byte) (any, error) {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber()
+	var tree any
+	if err := dec.Decode(&tree); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, fmt.Errorf("something follows the value at byte %d", dec.InputOffset())
+	}
+	var huge string
+	if tree = normaliseJSON(tree, &huge); huge != "" {
+		return nil, fmt.Errorf("the number %s is too large", huge)
+	}
+	return tree, nil
+}
+
+// ParseDocument reads what [Snapshot.Document] wrote, as strictly as the YAML
+// tables are read. Its error is a [Findings].
+func ParseDocument(b []byte) (*Snapshot, error) {
+	tree, err := parseJSON(b)
+	if err != nil {
+		return nil, jsonFinding("", err)
+	}
+	doc, ok := tree.(map[string]any)
+	if !ok {
+		return nil, jsonFinding("", fmt.Errorf("expected an object of tables, got %s", describe(tree)))
+	}
+	r := newReader()
+	for key, tree := range doc {
+		t := Table(key)
+		if !slices.Contains(Tables(), t) {
+			r.add(Finding{Severity: SeverityError, Rule: "unknown-key", Key: key, Message: "unknown table " + key})
+			continue
+		}
+		if t == Variables {
+			r.jsonVariables(tree)
+			continue
+		}
+		if fs := checkTree(t, tree); len(fs) > 0 {
+			r.add(fs...)
+			continue
+		}
+		items, _ := tree.(map[string]any)
+		for id, item := range items {
+			m, _ := item.(map[string]any)
+			switch t {
+			case Endpoints:
+				r.endpoints[id] = decodeEndpoint(m)
+			case Drivers:
+				r.drivers[id] = decodeDriver(m)
+			case Settings:
+				r.settings[id] = m
+			}
+		}
+	}
+	r.src = nil
+	snap, _, findings := r.finish()
+	if err := findings.Err(); err != nil {
+		return nil, err
+	}
+	return snap, nil
+}
+
+func (r *reader) jsonVariables(tree any) {
+	items, ok := tree.(map[string]any)
+	if !ok && tree != nil {
+		r.add(Finding{Severity: SeverityError, Rule: "type", Key: "variables", Message: "expected an object, got " + describe(tree)})
+	}
+	r.variables = make([]Variable, 0, len(items))
+	for _, tag := range slices.Sorted(maps.Keys(items)) { // sorting variables would cost more
+		v, err := variableOfTree(tag, items[tag])
+		if err != nil {
+			r.add(err...)
+			continue
+		}
+		r.variables = append(r.variables, v)
+	}
+}
+
+// UnmarshalJSON reads an item as [DecodeEndpoint] does.
+func (e *Endpoint) UnmarshalJSON(b []byte) (err error) {
+	*e, err = DecodeEndpoint("endpoint", b)
+	return err
+}
+
+// UnmarshalJSON reads an item as [DecodeDriver] does.
+func (d *Driver) UnmarshalJSON(b []byte) (err error) {
+	*d, err = DecodeDriver("driver", b)
+	return err
+}
+
+// UnmarshalJSON reads an item as [DecodeVariable] does.
+func (v *Variable) UnmarshalJSON(b []byte) error {
+	tree, err := parseJSON(b)
+	if err != nil {
+		return jsonFinding(string(Variables), err)
+	}
+	var findings Findings
+	*v, findings = variableOfTree(itemName(tree, 0), tree)
+	return findings.Err()
+}
