@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,4 +88,92 @@ func BenchmarkPublish100(b *testing.B) {
 	b.ReportMetric(float64(written)/float64(appended), "write-amp")
 	cancel()
 	<-done
+}
+
+// BenchmarkReplay reads a log of a stopped gateway from end to end, decoding all.
+func BenchmarkReplay(b *testing.B) {
+	cfg := DefaultConfig(b.TempDir())
+	cfg.MinFree = 0
+	bus, err := Open(cfg, Deps{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	openConsumer(b, bus, "mqtt")
+	const batches = 20000
+	for _, driver := range []string{"plc1", "plc2"} {
+		set := testSet(driver, 100)
+		for i := range batches / 2 {
+			publish(b, bus, plantBatch(set, i))
+		}
+	}
+	if err := bus.Close(); err != nil {
+		b.Fatal(err)
+	}
+	a, err := OpenArchive(cfg.WALDir, false, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for range b.N {
+		done, err := a.Replay(b.Context(), Selection{}, func(*frame.Batch) error { return nil })
+		if err != nil || done.Frames != 100*batches {
+			b.Fatalf("%d frames, %v", done.Frames, err)
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(100*batches*float64(b.N)/b.Elapsed().Seconds(), "frames/s")
+	if err := a.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkPublishPaced publishes 1,000 batches of 100 frames a second, as a
+// busy gateway does, and reports how long Publish takes, and the write
+// amplification with everything acknowledged at once (live) and with nothing
+// acknowledged (backlog).
+func BenchmarkPublishPaced(b *testing.B) {
+	for _, live := range []bool{true, false} {
+		b.Run(map[bool]string{true: "live", false: "backlog"}[live], func(b *testing.B) {
+			bus := benchBus(b, Spill)
+			set := testSet("plc", 100)
+			c := openConsumer(b, bus, "mqtt")
+			ctx, cancel := context.WithCancel(b.Context())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for live {
+					got, err := c.Read(ctx, 1<<16)
+					if err != nil {
+						return
+					}
+					if err := c.Commit(Commit{Ack: []Range{{First: got[0].FirstSeq, Last: got[len(got)-1].LastSeq()}}, Sync: true}); err != nil {
+						b.Error(err)
+					}
+				}
+			}()
+			took := make([]time.Duration, 0, b.N)
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			b.ResetTimer()
+			for i := range b.N {
+				batch := plantBatch(set, i)
+				<-tick.C
+				began := time.Now()
+				if err := bus.Publish(ctx, batch); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(began))
+			}
+			syncBus(b, bus)
+			b.StopTimer()
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+			appended, written := bus.log.Written()
+			b.ReportMetric(float64(appended)/float64(100*b.N), "B/frame")
+			b.ReportMetric(float64(written)/float64(appended), "write-amp")
+			cancel()
+			<-done
+		})
+	}
 }
