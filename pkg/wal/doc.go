@@ -1,2 +1,103 @@
-// Package wal is the log of frames on Pebble.
+// Package wal is the log: it keeps batches of frames and what consumers have done
+// with them, on Pebble, so that nothing that was promised is lost by a crash and
+// no number is used twice.
+//
+// # Layout
+//
+// A log is a directory:
+//
+//	LOCK         held while the log is open; a second opener gets ErrLocked
+//	frames/      a Pebble database: blocks of frames, and the tag sets they refer to
+//	state/       a Pebble database: positions, records, gaps, the next seq
+//	ballast      space that is given up when the disk is full
+//	quarantine/  what Repair took out
+//
+// There are two databases since blocks are a queue (written once, in order,
+// deleted in order) and state is a few small keys that are overwritten: in one
+// tree, each table would hold some of both and overlap all others, and every
+// compaction would rewrite blocks. Both hold the log's epoch; one without the
+// other is refused (ErrEpochMismatch).
+//
+// A block is a batch as package frame encodes it, with an envelope in front that
+// says where it stands (keys.go). It refers to its tag set by a number within a
+// segment. A segment is a run of about 16 MiB of blocks that has its own tag sets,
+// written with the first block that needs them, in the same Pebble batch, under a
+// key that sorts before the segment's blocks. So tables still don't overlap, a
+// damaged tag set costs one segment at most, and sets go with their segment.
+// Every opening begins a segment. A set of one tag stands in the block itself.
+//
+// # What is durable when
+//
+// Append gives blocks to Pebble without a sync: Pebble holds them in the memory
+// of the process, so that even kill -9 loses them. Sync appends a record of its
+// own and syncs; since Pebble's log is written in order, everything appended
+// before is durable then. The position is read before the sync begins. Nobody is
+// shown a frame behind it (package bus sees to that). So process crash and power
+// loss follow the same rule.
+//
+// A Commit of a consumer is one Pebble batch in state: all of it or nothing.
+// Without Sync it becomes durable with the next synced write to state; never
+// before an earlier one.
+//
+// # The next number
+//
+// A seq must not be used again once somebody may have seen it, even when the
+// log is empty. At open, the next seq is one more than the largest that anything
+// speaks of: the last block, acknowledged and finished ranges, pins, gaps, and
+// the note m/next, which is synced in state before each deletion in frames. A
+// last block that is damaged counts as if it were as long as a block can be.
+//
+// # Deleting
+//
+// Collect deletes blocks before a limit. First it writes m/next (next seq, floor)
+// to state with a sync, which makes durable the acknowledgements that allow the
+// deletion too; then it deletes in frames, without a sync: a crash may bring
+// blocks back, and the next Collect deletes them again. Blocks that a record pins
+// stay, with their tag sets. Near the end of the log a range tombstone is written,
+// which mostly meets its blocks in the memtable, so that they never reach a table;
+// far from the end whole tables are cut off (Excise), segment by segment.
+//
+// # Crash here ⇒ this
+//
+//	while the log is made                 state has the epoch and no "ready": the next open completes it
+//	after Append, before Sync             the frames are gone; nobody saw them; their seqs are given to others
+//	during Sync                           as before or as after; nobody was told
+//	after Sync                            the frames are there
+//	after Commit without Sync             it may be undone, with all later ones; frames are delivered again, or
+//	                                      (with a record that was synced) recognised by the receiver
+//	after Commit with Sync                it holds, and all before it
+//	Collect, before m/next is synced      nothing was deleted
+//	Collect, after it, before the delete  blocks below the floor exist; found at open, deleted by the next Collect
+//	Collect, after the delete             the delete may come undone: as above
+//	Drop, after the gap is noted          the gap will be told; the frames may still be delivered (told too early)
+//	Drop, after the acks                  the frames are given up; the gap will be told
+//	the gap's sys.gap frame published     if it was not durable, it is published again; if it was, perhaps twice
+//	Repair, before frames is moved away   frames.new is thrown away by the next Repair
+//	Repair, between the two renames       the next open puts frames.new in place
+//
+// crash_test.go crashes the machine at each write of a long workload, with a
+// random part of what was not synced lost, and lets each write fail; test/crash
+// kills a real process.
+//
+// # The disk
+//
+// Full: Pebble ends the process when it can't write its log or manifest. So the
+// file system (fs.go) makes a full disk a wait: the write gives up the ballast and
+// tries again until there is space. Failing: a sync that failed has lost data and
+// can't be repeated; the log is failed from then on (Failed, Err), and the process
+// must end. Pebble's goroutine that met the error never returns; Close does not
+// wait for it. Lying about order: fs.go syncs the directory before Pebble moves
+// its marker files, since some file systems don't keep the order of such changes.
+//
+// Damaged: each block, envelope and tag set has a checksum, as have Pebble's own
+// files. Reading returns a DamageError instead of leaving frames out; a hole in
+// the seqs that no Gap tells of is damage too. Check finds all of it, Repair takes
+// it out and notes the gaps. A log that Pebble can't open at all (a damaged
+// manifest, or a log file damaged in the middle) can't be repaired: move the
+// directory away, and a new log with a new epoch begins.
+//
+// # Formats
+//
+// The epoch record begins with the format's version (1). A newer one is refused
+// with ErrNewerFormat.
 package wal
