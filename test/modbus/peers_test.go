@@ -246,7 +246,7 @@ func samples() []sample {
 		{config.TypeInt32, frame.IntValue(-123456789), bits(4, 1<<32-123456789)},
 		{config.TypeUint64, frame.UintValue(0xFEDCBA9876543210), bits(8, 0xFEDCBA9876543210)},
 		{config.TypeInt64, frame.IntValue(-1234567890123456789), bits(8, 1<<64-1234567890123456789)},
-		{config.TypeFloat32, frame.FloatValue(float64(float32(-12.34))), bits(4, uint64(math.Float32bits(-12.34)))},
+		{config.TypeFloat32, frame.FloatValue(-12.34), bits(4, uint64(math.Float32bits(-12.34)))},
 		{config.TypeFloat64, frame.FloatValue(-98765.4321), bits(8, math.Float64bits(-98765.4321))},
 		{config.TypeBCD16, frame.IntValue(9876), bits(2, 0x9876)},
 		{config.TypeBCD32, frame.IntValue(12345678), bits(4, 0x12345678)},

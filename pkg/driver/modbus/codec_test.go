@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -85,6 +86,31 @@ func TestOrders(t *testing.T) {
 		if got, err := p.encode(c.value); err != nil || string(got) != string(line) {
 			t.Errorf("%s %s %v: encoded % X, %v; want %s", c.typ, c.order, c.value, got, err, c.line)
 		}
+	}
+}
+
+// TestWiden: what has up to seven digits is shown with them, and nothing changes
+// what the device would hold.
+func TestWiden(t *testing.T) {
+	for _, want := range []float64{0, 12.3, -12.34, 0.1, 99.99, 1234.5, 0.001, 65535.5, -40, 16777215, 3.141593, 8.1, 15.9, 0.00012345, 230.4} {
+		if got := widen(float32(want)); got != want {
+			t.Errorf("%v is %v", want, got)
+		}
+	}
+	rnd := rand.New(rand.NewPCG(7, 7))
+	for range 1_000_000 {
+		f := math.Float32frombits(rnd.Uint32())
+		if got := float32(widen(f)); got != f && f == f {
+			t.Fatalf("%v has become %v", f, got)
+		}
+	}
+	for _, f := range []float32{math.MaxFloat32, math.SmallestNonzeroFloat32, float32(math.Inf(1))} {
+		if got := widen(f); got != float64(f) {
+			t.Errorf("%v is %v", f, got)
+		}
+	}
+	if short := widen(float32(0.3)); short != 0.3 {
+		t.Errorf("0.3 is %v", short)
 	}
 }
 

@@ -199,7 +199,7 @@ func (p *Point) decode(data []byte) (frame.Value, frame.Quality) {
 	case kindInt32:
 		return frame.IntValue(int64(int32(p.Order.uint32(data)))), frame.Good
 	case kindFloat32:
-		return frame.FloatValue(float64(math.Float32frombits(p.Order.uint32(data)))), frame.Good
+		return frame.FloatValue(widen(math.Float32frombits(p.Order.uint32(data)))), frame.Good
 	case kindFloat64:
 		return frame.FloatValue(math.Float64frombits(p.Order.uint64(data))), frame.Good
 	case kindUint64:
@@ -222,6 +222,22 @@ func (p *Point) decode(data []byte) (frame.Value, frame.Quality) {
 		return frame.BytesValue(data), frame.Good
 	}
 	return frame.Value{}, frame.Bad
+}
+
+// widen returns f as a float64: of all that round to f, one with at most seven
+// decimal digits if there is one. So the 12.3 of a device stays 12.3, which as a
+// plain conversion would be 12.300000190734863.
+func widen(f float32) float64 {
+	x := float64(f)
+	exponent := int(math.Float32bits(f)>>23&0xFF) - 127
+	if exponent < -20 || exponent > 22 {
+		return x
+	}
+	scale := math.Pow10(6 - exponent*77>>8) // seven digits in front of the point: log10(2) is about 77/256
+	if short := math.RoundToEven(x*scale) / scale; float32(short) == f {
+		return short
+	}
+	return x
 }
 
 // decodeBits reads p from the bits of an answer, the first bit lowest.
