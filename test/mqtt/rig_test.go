@@ -70,6 +70,12 @@ func (r *rig) openBus() {
 	if r.bus, err = bus.Open(cfg, deps); err != nil {
 		r.t.Fatal(err)
 	}
+	// From here on the log keeps what the connector has not delivered.
+	c, err := r.bus.Consumer("mqtt", bus.StartOldest)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c.Close()
 }
 
 // start opens the bus, unless it is open, and runs the connector.

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -85,7 +87,9 @@ func (c *commands) load(records []bus.Record) error {
 func (c *commands) run(ctx context.Context) {
 	c.mu.Lock()
 	c.ctx = ctx
-	for _, rec := range c.known {
+	// In the order in which they came, since the commands of one tag build on
+	// each other.
+	for _, rec := range slices.SortedFunc(maps.Values(c.known), func(a, b *commandRecord) int { return a.Received.Compare(b.Received) }) {
 		if rec.State != commandDone {
 			c.enqueueLocked(rec)
 		}

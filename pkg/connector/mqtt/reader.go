@@ -35,7 +35,7 @@ type reader struct {
 	make     *maker
 	codec    *codec
 	builder  *builder
-	windows  chan *window // to the sender; unbuffered: what waits in the log joins a larger message
+	windows  chan *window // to the sender
 
 	skip     []bus.Range // windows that were stored before the connection began, sorted
 	live     stream
@@ -64,6 +64,11 @@ type stream struct {
 	gaps   []bus.Range    // passed over: delivered already, or gone
 }
 
+// aheadBy is how many windows wait for the sender at most: enough that one sync
+// of a slow disk covers several, few enough that what waits in the log meanwhile
+// joins larger messages.
+const aheadBy = 6
+
 // ended reports whether all of the stream is in windows.
 func (s *stream) ended() bool { return s.end != 0 && s.cursor > s.end && len(s.ready) == 0 }
 
@@ -74,7 +79,7 @@ func newReader(c connector.Consumer, skip []bus.Range, o readerOptions, k *maker
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{consumer: c, options: o, make: k, codec: cd, skip: skip, windows: make(chan *window), bytesPerFrame: 128}
+	r := &reader{consumer: c, options: o, make: k, codec: cd, skip: skip, windows: make(chan *window, aheadBy), bytesPerFrame: 128}
 	r.builder = newBuilder(cd, newRouter(o.record.Template))
 	r.builder.limit = limit
 	slices.SortFunc(r.skip, func(a, b bus.Range) int { return cmp.Compare(a.First, b.First) })
