@@ -52,15 +52,13 @@ func (m *Metrics) CountRollback() { m.rollbacks.Inc() }
 
 func (m *metrics) observe(r *Result) {
 	m.duration.Observe(float64(r.Duration.Microseconds()) / 1000)
-	switch r.Outcome {
-	case Applied:
+	if r.Outcome == Applied {
 		m.applies.WithLabelValues("ok").Inc()
 		m.revision.Set(float64(r.Rev))
 		return
-	case Rejected:
-		m.invalid.Inc()
-	case RolledBack, BrokenDown:
-		m.rollbacks.Inc()
 	}
 	m.applies.WithLabelValues("err").Inc()
+	if r.Outcome == Rejected {
+		m.invalid.Inc()
+	}
 }

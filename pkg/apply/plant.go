@@ -2,21 +2,19 @@ package apply
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
 
-// Drivers runs drivers by id. Its operations are idempotent: starting what runs
-// with the same configuration, or stopping what doesn't, succeeds; starting what
-// runs with another one replaces it.
+// Drivers runs drivers by id; [driver.Manager] implements it. Operations on
+// different ids may overlap. They are idempotent: starting what runs with the same
+// configuration, or stopping what doesn't run, succeeds; starting what runs with
+// another one replaces it. One that fails has left the driver as it was, unless
+// the error is [driver.ErrStuck]: then the driver was told to end and has not
+// done so yet.
 type Drivers interface {
 	// Check constructs the driver and throws it away, touching nothing.
 	Check(id string, item config.Driver, endpoint config.Endpoint, vars []config.Variable) error
@@ -31,7 +29,7 @@ type Endpoints interface {
 	// Check reports whether the definition can work, touching nothing.
 	Check(id string, item config.Endpoint) error
 	// Drain waits, within ctx, for what is in flight on the endpoint and closes
-	// its connections.
+	// its connections. An endpoint that nobody uses needs none.
 	Drain(ctx context.Context, id string) error
 }
 
@@ -47,12 +45,14 @@ type Settings interface {
 // good (config.verify).
 type VerifyMode string
 
-// The modes, each asking for more than the one before.
+// The modes, each asking for more than the one before. Drivers that are paused, by
+// an operator or by back-pressure, are not asked: it says nothing about their
+// configuration.
 const (
 	VerifyInit      VerifyMode = "init"       // it was constructed and started
 	VerifyConnect   VerifyMode = "connect"    // it talks to its device, if it did before
 	VerifyFirstRead VerifyMode = "first_read" // it has read a good value, if it ran before
-	VerifyStrict    VerifyMode = "strict"     // first_read, for new drivers too
+	VerifyStrict    VerifyMode = "strict"     // first_read, for every driver concerned
 )
 
 // PlantConfig is what a [Plant] of drivers is made of. All fields are set.
@@ -61,7 +61,8 @@ type PlantConfig struct {
 	Endpoints Endpoints
 	Settings  Settings
 	Verify    VerifyMode
-	// Commit makes a snapshot the one that the next start begins with.
+	// Commit makes a snapshot the one that the next start begins with. After an
+	// error the one before is still that.
 	Commit func(context.Context, *config.Snapshot) error
 }
 
@@ -70,224 +71,80 @@ func NewPlant(c PlantConfig) Plant { return &plant{c} }
 
 type plant struct{ PlantConfig }
 
-// parallel bounds how many drivers or endpoints are worked on at a time.
-const parallel = 32
-
-// Prepare implements [Plant].
+// Prepare implements [Plant]. What old has as well was checked when old came.
 func (p *plant) Prepare(ctx context.Context, old, next *config.Snapshot) (Change, error) {
-	impact := config.Diff(old, next).Impact(old, next)
-	c := &change{plant: p, old: newView(old), next: newView(next), impact: impact}
+	diff := config.Diff(old, next)
+	c := newChange(p, old, next, diff)
 	var errs []error
-	for id, ep := range next.Endpoints {
-		if err := p.Endpoints.Check(id, ep); err != nil {
-			errs = append(errs, err)
-		}
+	for _, id := range diff.Endpoints.Added {
+		errs = append(errs, p.Endpoints.Check(id, next.Endpoints[id]))
 	}
-	if err := p.Settings.Check(next.Settings); err != nil {
-		errs = append(errs, err)
+	for _, changed := range diff.Endpoints.Changed {
+		errs = append(errs, p.Endpoints.Check(changed.ID, next.Endpoints[changed.ID]))
 	}
-	for _, id := range slices.Concat(impact.Start, impact.Restart, impact.Reload) {
+	if len(c.impact.Groups) > 0 {
+		errs = append(errs, p.Settings.Check(next.Settings))
+	}
+	for _, id := range slices.Concat(c.impact.Start, c.impact.Restart, c.impact.Reload) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		item, ep, vars := c.next.driver(id)
-		if err := p.Drivers.Check(id, item, ep, vars); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, p.Drivers.Check(id, item, ep, vars))
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := join(errs); err != nil {
 		return nil, err
 	}
-	for _, id := range impact.Restart {
-		if s, ok := p.Drivers.Status(id); ok && s.State == driver.Running {
-			c.ranBefore = append(c.ranBefore, id)
-		}
-	}
-	for _, id := range impact.Reload {
-		if s, ok := p.Drivers.Status(id); ok && s.State == driver.Running {
-			c.ranBefore = append(c.ranBefore, id)
+	if p.Verify != VerifyInit {
+		if err := c.noteRunning(ctx); err != nil {
+			return nil, err
 		}
 	}
 	return c, nil
 }
 
-// view is a snapshot with its variables by driver.
-type view struct {
-	*config.Snapshot
-	vars map[string][]config.Variable
+// settle is how long a driver may be on its way to its first answer before it
+// counts as one that doesn't run.
+const settle = 2 * time.Second
+
+// noteRunning notes which drivers of the impact read their devices now. One that
+// has just been started, by a rollback or at the boot, is waited for: a bad
+// configuration that comes again at once must not pass because the drivers were
+// not yet back from the first time.
+func (c *change) noteRunning(ctx context.Context) error {
+	ids := slices.Concat(c.impact.Restart, c.impact.Reload)
+	_, err := poll(ctx, ids, func(id string) bool {
+		s, ok := c.Drivers.Status(id)
+		if ok && s.State == driver.Running {
+			c.ran = append(c.ran, id)
+		}
+		return !ok || s.State != driver.Starting || time.Since(s.Since) >= settle
+	})
+	return err
 }
 
-func newView(s *config.Snapshot) view { return view{s, s.DriverVariables()} }
+// view is a snapshot with the variables of the drivers concerned.
+type view struct {
+	*config.Snapshot
+	vars map[string][]config.Variable // by driver
+}
+
+// newView groups the variables of the drivers in ids alone: there may be a hundred
+// thousand others.
+func newView(s *config.Snapshot, ids map[string]bool) view {
+	v := view{s, make(map[string][]config.Variable, len(ids))}
+	if len(ids) == 0 {
+		return v
+	}
+	for i := range s.Variables {
+		if id := s.Variables[i].DriverID; ids[id] {
+			v.vars[id] = append(v.vars[id], s.Variables[i])
+		}
+	}
+	return v
+}
 
 func (v view) driver(id string) (config.Driver, config.Endpoint, []config.Variable) {
 	item := v.Drivers[id]
 	return item, v.Endpoints[item.EndpointID], v.vars[id]
-}
-
-// change is one transition of the plant.
-type change struct {
-	*plant
-	old, next view
-	impact    *config.Impact
-	ranBefore []string // drivers of the impact that were reading when it began
-}
-
-// Needs implements [Change].
-func (c *change) Needs() Needs {
-	im := c.impact
-	return Needs{
-		Drain:   len(im.Drain) > 0,
-		Restart: len(im.Stop)+len(im.Start)+len(im.Restart) > 0,
-		Reload:  len(im.Reload)+len(im.Groups) > 0,
-	}
-}
-
-// Impact implements [Change].
-func (c *change) Impact() string {
-	var parts []string
-	for _, p := range []struct {
-		what string
-		ids  []string
-	}{
-		{"drain", c.impact.Drain}, {"stop", c.impact.Stop}, {"start", c.impact.Start},
-		{"restart", c.impact.Restart}, {"reload", c.impact.Reload}, {"settings", c.impact.Groups},
-	} {
-		switch n := len(p.ids); {
-		case n == 0:
-		case n <= 5:
-			parts = append(parts, fmt.Sprintf("%s %s", p.what, strings.Join(p.ids, ",")))
-		default:
-			parts = append(parts, fmt.Sprintf("%s %s and %d more", p.what, strings.Join(p.ids[:5], ","), n-5))
-		}
-	}
-	if len(parts) == 0 {
-		return "nothing"
-	}
-	return strings.Join(parts, "; ")
-}
-
-// Drain implements [Change]: the drivers of the endpoints that change are stopped
-// first, so that nobody asks for a new connection meanwhile.
-func (c *change) Drain(ctx context.Context) error {
-	draining := map[string]bool{}
-	for _, id := range c.impact.Drain {
-		draining[id] = true
-	}
-	var stop []string
-	for _, id := range slices.Concat(c.impact.Stop, c.impact.Restart) {
-		if draining[c.old.Drivers[id].EndpointID] {
-			stop = append(stop, id)
-		}
-	}
-	if err := each(ctx, stop, c.Drivers.Stop); err != nil {
-		return err
-	}
-	return each(ctx, c.impact.Drain, c.Endpoints.Drain)
-}
-
-// Restart implements [Change]. Start replaces a driver that runs: the new one is
-// constructed before the old one ends, and takes over the last values.
-func (c *change) Restart(ctx context.Context) error {
-	if err := each(ctx, c.impact.Stop, c.Drivers.Stop); err != nil {
-		return err
-	}
-	return each(ctx, slices.Concat(c.impact.Restart, c.impact.Start), func(ctx context.Context, id string) error {
-		item, ep, vars := c.next.driver(id)
-		return c.Drivers.Start(ctx, id, item, ep, vars)
-	})
-}
-
-// Reload implements [Change].
-func (c *change) Reload(ctx context.Context) error {
-	if len(c.impact.Groups) > 0 {
-		if err := c.Settings.Set(ctx, c.next.Settings); err != nil {
-			return err
-		}
-	}
-	return each(ctx, c.impact.Reload, func(_ context.Context, id string) error {
-		return c.Drivers.Update(id, c.next.vars[id])
-	})
-}
-
-// verifyPoll is how often verify looks at a driver.
-const verifyPoll = 10 * time.Millisecond
-
-// Verify implements [Change].
-func (c *change) Verify(ctx context.Context) error {
-	ids := c.ranBefore
-	switch c.PlantConfig.Verify {
-	case VerifyInit:
-		return nil
-	case VerifyStrict:
-		ids = slices.Concat(c.impact.Start, c.impact.Restart, c.impact.Reload)
-	}
-	return each(ctx, ids, c.verifyOne)
-}
-
-func (c *change) verifyOne(ctx context.Context, id string) error {
-	tick := time.NewTicker(verifyPoll)
-	defer tick.Stop()
-	for {
-		s, ok := c.Drivers.Status(id)
-		if ok && c.reached(s) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			if s.Error == "" {
-				s.Error = "no answer yet"
-			}
-			return fmt.Errorf("driver %s ran before and does not now (%s): %s: %w", id, s.State, s.Error, ctx.Err())
-		case <-tick.C:
-		}
-	}
-}
-
-func (c *change) reached(s driver.Status) bool {
-	if c.PlantConfig.Verify == VerifyConnect {
-		return s.State == driver.Running || s.Polls > 0
-	}
-	return s.State == driver.Running && !s.FirstRead.IsZero()
-}
-
-// Commit implements [Change].
-func (c *change) Commit(ctx context.Context) error {
-	return c.PlantConfig.Commit(ctx, c.next.Snapshot)
-}
-
-// Rollback implements [Change]. It does not ask how far the change came: what the
-// new snapshot has is stopped, what the old one has is started, and the drivers'
-// operations do nothing where that is so already.
-func (c *change) Rollback(ctx context.Context) error {
-	im := c.impact
-	errs := []error{
-		each(ctx, im.Start, c.Drivers.Stop),
-		each(ctx, im.Drain, c.Endpoints.Drain),
-		each(ctx, slices.Concat(im.Stop, im.Restart), func(ctx context.Context, id string) error {
-			item, ep, vars := c.old.driver(id)
-			return c.Drivers.Start(ctx, id, item, ep, vars)
-		}),
-		each(ctx, im.Reload, func(_ context.Context, id string) error {
-			return c.Drivers.Update(id, c.old.vars[id])
-		}),
-	}
-	if len(im.Groups) > 0 {
-		errs = append(errs, c.Settings.Set(ctx, c.old.Settings))
-	}
-	return errors.Join(errs...)
-}
-
-// each runs do for all ids, some at a time, and returns all errors.
-func each(ctx context.Context, ids []string, do func(context.Context, string) error) error {
-	var g errgroup.Group
-	g.SetLimit(parallel)
-	errs := make([]error, len(ids))
-	for i, id := range ids {
-		g.Go(func() error {
-			errs[i] = do(ctx, id)
-			return nil
-		})
-	}
-	_ = g.Wait() // the functions above return nil
-	return errors.Join(errs...)
 }

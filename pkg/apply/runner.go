@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -71,7 +72,7 @@ type PhaseTime struct {
 	Duration time.Duration
 }
 
-// Progress is told when a phase begins.
+// Progress is told, from the goroutine that applies, when a phase begins.
 type Progress struct {
 	ID    uint64
 	Rev   uint64
@@ -93,8 +94,9 @@ type Runner struct {
 	metrics  *metrics
 	progress func(Progress)
 
+	current atomic.Pointer[config.Snapshot] // can be read while an apply runs
+
 	mu      sync.Mutex // held while an apply runs
-	current *config.Snapshot
 	applies uint64
 	broken  bool
 }
@@ -114,16 +116,14 @@ func NewRunner(c RunnerConfig) *Runner {
 	if progress == nil {
 		progress = func(Progress) {}
 	}
-	return &Runner{plant: c.Plant, timeouts: c.Timeouts, log: c.Log, metrics: &c.Metrics.metrics, progress: progress,
-		current: &config.Snapshot{}}
+	r := &Runner{plant: c.Plant, timeouts: c.Timeouts, log: c.Log, metrics: &c.Metrics.metrics, progress: progress}
+	r.current.Store(&config.Snapshot{})
+	return r
 }
 
-// Current returns the snapshot that the plant runs: the last good one.
-func (r *Runner) Current() *config.Snapshot {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.current
-}
+// Current returns the snapshot that was committed last: what the plant runs unless
+// an apply is under way. It does not wait for one.
+func (r *Runner) Current() *config.Snapshot { return r.current.Load() }
 
 // ErrBroken is the error of every apply after a rollback has failed.
 var ErrBroken = errors.New("an earlier rollback failed: the gateway must be restarted")
@@ -141,7 +141,7 @@ func (r *Runner) Apply(ctx context.Context, next *config.Snapshot, boot bool) Re
 	run := &run{Runner: r, next: next, boot: boot, result: Result{ID: r.applies, Rev: next.Rev, SHA256: next.SHA256, Began: time.Now()}}
 	run.log = r.log.With("apply", r.applies, "rev", next.Rev)
 	if r.broken {
-		run.result.Outcome, run.result.Err = BrokenDown, ErrBroken
+		run.result.Outcome, run.result.Err, run.result.FailedIn = BrokenDown, ErrBroken, Broken
 		return run.result
 	}
 	run.loop(ctx)
@@ -179,7 +179,7 @@ func (r *run) loop(ctx context.Context) {
 	switch effect {
 	case DoSucceed:
 		r.result.Outcome = Applied
-		r.current = r.next
+		r.current.Store(r.next)
 	case DoReject:
 		r.result.Outcome = Rejected
 	case DoGiveBack:
@@ -208,6 +208,10 @@ func (r *run) do(ctx context.Context, effect Effect) error {
 	case DoRollback:
 		// Giving up half-way is worse than being late.
 		ctx = context.WithoutCancel(ctx)
+		r.metrics.rollbacks.Inc()
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("not begun: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within %s", limit))
 	defer cancel()
@@ -221,7 +225,7 @@ func (r *run) do(ctx context.Context, effect Effect) error {
 func (r *run) phase(ctx context.Context, effect Effect) (err error) {
 	switch effect {
 	case DoPrepare:
-		r.change, err = r.plant.Prepare(ctx, r.current, r.next)
+		r.change, err = r.plant.Prepare(ctx, r.Current(), r.next)
 		if err == nil {
 			r.result.Impact = r.change.Impact()
 		}
