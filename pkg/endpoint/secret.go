@@ -62,7 +62,7 @@ func (u *URL) fingerprint(key []byte) (f [16]byte) {
 		return f
 	}
 	mac := hmac.New(sha256.New, key)
-	fmt.Fprintf(mac, "%d:%s%s", len(u.username), u.username, u.password) // a hash's Write never fails
+	_, _ = fmt.Fprintf(mac, "%d:%s%s", len(u.username), u.username, u.password) // a hash's Write never fails
 	copy(f[:], mac.Sum(nil))
 	return f
 }

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -27,17 +28,14 @@ type URL struct {
 	options  Options
 }
 
-// maxURL bounds what Parse accepts, in bytes.
-const maxURL = 4096
+// maxText bounds a host and the value of an option, in bytes, unescaped.
+const maxText = 1024
 
 // Parse reads a URL. Percent escapes are decoded everywhere but in the scheme;
 // "+" in the query means itself. Errors are of type *[FieldError] and hold no
 // user name or password.
 func Parse(text string) (URL, error) {
 	var u URL
-	if len(text) > maxURL {
-		return URL{}, fieldError("url", "is longer than %d bytes", maxURL)
-	}
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok {
 		return URL{}, fieldError("url", "has no scheme: write one such as tcp://192.168.10.5:502 or serial:///dev/ttyUSB0")
@@ -175,9 +173,9 @@ func (u URL) Full() string {
 func (u URL) Format(f fmt.State, verb rune) {
 	switch {
 	case verb == 'q' || verb == 'v' && f.Flag('#'):
-		fmt.Fprintf(f, "%q", u.String())
+		_, _ = fmt.Fprintf(f, "%q", u.String()) // fmt.State reports no errors
 	default:
-		_, _ = f.Write([]byte(u.String())) // fmt.State reports no errors
+		_, _ = io.WriteString(f, u.String()) // ditto
 	}
 }
 
@@ -255,6 +253,9 @@ func (u *URL) setUserInfo(text string) error {
 }
 
 func (u *URL) checkCredentials() error {
+	if len(u.username) > maxText || len(u.password) > maxText {
+		return fieldError("url", "user name or password is longer than %d bytes", maxText)
+	}
 	if err := checkSecret(u.username); err != nil {
 		return fieldError("opts.username", "%v", err)
 	}
@@ -281,6 +282,9 @@ func (u *URL) setHost(host string) error {
 		}
 		u.host = host
 		return nil
+	}
+	if len(host) > maxText {
+		return fieldError("host", "is longer than %d bytes", maxText)
 	}
 	for i := 0; i < len(host); i++ {
 		if host[i] < ' ' || host[i] == 0x7f {
@@ -347,6 +351,8 @@ func (u *URL) setParams(params []Param, raw string) error {
 		switch {
 		case option == nil:
 			return unknownOption(p.Name)
+		case len(p.Value) > maxText:
+			return fieldError("opts."+p.Name, "is longer than %d bytes", maxText)
 		case !option.scope.covers(&u.schemes):
 			return fieldError("opts."+p.Name, "is for %s, not for %s", option.For, u.schemes.String())
 		case option.Secret:

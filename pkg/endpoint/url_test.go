@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestParse(t *testing.T) {
+func TestURLParse(t *testing.T) {
 	tests := []struct {
 		in, str, norm string
 	}{
@@ -80,7 +80,7 @@ func checkRoundTrips(t *testing.T, u URL) {
 	}
 }
 
-func TestParseErrors(t *testing.T) {
+func TestURLParseErrors(t *testing.T) {
 	tests := []struct {
 		in, field, want string
 		is              error
@@ -163,8 +163,17 @@ func TestParseErrors(t *testing.T) {
 			t.Errorf("Parse(%q) failed but returned %v", tt.in, u)
 		}
 	}
-	if _, err := Parse("tcp://" + strings.Repeat("h", maxURL)); err == nil {
-		t.Error("a URL without end was accepted")
+	for _, format := range []string{"tls://h:1?ca=%s", "serial:///%s", "tcp://%s@h:1", "tcp://:%s@h:1"} {
+		long := strings.Repeat("%C8", maxText-1)
+		u, err := Parse(fmt.Sprintf(format, long))
+		if err != nil {
+			t.Errorf("%s of %d bytes: %v", format, maxText-1, err)
+			continue
+		}
+		checkRoundTrips(t, u) // its escaped form is longer
+		if _, err := Parse(fmt.Sprintf(format, long+"xx")); err == nil {
+			t.Errorf("%s of %d bytes was accepted", format, maxText+1)
+		}
 	}
 }
 
