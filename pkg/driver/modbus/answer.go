@@ -74,6 +74,7 @@ func (p *poller) alive(now time.Time) {
 func (p *poller) refused(r *request, err error) {
 	now := time.Now()
 	p.note(err)
+	p.d.count(func(s *driver.Status) { s.Errors++ })
 	code := exceptionCode(err)
 	if code == GatewayPath || code == GatewayTarget {
 		p.giveUpOrRetry(r, err)

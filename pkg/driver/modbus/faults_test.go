@@ -306,6 +306,22 @@ func TestOutOfOrder(t *testing.T) {
 	}
 }
 
+// A device that works off its requests one by one is not late with the last.
+func TestQueueingDevice(t *testing.T) {
+	dev, ep := tcpDevice(t)
+	dev.Hook = func(_, answer []byte) []byte {
+		time.Sleep(30 * time.Millisecond) // so long the device takes for each
+		return answer
+	}
+	r := modbustest.Start(t, ep, registers(8, 10), cfg("max_inflight", 8), cfg("polling", "1h"), cfg("timeout", "100ms"))
+	for i := range 8 {
+		r.Log.Good(t, fmt.Sprintf("a%03d", i), 1)
+	}
+	if n := r.Status().Errors; n != 0 {
+		t.Errorf("%d errors", n)
+	}
+}
+
 // A cycle that takes longer than its interval is counted, and nothing piles up.
 func TestOverrun(t *testing.T) {
 	dev, ep := tcpDevice(t)

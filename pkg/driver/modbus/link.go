@@ -25,6 +25,7 @@ type link struct {
 	ctx     context.Context // of the lease: once it ends, answers get a last while
 	conn    net.Conn
 	until   time.Time // the connection's deadline
+	heard   time.Time // when the last answer with others in flight came
 	out     []byte    // requests to be sent together
 	buf     []byte    // buf[r:w] has arrived and was not consumed
 	r, w    int
@@ -223,10 +224,12 @@ func (l *link) receive(deadline time.Time) ([]byte, error) {
 }
 
 // next waits for an answer to one of the requests in flight and takes that one
-// out. Answers to none are dropped and counted. err is a transport's failure or a
+// out. The time that an answer may take counts from the one before, if that came
+// later than the request was sent: a device that works off its requests one by
+// one is not late. Answers to none are dropped and counted. err is a transport's failure or a
 // [*Rejection]; an exception is a PDU like others here.
 func (l *link) next() (fl flight, pdu []byte, err error) {
-	deadline := l.flights[0].sent.Add(l.settings.Timeout)
+	deadline := later(l.flights[0].sent, l.heard).Add(l.settings.Timeout)
 	for {
 		adu, err := l.receive(deadline)
 		if err != nil {
@@ -241,7 +244,9 @@ func (l *link) next() (fl flight, pdu []byte, err error) {
 			return flight{}, nil, err
 		}
 		fl = l.flights[i]
-		l.flights = slices.Delete(l.flights, i, i+1)
+		if l.flights = slices.Delete(l.flights, i, i+1); len(l.flights) > 0 {
+			l.heard = time.Now()
+		}
 		return fl, pdu, nil
 	}
 }
