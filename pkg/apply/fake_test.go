@@ -310,7 +310,7 @@ func (s *site) driver(id, endpoint, cfg string, tags ...string) *site {
 	return s
 }
 
-func (s *site) setting(group string, value any) *site {
+func (s *site) setting(group, value string) *site {
 	s.settings = map[string]map[string]any{group: {"v": value}}
 	return s
 }
