@@ -43,7 +43,7 @@ func TestPeerHangsUp(t *testing.T) {
 	// Bytes that nobody asked for would be read as the next answer.
 	waitFor(t, func() bool { return s.accepted() == 2 })
 	conn = h.group.Load().conns[0].link.Conn.(*deadlineConn).Conn.(*tcpConn)
-	if _, err := s.conns[1].Write([]byte("late answer")); err != nil {
+	if _, err := s.conn(1).Write([]byte("late answer")); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, conn.pending)

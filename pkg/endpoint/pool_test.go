@@ -52,6 +52,13 @@ func (s *echoServer) accepted() int {
 	return len(s.conns)
 }
 
+// conn is the server's end of the i-th connection.
+func (s *echoServer) conn(i int) net.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conns[i]
+}
+
 // hangUp closes every connection from the server's side.
 func (s *echoServer) hangUp() {
 	s.mu.Lock()
