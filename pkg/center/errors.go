@@ -46,7 +46,14 @@ type StoreError struct {
 
 // Error names the endpoints, what was tried and what went wrong.
 func (e *StoreError) Error() string {
-	return fmt.Sprintf("%s: %v (%s): %v", e.Op, e.Kind, strings.Join(e.Endpoints, ","), e.Err)
+	cause := e.Err.Error()
+	if st, ok := status.FromError(e.Err); ok {
+		cause = st.Message() // without gRPC's own words around it
+	}
+	if strings.Contains(cause, "error reading server preface: EOF") {
+		cause += " (does the server expect TLS? --cacert)"
+	}
+	return fmt.Sprintf("%s: %v (%s): %s", e.Op, e.Kind, strings.Join(e.Endpoints, ","), cause)
 }
 
 // Unwrap returns kind and cause.

@@ -29,6 +29,10 @@ type session struct {
 // more, the document is read.
 const maxWaiting = 100
 
+// applyingAfter is how long an apply runs before it is reported: most are over by
+// then, and a fleet writes half as much.
+const applyingAfter = 100 * time.Millisecond
+
 // errRestored: the store's history isn't the one that was followed.
 var errRestored = errors.New("the store was restored or replaced")
 
@@ -141,6 +145,7 @@ func (s *session) follow(ctx context.Context) error {
 	defer report.Stop()
 	register := time.NewTicker(time.Second)
 	defer register.Stop()
+	var slow <-chan time.Time // fires when an apply takes long enough to be worth telling
 	for {
 		var idle <-chan struct{}
 		if len(s.waiting) > 0 {
@@ -157,7 +162,16 @@ func (s *session) follow(ctx context.Context) error {
 		case <-idle:
 			err = s.hand(ctx)
 		case <-s.f.told:
-			err = s.onTold(ctx)
+			if s.f.View().State == Applying {
+				slow = time.After(applyingAfter)
+			} else {
+				slow, err = nil, s.report(ctx, false)
+			}
+			if err == nil {
+				err = s.requests(ctx)
+			}
+		case <-slow:
+			slow, err = nil, s.report(ctx, false)
 		case _, ok := <-s.beats:
 			if !ok {
 				err = errTaken
@@ -240,11 +254,8 @@ func (s *session) hand(ctx context.Context) error {
 	return nil
 }
 
-// onTold writes the status and does what was asked for.
-func (s *session) onTold(ctx context.Context) error {
-	if err := s.report(ctx, false); err != nil {
-		return err
-	}
+// requests does what the applier, or Retry, has asked for.
+func (s *session) requests(ctx context.Context) error {
 	f := s.f
 	f.mu.Lock()
 	rollback, retry := f.rollback, f.retry

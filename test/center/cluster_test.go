@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -151,7 +152,7 @@ func follow(t *testing.T, endpoints []string, name string, applied func(*config.
 	t.Helper()
 	f, err := center.NewFollower(center.FollowerConfig{
 		Store: center.Config{Endpoints: endpoints}, Gateway: name, Instance: name,
-		CacheFile: t.TempDir() + "/cache", Rollback: center.RollbackLocal,
+		CacheFile: cacheDir(t) + "/cache", Rollback: center.RollbackLocal,
 		Apply: func(_ context.Context, snap *config.Snapshot) center.Outcome {
 			if applied != nil {
 				applied(snap)
@@ -172,4 +173,16 @@ func follow(t *testing.T, endpoints []string, name string, applied func(*config.
 		}
 	}()
 	return f, func() { cancel(); <-done }
+}
+
+// cacheDir is in memory where that is possible: the gateways of a fleet have disks of
+// their own, and here they would all wait for the one that etcd writes to.
+func cacheDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "center-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }

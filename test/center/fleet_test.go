@@ -57,7 +57,7 @@ func TestFleet(t *testing.T) {
 		times, begin = nil, time.Now()
 		mu.Unlock()
 		cpu := cpuTime(t, srv.Process.Pid)
-		if _, err := s.Push(t.Context(), base, document(200, v+1), center.PushOptions{}); err != nil {
+		if _, err := s.Push(t.Context(), base, document(201+v, 0), center.PushOptions{}); err != nil { // one more variable
 			t.Fatal(err)
 		}
 		wait(t, applied, n)

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 
@@ -83,6 +84,9 @@ func member() {
 	c.AdvertiseClientUrls, c.AdvertisePeerUrls = c.ListenClientUrls, c.ListenPeerUrls
 	c.InitialCluster = os.Getenv("CLUSTER")
 	c.TickMs, c.ElectionMs = 50, 500
+	if cert := os.Getenv("CERT"); cert != "" {
+		c.ClientTLSInfo = transport.TLSInfo{CertFile: cert, KeyFile: os.Getenv("KEY"), TrustedCAFile: os.Getenv("CA"), ClientCertAuth: os.Getenv("CLIENT_CERTS") != ""}
+	}
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	e, err := embed.StartEtcd(c)
 	if err != nil {

@@ -29,9 +29,10 @@ const (
 	// The peer address is a name only: nothing listens there. It is part of the
 	// member's identity on disk and must never change.
 	peerURL = "http://localhost:2380"
-	// A lone member elects itself; short ticks make that quick.
-	tick     = 20 * time.Millisecond
-	election = 200 * time.Millisecond
+	// A lone member elects itself; short ticks make that quick, and cost processor
+	// time for ever: 20 ms start 150 ms sooner, for half a percent more of a core.
+	tick     = 50 * time.Millisecond
+	election = 500 * time.Millisecond
 	// maxSocketPath is the longest path of a unix socket (sun_path, less its
 	// terminating zero).
 	maxSocketPath = 107
