@@ -128,8 +128,9 @@ func TestJSONOfItems(t *testing.T) {
 // TestParseDocumentRefuses: what the store holds is checked like any file.
 func TestParseDocumentRefuses(t *testing.T) {
 	for doc, want := range map[string]string{
-		``:                       "error: not JSON: EOF (syntax)",
-		`{"endpoints":{}} x`:     "not JSON",
+		``:                   "error: not JSON: EOF (syntax)",
+		`{"endpoints":{}} x`: "not JSON",
+		`{"endpoints":{"a":{"scheme":"tcp","host":"${file:h}"}}}`: "endpoints/a/host: error: host: secrets are not filled in here",
 		`[]`:                     "expected an object of tables, got a list",
 		`{"endpoint":{}}`:        "unknown table endpoint",
 		`{"endpoints":{"a":{}}}`: "endpoints/a: error: key host is missing (missing-key)",

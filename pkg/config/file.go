@@ -36,7 +36,7 @@ func ParseFile(name string, src []byte) (*File, error) {
 	m, ok := doc.tree.(map[string]any)
 	if !ok {
 		return nil, Finding{Severity: SeverityError, Rule: "type", Message: "expected a mapping, got " + describe(doc.tree)}.
-			at(doc.pos(nil, false)).asError()
+			At(doc.pos(nil, false)).asError()
 	}
 	f.Tree = m
 	return f, nil
@@ -77,32 +77,11 @@ func (f *File) Keys(path ...string) []string {
 func Check(schema string, tree map[string]any, pos func(path []string, onKey bool) Pos) Findings {
 	var out Findings
 	for _, v := range checkSchema(schema+".schema.json", tree) {
-		out = append(out, v.finding("", v.path).at(pos(v.path, v.onKey)))
+		out = append(out, v.finding("", v.path).At(pos(v.path, v.onKey)))
 	}
-	for _, f := range Fields(schema, tree) {
-		for _, value := range texts(valueAt(tree, f.Path)) {
-			if sev, rule, msg, ok := checkSecret(&f, value); !ok {
-				out = append(out, Finding{Severity: sev, Rule: rule, Key: f.Key(), Message: f.Key() + ": " + msg}.at(pos(f.Path, false)))
-			}
-		}
-	}
+	out = append(out, secretFindings(schema, "", tree, pos)...)
 	out.Sort()
 	return out
-}
-
-// texts returns a text, or those of a list.
-func texts(v any) []string {
-	switch v := v.(type) {
-	case string:
-		return []string{v}
-	case []any:
-		var out []string
-		for _, e := range v {
-			out = append(out, texts(e)...)
-		}
-		return out
-	}
-	return nil
 }
 
 // unreadable is the finding for a file that cannot be read.

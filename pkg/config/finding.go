@@ -50,8 +50,8 @@ func (f Finding) String() string {
 	return b.String()
 }
 
-// at returns f with its place set.
-func (f Finding) at(p Pos) Finding {
+// At returns f with its place set.
+func (f Finding) At(p Pos) Finding {
 	f.File, f.Line, f.Column = p.File, p.Line, p.Column
 	return f
 }

@@ -81,6 +81,7 @@ func checkTree(t Table, tree any) Findings {
 	for _, v := range checkSchema(string(t)+".schema.json", tree) {
 		fs = append(fs, v.finding(t, v.path))
 	}
+	fs = append(fs, secretFindings(string(t), t, tree, func([]string, bool) Pos { return Pos{} })...)
 	fs.Sort()
 	return fs
 }
@@ -129,8 +130,9 @@ func ParseDocument(b []byte) (*Snapshot, error) {
 			r.jsonVariables(tree)
 			continue
 		}
-		if fs := checkTree(t, tree); len(fs) > 0 {
-			r.add(fs...)
+		fs := checkTree(t, tree)
+		r.add(fs...)
+		if fs.Err() != nil {
 			continue
 		}
 		items, _ := tree.(map[string]any)

@@ -137,6 +137,9 @@ func readBounded(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !st.Mode().IsRegular() && !st.IsDir() { // ReadFile has words for a directory, and would wait for a pipe
+		return nil, errors.New("not a regular file")
+	}
 	if st.Size() > maxFileBytes {
 		return nil, fmt.Errorf("%d MB; the largest is %d MB", st.Size()>>20, maxFileBytes>>20)
 	}
@@ -161,7 +164,7 @@ func (r *reader) table(t Table, name string, src []byte) {
 		if len(v.path) > 0 && v.rule != unknownKey {
 			bad[v.path[0]] = true // what it means can't be told
 		}
-		r.add(v.finding(t, v.path).at(doc.pos(v.path, v.onKey)))
+		r.add(v.finding(t, v.path).At(doc.pos(v.path, v.onKey)))
 	}
 	dropUnknown(doc.tree, violations)
 	items, _ := doc.tree.(map[string]any)
@@ -179,7 +182,7 @@ func (r *reader) table(t Table, name string, src []byte) {
 			r.settings[id] = m
 		}
 	}
-	r.add(secretFindings(t, doc)...)
+	r.add(secretFindings(string(t), t, doc.tree, doc.pos)...)
 }
 
 // readVariables decodes the variables one by one.
@@ -187,7 +190,7 @@ func (r *reader) readVariables(doc *document) {
 	items, ok := doc.tree.([]any)
 	if !ok && doc.tree != nil {
 		r.add(Finding{Severity: SeverityError, Rule: "type", Key: "variables",
-			Message: "expected a list of variables (\"- tag: …\"), got " + describe(doc.tree)}.at(doc.pos(nil, false)))
+			Message: "expected a list of variables (\"- tag: …\"), got " + describe(doc.tree)}.At(doc.pos(nil, false)))
 		return
 	}
 	r.variables = make([]Variable, 0, len(items))
@@ -198,7 +201,7 @@ func (r *reader) readVariables(doc *document) {
 		if refused != nil {
 			violations := variableViolations(tree, refused)
 			for _, x := range violations {
-				r.add(x.finding(Variables, append([]string{itemName(tree, i)}, x.path...)).at(doc.itemPos(i, x.path, x.onKey)))
+				r.add(x.finding(Variables, append([]string{itemName(tree, i)}, x.path...)).At(doc.itemPos(i, x.path, x.onKey)))
 			}
 			dropUnknown(tree, violations)
 			if v, refused = decodeVariable(tree); refused != nil {
@@ -213,7 +216,7 @@ func (r *reader) readVariables(doc *document) {
 		if first, seen := doc.index[v.Tag]; seen {
 			r.add(Finding{Severity: SeverityError, Rule: "duplicate", Key: keyOf(Variables, []string{v.Tag}),
 				Message: fmt.Sprintf("tag %s is taken already; first at line %d", v.Tag, doc.itemPos(first, []string{"tag"}, false).Line)}.
-				at(doc.itemPos(i, []string{"tag"}, false)))
+				At(doc.itemPos(i, []string{"tag"}, false)))
 			continue
 		}
 		doc.declare(v.Tag, i)
@@ -301,7 +304,7 @@ func referenceFindings(s *Snapshot, src *Source) Findings {
 		}
 		f := Finding{Severity: SeverityError, Rule: "reference", Key: keyOf(t, []string{id, field}),
 			Message: fmt.Sprintf("%s: there is no %s %s%s", field, strings.TrimSuffix(string(of), "s"), target, hint)}
-		out = append(out, f.at(src.Pos(t, id, field)))
+		out = append(out, f.At(src.Pos(t, id, field)))
 	}
 	if src == nil || src.Has(Endpoints) {
 		known := src.ids(Endpoints, maps.Keys(s.Endpoints))

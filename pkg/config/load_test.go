@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -109,7 +110,7 @@ func TestLoadDirFindings(t *testing.T) {
 		"secret where none is resolved": {map[string]string{"endpoints.yml": strings.Replace(goodEndpoints, "10.0.0.1", "${file:host}", 1)},
 			[]string{"endpoints.yml:3:9: error: host: secrets are not filled in here; only fields for secrets take ${file:…} and ${env:…} (secret-reference)"}},
 		"malformed secret": {map[string]string{"endpoints.yml": goodEndpoints + "  opts: {password: \"${file:../x}\"}\n"},
-			[]string{"endpoints.yml:5:20: error: password: expected ${file:NAME} (a file in secrets_dir) or ${env:EDGE_SECRET_NAME} (secret-reference)"}},
+			[]string{"endpoints.yml:5:20: error: opts.password: expected ${file:NAME} (a file in secrets_dir) or ${env:EDGE_SECRET_NAME} (secret-reference)"}},
 		"identity in settings": {map[string]string{"settings.yml": "bus: {wal_dir: /tmp}\n"},
 			[]string{"settings.yml:1:7: error: unknown key wal_dir; known are min_free, overflow, pause_hi, resume_lo, retain, retain_bytes, ring_pow, wal_flush_ms, wal_max_bytes (unknown-key)"}},
 		"all at once": {map[string]string{"endpoints.yml": strings.Replace(goodEndpoints, "502", "0", 1), "variables.yml": strings.Replace(goodVariable, "access: R", "access: X", 1)},
@@ -185,6 +186,10 @@ func TestBillionLaughs(t *testing.T) {
 	}
 }
 
+// isShape reports whether a finding is about an item's shape. Misplaced secrets
+// are found besides, and leave the item in place.
+func isShape(f Finding) bool { return f.Severity == SeverityError && f.Rule != "secret-reference" }
+
 // FuzzTables: no file makes the reader panic, and what it accepts is a snapshot
 // that survives its canonical form.
 func FuzzTables(f *testing.F) {
@@ -217,7 +222,7 @@ func FuzzTables(f *testing.F) {
 					if vs := checkSchema(itemSchema, item); len(vs) > 0 {
 						t.Fatalf("the schema refuses %s, which was read: %v", id, vs)
 					}
-				} else if fs := checkTree(table, map[string]any{id: item}); len(fs) > 0 {
+				} else if fs := checkTree(table, map[string]any{id: item}); slices.ContainsFunc(fs, isShape) {
 					t.Fatalf("%s: the schema refuses %s, which was read: %v", table, id, fs)
 				}
 			}

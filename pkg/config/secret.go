@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -90,7 +92,7 @@ func (s Secrets) readFile(ref, name string) (secret string, err error) {
 
 const secretForms = "expected ${file:NAME} (a file in secrets_dir) or ${env:" + secretEnvPrefix + "NAME}"
 
-// CheckSecret says what is wrong with a value: a reference where none is
+// checkSecret says what is wrong with a value: a reference where none is
 // resolved, a malformed one, or a secret that stands there literally (a
 // warning). It returns rule and message, and ok if there is nothing.
 func checkSecret(f *Field, value string) (sev Severity, rule, msg string, ok bool) {
@@ -106,18 +108,43 @@ func checkSecret(f *Field, value string) (sev Severity, rule, msg string, ok boo
 	return "", "", "", true
 }
 
-// secretFindings checks every text of a table.
-func secretFindings(t Table, d *document) Findings {
+// secretFindings checks every text of a tree: a table or, with t empty, the tree
+// that the schema of that name describes. pos tells where a path stands.
+func secretFindings(schema string, t Table, tree any, pos func(path []string, onKey bool) Pos) Findings {
 	var out Findings
-	for _, f := range Fields(string(t), d.tree) {
-		value, isText := valueAt(d.tree, f.Path).(string)
-		if !isText {
-			continue
-		}
-		if sev, rule, msg, ok := checkSecret(&f, value); !ok {
-			out = append(out, Finding{Severity: sev, Rule: rule, Key: keyOf(t, f.Path),
-				Message: last(f.Path) + ": " + msg}.at(d.pos(f.Path, false)))
+	for _, f := range Fields(schema, tree) {
+		for _, value := range texts(valueAt(tree, f.Path)) {
+			sev, rule, msg, ok := checkSecret(&f, value)
+			if ok {
+				continue
+			}
+			named := f.Key()
+			if t != "" {
+				named = strings.Join(f.Path[1:], ".")
+			}
+			out = append(out, Finding{Severity: sev, Rule: rule, Key: keyOf(t, f.Path), Message: named + ": " + msg}.At(pos(f.Path, false)))
 		}
 	}
 	return out
+}
+
+// texts returns a text, or those of a list and of what is in it.
+func texts(v any) []string {
+	switch v := v.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		var out []string
+		for _, e := range v {
+			out = append(out, texts(e)...)
+		}
+		return out
+	case map[string]any:
+		var out []string
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			out = append(out, texts(v[k])...)
+		}
+		return out
+	}
+	return nil
 }

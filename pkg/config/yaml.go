@@ -29,7 +29,7 @@ func parseYAML(name string, src []byte) (root *yaml.Node, err error) {
 		// input; what others write must not end the process.
 		if r := recover(); r != nil {
 			root, err = nil, Finding{Severity: SeverityError, Rule: "syntax",
-				Message: fmt.Sprintf("not YAML: %v", r)}.at(Pos{File: name}).asError()
+				Message: fmt.Sprintf("not YAML: %v", r)}.At(Pos{File: name}).asError()
 		}
 	}()
 	dec := yaml.NewDecoder(bytes.NewReader(src))
@@ -45,7 +45,7 @@ func parseYAML(name string, src []byte) (root *yaml.Node, err error) {
 			return nil, syntaxFinding(name, src, err).asError()
 		}
 		return nil, Finding{Severity: SeverityError, Rule: "syntax", Message: "a second document begins here (---); a table is one document"}.
-			at(Pos{File: name, Line: second.Line, Column: second.Column}).asError()
+			At(Pos{File: name, Line: second.Line, Column: second.Column}).asError()
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
 		return nil, nil
@@ -79,7 +79,7 @@ func syntaxFinding(name string, src []byte, err error) Finding {
 		msg += "; a second \": \" on the line, or wrong indentation (quote values that hold a colon)"
 	}
 	p.Column = 1 + len(line) - len(bytes.TrimLeft(line, " "))
-	return Finding{Severity: SeverityError, Rule: "syntax", Message: "not YAML: " + msg}.at(p)
+	return Finding{Severity: SeverityError, Rule: "syntax", Message: "not YAML: " + msg}.At(p)
 }
 
 // failingLine finds the line that the library stumbles over. Its own messages
@@ -140,7 +140,7 @@ func newTreeBuilder(file string) *treeBuilder {
 
 func (b *treeBuilder) fail(n *yaml.Node, rule, format string, args ...any) {
 	b.findings = append(b.findings, Finding{Severity: SeverityError, Rule: rule, Message: fmt.Sprintf(format, args...)}.
-		at(Pos{b.file, n.Line + b.lineBase, n.Column}))
+		At(Pos{b.file, n.Line + b.lineBase, n.Column}))
 }
 
 // build returns n's value. inAlias counts against the budget.

@@ -160,8 +160,9 @@ func (res *Result) gateway(path string) {
 	known := make(map[string]map[string]any)
 	for name, c := range g.Connectors {
 		if c["kind"] != "mqtt5" {
-			res.Findings = append(res.Findings, place(f.Pos([]string{"connectors", name, "kind"}), config.SeverityWarning, "not-built",
-				"kind: connectors of kind "+text(c["kind"])+" are not built yet; the gateway will refuse this one", "connectors."+name+".kind"))
+			res.Findings = append(res.Findings, config.Finding{Severity: config.SeverityWarning, Rule: "not-built", Key: "connectors." + name + ".kind",
+				Message: "kind: connectors of kind " + text(c["kind"]) + " are not built yet; the gateway will refuse this one"}.
+				At(f.Pos([]string{"connectors", name, "kind"})))
 			continue
 		}
 		known["connectors."+name] = c
@@ -169,10 +170,6 @@ func (res *Result) gateway(path string) {
 	res.Findings = append(res.Findings, checkTopics("", known, func(path []string) config.Pos {
 		return f.Pos(append(strings.Split(path[0], "."), path[1:]...))
 	})...)
-}
-
-func place(p config.Pos, sev config.Severity, rule, msg, key string) config.Finding {
-	return config.Finding{File: p.File, Line: p.Line, Column: p.Column, Severity: sev, Rule: rule, Message: msg, Key: key}
 }
 
 func text(v any) string {
@@ -197,7 +194,8 @@ func checkTopics(table config.Table, connectors map[string]map[string]any, pos f
 			if table != "" {
 				key = config.Key(table, group, path...)
 			}
-			out = append(out, place(pos(append([]string{group}, path...)), config.SeverityError, "topic", msg, key))
+			out = append(out, config.Finding{Severity: config.SeverityError, Rule: "topic", Message: msg, Key: key}.
+				At(pos(append([]string{group}, path...))))
 		}
 	}
 	for group, c := range connectors {

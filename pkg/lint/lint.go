@@ -53,11 +53,8 @@ func (r *Report) Warnf(t config.Table, id string, path []string, rule, format st
 }
 
 func (r *Report) add(sev config.Severity, t config.Table, id string, path []string, rule, msg string) {
-	p := r.src.Pos(t, id, path...)
-	r.findings = append(r.findings, config.Finding{
-		File: p.File, Line: p.Line, Column: p.Column,
-		Severity: sev, Rule: rule, Message: msg, Key: config.Key(t, id, path...),
-	})
+	f := config.Finding{Severity: sev, Rule: rule, Message: msg, Key: config.Key(t, id, path...)}
+	r.findings = append(r.findings, f.At(r.src.Pos(t, id, path...)))
 }
 
 // Snapshot checks a snapshot that has been read without errors. src says where

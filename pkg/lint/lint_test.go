@@ -1,6 +1,8 @@
 package lint
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,7 +128,7 @@ func TestRules(t *testing.T) {
 		"topic": {settings: "connectors.mqtt: {topic: \"/edge/{tenannt}/{tag}\"}\n",
 			want: []string{"settings.yml:1:26: error: topic: nothing fills in {tenannt}; known are {gateway}, {tenant}, {device}, {driver}, {tag} (topic)"}},
 		"literal secret": {endpoints: "plc: {scheme: tcp, host: h, port: 1, opts: {username: u, password: p}}\n",
-			want: []string{"endpoints.yml:1:68: warning: password: a secret stands here for everyone to read", "(secret-literal)"}},
+			want: []string{"endpoints.yml:1:68: warning: opts.password: a secret stands here for everyone to read", "(secret-literal)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			or := func(s, def string) string {
@@ -229,6 +231,24 @@ func TestExamples(t *testing.T) {
 	for dir, warnings := range map[string]int{"../../examples/spec": 4, "../../examples/minimal": 0, "../../examples/site": 0} {
 		if errs, w := Paths(dir).Findings.Count(); errs != 0 || w != warnings {
 			t.Errorf("%s: %v", dir, Paths(dir).Findings)
+		}
+	}
+}
+
+// TestSpecificationUntouched: examples/spec holds the specification's tables byte
+// for byte.
+func TestSpecificationUntouched(t *testing.T) {
+	for name, want := range map[string]string{
+		"endpoints.yml": "f1079952bc29408a8edb75232c832058fc3d25807854aa040b7d0a086e1f671f",
+		"drivers.yml":   "654ea4c27431efaf1d03974e9d4e95073ca6d757ad84a116a1fb810365508b8a",
+		"variables.yml": "0e2d12177fe9763cf10fa037025d5d6d3f66d529d6077af36d609392012d1059",
+	} {
+		b, err := os.ReadFile(filepath.Join("../../examples/spec", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%x", sha256.Sum256(b)); got != want {
+			t.Errorf("%s was changed: %s", name, got)
 		}
 	}
 }

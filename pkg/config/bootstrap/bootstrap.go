@@ -109,6 +109,8 @@ type Value struct {
 	Key    string `json:"key"`
 	Value  any    `json:"value"`  // a secret that is no reference is masked
 	Origin string `json:"origin"` // "default", "gateway.yml:12", "settings", "EDGE_GW_…", "flag"
+
+	path []string
 }
 
 // sources are the layers that a Gateway was built from.

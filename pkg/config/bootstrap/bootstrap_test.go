@@ -178,8 +178,9 @@ func TestErrors(t *testing.T) {
 		"flag for nothing": {file: "gateway_id: g\n", flags: map[string]string{"log.levl": "info"}, want: []string{"there is no such key; did you mean log.level? (unknown-key)"}},
 		"ambiguous variable": {file: "gateway_id: g\nconnectors: {a-b: {kind: mqtt5}, a_b: {kind: mqtt5}}\n", env: []string{"EDGE_GW_CONNECTORS_A_B_QOS=1"},
 			want: []string{"EDGE_GW_CONNECTORS_A_B_QOS: error: stands for both connectors.a-b.qos and connectors.a_b.qos; rename one of the connectors (ambiguous)"}},
-		"not YAML": {file: "gateway_id: [\n", want: []string{"gateway.yml:", "not YAML"}},
-		"a list":   {file: "- a\n", want: []string{"gateway.yml:1:1: error: expected a mapping, got a list (type)"}},
+		"300 years": {file: "gateway_id: g\nbus: {retain: 110000d}\n", want: []string{"gateway.yml:1:1: error: \"110000d\" is longer than 292 years (value)"}},
+		"not YAML":  {file: "gateway_id: [\n", want: []string{"gateway.yml:", "not YAML"}},
+		"a list":    {file: "- a\n", want: []string{"gateway.yml:1:1: error: expected a mapping, got a list (type)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, err := Load(write(t, c.file), c.flags, c.env)
@@ -237,7 +238,7 @@ func TestWarnings(t *testing.T) {
 
 // TestPrint: what is printed says the same as what was read, but for secrets.
 func TestPrint(t *testing.T) {
-	g, err := Load(write(t, "gateway_id: g\nconnectors:\n  a: {kind: mqtt5, password: hunter2}\n  b: {kind: mqtt5, password: \"${file:pw}\"}\n  c: {kind: other, x: {y: [1]}}\n"), nil, nil)
+	g, err := Load(write(t, "gateway_id: g\nconnectors:\n  a: {kind: mqtt5, password: hunter2}\n  b: {kind: mqtt5, password: \"${file:pw}\"}\n  c: {kind: other, x: {y.z: [1]}}\n"), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -239,18 +239,18 @@ func (b *builder) paths() {
 func (b *builder) decode() (*Gateway, error) {
 	doc, err := json.Marshal(b.tree)
 	if err != nil {
-		return nil, fmt.Errorf("gateway.yml: %w", err)
+		return nil, fmt.Errorf("gateway.yml: %w", err) // not reached: it was decoded from text
 	}
 	g := &Gateway{Connectors: map[string]map[string]any{}, sources: b.sources}
-	if err := json.Unmarshal(doc, g); err != nil {
-		return nil, fmt.Errorf("gateway.yml: %w", err)
+	if err := json.Unmarshal(doc, g); err != nil { // such as a duration of 300 years
+		return nil, config.Findings{config.Finding{Severity: config.SeverityError, Rule: "value", Message: err.Error()}.At(b.pos(nil, false))}
 	}
 	connectors, _ := b.tree["connectors"].(map[string]any)
 	for name, c := range connectors {
 		g.Connectors[name], _ = c.(map[string]any) // with its numbers as they were decoded
 	}
 	if b.file != nil {
-		g.ConnectorNames = b.file.Keys("connectors")
+		g.ConnectorNames = slices.DeleteFunc(b.file.Keys("connectors"), func(name string) bool { return g.Connectors[name] == nil })
 	}
 	g.values = b.list()
 	return g, nil
@@ -263,7 +263,7 @@ const maxSocketPath = 107
 func (b *builder) checkTogether(g *Gateway) {
 	fail := func(msg string, path ...string) {
 		b.findings = append(b.findings, config.Finding{Severity: config.SeverityError, Rule: "value", Message: msg,
-			Key: strings.Join(path, "."), File: b.pos(path, false).File, Line: b.pos(path, false).Line, Column: b.pos(path, false).Column})
+			Key: strings.Join(path, ".")}.At(b.pos(path, false)))
 	}
 	if g.Bus.ResumeLo >= g.Bus.PauseHi {
 		fail(fmt.Sprintf("bus.resume_lo: expected less than pause_hi (%v), got %v", g.Bus.PauseHi, g.Bus.ResumeLo), "bus", "resume_lo")

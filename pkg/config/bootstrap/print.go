@@ -61,7 +61,7 @@ func (b *builder) list() []Value {
 		if s, ok := v.(string); ok && f.Secret && !f.LiteralOK && s != "" && !strings.HasPrefix(s, "${") {
 			v = "********"
 		}
-		out = append(out, Value{Key: f.Key(), Value: v, Origin: b.origin(&f)})
+		out = append(out, Value{Key: f.Key(), Value: v, Origin: b.origin(&f), path: f.Path})
 	}
 	return out
 }
@@ -82,8 +82,7 @@ func (g *Gateway) Print(w io.Writer, origin bool) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	for _, v := range g.values {
 		n := root
-		path := strings.Split(v.Key, ".")
-		for _, step := range path[:len(path)-1] {
+		for _, step := range v.path[:len(v.path)-1] {
 			n = submapping(n, step)
 		}
 		value := new(yaml.Node)
@@ -96,7 +95,7 @@ func (g *Gateway) Print(w io.Writer, origin bool) error {
 		if origin {
 			value.LineComment = v.Origin
 		}
-		n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: path[len(path)-1]}, value)
+		n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: v.path[len(v.path)-1]}, value)
 	}
 	var buf bytes.Buffer
 	enc := yaml.NewEncoder(&buf)
