@@ -318,8 +318,10 @@ func (s *session) putBack(ctx context.Context, r *rollbackRequest) error {
 		c, err = s.store.Push(ctx, r.bad, r.old.Doc, PushOptions{
 			Author: s.author(), Message: clip(fmt.Sprintf("rollback of rev %d: %s", r.bad.Commit.Rev, r.reason), maxMessage),
 		})
-		conflict := (*ConflictError)(nil)
-		if err != nil && !errors.As(err, &conflict) {
+		switch conflict := (*ConflictError)(nil); {
+		case errors.Is(err, ErrRefused):
+			f.cfg.Log.Error("the config center could not be put back", "rev_bad", r.bad.Commit.Rev, "error", err)
+		case err != nil && !errors.As(err, &conflict):
 			return err // the request stands; the next session tries again
 		}
 	}
@@ -329,7 +331,7 @@ func (s *session) putBack(ctx context.Context, r *rollbackRequest) error {
 	}
 	f.mu.Unlock()
 	if !center || err != nil {
-		return nil // pinned, or a newer commit is on its way
+		return nil // this gateway stays where it is, or a newer commit is on its way
 	}
 	f.cfg.Log.Warn("the config center was put back", "rev_old", r.old.Commit.Rev, "rev_bad", r.bad.Commit.Rev, "rev", c.Rev, "reason", r.reason)
 	f.update(func(st *Status) { st.State, st.Error = RolledBack, r.reason })

@@ -246,3 +246,57 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("Open with a cancelled context: %v", err)
 	}
 }
+
+func TestRestore(t *testing.T) {
+	s := openStore(t, startEtcd(t))
+	drivers := func(doc *Document, unit int) *Document {
+		return with(t, doc, config.Drivers, Item{"drv", fmt.Appendf(nil, `{"cfg":{"unit_id":%d},"endpoint_id":"plc","kind":"static","proto":"modbus"}`, unit)})
+	}
+	first := drivers(docOf(t, 3, "a"), 1)
+	second := drivers(docOf(t, 4, "b"), 2)
+	third := drivers(docOf(t, 5, "c"), 2)
+	c1 := mustPush(t, s, first)
+	c2 := mustPush(t, s, second)
+	mustPush(t, s, third)
+	head := mustLoad(t, s)
+	for name, tc := range map[string]struct {
+		table config.Table
+		rev   int64
+		want  *Document
+		from  int64
+	}{
+		"all to a rev":                        {"", c1.Rev, first, c1.Rev},
+		"all to the one before":               {"", 0, second, c2.Rev},
+		"one table to a rev":                  {config.Variables, c1.Rev, drivers(docOf(t, 3, "a"), 2), c1.Rev},
+		"one table to where it was different": {config.Drivers, 0, drivers(docOf(t, 5, "c"), 1), c1.Rev},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc, from, err := s.Restore(t.Context(), head, tc.table, tc.rev)
+			if err != nil || doc.SHA256() != tc.want.SHA256() || from.Rev != tc.from {
+				t.Fatalf("from rev %d: %v, %v", from.Rev, doc, err)
+			}
+		})
+	}
+	if _, _, err := s.Restore(t.Context(), head, config.Endpoints, 0); !errors.Is(err, ErrNoRelease) {
+		t.Errorf("a table that never changed: %v", err)
+	}
+	if _, _, err := s.Restore(t.Context(), head, "pumps", 0); err == nil {
+		t.Error("a table that doesn't exist")
+	}
+}
+
+func TestPrefixes(t *testing.T) {
+	endpoint := startEtcd(t)
+	one := openStore(t, endpoint, func(c *Config) { c.Prefix = "/edge/config/v1" })
+	ten := openStore(t, endpoint, func(c *Config) { c.Prefix = "/edge/config/v10/" })
+	a, b := docOf(t, 2, "a"), docOf(t, 3, "b")
+	mustPush(t, one, a)
+	mustPush(t, ten, b)
+	holds(t, one, a)
+	holds(t, ten, b)
+	for _, bad := range []string{"edge", "/", "/a//b", "/edge/config/backup", "/edge/config", "/edge/status/v1/x"} {
+		if _, err := newKeyspace(bad); err == nil {
+			t.Errorf("prefix %q is accepted", bad)
+		}
+	}
+}
