@@ -164,15 +164,15 @@ func explainDial(socket string, err error) string {
 func explainPermission(socket string) string {
 	me := userName(uint32(os.Getuid()))
 	info, err := os.Stat(socket)
-	st, ok := any(nil).(*syscall.Stat_t), false
-	if err == nil {
-		st, ok = info.Sys().(*syscall.Stat_t)
-	}
-	if !ok {
+	if err != nil {
 		return fmt.Sprintf("user %s may not enter the directory of %s: try sudo, or have admin.socket moved to a directory that you may enter", me, socket)
 	}
-	return fmt.Sprintf("user %s may not use %s, which belongs to %s:%s with mode %#o: try sudo, or have admin.group and admin.mode set in gateway.yml",
-		me, socket, userName(st.Uid), groupName(st.Gid), info.Mode().Perm())
+	owner := "another user"
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		owner = userName(st.Uid) + ":" + groupName(st.Gid)
+	}
+	return fmt.Sprintf("user %s may not use %s, which belongs to %s with mode %#o: try sudo, or have admin.group and admin.mode set in gateway.yml",
+		me, socket, owner, info.Mode().Perm())
 }
 
 func groupName(gid uint32) string {
@@ -183,9 +183,12 @@ func groupName(gid uint32) string {
 	return id
 }
 
-// receive calls handle for each message of a stream. The end of the stream, and
-// of the caller's context, is no error.
-func receive[M any](ctx context.Context, stream grpc.ServerStreamingClient[M], err error, handle func(*M) error) error {
+// receive calls handle for each message of the stream that open opens. The end of
+// the stream, and of the caller's context, is no error.
+func receive[M any](ctx context.Context, open func(context.Context) (grpc.ServerStreamingClient[M], error), handle func(*M) error) error {
+	inner, cancel := context.WithCancel(ctx) // ends the call when handle fails
+	defer cancel()
+	stream, err := open(inner)
 	for err == nil {
 		var m *M
 		if m, err = stream.Recv(); err == nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 
+	"google.golang.org/grpc"
+
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -17,8 +19,10 @@ func (c *busClient) Stats(ctx context.Context) (BusStats, error) {
 }
 
 func (c *busClient) Tail(ctx context.Context, f frame.Filter, send func(TailPart) error) error {
-	stream, err := c.c.Tail(ctx, &pb.TailRequest{Filter: toFilter(f)})
-	return receive(ctx, stream, err, func(m *pb.TailResponse) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.TailResponse], error) {
+		return c.c.Tail(ctx, &pb.TailRequest{Filter: toFilter(f)})
+	}
+	return receive(ctx, open, func(m *pb.TailResponse) error {
 		batches, err := fromBatches(m.GetBatches())
 		if err != nil {
 			return err
@@ -28,8 +32,10 @@ func (c *busClient) Tail(ctx context.Context, f frame.Filter, send func(TailPart
 }
 
 func (c *busClient) Replay(ctx context.Context, r Range, send func(ReplayPart) error) error {
-	stream, err := c.c.Replay(ctx, &pb.ReplayRequest{Range: toRange(r)})
-	return whole(ctx, receive(ctx, stream, err, func(m *pb.ReplayResponse) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.ReplayResponse], error) {
+		return c.c.Replay(ctx, &pb.ReplayRequest{Range: toRange(r)})
+	}
+	return whole(ctx, receive(ctx, open, func(m *pb.ReplayResponse) error {
 		batches, err := fromBatches(m.GetBatches())
 		if err != nil {
 			return err
@@ -39,16 +45,20 @@ func (c *busClient) Replay(ctx context.Context, r Range, send func(ReplayPart) e
 }
 
 func (c *busClient) ReplayTo(ctx context.Context, r Range, connector string, speed float64, send func(ReplayProgress) error) error {
-	stream, err := c.c.ReplayTo(ctx, &pb.ReplayToRequest{Range: toRange(r), Connector: connector, Speed: speed})
-	return whole(ctx, receive(ctx, stream, err, func(m *pb.ReplayToResponse) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.ReplayToResponse], error) {
+		return c.c.ReplayTo(ctx, &pb.ReplayToRequest{Range: toRange(r), Connector: connector, Speed: speed})
+	}
+	return whole(ctx, receive(ctx, open, func(m *pb.ReplayToResponse) error {
 		return send(ReplayProgress{Replay: m.GetReplay(), Topic: m.GetTopic(), Frames: m.GetFrames(), Seq: m.GetSeq(), LastSeq: m.GetLastSeq()})
 	}))
 }
 
 func (c *busClient) Export(ctx context.Context, first, last uint64, w io.Writer) (ExportSummary, error) {
 	var sum *pb.ExportSummary
-	stream, err := c.c.Export(ctx, &pb.ExportRequest{FirstSeq: first, LastSeq: last})
-	err = whole(ctx, receive(ctx, stream, err, func(m *pb.ExportResponse) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.ExportResponse], error) {
+		return c.c.Export(ctx, &pb.ExportRequest{FirstSeq: first, LastSeq: last})
+	}
+	err := whole(ctx, receive(ctx, open, func(m *pb.ExportResponse) error {
 		if m.GetSummary() != nil {
 			sum = m.GetSummary()
 		}
@@ -108,8 +118,10 @@ func (c *busClient) Set(ctx context.Context, key, value string) (SettingChange, 
 
 func (c *busClient) Check(ctx context.Context) (CheckReport, error) {
 	var report *pb.CheckLogResponse
-	stream, err := c.c.CheckLog(ctx, &pb.CheckLogRequest{})
-	err = whole(ctx, receive(ctx, stream, err, func(m *pb.CheckLogResponse) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.CheckLogResponse], error) {
+		return c.c.CheckLog(ctx, &pb.CheckLogRequest{})
+	}
+	err := whole(ctx, receive(ctx, open, func(m *pb.CheckLogResponse) error {
 		report = m
 		return nil
 	}))

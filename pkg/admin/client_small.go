@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 
+	"google.golang.org/grpc"
+
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 )
 
@@ -82,8 +84,10 @@ func (c *configClient) History(ctx context.Context, limit int) ([]ConfigApply, e
 }
 
 func (c *configClient) Watch(ctx context.Context, emit func(ConfigEvent)) error {
-	stream, err := c.c.WatchConfig(ctx, &pb.WatchConfigRequest{})
-	return receive(ctx, stream, err, func(m *pb.WatchConfigResponse) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.WatchConfigResponse], error) {
+		return c.c.WatchConfig(ctx, &pb.WatchConfigRequest{})
+	}
+	return receive(ctx, open, func(m *pb.WatchConfigResponse) error {
 		emit(ConfigEvent{Time: fromTime(m.GetTime()), Rev: m.GetRev(), SHA256: m.GetSha256(), State: m.GetState(),
 			Text: m.GetText(), Dropped: m.GetDropped()})
 		return nil

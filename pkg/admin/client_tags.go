@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"google.golang.org/grpc"
+
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -20,8 +22,10 @@ func (c *TagClient) Tags(ctx context.Context) ([]Tag, error) { return c.List(ctx
 // List returns the tags whose name matches glob, sorted by name; "" is all.
 func (c *TagClient) List(ctx context.Context, glob string) ([]Tag, error) {
 	tags := []Tag{}
-	stream, err := c.c.ListTags(ctx, &pb.ListTagsRequest{Glob: glob})
-	err = whole(ctx, receive(ctx, stream, err, func(m *pb.ListTagsResponse) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.ListTagsResponse], error) {
+		return c.c.ListTags(ctx, &pb.ListTagsRequest{Glob: glob})
+	}
+	err := whole(ctx, receive(ctx, open, func(m *pb.ListTagsResponse) error {
 		tags = append(tags, each(m.GetTags(), fromTag)...)
 		return nil
 	}))
@@ -41,8 +45,10 @@ func (c *TagClient) Watch(ctx context.Context, glob string, interval time.Durati
 	if interval != 0 {
 		r.Interval = durationpb.New(interval)
 	}
-	stream, err := c.c.WatchTags(ctx, r)
-	return receive(ctx, stream, err, func(m *pb.WatchTagsResponse) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.WatchTagsResponse], error) {
+		return c.c.WatchTags(ctx, r)
+	}
+	return receive(ctx, open, func(m *pb.WatchTagsResponse) error {
 		return show(TagChanges{Tags: each(m.GetTags(), fromTag), Skipped: m.GetSkipped()})
 	})
 }
@@ -77,8 +83,10 @@ func (c *DiagnosticsClient) SetLogLevel(ctx context.Context, level string) error
 // Trace emits what goes over an endpoint's connections until ctx ends, which is
 // no error.
 func (c *DiagnosticsClient) Trace(ctx context.Context, endpoint string, emit func(TraceEvent)) error {
-	stream, err := c.c.TraceEndpoint(ctx, &pb.TraceEndpointRequest{Endpoint: endpoint})
-	return receive(ctx, stream, err, func(m *pb.TraceEndpointResponse) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.TraceEndpointResponse], error) {
+		return c.c.TraceEndpoint(ctx, &pb.TraceEndpointRequest{Endpoint: endpoint})
+	}
+	return receive(ctx, open, func(m *pb.TraceEndpointResponse) error {
 		emit(TraceEvent{Time: fromTime(m.GetTime()), Connection: m.GetConnection(), Event: m.GetEvent(), Data: m.GetData(),
 			Text: m.GetText(), Dropped: m.GetDropped()})
 		return nil
@@ -88,8 +96,10 @@ func (c *DiagnosticsClient) Trace(ctx context.Context, endpoint string, emit fun
 // Profile writes a profile in pprof's format; kind is "cpu", "heap", "goroutine",
 // "allocs", "block" or "mutex", d is for "cpu".
 func (c *DiagnosticsClient) Profile(ctx context.Context, kind string, d time.Duration, w io.Writer) error {
-	stream, err := c.c.GetProfile(ctx, &pb.GetProfileRequest{Kind: kind, Duration: durationpb.New(d)})
-	return whole(ctx, receive(ctx, stream, err, func(m *pb.GetProfileResponse) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.GetProfileResponse], error) {
+		return c.c.GetProfile(ctx, &pb.GetProfileRequest{Kind: kind, Duration: durationpb.New(d)})
+	}
+	return whole(ctx, receive(ctx, open, func(m *pb.GetProfileResponse) error {
 		_, err := w.Write(m.GetData())
 		return err
 	}))
@@ -97,8 +107,10 @@ func (c *DiagnosticsClient) Profile(ctx context.Context, kind string, d time.Dur
 
 // Bundle writes a support archive: a gzipped tar.
 func (c *DiagnosticsClient) Bundle(ctx context.Context, w io.Writer) error {
-	stream, err := c.c.GetBundle(ctx, &pb.GetBundleRequest{})
-	return whole(ctx, receive(ctx, stream, err, func(m *pb.GetBundleResponse) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.GetBundleResponse], error) {
+		return c.c.GetBundle(ctx, &pb.GetBundleRequest{})
+	}
+	return whole(ctx, receive(ctx, open, func(m *pb.GetBundleResponse) error {
 		_, err := w.Write(m.GetData())
 		return err
 	}))

@@ -50,7 +50,8 @@ func (q *queue[T]) take() ([]T, uint64) {
 }
 
 // pump runs produce in a goroutine of its own and sends what it emits until ctx
-// or produce ends or send fails. It returns after produce has.
+// or produce ends or send fails. It returns after produce has. send is given no
+// items when only the count of what was dropped has changed.
 func pump[T any](ctx context.Context, q *queue[T], produce func(context.Context, func(T)) error, send func([]T, uint64) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -62,7 +63,7 @@ func pump[T any](ctx context.Context, q *queue[T], produce func(context.Context,
 		}()
 		ended <- produce(ctx, q.push)
 	}()
-	running := true
+	running, told := true, uint64(0)
 	defer func() {
 		cancel()
 		if running {
@@ -78,10 +79,11 @@ func pump[T any](ctx context.Context, q *queue[T], produce func(context.Context,
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if items, dropped := q.take(); len(items) > 0 || dropped > 0 && !running {
+		if items, dropped := q.take(); len(items) > 0 || dropped > told {
 			if err := send(items, dropped); err != nil {
 				return err
 			}
+			told = dropped
 		}
 		if !running {
 			return end

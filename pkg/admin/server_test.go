@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -33,8 +34,8 @@ func same[T any](t *testing.T, what string, got func(context.Context) (T, error)
 }
 
 func TestEverythingComesThrough(t *testing.T) {
-	b := newFake().backend()
-	c := dial(t, start(t, b))
+	b := admintest.New().Backend()
+	c := admintest.Dial(t, admintest.Start(t, b))
 	same(t, "endpoints", c.Endpoints.List, b.Endpoints.List)
 	same(t, "drivers", c.Drivers.List, b.Drivers.List)
 	same(t, "tags", c.Tags.Tags, b.Tags.Tags)
@@ -65,12 +66,12 @@ func TestEverythingComesThrough(t *testing.T) {
 }
 
 func TestStatusSumsUpAndNamesProblems(t *testing.T) {
-	c := dial(t, start(t, newFake().backend()))
+	c := admintest.Dial(t, admintest.Start(t, admintest.New().Backend()))
 	st, err := c.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st.Gateway != "gw-1" || st.State != "running" || st.ConfigRev != 7 || !st.Started.Equal(epoch) || st.PID == 0 {
+	if st.Gateway != "gw-1" || st.State != "running" || st.ConfigRev != 7 || !st.Started.Equal(admintest.Epoch()) || st.PID == 0 {
 		t.Errorf("status %+v", st)
 	}
 	wantParts := []admin.PartCount{{Part: "connectors", State: "up", Count: 1}, {Part: "drivers", State: "fault", Count: 1},
@@ -88,7 +89,7 @@ func TestStatusSumsUpAndNamesProblems(t *testing.T) {
 }
 
 func TestMissingPartsSaySo(t *testing.T) {
-	c := dial(t, start(t, admin.Backend{}))
+	c := admintest.Dial(t, admintest.Start(t, admin.Backend{}))
 	ctx := t.Context()
 	calls := map[string]func() error{
 		"endpoints":  func() error { _, err := c.Endpoints.List(ctx); return err },
@@ -113,8 +114,8 @@ func TestMissingPartsSaySo(t *testing.T) {
 }
 
 func TestErrorsKeepTheirKindAndText(t *testing.T) {
-	f := newFake()
-	c := dial(t, start(t, f.backend()))
+	f := admintest.New()
+	c := admintest.Dial(t, admintest.Start(t, f.Backend()))
 	ctx := t.Context()
 	noPart := func(admin.ReplayPart) error { return nil }
 	for _, tc := range []struct {
@@ -141,11 +142,9 @@ func TestErrorsKeepTheirKindAndText(t *testing.T) {
 }
 
 func TestAPanicEndsTheCallNotTheGateway(t *testing.T) {
-	f := newFake()
-	c := dial(t, start(t, f.backend()))
-	f.mu.Lock()
-	f.panics = true
-	f.mu.Unlock()
+	f := admintest.New()
+	c := admintest.Dial(t, admintest.Start(t, f.Backend()))
+	f.Panic()
 	if _, err := c.Drivers.List(t.Context()); err == nil || !strings.Contains(err.Error(), "fault in this call") {
 		t.Errorf("got %v", err)
 	}
@@ -155,8 +154,8 @@ func TestAPanicEndsTheCallNotTheGateway(t *testing.T) {
 }
 
 func TestMutatingCallsAreAudited(t *testing.T) {
-	s := start(t, newFake().backend())
-	c := dial(t, s)
+	s := admintest.Start(t, admintest.New().Backend())
+	c := admintest.Dial(t, s)
 	ctx := t.Context()
 	if _, err := c.Tags.Write(ctx, "line.a", frame.StringValue("12")); err != nil {
 		t.Fatal(err)
@@ -170,7 +169,7 @@ func TestMutatingCallsAreAudited(t *testing.T) {
 	if err := c.Bus.ReplayTo(ctx, admin.Range{FromSeq: 3}, "mqtt", 1, func(admin.ReplayProgress) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	got := s.audits()
+	got := s.Audits()
 	if len(got) != 3 {
 		t.Fatalf("audited: %+v", got)
 	}
@@ -190,13 +189,13 @@ func TestMutatingCallsAreAudited(t *testing.T) {
 }
 
 func TestReplaySendsAllInOrder(t *testing.T) {
-	f := newFake()
-	c := dial(t, start(t, f.backend()))
+	f := admintest.New()
+	c := admintest.Dial(t, admintest.Start(t, f.Backend()))
 	next, last := uint64(100), uint64(0)
 	err := c.Bus.Replay(t.Context(), admin.Range{FromSeq: 100, ToSeq: 9_900}, func(p admin.ReplayPart) error {
 		for _, b := range p.Batches {
 			for i := range b.Frames {
-				src := f.log[(next-1)/5000]
+				src := f.Log[(next-1)/5000]
 				j := (next - 1) % 5000
 				want, got := &src.Frames[j], &b.Frames[i]
 				if b.FirstSeq+uint64(i) != next || got.Value != want.Value || got.TS != want.TS || got.Quality != want.Quality ||
@@ -215,8 +214,8 @@ func TestReplaySendsAllInOrder(t *testing.T) {
 }
 
 func TestExportAndImport(t *testing.T) {
-	b := newFake().backend()
-	c := dial(t, start(t, b))
+	b := admintest.New().Backend()
+	c := admintest.Dial(t, admintest.Start(t, b))
 	ctx := t.Context()
 	var file bytes.Buffer
 	sum, err := c.Bus.Export(ctx, 11, 20, &file)
@@ -236,8 +235,8 @@ func TestExportAndImport(t *testing.T) {
 }
 
 func TestStopEndsStreams(t *testing.T) {
-	s := start(t, newFake().backend())
-	c := dial(t, s)
+	s := admintest.Start(t, admintest.New().Backend())
+	c := admintest.Dial(t, s)
 	ended := make(chan error, 1)
 	started := make(chan struct{}, 1)
 	go func() {
@@ -251,7 +250,7 @@ func TestStopEndsStreams(t *testing.T) {
 	}()
 	<-started
 	began := time.Now()
-	if err := s.stop(); err != nil {
+	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	if d := time.Since(began); d > 3*time.Second {
@@ -266,7 +265,7 @@ func TestStopEndsStreams(t *testing.T) {
 		t.Fatal("the watch goes on")
 	}
 	var gone *admin.UnreachableError
-	if _, err := admin.Dial(t.Context(), s.socket); !errors.As(err, &gone) {
+	if _, err := admin.Dial(t.Context(), s.Socket); !errors.As(err, &gone) {
 		t.Errorf("dial after the stop: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -42,6 +43,9 @@ func (s *configService) WatchConfig(_ *pb.WatchConfigRequest, out grpc.ServerStr
 	return pump(out.Context(), q, s.b.Watch, func(events []ConfigEvent, dropped uint64) error {
 		s.metrics.dropped.WithLabelValues("config").Add(float64(dropped - counted))
 		counted = dropped
+		if len(events) == 0 {
+			events = []ConfigEvent{{Time: time.Now(), State: "dropped"}}
+		}
 		for _, e := range events {
 			if err := out.Send(&pb.WatchConfigResponse{
 				Time: toTime(e.Time), Rev: e.Rev, Sha256: e.SHA256, State: e.State, Text: e.Text, Dropped: dropped,

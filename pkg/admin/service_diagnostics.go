@@ -65,6 +65,9 @@ func (s *diagnosticsService) TraceEndpoint(r *pb.TraceEndpointRequest, out grpc.
 				s.metrics.dropped.WithLabelValues("trace").Add(float64(dropped - events))
 				events = dropped
 			}
+			if len(list) == 0 {
+				list = []TraceEvent{{Time: time.Now(), Event: "dropped"}}
+			}
 			for _, e := range list {
 				if err := out.Send(&pb.TraceEndpointResponse{
 					Time: toTime(e.Time), Connection: e.Connection, Event: e.Event, Data: e.Data, Text: e.Text, Dropped: dropped,

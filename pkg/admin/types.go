@@ -339,7 +339,7 @@ type ConfigEvent struct {
 	Time    time.Time `json:"time"`
 	Rev     uint64    `json:"rev"`
 	SHA256  string    `json:"sha256,omitempty"`
-	State   string    `json:"state"` // a phase ("DrainEP") or an outcome ("applied")
+	State   string    `json:"state"` // a phase ("DrainEP") or an outcome ("applied"); "dropped": nothing but that count is new
 	Text    string    `json:"text,omitempty"`
 	Dropped uint64    `json:"dropped,omitempty"` // events that this client was too slow for, in all; set by the server
 }
@@ -348,7 +348,7 @@ type ConfigEvent struct {
 type TraceEvent struct {
 	Time       time.Time
 	Connection uint64 // counts the connections of the endpoint
-	Event      string // "dial", "open", "send", "receive", "close", "error"
+	Event      string // "dial", "open", "send", "receive", "close", "error"; "dropped": nothing but that count is new
 	Data       []byte // not changed after it was emitted
 	Text       string
 	Dropped    uint64 // events that this client was too slow for, in all; set by the server

@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"pkg/apply":            {"pkg/config", "pkg/driver", "pkg/endpoint", "pkg/frame"},
 	"pkg/admin":            {"pkg/admin/adminpb", "pkg/bus", "pkg/config", "pkg/connector", "pkg/driver", "pkg/endpoint", "pkg/frame", "pkg/version"},
 	"pkg/admin/adminpb":    {},
+	"pkg/admin/admintest":  {"pkg/admin", "pkg/frame"},
 	"pkg/admin/busadmin":   {"pkg/admin", "pkg/bus", "pkg/config", "pkg/frame"},
 	"pkg/cli":              {"pkg/admin/...", "pkg/version"},
 }

@@ -440,7 +440,7 @@ type WatchConfigResponse struct {
 	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	Rev           uint64                 `protobuf:"varint,2,opt,name=rev,proto3" json:"rev,omitempty"`
 	Sha256        string                 `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
-	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"` // a phase ("DrainEP") or an outcome ("applied")
+	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"` // a phase ("DrainEP") or an outcome ("applied"); "dropped": nothing but that count is new
 	Text          string                 `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
 	Dropped       uint64                 `protobuf:"varint,6,opt,name=dropped,proto3" json:"dropped,omitempty"` // events that this client was too slow for, in all
 	unknownFields protoimpl.UnknownFields

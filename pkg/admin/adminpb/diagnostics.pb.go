@@ -239,7 +239,7 @@ type TraceEndpointResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	Connection    uint64                 `protobuf:"varint,2,opt,name=connection,proto3" json:"connection,omitempty"` // counts the connections of the endpoint
-	Event         string                 `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"`            // "dial", "open", "send", "receive", "close", "error"
+	Event         string                 `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"`            // "dial", "open", "send", "receive", "close", "error"; "dropped": nothing but that count is new
 	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
 	Text          string                 `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
 	Dropped       uint64                 `protobuf:"varint,6,opt,name=dropped,proto3" json:"dropped,omitempty"` // events that this client was too slow for, in all

@@ -1,66 +1,103 @@
-package admin_test
+// Package admintest is a small gateway for tests of what talks to the admin
+// socket: a backend in memory, and a real server on a real socket.
+package admintest
 
 import (
 	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
-	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
-// fake is a small gateway: two drivers, a connector, some tags, a log in memory.
-type fake struct {
+// Gateway is two drivers, a connector, some tags and a log of 10,000 frames. Its
+// fields may be changed before it serves; while it does, through the methods.
+type Gateway struct {
 	mu      sync.Mutex
 	drivers map[string]*admin.Driver
 	tags    []admin.Tag
-	log     []*frame.Batch
+	Log     []*frame.Batch
 	paused  map[string]bool
 	level   string
 	calls   int // of Tags
 	panics  bool
-	applies []admin.ConfigApply
 
 	live   chan admin.TailPart
 	events chan admin.ConfigEvent
 }
 
-var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+// Epoch is when everything here began.
+func Epoch() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
-func newFake() *fake {
-	f := &fake{
+// New returns a gateway.
+func New() *Gateway {
+	f := &Gateway{
 		drivers: map[string]*admin.Driver{
-			"press": {ID: "press", Kind: "static", Proto: "modbus", Endpoint: "plc1", State: "running", Since: epoch, Points: 2, Polls: 41},
-			"oven":  {ID: "oven", Kind: "static", Proto: "modbus", Endpoint: "plc2", State: "fault", Since: epoch, Error: "dial tcp: refused"},
+			"press": {ID: "press", Kind: "static", Proto: "modbus", Endpoint: "plc1", State: "running", Since: Epoch(), Points: 2, Polls: 41},
+			"oven":  {ID: "oven", Kind: "static", Proto: "modbus", Endpoint: "plc2", State: "fault", Since: Epoch(), Error: "dial tcp: refused"},
 		},
 		paused: map[string]bool{}, level: "info",
 		live: make(chan admin.TailPart), events: make(chan admin.ConfigEvent),
 	}
 	for i, name := range []string{"line.a", "line.b", "温度"} {
 		f.tags = append(f.tags, admin.Tag{Name: name, Driver: "press", Unit: "bar", Access: "RW", Datatype: "uint16",
-			Address: fmt.Sprintf("holding %d", i), Known: true, Value: frame.IntValue(int64(i)), TS: epoch.UnixNano(), Frames: 1})
+			Address: fmt.Sprintf("holding %d", i), Known: true, Value: frame.IntValue(int64(i)), TS: Epoch().UnixNano(), Frames: 1})
 	}
 	set := &frame.TagSet{Driver: "press", Tags: []frame.Tag{{Name: "line.a", Unit: "bar"}, {Name: "line.b"}}}
 	for seq := uint64(1); seq < 10_000; seq += 5000 {
 		b := &frame.Batch{FirstSeq: seq, ConfigRev: 7, Set: set}
 		for i := range 5000 {
-			b.Frames = append(b.Frames, frame.Frame{Value: frame.IntValue(int64(i)), TS: epoch.UnixNano() + int64(i), Tag: uint32(i % 2), Quality: frame.Quality(i % 3)})
+			b.Frames = append(b.Frames, frame.Frame{Value: frame.IntValue(int64(i)), TS: Epoch().UnixNano() + int64(i), Tag: uint32(i % 2), Quality: frame.Quality(i % 3)})
 		}
-		f.log = append(f.log, b)
+		f.Log = append(f.Log, b)
 	}
 	return f
 }
 
-func (f *fake) backend() admin.Backend {
+// Live hands part to one client that tails.
+func (f *Gateway) Live(part admin.TailPart) { f.live <- part }
+
+// Event hands e to one client that watches the configuration.
+func (f *Gateway) Event(e admin.ConfigEvent) { f.events <- e }
+
+// Panic makes the list of drivers panic.
+func (f *Gateway) Panic() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.panics = true
+}
+
+// TagCalls returns how often the tags were asked for.
+func (f *Gateway) TagCalls() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
+}
+
+// SetTags replaces the tags, which must be sorted by name.
+func (f *Gateway) SetTags(tags []admin.Tag) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tags = tags
+}
+
+// Tick gives every tag a new value.
+func (f *Gateway) Tick() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.tags {
+		t := &f.tags[i]
+		t.Value, t.TS, t.Frames = frame.IntValue(t.Value.Int()+1), t.TS+1, t.Frames+1
+	}
+}
+
+// Backend returns every part.
+func (f *Gateway) Backend() admin.Backend {
 	return admin.Backend{
 		Status: fakeStatus{}, Endpoints: fakeEndpoints{}, Drivers: fakeDrivers{f}, Tags: fakeTags{f}, Bus: fakeBus{f},
 		Connectors: fakeConnectors{f}, Config: fakeConfig{f}, Diagnostics: fakeDiagnostics{f},
@@ -70,16 +107,16 @@ func (f *fake) backend() admin.Backend {
 type fakeStatus struct{}
 
 func (fakeStatus) Info(context.Context) (admin.Info, error) {
-	return admin.Info{Gateway: "gw-1", Tenant: "acme", Device: "line-1", State: "running", Started: epoch}, nil
+	return admin.Info{Gateway: "gw-1", Tenant: "acme", Device: "line-1", State: "running", Started: Epoch()}, nil
 }
 
 type fakeEndpoints struct{}
 
 func (fakeEndpoints) List(context.Context) ([]admin.Endpoint, error) {
-	return []admin.Endpoint{{ID: "plc1", URL: "tcp://10.0.0.1:502", State: "up", Since: epoch, Open: 1, Max: 1, Drivers: []string{"press"}}}, nil
+	return []admin.Endpoint{{ID: "plc1", URL: "tcp://10.0.0.1:502", State: "up", Since: Epoch(), Open: 1, Max: 1, Drivers: []string{"press"}}}, nil
 }
 
-type fakeDrivers struct{ *fake }
+type fakeDrivers struct{ *Gateway }
 
 func (f fakeDrivers) List(context.Context) ([]admin.Driver, error) {
 	f.mu.Lock()
@@ -108,7 +145,7 @@ func (f fakeDrivers) Diagnose(_ context.Context, id string) ([]admin.Fact, error
 	return []admin.Fact{{Name: "requests", Value: "2"}}, f.set(id, "running")
 }
 
-type fakeTags struct{ *fake }
+type fakeTags struct{ *Gateway }
 
 func (f fakeTags) Tags(context.Context) ([]admin.Tag, error) {
 	f.mu.Lock()
@@ -147,12 +184,12 @@ func (f fakeTags) Write(_ context.Context, name string, v frame.Value) (admin.Wr
 	return admin.WriteResult{ReadBack: v, TS: t.TS}, nil
 }
 
-type fakeBus struct{ *fake }
+type fakeBus struct{ *Gateway }
 
 func (f fakeBus) Stats(context.Context) (admin.BusStats, error) {
 	return admin.BusStats{Epoch: "0123456789ab0001", FirstSeq: 1, LastSeq: 10_000, DurableSeq: 9_990, RingUsed: 12, RingSize: 65536,
 		WALBytes: 123_456, WALMaxBytes: 4 << 30, DiskBytes: 200_000, FreeBytes: 1 << 30, WriteAmplification: 1.2, Overflow: "spill",
-		Consumers: []admin.Consumer{{Name: "mqtt", AckSeq: 9_000, Lag: 990}, {Name: "old", Lag: 9_990, Parked: true, ParkedSince: epoch}}}, nil
+		Consumers: []admin.Consumer{{Name: "mqtt", AckSeq: 9_000, Lag: 990}, {Name: "old", Lag: 9_990, Parked: true, ParkedSince: Epoch()}}}, nil
 }
 
 func (f fakeBus) Tail(ctx context.Context, _ frame.Filter, send func(admin.TailPart) error) error {
@@ -177,7 +214,7 @@ func (f fakeBus) Replay(_ context.Context, r admin.Range, send func(admin.Replay
 	if r.ToSeq > 0 {
 		last = min(last, r.ToSeq)
 	}
-	for _, b := range f.log {
+	for _, b := range f.Log {
 		part := b.Slice(max(r.FromSeq, 1), last)
 		if part == nil {
 			continue
@@ -228,7 +265,7 @@ func (f fakeBus) Set(_ context.Context, key, value string) (admin.SettingChange,
 func (f fakeBus) Check(context.Context) (admin.CheckReport, error) {
 	return admin.CheckReport{Epoch: "0123456789ab0001", FirstSeq: 1, LastSeq: 10_000, Blocks: 2, Frames: 9_998, Bytes: 123_456,
 		Damages: []admin.Damage{{FirstSeq: 5, LastSeq: 6, Text: "checksum"}},
-		Gaps:    []admin.Gap{{FirstSeq: 1, LastSeq: 2, Reason: "gc", Consumer: "mqtt", Time: epoch}}}, nil
+		Gaps:    []admin.Gap{{FirstSeq: 1, LastSeq: 2, Reason: "gc", Consumer: "mqtt", Time: Epoch()}}}, nil
 }
 
 func (f fakeBus) RemoveConsumer(_ context.Context, name string) error {
@@ -238,7 +275,7 @@ func (f fakeBus) RemoveConsumer(_ context.Context, name string) error {
 	return nil
 }
 
-type fakeConnectors struct{ *fake }
+type fakeConnectors struct{ *Gateway }
 
 func (f fakeConnectors) List(context.Context) ([]admin.Connector, error) {
 	f.mu.Lock()
@@ -247,7 +284,7 @@ func (f fakeConnectors) List(context.Context) ([]admin.Connector, error) {
 	if f.paused["mqtt"] {
 		state = "paused"
 	}
-	return []admin.Connector{{Name: "mqtt", Kind: "mqtt5", State: state, Since: epoch, Peer: "127.0.0.1:1883", OutBytes: 12_897_484,
+	return []admin.Connector{{Name: "mqtt", Kind: "mqtt5", State: state, Since: Epoch(), Peer: "127.0.0.1:1883", OutBytes: 12_897_484,
 		OutMessages: 10, OutFrames: 160, BatchFramesP50: 16, BatchFramesP95: 32, RTTAvgMs: 12.4, RTTP95Ms: 20, AckSeq: 9_000, Lag: 990}}, nil
 }
 
@@ -269,15 +306,15 @@ func (f fakeConnectors) SetPaused(_ context.Context, name string, paused bool) e
 	return f.check(name)
 }
 
-type fakeConfig struct{ *fake }
+type fakeConfig struct{ *Gateway }
 
 func (f fakeConfig) Status(context.Context) (admin.ConfigStatus, error) {
-	return admin.ConfigStatus{Source: "etcd", Rev: 7, SHA256: "ab12", State: "applied", Since: epoch, Endpoints: 2, Drivers: 2, Variables: 3}, nil
+	return admin.ConfigStatus{Source: "etcd", Rev: 7, SHA256: "ab12", State: "applied", Since: Epoch(), Endpoints: 2, Drivers: 2, Variables: 3}, nil
 }
 
 func (f fakeConfig) History(_ context.Context, limit int) ([]admin.ConfigApply, error) {
-	list := []admin.ConfigApply{{Rev: 7, SHA256: "ab12", State: "applied", Began: epoch, DurationMs: 12.5, Impact: "variables +3"},
-		{Rev: 6, State: "rejected", Error: "bad", FailedIn: "prepare", Began: epoch}}
+	list := []admin.ConfigApply{{Rev: 7, SHA256: "ab12", State: "applied", Began: Epoch(), DurationMs: 12.5, Impact: "variables +3"},
+		{Rev: 6, State: "rejected", Error: "bad", FailedIn: "prepare", Began: Epoch()}}
 	if limit > 0 {
 		list = list[:min(limit, len(list))]
 	}
@@ -301,7 +338,7 @@ func (f fakeConfig) Rollback(ctx context.Context, rev uint64) (admin.ConfigStatu
 	return s, err
 }
 
-type fakeDiagnostics struct{ *fake }
+type fakeDiagnostics struct{ *Gateway }
 
 func (f fakeDiagnostics) LogLevel(context.Context) (string, error) {
 	f.mu.Lock()
@@ -319,77 +356,11 @@ func (f fakeDiagnostics) Trace(ctx context.Context, endpoint string, emit func(a
 		return fmt.Errorf("endpoint %q: %w", endpoint, admin.ErrNotFound)
 	}
 	for i := range 100_000 { // far more than the queue holds
-		emit(admin.TraceEvent{Time: epoch, Connection: 1, Event: "send", Data: []byte{byte(i), byte(i >> 8), byte(i >> 16), 0, 0, 0, 0, 0, 0, 0, 0, 0}})
+		emit(admin.TraceEvent{Time: Epoch(), Connection: 1, Event: "send", Data: []byte{byte(i), byte(i >> 8), byte(i >> 16), 0, 0, 0, 0, 0, 0, 0, 0, 0}})
 	}
 	<-ctx.Done()
 	return nil
 }
 func (f fakeDiagnostics) BundleFiles(context.Context) ([]admin.File, error) {
 	return []admin.File{{Name: "../../gateway.yml", Data: []byte("password: '***'\n")}}, nil
-}
-
-// server is a running server and what it told.
-type server struct {
-	socket string
-	gather prometheus.Gatherer
-	stop   func() error // and waits
-
-	mu    sync.Mutex
-	audit []admin.AuditRecord
-}
-
-func (s *server) audits() []admin.AuditRecord {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.audit)
-}
-
-// start runs a server until the test ends.
-func start(t testing.TB, backend admin.Backend, change ...func(*admin.Config)) *server {
-	t.Helper()
-	cfg := admin.Config{Socket: filepath.Join(t.TempDir(), "admin.sock")}
-	for _, c := range change {
-		c(&cfg)
-	}
-	reg := prometheus.NewRegistry()
-	s := &server{socket: cfg.Socket, gather: reg}
-	srv, err := admin.NewServer(cfg, backend, admin.Deps{
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Registerer: reg, Gatherer: reg,
-		Audit: func(r admin.AuditRecord) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.audit = append(s.audit, r)
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- srv.Run(ctx) }()
-	select {
-	case <-srv.Ready():
-	case err := <-done:
-		t.Fatalf("run: %v", err)
-	}
-	s.stop = sync.OnceValue(func() error {
-		cancel()
-		return <-done
-	})
-	t.Cleanup(func() {
-		if err := s.stop(); err != nil {
-			t.Errorf("run: %v", err)
-		}
-	})
-	return s
-}
-
-func dial(t testing.TB, s *server) *admin.Client {
-	t.Helper()
-	c, err := admin.Dial(t.Context(), s.socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
 }
