@@ -129,7 +129,6 @@ func lineOf(src []byte, n int) []byte {
 // they were written, so that equal documents are equal values.
 type treeBuilder struct {
 	file     string
-	lineBase int // added to the nodes' lines
 	budget   int // nodes that aliases may still expand to
 	findings Findings
 }
@@ -140,7 +139,7 @@ func newTreeBuilder(file string) *treeBuilder {
 
 func (b *treeBuilder) fail(n *yaml.Node, rule, format string, args ...any) {
 	b.findings = append(b.findings, Finding{Severity: SeverityError, Rule: rule, Message: fmt.Sprintf(format, args...)}.
-		At(Pos{b.file, n.Line + b.lineBase, n.Column}))
+		At(Pos{b.file, n.Line, n.Column}))
 }
 
 // build returns n's value. inAlias counts against the budget.
@@ -191,7 +190,7 @@ func (b *treeBuilder) mapping(n *yaml.Node, depth int, inAlias bool) map[string]
 			continue
 		}
 		if first := seen[k.Value]; first != nil {
-			b.fail(k, "duplicate", "%s stands here twice; first at line %d", k.Value, first.Line+b.lineBase)
+			b.fail(k, "duplicate", "%s stands here twice; first at line %d", k.Value, first.Line)
 			continue
 		}
 		seen[k.Value] = k

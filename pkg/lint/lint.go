@@ -67,6 +67,7 @@ func Snapshot(snap *config.Snapshot, src *config.Source, checkers map[string]Che
 	for _, id := range slices.Sorted(maps.Keys(snap.Drivers)) {
 		checkDriver(&Driver{ID: id, Item: snap.Drivers[id], Variables: groups[id]}, snap, src, checkers, r)
 	}
+	checkUnits(snap, r)
 	checkLines(snap, groups, r)
 	r.findings.Sort()
 	return r.findings

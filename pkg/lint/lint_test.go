@@ -46,8 +46,11 @@ func TestRules(t *testing.T) {
 		"good": {},
 		"unused endpoint": {endpoints: tcpEndpoint + "spare: {scheme: tcp, host: h, port: 1}\n",
 			want: []string{"endpoints.yml:2:1: warning: no driver uses the endpoint spare (unused)"}},
-		"unused driver": {drivers: reader + strings.Replace(reader, "m1", "m2", 1),
+		"unused driver": {drivers: reader + strings.NewReplacer("m1", "m2", "unit_id: 1", "unit_id: 2").Replace(reader),
 			want: []string{"drivers.yml:2:1: warning: driver m2 has no variables (unused)"}},
+		"one unit, two drivers": {drivers: reader + strings.Replace(reader, "m1", "m2", 1),
+			variables: variable("a", "type: holding, addr: 1", "uint16", "") + strings.Replace(variable("b", "type: holding, addr: 1", "uint16", ""), "m1", "m2", 1),
+			want:      []string{"drivers.yml:2:68: warning: cfg.unit_id: 1 of the endpoint plc is polled by m1 already; one driver can have all variables of a unit (modbus-unit)"}},
 		"unknown protocol": {drivers: strings.Replace(reader, "modbus", "modbuss", 1),
 			want: []string{"drivers.yml:1:45: warning: proto: modbuss is not built in; a gateway will refuse this driver; did you mean modbus? (not-built)"}},
 		"plugin": {drivers: "m1: {kind: dyn, path: p, endpoint_id: plc, proto: opcua}\n",
@@ -168,7 +171,7 @@ func TestLineCapacity(t *testing.T) {
 		var drivers, variables strings.Builder
 		for u := range units {
 			id := "u" + string(rune('a'+u))
-			drivers.WriteString(strings.NewReplacer("m1", id, "unit_id: 1", "unit_id: "+string(rune('1'+u%9)), "1s", polling).Replace(reader))
+			drivers.WriteString(strings.NewReplacer("m1", id, "unit_id: 1", fmt.Sprint("unit_id: ", u+1), "1s", polling).Replace(reader))
 			for i := range 10 {
 				tag := id + "." + string(rune('0'+i))
 				variables.WriteString(strings.Replace(variable(tag, "type: holding, addr: "+string(rune('0'+i)), "uint16", ""), "m1", id, 1))

@@ -3,6 +3,7 @@ package lint
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -106,6 +107,29 @@ func (c *modbusCfg) checkTogether(d *Driver, r *Report) {
 	}
 	if c.maxInflight > 1 && c.requestGap > 0 {
 		bad("request_gap", "contradicts max_inflight %d; remove one of them", c.maxInflight)
+	}
+}
+
+// checkUnits finds drivers that ask the same unit of one endpoint: their polls
+// and back-offs know nothing of each other.
+func checkUnits(snap *config.Snapshot, r *Report) {
+	type unit struct {
+		endpoint string
+		id       any
+	}
+	first := make(map[unit]string)
+	for _, id := range slices.Sorted(maps.Keys(snap.Drivers)) {
+		d := snap.Drivers[id]
+		u := unit{d.EndpointID, d.Cfg["unit_id"]}
+		if _, isID := u.id.(int64); !isID || d.Proto != "modbus" || d.Kind != config.KindStatic {
+			continue
+		}
+		if other, taken := first[u]; taken {
+			r.Warnf(config.Drivers, id, []string{"cfg", "unit_id"}, "modbus-unit",
+				"cfg.unit_id: %d of the endpoint %s is polled by %s already; one driver can have all variables of a unit", u.id, u.endpoint, other)
+			continue
+		}
+		first[u] = id
 	}
 }
 
