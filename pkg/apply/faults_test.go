@@ -287,3 +287,37 @@ func TestCurrentDoesNotWait(t *testing.T) {
 	}
 	r.expect(r.Apply(ctx, next, false), apply.Applied, next)
 }
+
+// After an error, or the end of the context, a phase begins nothing more than what
+// is under way side by side, and the rollback concerns that alone.
+func TestNothingMoreIsBegun(t *testing.T) {
+	for name, end := range map[string]error{"error": errTest, "canceled": nil} {
+		t.Run(name, func(t *testing.T) {
+			s, changed := newSite().endpoint("e", "a"), newSite().endpoint("e", "a")
+			for i := range 500 {
+				id := fmt.Sprintf("d%03d", i)
+				s.driver(id, "e", "1", id)
+				changed.driver(id, "e", "1", id+"=value / 10")
+			}
+			old := s.rev(1)
+			r := newRig(t, apply.VerifyConnect)
+			r.boot(old)
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			var updates atomic.Int64
+			r.fail = func(_ context.Context, c string) error {
+				if strings.HasPrefix(c, "update") && updates.Add(1) == 1 {
+					if end == nil {
+						cancel()
+					}
+					return end
+				}
+				return nil
+			}
+			r.expect(r.Apply(ctx, changed.rev(2), false), apply.RolledBack, old)
+			if n := updates.Load(); n > 2*32+2 {
+				t.Errorf("%d updates there and back, though the first one failed", n)
+			}
+		})
+	}
+}
