@@ -12,10 +12,13 @@ import (
 	"time"
 )
 
-// What take and wait tell Acquire.
-var (
-	errWait  = errors.New("wait for a connection")
-	errMoved = errors.New("endpoint moved to another group")
+// next is what an Acquire does after take or wait.
+type next int
+
+const (
+	finish next = iota // with what it got
+	queue              // wait
+	again              // the handle leads to another group now, or to none
 )
 
 // group is the connections that lead to one place, the endpoints that use them
@@ -63,10 +66,11 @@ type waiter struct {
 	grant  chan grant // of capacity 1: the giver never waits
 }
 
-// grant is a connection or an error.
+// grant is a connection, an error, or word that the handle moved.
 type grant struct {
-	conn *pooled
-	err  error
+	conn  *pooled
+	err   error
+	moved bool
 }
 
 func newGroup(p *Pool, key groupKey, d *dialer, line chan struct{}) *group {
@@ -79,19 +83,18 @@ func newGroup(p *Pool, key groupKey, d *dialer, line chan struct{}) *group {
 	return g
 }
 
-// take is the way of an Acquire that need not wait. It returns errWait or
-// errMoved where another way must be gone. start is zero if this call isn't
-// timed.
-func (g *group) take(h *Handle, start time.Time) (*pooled, error) {
+// take is the way of an Acquire that need not wait. start is zero if this call
+// isn't timed.
+func (g *group) take(h *Handle, start time.Time) (*pooled, next, error) {
 	g.mu.Lock()
 	for {
 		if h.group.Load() != g {
 			g.mu.Unlock()
-			return nil, errMoved
+			return nil, again, nil
 		}
 		if h.paused {
 			g.mu.Unlock()
-			return nil, h.errPaused
+			return nil, finish, h.errPaused
 		}
 		last := len(g.idle) - 1
 		if last < 0 {
@@ -108,13 +111,13 @@ func (g *group) take(h *Handle, start time.Time) (*pooled, error) {
 		g.lend(c, h)
 		h.latency.hit(start, &h.timed)
 		g.mu.Unlock()
-		return c, nil
+		return c, finish, nil
 	}
 	defer g.mu.Unlock()
 	if err := g.refusal(time.Now()); err != nil {
-		return nil, err
+		return nil, finish, err
 	}
-	return nil, errWait
+	return nil, queue, nil
 }
 
 // refusal is the error of an endpoint that is known to be down, or nil.
@@ -135,16 +138,16 @@ func (g *group) lend(c *pooled, h *Handle) {
 }
 
 // wait queues up for a connection.
-func (g *group) wait(ctx context.Context, h *Handle, start time.Time) (*pooled, error) {
+func (g *group) wait(ctx context.Context, h *Handle, start time.Time) (*pooled, next, error) {
 	w := &waiter{handle: h, grant: make(chan grant, 1)}
 	g.mu.Lock()
 	switch {
 	case h.group.Load() != g:
 		g.mu.Unlock()
-		return nil, errMoved
+		return nil, again, nil
 	case h.paused:
 		g.mu.Unlock()
-		return nil, h.errPaused
+		return nil, finish, h.errPaused
 	}
 	g.waiters = append(g.waiters, w)
 	g.serve()
@@ -164,15 +167,18 @@ func (g *group) wait(ctx context.Context, h *Handle, start time.Time) (*pooled, 
 	case got := <-w.grant: // came at the same time
 		return granted(h, got, start)
 	default:
-		return nil, fmt.Errorf("endpoint %s: wait for a connection: %w", h.id, ctx.Err())
+		return nil, finish, fmt.Errorf("endpoint %s: wait for a connection: %w", h.id, ctx.Err())
 	}
 }
 
-func granted(h *Handle, got grant, start time.Time) (*pooled, error) {
+func granted(h *Handle, got grant, start time.Time) (*pooled, next, error) {
+	if got.moved {
+		return nil, again, nil
+	}
 	if got.err == nil {
 		h.latency.observe(time.Since(start))
 	}
-	return got.conn, got.err
+	return got.conn, finish, got.err
 }
 
 // serve gives free connections to those who wait, and dials if that would help.

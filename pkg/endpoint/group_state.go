@@ -22,17 +22,14 @@ func (g *group) leave(h *Handle, to *group, err error) {
 	defer g.mu.Unlock()
 	g.handles = slices.DeleteFunc(g.handles, func(x *Handle) bool { return x == h })
 	h.group.Store(to)
-	if to != nil {
-		err = errMoved
-	}
-	g.refuseHandle(h, err)
+	g.dismiss(h, grant{err: err, moved: to != nil})
 }
 
-// refuseHandle gives err to those who wait through h. It needs g.mu.
-func (g *group) refuseHandle(h *Handle, err error) {
+// dismiss gives word to those who wait through h. It needs g.mu.
+func (g *group) dismiss(h *Handle, word grant) {
 	g.waiters = slices.DeleteFunc(g.waiters, func(w *waiter) bool {
 		if w.handle == h {
-			w.grant <- grant{err: err}
+			w.grant <- word
 		}
 		return w.handle == h
 	})
@@ -122,7 +119,7 @@ func (g *group) setPaused(h *Handle, paused bool) {
 	}
 	h.paused, h.pausedSince = paused, time.Now()
 	if paused {
-		g.refuseHandle(h, h.errPaused)
+		g.dismiss(h, grant{err: h.errPaused})
 	}
 }
 

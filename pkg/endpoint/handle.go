@@ -2,7 +2,6 @@ package endpoint
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -77,20 +76,19 @@ func (h *Handle) Acquire(ctx context.Context) (Lease, error) {
 		if g == nil {
 			return nil, h.errClosed
 		}
-		c, err := g.take(h, start)
-		if err == nil {
-			return c, nil
-		}
-		if errors.Is(err, errWait) {
+		c, then, err := g.take(h, start)
+		if then == queue {
 			if start.IsZero() {
 				start = time.Now()
 			}
-			if c, err = g.wait(ctx, h, start); err == nil {
-				return c, nil
-			}
+			c, then, err = g.wait(ctx, h, start)
 		}
-		if !errors.Is(err, errMoved) {
+		switch {
+		case then == again:
+		case err != nil:
 			return nil, err
+		default:
+			return c, nil
 		}
 	}
 }
