@@ -186,8 +186,8 @@ func TestBackAfterOutage(t *testing.T) {
 		}
 		return answer
 	}
-	r := modbustest.Start(t, ep, registers(5, 10), cfg("polling", "100ms"), cfg("timeout", "50ms"), cfg("backoff_max", "100ms"))
-	r.Log.Good(t, "a004", 2)
+	r := modbustest.Start(t, ep, registers(5, 10), cfg("polling", "2s"), cfg("timeout", "50ms"), cfg("backoff_max", "100ms"))
+	r.Log.Good(t, "a004", 1)
 	set := func(on bool) { dev.Lock(); defer dev.Unlock(); silent = on }
 	set(true)
 	r.Log.Wait(t, "every point is bad", func() bool { return r.Log.Bad("a000") == 1 && r.Log.Bad("a004") == 1 })
@@ -197,7 +197,7 @@ func TestBackAfterOutage(t *testing.T) {
 		tag := fmt.Sprintf("a%03d", i)
 		r.Log.Good(t, tag, len(r.Log.Of(tag))-r.Log.Bad(tag)+1)
 	}
-	if d := time.Since(start); d > 900*time.Millisecond { // less than the shortest penalty
+	if d := time.Since(start); d > 2500*time.Millisecond { // a suspect would be left alone for at least 3.2s
 		t.Errorf("all points were back only after %v", d)
 	}
 }
@@ -340,10 +340,10 @@ func TestOverrun(t *testing.T) {
 	dev.Lock()
 	slow = false
 	dev.Unlock()
-	asked := dev.Count(3)
-	time.Sleep(100 * time.Millisecond) // ten intervals
-	if n := dev.Count(3) - asked; n > 13 {
-		t.Errorf("%d polls in ten intervals: they had piled up", n)
+	asked, start := dev.Count(3), time.Now()
+	time.Sleep(100 * time.Millisecond) // ten intervals, or more on a busy machine
+	if n := dev.Count(3) - asked; n > int(time.Since(start)/(10*time.Millisecond))+3 {
+		t.Errorf("%d polls in %v: they had piled up", n, time.Since(start))
 	}
 	if n := r.Metric(t, "modbus_overrun_total"); n < 5 {
 		t.Errorf("modbus_overrun_total is %v", n)

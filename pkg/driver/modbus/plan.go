@@ -21,7 +21,8 @@ type plan struct {
 // class holds the requests of the points with one polling interval.
 type class struct {
 	interval time.Duration
-	requests []*request // by function, then address
+	phase    time.Duration // of the driver's cycles
+	requests []*request    // by function, then address
 	schedule
 }
 

@@ -112,7 +112,7 @@ func (p *poller) untilNext(now time.Time) time.Duration {
 
 // roll moves c to its next cycle, if this one is done.
 func (p *poller) roll(c *class, now time.Time) {
-	skipped := c.roll(now, c.interval, phaseOf(p.d.id, c.interval), len(c.requests))
+	skipped := c.roll(now, c.interval, c.phase, len(c.requests))
 	if skipped > 0 {
 		p.metrics.overrun.WithLabelValues(p.d.id).Add(float64(skipped))
 		p.d.count(func(s *driver.Status) { s.Overruns += uint64(skipped) })

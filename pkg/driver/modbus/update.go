@@ -13,6 +13,7 @@ func (p *poller) adopt() {
 	}
 	now := time.Now()
 	for _, c := range next.classes {
+		c.phase = phaseOf(p.d.id, c.interval)
 		if old := p.classOf(c.interval); old != nil {
 			c.resume(old, p.redo, p.plan, next)
 		} else {
