@@ -1,0 +1,81 @@
+package main
+
+import (
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"edge-ctl": main})
+}
+
+// TestScripts runs the command against the small gateway of admintest, whose
+// socket is $WORK/admin.sock. "gateway stop" stops it.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			socket := filepath.Join(env.WorkDir, "admin.sock")
+			s, err := admintest.Serve(admin.Config{Socket: socket}, admintest.New().Backend())
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { _ = s.Stop() }) // nil, or said by the script
+			env.Values["gateway"] = s
+			env.Setenv("EDGE_CTL_SOCKET", socket)
+			env.Setenv("TZ", "UTC")
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			env.Setenv("SIM", l.Addr().String()) // free a moment ago
+			if err := l.Close(); err != nil {
+				return err
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"gateway": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 1 || args[0] != "stop" {
+					ts.Fatalf("usage: gateway stop")
+				}
+				ts.Check(ts.Value("gateway").(*admintest.Server).Stop())
+			},
+			"exits":   exits,
+			"listens": listens,
+		},
+	})
+}
+
+// exits runs a command that must end with a certain code: exits 64 edge-ctl ….
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	err := ts.Exec("sh", append([]string{"-c", `"$@"; test $? = "$0" || { echo "exit code is not $0" >&2; exit 99; }`, args[0]}, args[1:]...)...)
+	if err != nil {
+		ts.Fatalf("%v: %v: %v", args, err, ts.ReadFile("stderr"))
+	}
+}
+
+// listens waits until somebody listens on an address.
+func listens(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listens HOST:PORT")
+	}
+	for began := time.Now(); time.Since(began) < 10*time.Second; {
+		if c, err := net.Dial("tcp", args[0]); err == nil {
+			_ = c.Close() // nothing was sent
+			return
+		}
+		time.Sleep(20 * time.Millisecond) // another process starts
+	}
+	ts.Fatalf("nobody listens on %s", args[0])
+}
