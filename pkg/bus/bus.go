@@ -30,10 +30,10 @@ type Bus struct {
 	closed    bool
 	next      uint64 // seq of the next frame
 	queue     []queued
-	space     chan struct{} // closed and replaced when waiting publishers should look again
-	waiting   int           // publishers that wait for space
-	gauge     gauge         // back-pressure
-	consumers map[string]*Consumer
+	space     chan struct{}        // closed and replaced when waiting publishers should look again
+	waiting   int                  // publishers that wait for space
+	gauge     gauge                // back-pressure
+	consumers map[string]*Consumer // changed under register too
 	subs      map[*Subscription]struct{}
 
 	undurable struct { // appended, not yet synced; writer and syncer share it
@@ -50,6 +50,8 @@ type Bus struct {
 	writerDone                                                   chan struct{}
 	wg                                                           sync.WaitGroup
 	failOnce                                                     sync.Once
+	register                                                     sync.Mutex // held while consumers come and go; before mu
+	telling                                                      sync.Mutex // one at a time tells of gaps
 }
 
 // queued is a batch with its place in order, waiting to be appended.

@@ -166,6 +166,8 @@ func (b *Bus) drop(first, last uint64, consumers []*Consumer, gap wal.Gap) error
 // tellGaps publishes a sys.gap frame for each gap that none tells of yet. A crash
 // may have one told twice, never not at all.
 func (b *Bus) tellGaps() {
+	b.telling.Lock()
+	defer b.telling.Unlock()
 	var told []wal.Gap
 	for _, g := range b.log.Gaps() {
 		if g.Told {

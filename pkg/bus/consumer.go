@@ -44,28 +44,26 @@ type Consumer struct {
 // from then on, and makes it active. A new one begins at start. A name can be
 // held once at a time.
 func (b *Bus) Consumer(name string, start Start) (*Consumer, error) {
-	acked := b.log.Floor() - 1
-	if start == StartEnd {
-		acked = b.log.Durable()
-	}
+	b.register.Lock()
+	defer b.register.Unlock()
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return nil, fmt.Errorf("consumer %s: %w", name, ErrClosed)
-	}
-	if old := b.consumers[name]; old != nil && old.active.Load() {
+	old := b.consumers[name]
+	b.mu.Unlock()
+	if old != nil && old.active.Load() {
 		return nil, fmt.Errorf("consumer %s: already in use", name)
 	}
-	st, isNew, err := b.log.OpenConsumer(name, acked)
+	st, isNew, err := b.log.OpenConsumer(name, start == StartEnd)
 	if err != nil {
 		return nil, fmt.Errorf("consumer %s: %w", name, err)
 	}
 	if isNew {
-		b.logger.Info("new consumer", "consumer", name, "first_seq", acked+1)
+		b.logger.Info("new consumer", "consumer", name, "first_seq", st.Acked()+1)
 	}
 	c := &Consumer{b: b, st: st}
 	c.read.Store(st.Acked() + 1)
 	c.active.Store(true)
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.consumers[name] = c
 	b.measure()
 	return c, nil
@@ -154,6 +152,9 @@ func (c *Consumer) Read(ctx context.Context, maxFrames int) ([]*frame.Batch, err
 }
 
 func (c *Consumer) usable() error {
+	if !c.active.Load() {
+		return fmt.Errorf("consumer %s: %w", c.Name(), errParked)
+	}
 	select {
 	case <-c.b.stop:
 		return fmt.Errorf("consumer %s: %w", c.Name(), ErrClosed)
@@ -206,6 +207,9 @@ func (c *Consumer) advance(to, seeks uint64) bool {
 	c.read.Store(to)
 	return true
 }
+
+// errParked: the consumer was closed.
+var errParked = errors.New("closed")
 
 // errHole says that a whole range is missing, and known to be.
 var errHole = errors.New("hole")

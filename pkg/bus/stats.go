@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -74,9 +75,11 @@ func (b *Bus) Consumers() []ConsumerStats {
 
 // RemoveConsumer forgets a parked consumer for good, with its place and records.
 func (b *Bus) RemoveConsumer(name string) error {
+	b.register.Lock()
+	defer b.register.Unlock()
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	c := b.consumers[name]
+	b.mu.Unlock()
 	if c == nil {
 		return fmt.Errorf("consumer %s: no such consumer", name)
 	}
@@ -86,7 +89,9 @@ func (b *Bus) RemoveConsumer(name string) error {
 	if err := b.log.RemoveConsumer(name); err != nil {
 		return err
 	}
+	b.mu.Lock()
 	delete(b.consumers, name)
+	b.mu.Unlock()
 	wake(b.wakeCollector)
 	return nil
 }
@@ -94,14 +99,17 @@ func (b *Bus) RemoveConsumer(name string) error {
 // Rewind sets every consumer back (or forward) to seq, once: they are delivered
 // the frames from there on again. Consumers must not be reading.
 func (b *Bus) Rewind(seq uint64) error {
+	b.register.Lock()
+	defer b.register.Unlock()
+	seq = max(min(seq, b.log.Durable()+1), 1)
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	seq = max(min(seq, b.log.Durable()+1), b.log.Floor(), 1)
-	for _, c := range b.consumers {
+	consumers := slices.Collect(maps.Values(b.consumers))
+	b.mu.Unlock()
+	for _, c := range consumers {
 		if err := c.st.SetBack(seq - 1); err != nil {
 			return err
 		}
-		c.read.Store(seq)
+		c.Seek(c.st.Acked() + 1)
 	}
 	return nil
 }

@@ -54,9 +54,10 @@ func (w *writer) beginSegment(at uint64) {
 // Append adds entries to the end of the log, in order and without a hole. They
 // can be read at once, but survive a crash only from the next [Log.Sync] on.
 func (l *Log) Append(entries []Entry) error {
-	if err := l.usable(); err != nil {
+	if err := l.beginWrite(); err != nil {
 		return err
 	}
+	defer l.end()
 	b := l.frames.NewBatchWithSize(groupBytes + 64<<10)
 	defer func() { _ = b.Close() }() // nothing to lose: a committed batch is empty, another one was given up
 	next, pos := l.Next(), l.endPos.Load()
@@ -132,9 +133,10 @@ func (l *Log) internSet(b *pebble.Batch, s *frame.TagSet) (uint32, error) {
 // Sync makes everything appended before the call durable and returns the last
 // seq of it.
 func (l *Log) Sync() (uint64, error) {
-	if err := l.usable(); err != nil {
+	if err := l.beginWrite(); err != nil {
 		return 0, err
 	}
+	defer l.end()
 	last := l.appended.Load() // before the sync: what comes during it may be left out
 	if last == l.durable.Load() {
 		return last, nil
@@ -150,21 +152,37 @@ func (l *Log) Sync() (uint64, error) {
 
 // Flush syncs the log and writes what Pebble holds in memory to tables.
 func (l *Log) Flush() error {
-	if err := l.usable(); err != nil {
+	if err := l.beginWrite(); err != nil {
 		return err
 	}
+	defer l.end()
 	if err := errors.Join(l.frames.LogData(nil, pebble.Sync), l.frames.Flush(), l.state.Flush()); err != nil {
 		return fmt.Errorf("flush log: %w", err)
 	}
 	return nil
 }
 
-func (l *Log) usable() error {
+// begin is called before the databases are used, end afterwards: Close waits for
+// those who are in between.
+func (l *Log) begin() error {
 	if err := l.Err(); err != nil {
 		return err
 	}
+	l.life.Lock()
+	defer l.life.Unlock()
+	if l.closed {
+		return ErrClosed
+	}
+	l.users.Add(1)
+	return nil
+}
+
+func (l *Log) end() { l.users.Done() }
+
+// beginWrite is begin for what changes the log.
+func (l *Log) beginWrite() error {
 	if l.readOnly {
 		return ErrReadOnly
 	}
-	return nil
+	return l.begin()
 }

@@ -57,9 +57,10 @@ func (l *Log) Check(ctx context.Context) (Report, error) {
 // past them. The log must not be in use otherwise. If Pebble's own files are
 // damaged, what can be read is copied to a new database, which needs the space.
 func (l *Log) Repair(ctx context.Context) (Report, error) {
-	if err := l.usable(); err != nil {
+	if err := l.beginWrite(); err != nil {
 		return Report{}, err
 	}
+	defer l.end()
 	r, err := l.Check(ctx)
 	if err != nil || len(r.Damaged) == 0 {
 		return r, err

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -68,8 +67,8 @@ func (w *workload) run(fs FS, seed uint64, stop func() bool) error {
 		p = p.clone()
 		p.epoch = l.Epoch()
 		w.current.Store(p)
-		a, _, errA := l.OpenConsumer("a", 0)
-		b, _, errB := l.OpenConsumer("b", 0)
+		a, _, errA := l.OpenConsumer("a", false)
+		b, _, errB := l.OpenConsumer("b", false)
 		if err := errors.Join(errA, errB); err != nil {
 			return err
 		}
@@ -167,7 +166,7 @@ func (w *workload) verify(fs FS, p *promise) error {
 	pins := map[string]Range{}
 	least := l.Next()
 	for _, name := range []string{"a", "b"} {
-		c, _, err := l.OpenConsumer(name, 0)
+		c, _, err := l.OpenConsumer(name, false)
 		if err != nil {
 			return err
 		}
@@ -321,11 +320,6 @@ func errorAt(k int64, seed uint64, forever bool) error {
 	var off atomic.Bool
 	inject := errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind.ReadOrWrite() != errorfs.OpIsWrite || off.Load() {
-			return nil
-		}
-		// Where a directory can't be synced, Pebble panics, in its own goroutines
-		// too. That is a crash, which has a test of its own.
-		if op.Kind == errorfs.OpFileSync && filepath.Ext(op.Path) == "" {
 			return nil
 		}
 		if n := count.Add(1); n == k || forever && n > k {

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -17,9 +18,15 @@ import (
 // when a write of its log or manifest fails. A write that finds no space gives
 // the ballast back and tries again until there is space. Only writes wait; a sync
 // that fails has lost data, whatever the reason, and must be fatal.
+//
+// Any other error of a write, once Pebble is at work, means that the disk can't be
+// relied on. Pebble would panic, or try again for ever; it is not told. The log
+// fails, in good order, and the goroutine that met the error stays where it is
+// until the process ends.
 type diskFS struct {
 	vfs.FS
 	l       *Log
+	live    atomic.Bool   // the log is open
 	written atomic.Uint64 // bytes
 	closed  chan struct{}
 	once    sync.Once
@@ -57,7 +64,7 @@ func isFull(err error) bool {
 func (d *diskFS) retry(op func() error) error {
 	err := op()
 	if err == nil || !isFull(err) {
-		return err
+		return d.check(err)
 	}
 	if d.full.Add(1) == 1 {
 		d.l.log.Error("log: the disk is full; waiting for space", "dir", d.l.dir, "error", err)
@@ -74,7 +81,16 @@ func (d *diskFS) retry(op func() error) error {
 		}
 		err = op()
 	}
-	return err
+	return d.check(err)
+}
+
+// check returns err, or does not return if it is the end of the log.
+func (d *diskFS) check(err error) error {
+	if err == nil || !d.live.Load() || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrExist) {
+		return err
+	}
+	d.l.fail(err)
+	select {}
 }
 
 // openBallast sets size bytes aside in path; what can't be had now is tried
@@ -170,6 +186,12 @@ func (d *diskFS) orderMarker(name string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
+// Lock implements vfs.FS.
+func (d *diskFS) Lock(name string) (lock io.Closer, err error) {
+	err = d.retry(func() (err error) { lock, err = d.FS.Lock(name); return err })
+	return lock, err
+}
+
 // Link implements vfs.FS.
 func (d *diskFS) Link(from, to string) error {
 	return d.retry(func() error { return d.FS.Link(from, to) })
@@ -185,10 +207,19 @@ func (d *diskFS) MkdirAll(dir string, perm os.FileMode) error {
 	return d.retry(func() error { return d.FS.MkdirAll(dir, perm) })
 }
 
+// OpenDir implements vfs.FS.
+func (d *diskFS) OpenDir(name string) (vfs.File, error) {
+	f, err := d.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &diskFile{File: f, d: d}, nil
+}
+
 // Unwrap implements vfs.FS.
 func (d *diskFS) Unwrap() vfs.FS { return d.FS }
 
-// diskFile is a file opened for writing.
+// diskFile is a file opened for writing, or a directory.
 type diskFile struct {
 	vfs.File
 	d *diskFS
@@ -215,4 +246,16 @@ func (f *diskFile) WriteAt(p []byte, off int64) (n int, err error) {
 		return err
 	})
 	return n, err
+}
+
+// Sync implements vfs.File.
+func (f *diskFile) Sync() error { return f.d.check(f.File.Sync()) }
+
+// SyncData implements vfs.File.
+func (f *diskFile) SyncData() error { return f.d.check(f.File.SyncData()) }
+
+// SyncTo implements vfs.File.
+func (f *diskFile) SyncTo(length int64) (bool, error) {
+	full, err := f.File.SyncTo(length)
+	return full, f.d.check(err)
 }

@@ -14,12 +14,18 @@ import (
 // synced step. Pinned frames in r stay. The frames themselves go with the next
 // Collect. It returns the gaps to be told.
 func (l *Log) Drop(r Range, consumers []*Consumer, gap Gap) ([]Gap, error) {
-	if err := l.usable(); err != nil {
+	if err := l.beginWrite(); err != nil {
 		return nil, err
 	}
+	defer l.end()
 	gap.Time = l.now().UnixMilli()
 	var gaps []Gap
-	for _, free := range subtract(r, l.pinned()) {
+	kept := l.pinned()
+	if len(consumers) == 1 {
+		kept = append(kept, consumers[0].Finished()...)
+		sortRanges(kept)
+	}
+	for _, free := range subtract(r, kept) {
 		gap.Range = free
 		gaps = append(gaps, gap)
 	}
@@ -95,9 +101,10 @@ func (l *Log) Gaps() []Gap {
 
 // MarkTold notes that sys.gap frames for gaps are durable in the log.
 func (l *Log) MarkTold(gaps []Gap) error {
-	if err := l.usable(); err != nil {
+	if err := l.beginWrite(); err != nil {
 		return err
 	}
+	defer l.end()
 	told := slices.Clone(gaps)
 	for i := range told {
 		told[i].Told = true

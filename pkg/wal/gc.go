@@ -42,12 +42,13 @@ func (l *Log) recoverCollector() error {
 }
 
 // Collect deletes the blocks whose frames all lie before limit, but for pinned
-// ones. Acks that allow it must be in the state (they are synced here first).
+// ones and for what a consumer has not acknowledged.
 // With lazy, it may leave for later what is cheaper to delete in one go.
 func (l *Log) Collect(limit uint64, lazy bool) error {
-	if err := l.usable(); err != nil {
+	if err := l.beginWrite(); err != nil {
 		return err
 	}
+	defer l.end()
 	l.gc.mu.Lock()
 	defer l.gc.mu.Unlock()
 	if err := l.collect(limit, lazy); err != nil {
@@ -58,6 +59,9 @@ func (l *Log) Collect(limit uint64, lazy bool) error {
 
 func (l *Log) collect(limit uint64, lazy bool) error {
 	floor := l.floor.Load()
+	for _, c := range l.Consumers() {
+		limit = min(limit, c.needs())
+	}
 	limit = max(min(limit, l.durable.Load()+1), floor)
 	// If there is no block behind limit yet, the next will be in the writer's
 	// segment, or in a later one. Hence the order of these two lines.

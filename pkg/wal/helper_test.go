@@ -93,7 +93,7 @@ func mustReadAll(t testing.TB, l *Log, first, last uint64) {
 
 func consumer(t testing.TB, l *Log, name string) *Consumer {
 	t.Helper()
-	c, _, err := l.OpenConsumer(name, 0)
+	c, _, err := l.OpenConsumer(name, false)
 	if err != nil {
 		t.Fatal(err)
 	}

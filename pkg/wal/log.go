@@ -10,8 +10,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -67,6 +69,10 @@ type Log struct {
 	floor    atomic.Uint64 // frames before it are deleted, but for pinned ones
 	floorPos atomic.Uint64 // bytes of the log up to floor
 
+	life   sync.Mutex
+	closed bool
+	users  sync.WaitGroup
+
 	w    writer
 	sets setCache
 	st   stateStore
@@ -94,7 +100,7 @@ func Open(dir string, o Options) (*Log, error) {
 	select {
 	case err := <-opened:
 		if err != nil {
-			return nil, fmt.Errorf("open log %s: %w", dir, errors.Join(err, l.closeAll()))
+			return nil, fmt.Errorf("open log %s: %w", dir, errors.Join(err, l.shut()))
 		}
 	case <-l.failedCh:
 		return nil, fmt.Errorf("open: %w", l.Err())
@@ -120,6 +126,7 @@ func (l *Log) open(o Options) (err error) {
 			return fmt.Errorf("finish repair: %w", err)
 		}
 	}
+	l.disk.live.Store(true)
 	if l.state, err = pebble.Open(l.path("state"), l.stateOptions()); err != nil {
 		return l.openError("state", err)
 	}
@@ -171,15 +178,18 @@ func (l *Log) path(name string) string { return l.fs.PathJoin(l.dir, name) }
 
 func (l *Log) lockDir() error {
 	lock, err := l.fs.Lock(l.path("LOCK"))
-	var pathErr *os.PathError
-	switch {
-	case err == nil:
+	if err == nil {
 		l.lock = lock
 		return nil
-	case errors.As(err, &pathErr):
-		return fmt.Errorf("lock: %w", err)
 	}
-	return fmt.Errorf("%w (%w)", ErrLocked, err)
+	// fcntl(2) answers EAGAIN or EACCES; the file could not be opened if there is a
+	// path in the error. For a lock of this very process Pebble has no error value.
+	var pathErr *os.PathError
+	held := errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "held by current process")
+	if held && !errors.As(err, &pathErr) {
+		return fmt.Errorf("%w (%w)", ErrLocked, err)
+	}
+	return fmt.Errorf("lock: %w", err)
 }
 
 // openEpoch checks that the databases belong together, or makes them so. The
@@ -381,8 +391,8 @@ func (l *Log) fail(err error) {
 }
 
 // Close syncs and closes the log. A log that failed is left as it is, since
-// Pebble can't be closed then; the process must end. No other call may be under
-// way.
+// Pebble can't be closed then; the process must end. Calls that are under way are
+// waited for; later ones fail with ErrClosed.
 func (l *Log) Close() error {
 	if err := l.Err(); err != nil {
 		return err
@@ -392,10 +402,28 @@ func (l *Log) Close() error {
 			return err
 		}
 	}
-	if err := l.closeAll(); err != nil {
+	l.life.Lock()
+	l.closed = true
+	l.life.Unlock()
+	if err := l.shut(); err != nil {
 		return fmt.Errorf("close log %s: %w", l.dir, err)
 	}
 	return nil
+}
+
+// shut closes everything once nobody uses it; a failure meanwhile ends the wait.
+func (l *Log) shut() error {
+	done := make(chan error, 1)
+	go func() {
+		l.users.Wait()
+		done <- l.closeAll()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-l.failedCh:
+		return l.Err()
+	}
 }
 
 func (l *Log) closeAll() error {

@@ -22,6 +22,10 @@ func (l *Log) Stats() Stats {
 		Epoch: l.epoch, First: l.Floor(), Last: l.appended.Load(), Durable: l.Durable(), Bytes: l.Bytes(),
 		Appended: l.endPos.Load() - l.startPos, Written: l.disk.written.Load(), WaitingFull: l.disk.full.Load() > 0,
 	}
+	if l.begin() != nil {
+		return s // closed or failed: what memory knows
+	}
+	defer l.end()
 	s.DiskBytes = l.frames.Metrics().DiskSpaceUsage() + l.state.Metrics().DiskSpaceUsage()
 	s.Free, _ = l.FreeSpace() // unknown is 0
 	return s

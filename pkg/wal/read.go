@@ -64,9 +64,10 @@ func (l *Log) Read(from, to uint64, maxFrames int) ([]*frame.Batch, error) {
 // returns false or an error. A block that is damaged is passed on; damage below
 // it, in Pebble's files, is an error.
 func (l *Log) walk(from, to uint64, step func(*block) (more bool, err error)) (err error) {
-	if err := l.Err(); err != nil {
+	if err := l.begin(); err != nil {
 		return err
 	}
+	defer l.end()
 	it, err := l.frames.NewIter(&pebble.IterOptions{LowerBound: setsKey(1), UpperBound: endKey()})
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)

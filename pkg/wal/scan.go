@@ -10,9 +10,13 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
-// scanBlocks is how many blocks are read with one iterator: an open iterator
-// keeps files from being deleted.
-const scanBlocks = 512
+// scanBlocks and scanFrames bound what is read with one iterator and held until
+// the caller has had it: an open iterator keeps files from being deleted, and
+// callers may be slow.
+const (
+	scanBlocks = 512
+	scanFrames = 2 * frame.MaxBlockFrames
+)
 
 // Scan is a pass over the log that goes on behind damage.
 type Scan struct {
@@ -28,6 +32,41 @@ type Scan struct {
 	block  func(*block) error // instead of Frames: every readable block
 	last   uint64             // of the blocks seen so far
 	logged int64              // when the batch was logged, Unix ms
+	found  []found            // in the present step, for the caller
+	frames int                // in found
+}
+
+// found is a batch, or damage.
+type found struct {
+	batch  *frame.Batch
+	logged int64
+	damage *DamageError
+}
+
+// hand gives the caller what was found.
+func (s *Scan) hand() error {
+	defer func() { s.found, s.frames = s.found[:0], 0 }()
+	for _, f := range s.found {
+		var err error
+		if f.damage != nil {
+			err = s.Damaged(f.damage)
+		} else {
+			s.logged = f.logged
+			err = s.Frames(f.batch)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Scan) damaged(d *DamageError) error {
+	if s.Damaged == nil {
+		return d
+	}
+	s.found = append(s.found, found{damage: d})
+	return nil
 }
 
 // Run makes the pass. It returns ctx's error when that ends first.
@@ -40,14 +79,18 @@ func (s *Scan) Run(ctx context.Context, l *Log) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n := 0
+		n, more := 0, true
 		err := l.walk(s.last+1, to, func(blk *block) (bool, error) {
 			n++
 			if err := s.step(l, blk, to); err != nil {
 				return false, err
 			}
-			return n < scanBlocks, nil
+			more = n < scanBlocks && s.frames < scanFrames
+			return more, nil
 		})
+		if handErr := s.hand(); handErr != nil {
+			return handErr
+		}
 		var d *DamageError
 		switch {
 		case errors.As(err, &d) && s.Damaged != nil && pebble.IsCorruptionError(d.Err):
@@ -62,8 +105,11 @@ func (s *Scan) Run(ctx context.Context, l *Log) error {
 			s.last = good - 1
 		case err != nil:
 			return err
-		case n < scanBlocks:
-			return s.hole(l, to+1)
+		case more: // the walk came to the end
+			if err := s.hole(l, to+1); err != nil {
+				return err
+			}
+			return s.hand()
 		}
 	}
 	return nil
@@ -87,16 +133,16 @@ func (s *Scan) step(l *Log, blk *block, to uint64) error {
 	}
 	var d *DamageError
 	switch {
-	case errors.As(err, &d) && s.Damaged != nil:
-		return s.Damaged(d)
+	case errors.As(err, &d):
+		return s.damaged(d)
 	case err != nil:
 		return err
 	case s.block != nil:
 		return s.block(blk)
 	}
-	s.logged = blk.env.logged
 	if b = b.Slice(max(s.From, 1), to); b != nil {
-		return s.Frames(b)
+		s.found = append(s.found, found{batch: b, logged: blk.env.logged})
+		s.frames += len(b.Frames)
 	}
 	return nil
 }
@@ -108,11 +154,7 @@ func (s *Scan) hole(l *Log, next uint64) error {
 		if !bad {
 			break
 		}
-		d := &DamageError{r, errors.New("missing")}
-		if s.Damaged == nil {
-			return d
-		}
-		if err := s.Damaged(d); err != nil {
+		if err := s.damaged(&DamageError{r, errors.New("missing")}); err != nil {
 			return err
 		}
 		at = r.Last + 1

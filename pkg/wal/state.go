@@ -124,19 +124,26 @@ func (s *stateStore) largest() uint64 {
 	return most
 }
 
-// OpenConsumer returns the consumer with the given name; a new one has
-// everything up to acked behind it. isNew says that it was made.
-func (l *Log) OpenConsumer(name string, acked uint64) (c *Consumer, isNew bool, err error) {
+// OpenConsumer returns the consumer with the given name. A new one begins at the
+// floor, or with atEnd behind the last durable frame. isNew says that it was made.
+func (l *Log) OpenConsumer(name string, atEnd bool) (c *Consumer, isNew bool, err error) {
 	if name == "" || len(name) > 128 || bytes.IndexByte([]byte(name), 0) >= 0 {
 		return nil, false, fmt.Errorf("consumer name %q: expected 1 to 128 bytes without NUL", name)
 	}
+	l.gc.mu.Lock() // the floor stays where it is
+	defer l.gc.mu.Unlock()
 	l.st.mu.Lock()
 	defer l.st.mu.Unlock()
 	if c := l.st.consumers[name]; c != nil {
 		return c, false, nil
 	}
-	if err := l.usable(); err != nil {
+	if err := l.beginWrite(); err != nil {
 		return nil, false, err
+	}
+	defer l.end()
+	acked := l.floor.Load() - 1
+	if atEnd {
+		acked = l.durable.Load()
 	}
 	c = &Consumer{l: l, name: name, acked: acked, pins: map[string]Range{}}
 	if err := l.state.Set(positionKey(name), c.appendPosition(nil), pebble.Sync); err != nil {
@@ -155,9 +162,10 @@ func (l *Log) Consumers() []*Consumer {
 
 // RemoveConsumer forgets a consumer, its place and its records.
 func (l *Log) RemoveConsumer(name string) error {
-	if err := l.usable(); err != nil {
+	if err := l.beginWrite(); err != nil {
 		return err
 	}
+	defer l.end()
 	l.st.mu.Lock()
 	defer l.st.mu.Unlock()
 	c := l.st.consumers[name]
@@ -211,6 +219,10 @@ func (c *Consumer) NextUnfinished(seq, last uint64) (r Range, ok bool) {
 
 // Records returns the consumer's records, sorted by key.
 func (c *Consumer) Records() (records []Record, err error) {
+	if err := c.l.begin(); err != nil {
+		return nil, err
+	}
+	defer c.l.end()
 	it, err := c.l.state.NewIter(&pebble.IterOptions{LowerBound: recordKey(c.name, ""), UpperBound: []byte("c/" + c.name + "\x00s")})
 	if err != nil {
 		return nil, fmt.Errorf("records of %s: %w", c.name, err)
@@ -234,9 +246,10 @@ func (c *Consumer) Records() (records []Record, err error) {
 // Commit makes one atomic change of records and position. Acks must be of
 // durable frames.
 func (c *Consumer) Commit(change Commit) error {
-	if err := c.l.usable(); err != nil {
+	if err := c.l.beginWrite(); err != nil {
 		return err
 	}
+	defer c.l.end()
 	if err := c.apply(change); err != nil {
 		return fmt.Errorf("commit of %s: %w", c.name, err)
 	}
@@ -310,12 +323,16 @@ func (c *Consumer) apply(change Commit) error {
 	return nil
 }
 
-// SetBack moves the position back (or forward) to acked and forgets what is
-// finished beyond it. It is durable on return.
+// SetBack moves the position back (or forward) to acked, but not before the floor,
+// and forgets what is finished beyond it. It is durable on return.
 func (c *Consumer) SetBack(acked uint64) error {
-	if err := c.l.usable(); err != nil {
+	if err := c.l.beginWrite(); err != nil {
 		return err
 	}
+	defer c.l.end()
+	c.l.gc.mu.Lock() // the floor stays where it is
+	defer c.l.gc.mu.Unlock()
+	acked = max(acked, c.l.floor.Load()-1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.l.state.Set(positionKey(c.name), appendPosition(nil, acked, nil), pebble.Sync); err != nil {
@@ -391,6 +408,23 @@ func parseRecord(p []byte) (pin Range, value []byte, err error) {
 		return Range{}, nil, fmt.Errorf("%w: record", ErrDamaged)
 	}
 	return Range{first, last}, p[n+m:], nil
+}
+
+// needs returns the first seq that must not be deleted for the consumer's sake:
+// neither delivered nor pinned, which is kept anyway.
+func (c *Consumer) needs() uint64 {
+	settled := c.pinned()
+	c.mu.Lock()
+	settled = append(settled, c.finished...)
+	at := c.acked + 1
+	c.mu.Unlock()
+	sortRanges(settled)
+	for _, r := range settled {
+		if r.First <= at {
+			at = max(at, r.Last+1)
+		}
+	}
+	return at
 }
 
 // pinned returns what the consumer's records pin, sorted.
