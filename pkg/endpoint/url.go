@@ -431,6 +431,9 @@ func checkHost(host string) error {
 	}
 	if strings.IndexByte(host, ':') >= 0 {
 		a, err := netip.ParseAddr(host)
+		if err != nil && strings.Count(host, ":") == 1 {
+			return fmt.Errorf("holds a colon: the port is written apart, as port")
+		}
 		if err != nil || strings.ContainsAny(a.Zone(), "]/?#@ ") {
 			return fmt.Errorf("is not an IPv6 address")
 		}

@@ -210,6 +210,7 @@ func TestFromTable(t *testing.T) {
 		{"tcp", "h", 0, nil, "port"},
 		{"serial", "/dev/ttyS0", 502, nil, "port"},
 		{"tcp", "", 502, nil, "host"},
+		{"tcp", "192.168.10.5:502", 502, nil, "host"},
 		{"tcp", "h/x", 502, nil, "host"},
 		{"serial", "/dev/tty\nS0", 0, nil, "host"},
 		{"serial", "${file:x}", 0, nil, "host"},
