@@ -178,21 +178,11 @@ func (c *change) Commit(ctx context.Context) error {
 // and one that does not stop is not asked to.
 func (c *change) Rollback(ctx context.Context) error {
 	im := c.impact
-	added := map[string]bool{}
-	for _, id := range im.Start {
-		added[id] = true
-	}
-	c.gave = false
 	isTouched := func(id string) bool { return c.touched[id] }
+	starts := pick(im.Start, isTouched)
 	restarts := pick(slices.Concat(im.Stop, im.Restart), isTouched)
 	reloads := pick(im.Reload, isTouched)
-	// What must have ended before anything of the old snapshot begins: drivers that
-	// are new, that may be half-way to their end, whose endpoint changes back, or
-	// that have got a tag of another.
-	first := pick(slices.Concat(im.Start, restarts), func(id string) bool {
-		_, moves := c.between[id]
-		return c.touched[id] && (added[id] || c.stuck[id] || moves || c.reopened && (c.drained[c.old.Drivers[id].EndpointID] || c.drained[c.next.Drivers[id].EndpointID]))
-	})
+	first := slices.Concat(starts, pick(restarts, c.endsFirst))
 	errs := []error{every(ctx, first, c.stop)}
 	if c.reopened {
 		errs = append(errs, every(ctx, im.Drain, c.Endpoints.Drain))
@@ -206,6 +196,16 @@ func (c *change) Rollback(ctx context.Context) error {
 		errs = append(errs, c.Settings.Set(ctx, c.old.Settings))
 	}
 	return join(errs)
+}
+
+// endsFirst reports whether driver id, which was touched and is to be as before,
+// must end before anything of the old snapshot begins: because it may be half-way to
+// its end already, because its endpoint changes back, or because it may have a tag
+// that goes back to another driver.
+func (c *change) endsFirst(id string) bool {
+	_, moves := c.between[id]
+	reopened := c.reopened && (c.drained[c.old.Drivers[id].EndpointID] || c.drained[c.next.Drivers[id].EndpointID])
+	return c.stuck[id] || moves || reopened
 }
 
 func (c *change) start(ctx context.Context, id string, v view) error {

@@ -24,7 +24,7 @@ type Plant interface {
 // Needs doesn't ask for. A phase that fails may have been done in part.
 type Change interface {
 	Needs() Needs
-	// Impact describes the change for the log: "endpoints +1, drivers ~1 …".
+	// Impact describes the change for the log: "drain e1; restart d1,d2".
 	Impact() string
 	// Drain stops the drivers of endpoints that change and closes these.
 	Drain(ctx context.Context) error

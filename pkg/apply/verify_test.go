@@ -74,6 +74,8 @@ func verify(t *testing.T, mode apply.VerifyMode, answers map[string]answer, pass
 	began := time.Now()
 	var changed time.Time // when the phases touched the drivers
 	r.fail = func(_ context.Context, call string) error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		if changed.IsZero() && (strings.HasPrefix(call, "start") || strings.HasPrefix(call, "update")) {
 			changed = time.Now()
 		}
