@@ -244,3 +244,62 @@ func FuzzDecodeTagSet(f *testing.F) {
 		}
 	})
 }
+
+// TestBlockSize holds the codec to its budget of 12 bytes per numeric frame.
+func TestBlockSize(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	set := testSet("plc", 100)
+	for _, tc := range []struct {
+		name  string
+		value func() Value
+		most  float64
+	}{
+		{"tenths", func() Value { return FloatValue(math.Round(r.Float64()*40000) / 10) }, 4.5},
+		{"tenths, multiplied", func() Value { return FloatValue(float64(r.IntN(40000)) * 0.1) }, 5},
+		{"float32", func() Value { return FloatValue(float64(float32(r.NormFloat64()))) }, 5.5},
+		{"any double", func() Value { return FloatValue(r.NormFloat64()) }, 8.5},
+		{"half doubles", func() Value { return FloatValue([]float64{r.NormFloat64(), 1.5}[r.IntN(2)]) }, 9.5},
+		{"int16", func() Value { return IntValue(int64(r.IntN(1<<16)) - 1<<15) }, 3.5},
+		{"int64", func() Value { return IntValue(int64(r.Uint64())) }, 10.5},
+		{"uint64", func() Value { return UintValue(r.Uint64() | 1<<63) }, 10.5},
+		{"bool", func() Value { return BoolValue(r.IntN(2) == 1) }, 0.5},
+	} {
+		b := &Batch{Set: set, ConfigRev: 1000}
+		for i := range 100 {
+			b.Frames = append(b.Frames, Frame{Value: tc.value(), TS: 1763888400123456789, Tag: uint32(i)})
+		}
+		p, err := AppendBlock(nil, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := float64(len(p)) / 100
+		t.Logf("%-18s %.2f bytes per frame", tc.name, size)
+		if size > tc.most {
+			t.Errorf("%s: %.2f bytes per frame, expected at most %.1f", tc.name, size, tc.most)
+		}
+	}
+}
+
+func BenchmarkAppendBlock100(b *testing.B) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for name, value := range map[string]func() Value{
+		"tenths":     func() Value { return FloatValue(math.Round(r.Float64()*40000) / 10) },
+		"any-double": func() Value { return FloatValue(r.NormFloat64()) },
+		"mixed":      func() Value { return FloatValue([]float64{r.NormFloat64(), 1.5}[r.IntN(2)]) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			batch := &Batch{Set: testSet("plc", 100)}
+			for i := range 100 {
+				batch.Frames = append(batch.Frames, Frame{Value: value(), TS: 5, Tag: uint32(i)})
+			}
+			var buf []byte
+			for b.Loop() {
+				var err error
+				if buf, err = AppendBlock(buf[:0], batch); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/frame")
+		})
+	}
+}

@@ -29,15 +29,17 @@ const (
 	floatMul      = 32
 	floatAllRaw   = 255
 	floatExponent = 6 // largest e that is tried
-	floatGiveUp   = 8 // values in a row that fit no short form: the run is written raw from then on
+	floatGiveUp   = 8 // values without a short form, after which others are hardly looked for
 )
 
-func powersOfTen() *[floatExponent + 1]float64 {
-	return &[floatExponent + 1]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6}
-}
+// powersOfTen holds 10^e and 1/10^e for the exponents that are tried.
+type powersOfTen struct{ pow, inv [floatExponent + 1]float64 }
 
-func inversePowersOfTen() *[floatExponent + 1]float64 {
-	return &[floatExponent + 1]float64{1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6}
+func newPowersOfTen() powersOfTen {
+	return powersOfTen{
+		pow: [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6},
+		inv: [...]float64{1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6},
+	}
 }
 
 func appendValues(dst []byte, frames []Frame) []byte {
@@ -84,11 +86,18 @@ func appendBools(dst []byte, run []Frame) []byte {
 }
 
 func appendFloats(dst []byte, run []Frame) []byte {
-	start := len(dst)
+	start, tens := len(dst), newPowersOfTen()
 	last, misses := byte(floatDiv), 0
 	for k := range run {
 		bits := run[k].Value.num
-		control, d, ok := shortFloat(math.Float64frombits(bits), last)
+		f := math.Float64frombits(bits)
+		control, d, ok := last, int64(0), float64(float32(f)) == f
+		if last != float32Exact {
+			d, ok = tens.decimal(f, last)
+		}
+		if !ok && (misses < floatGiveUp || 4*misses < k) {
+			control, d, ok = tens.short(f)
+		}
 		if !ok {
 			if misses++; misses == floatGiveUp && k+1 == floatGiveUp {
 				// Nothing so far is short: leave out the control bytes and stop trying.
@@ -101,24 +110,21 @@ func appendFloats(dst []byte, run []Frame) []byte {
 			dst = binary.LittleEndian.AppendUint64(append(dst, floatRaw), bits)
 			continue
 		}
+		last = control
 		dst = append(dst, control)
 		if control == float32Exact {
-			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(math.Float64frombits(bits))))
-			continue
+			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(f)))
+		} else {
+			dst = binary.AppendVarint(dst, d)
 		}
-		dst = binary.AppendVarint(dst, d)
-		last = control
 	}
 	return dst
 }
 
-// shortFloat finds a short form of f, trying the form that fitted last first.
-func shortFloat(f float64, last byte) (control byte, d int64, ok bool) {
-	if d, ok := decimal(f, last); ok {
-		return last, d, true
-	}
+// short finds a short form of f.
+func (t *powersOfTen) short(f float64) (control byte, d int64, ok bool) {
 	for e := byte(0); e <= floatExponent; e++ {
-		if d, ok := decimal(f, floatDiv+e); ok {
+		if d, ok := t.decimal(f, floatDiv+e); ok {
 			return floatDiv + e, d, true
 		}
 	}
@@ -126,30 +132,30 @@ func shortFloat(f float64, last byte) (control byte, d int64, ok bool) {
 		return float32Exact, 0, true
 	}
 	for e := byte(1); e <= floatExponent; e++ {
-		if d, ok := decimal(f, floatMul+e); ok {
+		if d, ok := t.decimal(f, floatMul+e); ok {
 			return floatMul + e, d, true
 		}
 	}
 	return 0, 0, false
 }
 
-// decimal returns d with decimalValue(d, control) == f, bit for bit. Only d that
-// take at most 5 bytes count.
-func decimal(f float64, control byte) (int64, bool) {
+// decimal returns d with value(d, control) == f, bit for bit. Only d that take at
+// most 5 bytes count.
+func (t *powersOfTen) decimal(f float64, control byte) (int64, bool) {
 	const most = 1<<34 - 1
-	scaled := f * powersOfTen()[control&15]
+	scaled := f * t.pow[control&15]
 	if !(scaled >= -most && scaled <= most) {
 		return 0, false
 	}
 	d := int64(math.RoundToEven(scaled))
-	return d, math.Float64bits(decimalValue(d, control)) == math.Float64bits(f)
+	return d, math.Float64bits(t.value(d, control)) == math.Float64bits(f)
 }
 
-func decimalValue(d int64, control byte) float64 {
+func (t *powersOfTen) value(d int64, control byte) float64 {
 	if control < floatMul {
-		return float64(d) / powersOfTen()[control&15]
+		return float64(d) / t.pow[control&15]
 	}
-	return float64(d) * inversePowersOfTen()[control&15]
+	return float64(d) * t.inv[control&15]
 }
 
 func (d *decoder) values(frames []Frame) {
@@ -205,6 +211,7 @@ func (d *decoder) floats(run []Frame) {
 		}
 		return
 	}
+	tens := newPowersOfTen()
 	for k := range run {
 		control := d.byte()
 		switch {
@@ -218,7 +225,7 @@ func (d *decoder) floats(run []Frame) {
 			}
 		case control >= floatDiv && control <= floatDiv+floatExponent,
 			control >= floatMul && control <= floatMul+floatExponent:
-			run[k].Value.num = math.Float64bits(decimalValue(d.varint(), control))
+			run[k].Value.num = math.Float64bits(tens.value(d.varint(), control))
 		default:
 			d.fail("float form %d", control)
 		}
