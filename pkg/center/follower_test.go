@@ -29,6 +29,13 @@ type gateway struct {
 	stop      func()
 }
 
+// decide sets what becomes of the snapshots from now on.
+func (g *gateway) decide(outcome func(*config.Snapshot) Outcome) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.outcome = outcome
+}
+
 func (g *gateway) last() *config.Snapshot {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -64,7 +71,10 @@ func startGateway(t testing.TB, endpoint, name string, change ...func(*FollowerC
 		OnInvalid:  func(int64, error) { g.mu.Lock(); g.invalid++; g.mu.Unlock() },
 		OnRollback: func(r Rollback) { g.mu.Lock(); g.rollbacks = append(g.rollbacks, r); g.mu.Unlock() },
 		Apply: func(_ context.Context, snap *config.Snapshot) Outcome {
-			out := g.outcome(snap)
+			g.mu.Lock()
+			outcome := g.outcome
+			g.mu.Unlock()
+			out := outcome(snap)
 			if out.State == Applied {
 				g.mu.Lock()
 				g.snaps = append(g.snaps, snap)
@@ -311,7 +321,7 @@ func TestRollback(t *testing.T) {
 			for i := range tc.gateways {
 				g := startGateway(t, endpoint, fmt.Sprint("gw", i), policy)
 				if i == 0 {
-					g.outcome = refuse(tc.outcome)
+					g.decide(refuse(tc.outcome))
 				}
 				all = append(all, g)
 				eventually(t, "applied", g.runs(good))
@@ -467,7 +477,7 @@ func TestBurst(t *testing.T) {
 	g := startGateway(t, endpoint, "gw")
 	enter, leave := make(chan struct{}), make(chan struct{})
 	eventually(t, "applied", g.runs(doc))
-	g.outcome = func(*config.Snapshot) Outcome { enter <- struct{}{}; <-leave; return Outcome{State: Applied} }
+	g.decide(func(*config.Snapshot) Outcome { enter <- struct{}{}; <-leave; return Outcome{State: Applied} })
 	mustPush(t, s, docOf(t, 5, "second"))
 	<-enter
 	for i := range 20 {

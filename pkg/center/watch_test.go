@@ -68,7 +68,7 @@ func TestWaitApplied(t *testing.T) {
 	if err := wait(mustPush(t, s, docOf(t, 2, "b"))); err != nil {
 		t.Errorf("one gateway: %v", err)
 	}
-	g.outcome = func(*config.Snapshot) Outcome { return Outcome{State: Rejected, Err: errors.New("no")} }
+	g.decide(func(*config.Snapshot) Outcome { return Outcome{State: Rejected, Err: errors.New("no")} })
 	c := mustPush(t, s, docOf(t, 2, "c"))
 	var not *NotAppliedError
 	if err := wait(c); !errors.As(err, &not) || len(not.Failed) != 1 || not.Failed[0].Error != "no" || not.ExitCode() != 4 {
@@ -78,7 +78,7 @@ func TestWaitApplied(t *testing.T) {
 	if err := wait(c); !errors.As(err, &not) || not.Replaced == nil {
 		t.Errorf("a commit that was replaced: %v", err)
 	}
-	g.outcome = func(*config.Snapshot) Outcome { time.Sleep(time.Second); return Outcome{State: Applied} } // longer than the wait below
+	g.decide(func(*config.Snapshot) Outcome { time.Sleep(time.Second); return Outcome{State: Applied} }) // longer than the wait below
 	c = mustPush(t, s, docOf(t, 2, "e"))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
