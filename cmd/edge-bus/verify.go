@@ -84,12 +84,17 @@ func (f *verifyFlags) run(cmd *cobra.Command) error {
 	return nil
 }
 
+// sessionExpiry is how long the broker keeps what comes while our own connection
+// is down, so that it is not taken for missing.
+const sessionExpiry = 5 * time.Minute
+
 // complete fills in what the flags only hint at.
 func (f *verifyFlags) complete(cmd *cobra.Command) (err error) {
 	if f.qos > 2 {
 		return cli.Usagef("--qos %d: expected 0, 1 or 2", f.qos)
 	}
 	f.cfg.QoS = f.qos
+	f.cfg.SessionExpiry = sessionExpiry
 	if f.cfg.Unit, err = frame.ParseTimestampUnit(f.unit); err != nil {
 		return cli.Usagef("--timestamp-unit: %w", err)
 	}

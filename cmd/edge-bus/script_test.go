@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"edge-bus": main})
+}
+
+// TestScripts runs the command on the sockets and logs that the scripts ask for:
+//
+//	gateway            serves the small gateway of admintest on $WORK/admin.sock
+//	log DIR FRAMES     makes the log of a stopped gateway
+//	lock DIR           opens it, as a running gateway would
+//	exits CODE CMD…    runs a command that must end with this code
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("EDGE_BUS_SOCKET", "")
+			env.Setenv("TZ", "UTC")
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			env.Setenv("NOBROKER", "mqtt://"+l.Addr().String())
+			return l.Close()
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"gateway": serve, "log": makeLog, "lock": lock, "exits": exits,
+		},
+	})
+}
+
+func serve(ts *testscript.TestScript, _ bool, _ []string) {
+	socket := filepath.Join(ts.Getenv("WORK"), "admin.sock")
+	s, err := admintest.Serve(admin.Config{Socket: socket}, admintest.New().Backend())
+	ts.Check(err)
+	ts.Defer(func() { _ = s.Stop() }) // nil
+	ts.Setenv("EDGE_BUS_SOCKET", socket)
+}
+
+func openBus(ts *testscript.TestScript, dir string) *bus.Bus {
+	b, err := bus.Open(bus.DefaultConfig(ts.MkAbs(dir)), bus.Deps{})
+	ts.Check(err)
+	return b
+}
+
+// makeLog publishes frames of two tags, ten to a batch, a second between batches,
+// the last ten minutes long. $MINUTE1 is when the second minute began, and
+// $MINUTE1S a second later.
+func makeLog(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	b := openBus(ts, args[0])
+	_, err = b.Consumer("mqtt", bus.StartOldest)
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	began := time.Now().Add(-10 * time.Minute).Truncate(time.Second)
+	ts.Setenv("MINUTE1", began.Add(time.Minute).UTC().Format(time.RFC3339))
+	ts.Setenv("MINUTE1S", began.Add(time.Minute+time.Second).UTC().Format(time.RFC3339))
+	set := &frame.TagSet{Driver: "press", Tags: []frame.Tag{{Name: "line.a", Unit: "bar"}, {Name: "line.b"}}}
+	for i := 0; i < n; i += 10 {
+		batch := &frame.Batch{Set: set}
+		for j := range 10 {
+			at := began.Add(time.Duration(i/10) * time.Second)
+			batch.Frames = append(batch.Frames, frame.Frame{Value: frame.IntValue(int64(i + j)), TS: at.UnixNano(), Tag: uint32(j % 2)})
+		}
+		ts.Check(b.Publish(ctx, batch))
+	}
+	ts.Check(b.Sync(ctx))
+	ts.Check(b.Close())
+}
+
+func lock(ts *testscript.TestScript, _ bool, args []string) {
+	b := openBus(ts, args[0])
+	ts.Defer(func() {
+		if err := b.Close(); err != nil {
+			ts.Logf("close: %v", err)
+		}
+	})
+}
+
+// exits runs a command that must end with a certain code: exits 64 edge-bus ….
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	script := fmt.Sprintf(`"$@"; test $? = %s || { echo "exit code is not %s" >&2; exit 99; }`, args[0], args[0])
+	if err := ts.Exec("sh", append([]string{"-c", script, "sh"}, args[1:]...)...); err != nil {
+		ts.Fatalf("%v: %v: %v", args, err, ts.ReadFile("stderr"))
+	}
+}
