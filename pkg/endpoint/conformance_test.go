@@ -68,7 +68,7 @@ func TestTCPConformance(t *testing.T) {
 	endpointtest.Suite{
 		Connect: func(t testing.TB) (endpoint.Conn, net.Conn) {
 			l := listen(t)
-			return accepting(t, l, "tcp://"+l.Addr().String()+"?timeout=300ms")
+			return accepting(t, l, "tcp://"+l.Addr().String()+"?timeout=2s")
 		},
 		Stuck: func(ctx context.Context, t testing.TB) (endpoint.Conn, error) {
 			return endpoint.Dial(ctx, parse(t, "tcp://"+deafAddress(t)+"?timeout=2m"), endpoint.DialOptions{})
@@ -113,7 +113,7 @@ func TestTLSConformance(t *testing.T) {
 	endpointtest.Suite{
 		Connect: func(t testing.TB) (endpoint.Conn, net.Conn) {
 			l := tls.NewListener(listen(t), &tls.Config{Certificates: []tls.Certificate{pair}})
-			return accepting(t, l, "tls://"+l.Addr().String()+"?timeout=300ms&ca="+ca)
+			return accepting(t, l, "tls://"+l.Addr().String()+"?timeout=2s&ca="+ca)
 		},
 		Stuck: func(ctx context.Context, t testing.TB) (endpoint.Conn, error) {
 			l := listen(t) // connects, but nobody shakes hands
@@ -129,7 +129,7 @@ func TestDecoratedConformance(t *testing.T) {
 		Connect: func(t testing.TB) (endpoint.Conn, net.Conn) {
 			l := listen(t)
 			return accepting(t, l, "tcp://"+l.Addr().String()+
-				"?timeout=300ms&rate=100000pps,500MBps&burst=100&burst_bytes=1M&halfduplex=1&turnaround=100us")
+				"?timeout=2s&rate=100000pps,500MBps&burst=100&burst_bytes=1M&halfduplex=1&turnaround=100us")
 		},
 	}.Run(t)
 }
@@ -158,7 +158,7 @@ func TestUDPConformance(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			conn := dial(t, "udp://"+u.LocalAddr().String()+"?timeout=300ms")
+			conn := dial(t, "udp://"+u.LocalAddr().String()+"?timeout=2s")
 			return conn, &udpDevice{u, conn.LocalAddr().(*net.UDPAddr)}
 		},
 	}.Run(t)
@@ -189,7 +189,7 @@ func TestDTLSConformance(t *testing.T) {
 				}
 				device <- c
 			}()
-			conn := dial(t, "dtls://"+l.Addr().String()+"?timeout=1s&ca="+ca)
+			conn := dial(t, "dtls://"+l.Addr().String()+"?timeout=2s&ca="+ca)
 			return conn, <-device
 		},
 		Stuck: func(ctx context.Context, t testing.TB) (endpoint.Conn, error) {
@@ -208,7 +208,7 @@ func TestSerialConformance(t *testing.T) {
 		Silent: true, // socat keeps the other terminal open
 		Connect: func(t testing.TB) (endpoint.Conn, net.Conn) {
 			a, b := endpoint.NullModem(t)
-			return dial(t, "rtu+serial://"+a+"?baud=115200&parity=E&timeout=300ms"),
+			return dial(t, "rtu+serial://"+a+"?baud=115200&parity=E&timeout=2s"),
 				dial(t, "serial://"+b+"?baud=115200&parity=E&halfduplex=0&timeout=5s")
 		},
 	}.Run(t)

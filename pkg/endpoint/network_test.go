@@ -153,7 +153,7 @@ func TestAcquireGivesUpOnSilence(t *testing.T) {
 	}
 	defer func() { _ = l.Close() }()
 	p := newTestPool(t, PoolOptions{})
-	h := mustOpen(t, p, "plc", mustParse(t, "tcp://"+l.Addr().String()+"?timeout=50ms"))
+	h := mustOpen(t, p, "plc", mustParse(t, "tcp://"+l.Addr().String()+"?timeout=1s"))
 	lease := mustAcquire(t, h)
 	_ = lease.SetReadDeadline(time.Now().Add(time.Hour))
 	lease.Release(nil)
