@@ -498,3 +498,40 @@ func TestBurst(t *testing.T) {
 		t.Errorf("%d applies of 22 commits", n)
 	}
 }
+
+// No decision depends on the clocks: commits are in etcd's order, whatever times
+// their writers and readers believe in.
+func TestClockJumps(t *testing.T) {
+	endpoint := startEtcd(t)
+	var mu sync.Mutex
+	now := time.Now()
+	jumping := func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		now = now.Add(-1000 * time.Hour)
+		if now.Year() < 2000 {
+			now = now.AddDate(80, 0, 0)
+		}
+		return now
+	}
+	s := openStore(t, endpoint, func(c *Config) { c.Now = jumping })
+	g := startGateway(t, endpoint, "gw", func(c *FollowerConfig) { c.Store.Now = jumping })
+	for i := range 10 {
+		doc := docOf(t, 3+i, i)
+		mustPush(t, s, doc)
+		eventually(t, "applied", g.runs(doc))
+	}
+	log, err := s.Log(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range log {
+		if c.Release != uint64(10-i) {
+			t.Errorf("entry %d is release %d", i, c.Release)
+		}
+	}
+	eventually(t, "the gateway is online all the time", func() bool {
+		all, err := s.Gateways(t.Context())
+		return err == nil && len(all) == 1 && all[0].Online && all[0].Rev == log[0].Rev
+	})
+}

@@ -65,20 +65,6 @@ func header(sha string) string       { return document(sha) + "head" }
 func chunk(sha string, n int) string { return fmt.Sprintf("%schunk/%05d", document(sha), n) }
 func references(sha string) string   { return document(sha) + "ref/" }
 
-// parseReference splits the key of a reference into document and prefix hash.
-func parseReference(key string) (sha, prefixHash string, ok bool) {
-	rest, found := strings.CutPrefix(key, backupRoot)
-	if !found {
-		return "", "", false
-	}
-	sha, rest, found = strings.Cut(rest, "/")
-	if !found {
-		return "", "", false
-	}
-	prefixHash, ok = strings.CutPrefix(rest, "ref/")
-	return sha, prefixHash, ok
-}
-
 // parseStatusKey splits a key below statuses into the gateway and what follows
 // it: "", "alive" or "retry".
 func (k keyspace) parseStatusKey(key string) (gateway, kind string) {
