@@ -12,6 +12,7 @@ TABLE is c (coils), d (discrete inputs), h (holding) or i (input registers).
 Ends with stdin.
 """
 import asyncio
+import logging
 import sys
 import threading
 import types
@@ -55,6 +56,8 @@ def serve_serial(port, framer, unit):
 
 
 async def main():
+    # It calls the end of a connection an error.
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     transport, framing = sys.argv[1], sys.argv[2]
     unit = ModbusSlaveContext(
         di=ModbusSequentialDataBlock.create(), co=ModbusSequentialDataBlock.create(),
