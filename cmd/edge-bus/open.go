@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
@@ -34,7 +35,7 @@ const (
 // withLog opens the log that the flags name and runs use. Without flags it is the
 // running gateway's, else the log at the default place; which one is told.
 func withLog(cmd *cobra.Command, a access, use func(context.Context, source) error) error {
-	dir, err := cmd.Flags().GetString("wal-dir")
+	dir, err := walDir(cmd)
 	if err != nil {
 		return err
 	}
@@ -51,6 +52,20 @@ func withLog(cmd *cobra.Command, a access, use func(context.Context, source) err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "no gateway runs: working on the log in %s\n", defaultWAL)
 	return withDir(cmd, defaultWAL, a, use)
+}
+
+// walDir returns the directory to work on, "" for the socket. A flag wins over
+// the environment.
+func walDir(cmd *cobra.Command) (string, error) {
+	dir, socket := cmd.Flags().Lookup("wal-dir"), cmd.Flags().Lookup("socket")
+	given := func(f *pflag.Flag) bool { return f.Changed && cli.FromEnv(f) == "" }
+	switch {
+	case given(dir) && given(socket):
+		return "", cli.Usagef("--socket and --wal-dir: expected one of them")
+	case given(socket):
+		return "", nil
+	}
+	return dir.Value.String(), nil
 }
 
 func withDir(cmd *cobra.Command, dir string, a access, use func(context.Context, source) error) error {

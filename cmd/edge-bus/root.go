@@ -27,7 +27,6 @@ Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
 	cli.AddColorFlag(root)
 	cli.AddSocketFlag(root)
 	root.PersistentFlags().String("wal-dir", "", "directory of the log of a stopped gateway (bus.wal_dir; default: log in its data_dir)")
-	root.MarkFlagsMutuallyExclusive("socket", "wal-dir")
 	if err := root.MarkPersistentFlagDirname("wal-dir"); err != nil {
 		panic(err) // the flag was added above
 	}

@@ -84,7 +84,7 @@ a copy of the exported one, epoch and seqs included, to look at it elsewhere.`,
 }
 
 func importFile(cmd *cobra.Command, f *os.File, yes bool) (sum admin.ExportSummary, err error) {
-	dir, err := cmd.Flags().GetString("wal-dir")
+	dir, err := walDir(cmd)
 	if err != nil {
 		return sum, err
 	}
