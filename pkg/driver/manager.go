@@ -115,7 +115,7 @@ func (m *Manager) Start(ctx context.Context, id string, item config.Driver, ep c
 	for {
 		if u, unlock, err := m.lock(id); err == nil {
 			defer unlock()
-			if reflect.DeepEqual(u.spec, want) {
+			if reflect.DeepEqual(u.spec, want) && !u.ending {
 				return u.update(vars)
 			}
 			return m.replace(ctx, u, want, vars)

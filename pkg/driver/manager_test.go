@@ -631,6 +631,13 @@ func TestDriverThatDoesNotStop(t *testing.T) {
 			"Stop":    func() error { return r.Stop(ctx, "d") },
 			"Restart": func() error { return r.Restart(ctx, "d") },
 			"Start":   func() error { return r.start("d", "2", "a") },
+			// Once told to end it is as good as dead, whatever its configuration.
+			"Start as it was": func() error {
+				if err := r.Stop(ctx, "d"); !errors.Is(err, driver.ErrStuck) {
+					t.Errorf("Stop: %v", err)
+				}
+				return r.start("d", "1", "a")
+			},
 			"Stop with a context": func() error {
 				short, cancel := context.WithTimeout(ctx, time.Second)
 				defer cancel()
@@ -641,8 +648,8 @@ func TestDriverThatDoesNotStop(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if d := time.Since(begin); d != 16*time.Second {
-			t.Errorf("waited %v, want three times 5s and 1s", d)
+		if d := time.Since(begin); d != 26*time.Second {
+			t.Errorf("waited %v, want five times 5s and 1s", d)
 		}
 		close(release)
 		if err := r.Stop(ctx, "d"); err != nil {

@@ -32,8 +32,9 @@ type unit struct {
 	giveUp   func() // of the endpoint
 	log      *slog.Logger
 
-	op   sync.Mutex // held while an operation changes the unit
-	gone bool       // out of the manager; guarded by Manager.mu
+	op     sync.Mutex // held while an operation changes the unit
+	ending bool       // it was told to end, and may not have; guarded by op
+	gone   bool       // out of the manager; guarded by Manager.mu
 
 	paused bool               // set by begin
 	cancel context.CancelFunc // of supervise; nil while paused
@@ -97,6 +98,7 @@ func (u *unit) begin(paused bool) {
 // called again after an error.
 func (u *unit) end(ctx context.Context) error {
 	if u.cancel != nil {
+		u.ending = true
 		u.cancel()
 		limit := time.NewTimer(stopLimit)
 		defer limit.Stop()

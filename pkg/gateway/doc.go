@@ -24,12 +24,13 @@
 //
 // # Stop
 //
-//  1. drivers: each finishes or abandons its request within a second
-//  2. bus: what was published is synced, so that connectors can read it
-//  3. connectors: what is in flight gets two seconds to settle; the rest is kept in
+//  1. tables: no further configuration is applied
+//  2. drivers: each finishes or abandons its request within a second
+//  3. bus: what was published is synced, so that connectors can read it
+//  4. connectors: what is in flight gets two seconds to settle; the rest is kept in
 //     the log and goes on with the next start
-//  4. admin socket and metrics
-//  5. log
+//  5. admin socket and metrics
+//  6. log
 //
 // Parts that fail for good (the disk, the admin socket) end Run with their error;
 // the process exits and its supervisor starts it again. What cannot be reached (a

@@ -64,9 +64,11 @@ type Gateway struct {
 // The times of a stop. Together they stay below the five seconds that the
 // gateway promises.
 const (
-	stopDrivers    = 1500 * time.Millisecond
-	stopSync       = 500 * time.Millisecond
-	stopConnectors = 2500 * time.Millisecond
+	stopTables     = 500 * time.Millisecond
+	stopDrivers    = 1100 * time.Millisecond
+	stopSync       = 400 * time.Millisecond
+	stopConnectors = 2 * time.Second
+	stopRest       = time.Second
 )
 
 // Open builds a gateway and takes what only one process can have: the metrics
@@ -171,8 +173,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 	parts.start("admin socket", g.admin.Run)
 	north := newParts(g.fail)
 	north.start("connectors", g.connectors.Run)
+	if s, ok := g.source.(*etcdSource); ok {
+		parts.start("embedded configuration center", s.Serve) // outlives its client
+	}
+	tables := newParts(g.fail)
 
-	err := g.begin(ctx, parts)
+	err := g.begin(ctx, tables)
 	if err == nil {
 		g.state.Store("running")
 		parts.start("watchdog", func(ctx context.Context) error { return notify.watchdog(ctx, g.bus.Sync) })
@@ -187,7 +193,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	g.state.Store("stopping")
 	notify.stopping()
-	g.stop(north, parts)
+	g.stop(tables, north, parts)
 	return err
 }
 
@@ -197,11 +203,11 @@ const bootPatience = 5 * time.Second
 
 // begin starts the connectors and then, with the first configuration, the drivers:
 // consumers come first, so that the first frame has somebody to wait for.
-func (g *Gateway) begin(ctx context.Context, parts *parts) error {
+func (g *Gateway) begin(ctx context.Context, tables *parts) error {
 	if err := g.updateConnectors(ctx, g.cfg); err != nil {
 		return err
 	}
-	parts.start("configuration", g.source.Run)
+	tables.start("configuration", g.source.Run)
 	select {
 	case <-g.booted:
 	case <-time.After(bootPatience):
@@ -217,9 +223,13 @@ func (g *Gateway) begin(ctx context.Context, parts *parts) error {
 	})
 }
 
-// stop ends the parts so that nothing that was read is lost: drivers, then the
-// log's sync, then connectors, then the rest.
-func (g *Gateway) stop(north, rest *parts) {
+// stop ends the parts so that nothing that was read is lost: the source of tables,
+// so that nobody starts drivers any more; drivers; the log's sync; connectors; the
+// rest.
+func (g *Gateway) stop(tables, north, rest *parts) {
+	if !tables.stop(stopTables) {
+		g.log.Warn("a configuration is still being applied or taken back; it is cut off")
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopDrivers)
 	defer cancel()
 	if err := g.drivers.Close(ctx); err != nil {
@@ -233,7 +243,7 @@ func (g *Gateway) stop(north, rest *parts) {
 	if !north.stop(stopConnectors) {
 		g.log.Warn("the connectors did not end in time")
 	}
-	if !rest.stop(time.Second) {
+	if !rest.stop(stopRest) {
 		g.log.Warn("some parts did not end in time")
 	}
 }

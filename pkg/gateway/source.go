@@ -147,41 +147,27 @@ func (s *etcdSource) rolledBack(r center.Rollback) {
 }
 
 // Run implements [source].
-func (s *etcdSource) Run(ctx context.Context) error {
-	if s.server == nil {
-		return s.follower.Run(ctx)
-	}
-	// The server stops after its last client.
-	serverCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		s.serve(serverCtx)
-	}()
-	defer func() {
-		stop()
-		<-ended
-	}()
-	return s.follower.Run(ctx)
-}
+func (s *etcdSource) Run(ctx context.Context) error { return s.follower.Run(ctx) }
 
-// serve runs the embedded server, again and again if it fails: without it the
-// gateway can't be changed, but it runs.
-func (s *etcdSource) serve(ctx context.Context) {
+// Serve runs the embedded server, if there is one, again and again if it fails:
+// without it the gateway can't be changed, but it runs.
+func (s *etcdSource) Serve(ctx context.Context) error {
+	if s.server == nil {
+		return nil
+	}
 	for server := s.server; ; {
 		err := server.Run(ctx)
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
 		s.g.log.Error("the embedded configuration center has failed; the gateway runs on and tries again", "error", err, "retry_in", serverRetry)
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-time.After(serverRetry):
 		}
 		if server, err = s.g.newEmbedded(); err != nil {
-			s.g.log.Error("the embedded configuration center cannot be started again", "error", err)
-			return
+			return err
 		}
 	}
 }
