@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/wal"
@@ -131,12 +133,9 @@ func (b *Bus) giveUp(cfg *Config, lo uint64) error {
 		return err
 	}
 	b.mu.Lock()
-	var all2 []*Consumer
-	for _, c := range b.consumers {
-		all2 = append(all2, c)
-	}
+	everyone := slices.Collect(maps.Values(b.consumers))
 	b.mu.Unlock()
-	if err := b.drop(b.log.Floor(), target-1, all2, wal.Gap{Reason: "overflow"}); err != nil {
+	if err := b.drop(b.log.Floor(), target-1, everyone, wal.Gap{Reason: "overflow"}); err != nil {
 		return err
 	}
 	return b.log.Collect(target, false)

@@ -234,7 +234,7 @@ func (c *Consumer) get(r Range, maxFrames int) ([]*frame.Batch, error) {
 	}
 	var out []*frame.Batch
 	at, n := r.First, 0
-	for i, b := range ahead {
+	for _, b := range ahead {
 		b = b.Slice(r.First, r.Last)
 		if b == nil || n > 0 && n+len(b.Frames) > maxFrames {
 			break
@@ -250,7 +250,6 @@ func (c *Consumer) get(r Range, maxFrames int) ([]*frame.Batch, error) {
 		out = append(out, b)
 		n += len(b.Frames)
 		at = b.LastSeq() + 1
-		_ = i
 	}
 	c.mu.Lock()
 	c.ahead = ahead

@@ -59,16 +59,12 @@ func (m *metrics) fsync(took time.Duration)      { m.fsyncTime.Observe(took.Seco
 // gauges is the collector of what is measured when asked for.
 type gauges struct{ b *Bus }
 
-func descRingUsed() *prometheus.Desc {
-	return prometheus.NewDesc("framebus_ring_used", "Frames of the ring that the slowest consumer has not read (used), and the rest (free).", []string{"status"}, nil)
-}
-
 func descs() map[string]*prometheus.Desc {
 	d := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return map[string]*prometheus.Desc{
-		"ring":    descRingUsed(),
+		"ring":    d("framebus_ring_used", "Frames of the ring that the slowest consumer has not read (used), and the rest (free).", "status"),
 		"bytes":   d("framebus_wal_bytes", "Bytes of the frames that the log holds."),
 		"disk":    d("framebus_wal_disk_bytes", "Bytes that the log takes on the disk."),
 		"lag":     d("framebus_backlog_lag", "Durable frames that the consumer has not acknowledged.", "consumer"),

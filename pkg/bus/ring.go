@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"slices"
 	"sort"
 	"sync"
 
@@ -65,11 +64,4 @@ func (r *ring) read(dst []*frame.Batch, first, last uint64, maxFrames int) []*fr
 		first = b.LastSeq() + 1
 	}
 	return dst
-}
-
-// all returns what the ring holds.
-func (r *ring) all() []*frame.Batch {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return slices.Clone(r.batches[r.head:])
 }

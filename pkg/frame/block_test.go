@@ -80,7 +80,7 @@ func randomBatch(r *rand.Rand, set *TagSet) *Batch {
 func TestBlockRoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	set := testSet("plc", 300)
-	for i := range 2000 {
+	for i := range 500 {
 		want := randomBatch(r, set)
 		p, err := AppendBlock([]byte("before"), want)
 		if err != nil {
