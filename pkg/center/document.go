@@ -158,7 +158,8 @@ func (d *Document) sum() string {
 		if i == 0 {
 			sep = "{"
 		}
-		fmt.Fprintf(h, "%s%q:", sep, t)
+		h.Write([]byte(sep))
+		h.Write(appendKey(nil, string(t)))
 		writeTable(h, d.tables[i])
 	}
 	h.Write([]byte{'}'})

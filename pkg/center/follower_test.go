@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
@@ -460,7 +458,7 @@ func TestClaim(t *testing.T) {
 	if _, err := s.register(ctx, second.me, second.View().Status, time.Minute); err != nil {
 		t.Errorf("after the twin: %v", err)
 	}
-	if err := s.putStatus(ctx, clientv3.LeaseID(lease), second.View().Status); !errors.Is(err, errTaken) {
+	if err := s.putStatus(ctx, lease, second.View().Status); !errors.Is(err, errTaken) {
 		t.Errorf("a status was written without a lease: %v", err)
 	}
 	if err := s.Retry(ctx, "nobody"); err == nil {

@@ -159,7 +159,7 @@ func TestDamagedStore(t *testing.T) {
 			if !errors.Is(err, tc.want) || err == nil && v.Doc.SHA256() != good.SHA256() {
 				t.Fatalf("Load: %v, expected %v", err, tc.want)
 			}
-			if tc.want == ErrFormat {
+			if errors.Is(tc.want, ErrFormat) {
 				if _, err := s.Push(t.Context(), Version{}, good, PushOptions{Force: true}); !errors.Is(err, ErrFormat) {
 					t.Fatalf("a store of another format was overwritten: %v", err)
 				}

@@ -107,7 +107,9 @@ func TestTLSAndPasswords(t *testing.T) {
 		change func(*center.Config)
 		want   error
 	}{
-		"another CA":            {func(c *center.Config) { c.TLS = &center.TLS{CA: stranger.path("ca.crt"), Cert: good.Cert, Key: good.Key} }, center.ErrRefused},
+		"another CA": {func(c *center.Config) {
+			c.TLS = &center.TLS{CA: stranger.path("ca.crt"), Cert: good.Cert, Key: good.Key}
+		}, center.ErrRefused},
 		"no client certificate": {func(c *center.Config) { c.TLS = &center.TLS{CA: good.CA} }, center.ErrRefused},
 		"no TLS":                {func(c *center.Config) { c.TLS = nil }, center.ErrUnavailable},
 		"wrong password":        {func(c *center.Config) { c.User, c.Password = "operator", "wrong" }, center.ErrRefused},
