@@ -21,7 +21,6 @@ type frameWriter struct {
 	json   *frame.JSONEncoder
 	csv    *csv.Writer
 	buf    []byte
-	lines  int
 }
 
 func newFrameWriter(w io.Writer, format cli.Format) *frameWriter {

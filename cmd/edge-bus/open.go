@@ -50,7 +50,7 @@ func withLog(cmd *cobra.Command, a access, use func(context.Context, source) err
 	if _, serr := os.Stat(defaultWAL); serr != nil {
 		return fmt.Errorf("%w; for the log of a stopped gateway say --wal-dir DIR", err)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "no gateway runs: working on the log in %s\n", defaultWAL)
+	cmd.PrintErrf("no gateway runs: working on the log in %s\n", defaultWAL)
 	return withDir(cmd, defaultWAL, a, use)
 }
 

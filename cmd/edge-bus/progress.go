@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,7 +10,7 @@ import (
 
 // progress shows on a terminal how far a replay is.
 type progress struct {
-	w     io.Writer // nil: nobody looks
+	cmd   *cobra.Command // nil: nobody looks
 	begun time.Time
 	shown time.Time
 	sent  uint64
@@ -23,7 +21,7 @@ type progress struct {
 func newProgress(cmd *cobra.Command) *progress {
 	p := &progress{begun: time.Now()}
 	if cli.IsTerminal(cmd.ErrOrStderr()) && !cli.IsTerminal(cmd.OutOrStdout()) {
-		p.w = cmd.ErrOrStderr()
+		p.cmd = cmd
 	}
 	return p
 }
@@ -36,7 +34,7 @@ func (p *progress) set(sent, seq, last uint64) {
 	}
 	p.sent = sent
 	now := time.Now()
-	if p.w == nil || now.Sub(p.shown) < 200*time.Millisecond {
+	if p.cmd == nil || now.Sub(p.shown) < 200*time.Millisecond {
 		return
 	}
 	p.shown = now
@@ -45,12 +43,12 @@ func (p *progress) set(sent, seq, last uint64) {
 		percent = 100 * float64(seq-p.first) / float64(last-p.first)
 	}
 	rate := float64(sent) / now.Sub(p.begun).Seconds()
-	fmt.Fprintf(p.w, "\r%3.0f%%  %d frames  seq %d of %d  %s frames/s \x1b[K", percent, sent, seq, last, cli.Count(uint64(rate)))
+	p.cmd.PrintErrf("\r%3.0f%%  %d frames  seq %d of %d  %s frames/s \x1b[K", percent, sent, seq, last, cli.Count(uint64(rate)))
 }
 
 // done clears the line.
 func (p *progress) done() {
-	if p.w != nil && !p.shown.IsZero() {
-		fmt.Fprint(p.w, "\r\x1b[K")
+	if p.cmd != nil && !p.shown.IsZero() {
+		p.cmd.PrintErr("\r\x1b[K")
 	}
 }

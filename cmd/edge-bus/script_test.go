@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/cli/clitest"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -26,8 +26,11 @@ func TestMain(m *testing.M) {
 //	gateway            serves the small gateway of admintest on $WORK/admin.sock
 //	log DIR FRAMES     makes the log of a stopped gateway
 //	lock DIR           opens it, as a running gateway would
-//	exits CODE CMD…    runs a command that must end with this code
+//
+// and those of clitest.
 func TestScripts(t *testing.T) {
+	cmds := clitest.Commands()
+	cmds["gateway"], cmds["log"], cmds["lock"] = serve, makeLog, lock
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -40,9 +43,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("NOBROKER", "mqtt://"+l.Addr().String())
 			return l.Close()
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"gateway": serve, "log": makeLog, "lock": lock, "exits": exits,
-		},
+		Cmds: cmds,
 	})
 }
 
@@ -94,15 +95,4 @@ func lock(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Logf("close: %v", err)
 		}
 	})
-}
-
-// exits runs a command that must end with a certain code: exits 64 edge-bus ….
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits CODE COMMAND…")
-	}
-	script := fmt.Sprintf(`"$@"; test $? = %s || { echo "exit code is not %s" >&2; exit 99; }`, args[0], args[0])
-	if err := ts.Exec("sh", append([]string{"-c", script, "sh"}, args[1:]...)...); err != nil {
-		ts.Fatalf("%v: %v: %v", args, err, ts.ReadFile("stderr"))
-	}
 }

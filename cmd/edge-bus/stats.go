@@ -142,7 +142,7 @@ frames that only it still needed can then be deleted. It asks first.`,
 				if err := log.RemoveConsumer(ctx, args[0]); err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "consumer %s forgotten\n", args[0])
+				cmd.PrintErrf("consumer %s forgotten\n", args[0])
 				return nil
 			})
 		},

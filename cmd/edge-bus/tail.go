@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -71,7 +70,7 @@ for replay.`,
 				return log.Tail(ctx, filter, func(p admin.TailPart) error {
 					if p.Dropped > dropped {
 						dropped = p.Dropped
-						fmt.Fprintf(cmd.ErrOrStderr(), "too slow to show everything: %d frames lost so far\n", dropped)
+						cmd.PrintErrf("too slow to show everything: %d frames lost so far\n", dropped)
 					}
 					for _, b := range p.Batches {
 						if err := w.write(b); err != nil {

@@ -37,7 +37,7 @@ which must not exist; - is standard output.`,
 				} else if err := writeNew(args[0], write); err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "%d frames exported\n", sum.Frames)
+				cmd.PrintErrf("%d frames exported\n", sum.Frames)
 				if len(sum.Missing) > 0 {
 					return damaged(sum.Missing)
 				}
@@ -75,7 +75,7 @@ a copy of the exported one, epoch and seqs included, to look at it elsewhere.`,
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "%d frames imported\n", sum.Frames)
+			cmd.PrintErrf("%d frames imported\n", sum.Frames)
 			return nil
 		},
 	}

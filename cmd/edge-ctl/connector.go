@@ -74,7 +74,7 @@ func connectorAction(cmd *cobra.Command, name, action string) error {
 			if err := act(ctx, c); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "connector %s: %s\n", name, done)
+			cmd.PrintErrf("connector %s: %s\n", name, done)
 			return nil
 		})
 	}

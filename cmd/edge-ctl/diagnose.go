@@ -73,7 +73,7 @@ A slow terminal loses events, which are counted; the gateway never waits.`,
 					}
 					if e.Dropped > dropped {
 						dropped = e.Dropped
-						fmt.Fprintf(cmd.ErrOrStderr(), "too slow to show everything: about %s lost so far\n", cli.Bytes(dropped))
+						cmd.PrintErrf("too slow to show everything: about %s lost so far\n", cli.Bytes(dropped))
 					}
 				})
 				if err == nil && cmd.Context().Err() == nil {
@@ -123,8 +123,8 @@ gateway and the time by default; - is standard output. Nothing is overwritten.`,
 				if err := writeNew(name, func(w io.Writer) error { return c.Diagnostics.Bundle(ctx, w) }); err != nil {
 					return err
 				}
-				fmt.Fprintln(cmd.OutOrStdout(), name)
-				return nil
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), name)
+				return err
 			})
 		},
 	}
@@ -170,9 +170,9 @@ shows its own and exits 0.`,
 			})
 			if err != nil {
 				v.Gateway = nil
-				fmt.Fprintf(cmd.ErrOrStderr(), "gateway: %v\n", err)
+				cmd.PrintErrf("gateway: %v\n", err)
 			} else if v.Gateway.Version != v.Client.Version {
-				fmt.Fprintln(cmd.ErrOrStderr(), "The versions differ: what one of them does not know is refused or not shown.")
+				cmd.PrintErrln("The versions differ: what one of them does not know is refused or not shown.")
 			}
 			return cli.NewOutput(cmd).Print(v, func(t *cli.Table) {
 				row := func(name string, v admin.Version) {

@@ -59,7 +59,7 @@ func newDriverAction(name, short, done string, act func(admin.DriverBackend, con
 				if err := act(c.Drivers, ctx, args[0]); err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "driver %s %s\n", args[0], done)
+				cmd.PrintErrf("driver %s %s\n", args[0], done)
 				return nil
 			})
 		},

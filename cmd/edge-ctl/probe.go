@@ -132,9 +132,9 @@ that uses it first (edge-ctl drivers pause).`,
 				return err
 			}
 			if res.Err != nil {
-				fmt.Fprintf(cmd.ErrOrStderr(), "connected in %.1f ms\n", ms(res.Connect))
+				cmd.PrintErrf("connected in %.1f ms\n", ms(res.Connect))
 			} else {
-				fmt.Fprintf(cmd.ErrOrStderr(), "connected in %.1f ms, answered in %.1f ms: %x\n", ms(res.Connect), ms(res.Took), res.Data)
+				cmd.PrintErrf("connected in %.1f ms, answered in %.1f ms: %x\n", ms(res.Connect), ms(res.Took), res.Data)
 			}
 			out := describe(res, to, q, expected, expect)
 			if err := cli.NewOutput(cmd).Print(out, func(t *cli.Table) { probeTable(t, out, expected) }); err != nil {

@@ -114,12 +114,12 @@ func scan(cmd *cobra.Command, to target, q modbus.Question, units []uint8, lineS
 	}
 	if progress {
 		s.Progress = func(line modbus.Line, unit uint8) {
-			fmt.Fprintf(cmd.ErrOrStderr(), "\r%s: unit %d, %d found \x1b[K", line, unit, len(found))
+			cmd.PrintErrf("\r%s: unit %d, %d found \x1b[K", line, unit, len(found))
 		}
 	}
 	err := s.Run(cmd.Context())
 	if progress {
-		fmt.Fprint(cmd.ErrOrStderr(), "\r\x1b[K")
+		cmd.PrintErr("\r\x1b[K")
 	}
 	if err != nil && len(found) == 0 {
 		return err

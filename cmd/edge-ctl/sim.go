@@ -68,8 +68,8 @@ move in its registers and coils; the table says which is where.`,
 }
 
 func printSim(cmd *cobra.Command, v simTable) error {
-	fmt.Fprintf(cmd.ErrOrStderr(), "simulated device at tcp://%s, unit %s; Ctrl-C ends it\n", v.Listen, unitList(v.Units))
-	fmt.Fprintf(cmd.ErrOrStderr(), "try: edge-ctl probe tcp://%s --unit %d --read 40001:4\n", v.Listen, v.Units[0])
+	cmd.PrintErrf("simulated device at tcp://%s, unit %s; Ctrl-C ends it\n", v.Listen, unitList(v.Units))
+	cmd.PrintErrf("try: edge-ctl probe tcp://%s --unit %d --read 40001:4\n", v.Listen, v.Units[0])
 	return cli.NewOutput(cmd).Print(v, func(t *cli.Table) {
 		t.Header("TABLE", "ADDR", "TYPE", "MOVES", "SCALE", "UNIT")
 		const most = 20

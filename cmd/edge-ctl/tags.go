@@ -91,7 +91,7 @@ func followTags(cmd *cobra.Command, glob string) error {
 			}
 			if ch.Skipped > skipped {
 				skipped = ch.Skipped
-				fmt.Fprintf(cmd.ErrOrStderr(), "too slow to show every value: %d updates skipped so far\n", skipped)
+				cmd.PrintErrf("too slow to show every value: %d updates skipped so far\n", skipped)
 			}
 			return nil
 		})

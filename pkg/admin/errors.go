@@ -80,7 +80,7 @@ func (e *Error) Error() string { return e.Text }
 // Is makes errors.Is find the sentinel of the code.
 func (e *Error) Is(target error) bool {
 	for _, k := range errorKinds() {
-		if k.err == target { //nolint:errorlint // the sentinels themselves are compared
+		if k.err == target {
 			return k.code == e.Code
 		}
 	}

@@ -127,7 +127,7 @@ func (s *Server) Run(ctx context.Context) error {
 	kill := time.AfterFunc(stopTimeout, srv.Stop)
 	srv.GracefulStop()
 	kill.Stop()
-	<-served // nil or that the server was stopped
+	_ = <-served // nil, or that the server was stopped
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -29,7 +28,7 @@ func Confirm(cmd *cobra.Command, yes bool, question string) error {
 	if !IsTerminal(cmd.InOrStdin()) {
 		return Usagef("%s: there is no terminal to ask; say -y to go on without a question", question)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)
+	cmd.PrintErrf("%s [y/N] ", question)
 	answer, err := readLine(cmd.Context(), cmd.InOrStdin())
 	if err != nil {
 		return err

@@ -58,10 +58,9 @@ func report(ctx context.Context, cmd *cobra.Command, err error) {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		text = "interrupted"
 	}
-	w := cmd.ErrOrStderr()
-	fmt.Fprintf(w, "%s: %s\n", cmd.Root().Name(), text)
+	cmd.PrintErrf("%s: %s\n", cmd.Root().Name(), text)
 	if CodeOf(err) == Usage {
-		fmt.Fprintf(w, "Type '%s --help' to see how it is used.\n", cmd.CommandPath())
+		cmd.PrintErrf("Type '%s --help' to see how it is used.\n", cmd.CommandPath())
 	}
 }
 

@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"pkg/admin/admintest":  {"pkg/admin", "pkg/frame"},
 	"pkg/admin/busadmin":   {"pkg/admin", "pkg/bus", "pkg/config", "pkg/frame"},
 	"pkg/cli":              {"pkg/admin/...", "pkg/version"},
+	"pkg/cli/clitest":      {},
 }
 
 // allowedBelow is for packages below a directory: every driver, every connector.
