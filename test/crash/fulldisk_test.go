@@ -1,0 +1,119 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// smallDisk mounts a file system of 96 MiB (Pebble keeps some 30 for itself), which takes root.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=96m"); err != nil {
+		t.Fatalf("mount tmpfs: %v (EDGE_FULL_DISK asks for a test that takes root)", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// TestRealFullDisk has another program fill the disk in the middle of traffic, to
+// the last byte, and free it again. The same with injected errors runs in pkg/wal
+// and pkg/bus; this one takes root and runs where EDGE_FULL_DISK is set.
+func TestRealFullDisk(t *testing.T) {
+	if os.Getenv("EDGE_FULL_DISK") == "" {
+		return // part of make crash
+	}
+	dir := smallDisk(t)
+	cfg := bus.DefaultConfig(filepath.Join(dir, "log"))
+	cfg.MinFree, cfg.Retain, cfg.WALFlush = 2<<20, 0, 5*time.Millisecond
+	b, err := bus.Open(cfg, bus.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := b.Consumer("mqtt", bus.StartOldest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := &frame.TagSet{Driver: "plc"}
+	for i := range 100 {
+		set.Tags = append(set.Tags, frame.Tag{Name: fmt.Sprint("plc.tag", i)})
+	}
+	const total = 3_000_000
+	done := make(chan error, 1)
+	go func() {
+		for n := 0; n < total; n += 100 {
+			batch := &frame.Batch{Set: set, Frames: make([]frame.Frame, 100)}
+			for i := range batch.Frames {
+				batch.Frames[i] = frame.Frame{Value: frame.IntValue(int64(n + i)), Tag: uint32(i)}
+			}
+			if err := b.Publish(t.Context(), batch); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- b.Sync(t.Context())
+	}()
+	filler := filepath.Join(dir, "filler")
+	next := uint64(1)
+	wasFull := false
+	for next <= total {
+		if next > total/3 && !wasFull {
+			wasFull = true
+			fill(t, filler)
+			time.Sleep(1500 * time.Millisecond) // publishing stops, writes run into the end of the disk
+			if s := b.Stats(); !s.Paused && !s.DiskFull {
+				t.Error("nobody noticed that the disk is full")
+			}
+			if err := os.Remove(filler); err != nil {
+				t.Fatal(err)
+			}
+		}
+		batches, err := c.Read(t.Context(), 5000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, got := range batches {
+			if got.FirstSeq != next || got.Frames[0].Value.Int() != int64(next)-1 {
+				t.Fatalf("frame %d with %d, expected %d", got.FirstSeq, got.Frames[0].Value.Int(), next)
+			}
+			next = got.LastSeq() + 1
+		}
+		if err := c.Commit(bus.Commit{Ack: []bus.Range{{First: batches[0].FirstSeq, Last: next - 1}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(<-done, b.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fill writes to path until nothing fits any more.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := make([]byte, 4096)
+	for err == nil {
+		_, err = f.Write(block)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
