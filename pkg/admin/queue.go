@@ -67,7 +67,7 @@ func pump[T any](ctx context.Context, q *queue[T], produce func(context.Context,
 	defer func() {
 		cancel()
 		if running {
-			_ = <-ended // the reason to stop is ours already
+			<-ended //nolint:errcheck // the reason to stop is ours already
 		}
 	}()
 	for {

@@ -127,7 +127,7 @@ func (s *Server) Run(ctx context.Context) error {
 	kill := time.AfterFunc(stopTimeout, srv.Stop)
 	srv.GracefulStop()
 	kill.Stop()
-	_ = <-served // nil, or that the server was stopped
+	<-served //nolint:errcheck // nil, or that the server was stopped
 	return nil
 }
 
