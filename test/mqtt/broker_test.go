@@ -294,7 +294,7 @@ func TestReceiveMaximum(t *testing.T) {
 	sub := peer.Subscribe(t, broker.Addr, "sub", "d/#")
 	p := newProxy(t, broker.Addr)
 	open, most, allowed := map[uint16]bool{}, 0, 0
-	p.tap = func(b []byte, fromBroker bool) {
+	p.watch(func(b []byte, fromBroker bool) {
 		switch kind := b[0] >> 4; {
 		case fromBroker && kind == connack:
 			ca, err := packets.ReadPacket(bytes.NewReader(b))
@@ -311,7 +311,7 @@ func TestReceiveMaximum(t *testing.T) {
 		case fromBroker && (kind == puback || kind == pubcomp):
 			delete(open, binary.BigEndian.Uint16(b[2:4]))
 		}
-	}
+	})
 	r := newRig(t, p.url(), map[string]any{"topic": "d/{tag}"})
 	r.start()
 	r.publish(3000)
@@ -369,12 +369,12 @@ func TestTopics(t *testing.T) {
 	ledger := follow(t, broker.Addr, "by/#")
 	r := newRig(t, p.url(), map[string]any{"topic": "by/{gateway}/{driver}/{tag}"})
 	n := 0
-	p.cut = func(kind byte) (bool, bool) {
+	p.plan(func(kind byte) (bool, bool) {
 		if kind == pubcomp || kind == pubrec {
 			n++
 		}
 		return (kind == pubcomp || kind == pubrec) && n%300 == 0, n%600 == 0
-	}
+	})
 	for range 4 {
 		r.start()
 		stop := make(chan struct{})

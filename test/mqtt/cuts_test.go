@@ -61,9 +61,9 @@ func TestRandomCuts(t *testing.T) {
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)
 	r := newRig(t, p.url(), map[string]any{"max_interval": "5ms"})
 	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
-	p.cut = func(kind byte) (bool, bool) {
+	p.plan(func(kind byte) (bool, bool) {
 		return packetNames[kind] != "" && rnd.IntN(40) == 0, rnd.IntN(2) == 0
-	}
+	})
 	for i := range rounds {
 		r.start()
 		stop := make(chan struct{})

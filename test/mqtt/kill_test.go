@@ -146,9 +146,9 @@ func TestKill(t *testing.T) {
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)
 	p := newProxy(t, broker.Addr)
 	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2))
-	p.cut = func(kind byte) (bool, bool) {
+	p.plan(func(kind byte) (bool, bool) {
 		return packetNames[kind] != "" && rnd.IntN(200) == 0, rnd.IntN(2) == 0
-	}
+	})
 	dir := t.TempDir()
 	for range kills {
 		cmd, _ := startChild(t, dir, p.url(), 20_000)

@@ -31,7 +31,9 @@ func TestLiveFirst(t *testing.T) {
 	peer.WaitFor(t, 10*time.Second, "the first of the backlog", func() bool { return sub.Count() > 0 })
 	r.publish(500)
 	r.stopConnector() // in the middle: the streams begin anew from what is stored
+	before := sub.Count()
 	r.start()
+	peer.WaitFor(t, 10*time.Second, "more of the backlog", func() bool { return sub.Count() > before })
 	r.publish(500)
 	r.waitDelivered(30 * time.Second)
 	report := checkLedger(t, ledger, 101_000)
@@ -133,13 +135,16 @@ func (fs slowFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.F
 // TestSlowDisk measures how much a slow fsync costs: syncs are shared, so that
 // throughput does not follow them.
 func TestSlowDisk(t *testing.T) {
-	const n = 2_000_000
+	const n = 1_000_000
 	if testing.Short() {
 		t.Log("measured with the long tests only") // the behaviour is that of every other test here
 		return
 	}
-	var base time.Duration
-	for _, delay := range []time.Duration{0, 5 * time.Millisecond, 20 * time.Millisecond} {
+	// The best of three runs each: other programs may be busy on this machine.
+	best := map[time.Duration]time.Duration{}
+	delays := []time.Duration{0, 5 * time.Millisecond, 20 * time.Millisecond}
+	for i := range 3 * len(delays) {
+		delay := delays[i%len(delays)]
 		t.Run(fmt.Sprint(delay), func(t *testing.T) {
 			broker := peer.StartMosquitto(t)
 			r := newRig(t, broker.URL(), nil)
@@ -155,11 +160,14 @@ func TestSlowDisk(t *testing.T) {
 			r.waitDelivered(60 * time.Second)
 			took := time.Since(began)
 			t.Logf("%d frames in %s: %.0f frames/s, %+v", n, took, n/took.Seconds(), r.conn.Status())
-			if delay == 0 {
-				base = took
-			} else if took > 2*base {
-				t.Errorf("delivery took %s, %s without the delay; want less than twice as long", took, base)
+			if b, ok := best[delay]; !ok || took < b {
+				best[delay] = took
 			}
 		})
+	}
+	for _, delay := range delays {
+		if best[delay] > 2*best[0] {
+			t.Errorf("with %s per sync delivery took %s, without %s; want less than twice as long", delay, best[delay], best[0])
+		}
 	}
 }

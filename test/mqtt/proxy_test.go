@@ -185,6 +185,20 @@ func readPacket(r *bufio.Reader) ([]byte, error) {
 	return packet, err
 }
 
+// plan has f decide about each packet from now on.
+func (p *proxy) plan(f func(kind byte) (cut, after bool)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = f
+}
+
+// watch shows every packet to f from now on.
+func (p *proxy) watch(f func(packet []byte, fromBroker bool)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tap = f
+}
+
 // cutAt cuts a connection at every nth occurrence of m.
 func (p *proxy) cutAt(m moment, every int) {
 	p.mu.Lock()

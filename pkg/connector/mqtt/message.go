@@ -107,6 +107,7 @@ type message struct {
 
 	onWire  bool // written on this connection
 	dup     bool // the broker may have it: it was written before
+	repeat  bool // it was written as a repeat on this connection
 	refused bool // the broker has refused it and does not have it
 	sentAt  time.Time
 	size    int // of the payload in bytes, once known

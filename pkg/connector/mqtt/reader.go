@@ -157,6 +157,7 @@ func (r *reader) parts(w *window, c *codec, parts []*part) {
 // next waits for frames and returns the next window.
 func (r *reader) next(ctx context.Context) (*window, error) {
 	for {
+		r.builder.reset()
 		s, wait := r.pick()
 		w := &window{record: r.options.record}
 		w.record.Stream = s.name
@@ -176,7 +177,6 @@ func (r *reader) next(ctx context.Context) (*window, error) {
 			r.bytesPerFrame = max(16, (3*r.bytesPerFrame+r.builder.size/frames)/4)
 		}
 		r.parts(w, r.codec, r.builder.parts)
-		r.builder.reset()
 		return w, nil
 	}
 }

@@ -172,7 +172,7 @@ func (s *sender) received(t *turn, m *message, code byte) error {
 	switch {
 	case m.record.Released:
 		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID}) // a repeat
-	case code < 0x80, code == codeInUse && m.dup:
+	case code < 0x80, code == codeInUse && m.repeat:
 		// In use after a repeat: the broker has it from before.
 		m.record.Released, m.refused = true, false
 		if err := t.put(m.record.key(), m.record, m.window.rng()); err != nil {
@@ -235,7 +235,7 @@ func (s *sender) renumber(t *turn, m *message) error {
 	if err != nil {
 		return err
 	}
-	m.record.ID, m.onWire = id, false
+	m.record.ID, m.onWire, m.dup = id, false, false
 	s.session.byID[id] = m
 	return t.put(m.record.key(), m.record, m.window.rng())
 }
@@ -429,7 +429,7 @@ func (s *sender) writeMessage(m *message) error {
 	err := s.conn.buffer(m.made.body)
 	s.make.recycle(m.made.body)
 	m.made.body = nil
-	m.dup = true // should it be written once more
+	m.repeat, m.dup = h.dup, true
 	return err
 }
 
