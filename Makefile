@@ -30,7 +30,8 @@ run: build ## show the main job: simulated PLC -> log -> embedded broker
 .PHONY: test
 test: setup build ## everything that must pass, in under ten minutes
 	$(GO) vet ./...
-	$(GO) test -timeout 9m ./...
+	$(GO) test -timeout 5m ./pkg/... ./cmd/...
+	$(GO) test -timeout 5m -p 1 ./test/...
 
 .PHONY: unit
 unit: ## the packages' own tests, without the real peers of test/
@@ -41,8 +42,10 @@ race: setup build ## all tests under the race detector
 	$(GO) test -race -timeout 40m ./...
 
 .PHONY: crash
-crash: ## the long campaign of kill -9 and crash points
-	EDGE_CRASH_CYCLES=200 $(GO) test -count=1 -timeout 60m -v ./test/crash/... ./pkg/wal/... ./pkg/bus/...
+crash: ## the long campaigns of kill -9, crash points, histories, full disks (root)
+	EDGE_CRASH=all $(GO) test -count=1 -timeout 60m ./pkg/wal ./pkg/bus
+	EDGE_KILLS=200 EDGE_FULL_DISK=1 $(GO) test -count=1 -timeout 60m -v ./test/crash
+	EDGE_APPLY_HISTORIES=10000 $(GO) test -count=1 -timeout 60m -run Histor ./pkg/apply
 
 .PHONY: soak
 soak: setup build ## 5,000 frames/s for ten minutes, flat memory, no loss

@@ -1,0 +1,188 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/apply"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+func TestTypedValue(t *testing.T) {
+	for _, c := range []struct {
+		datatype config.DataType
+		text     string
+		want     frame.Value
+		fails    bool
+	}{
+		{config.TypeUint16, "42", frame.IntValue(42), false},
+		{config.TypeUint16, "42.5", frame.FloatValue(42.5), false},
+		{config.TypeInt32, "-7", frame.IntValue(-7), false},
+		{config.TypeUint64, "18446744073709551615", frame.UintValue(1<<64 - 1), false},
+		{config.TypeFloat32, "1e3", frame.FloatValue(1000), false},
+		{config.TypeFloat32, "warm", frame.Value{}, true},
+		{config.TypeBool, "on", frame.BoolValue(true), false},
+		{config.TypeBool, "0", frame.BoolValue(false), false},
+		{config.TypeBool, "maybe", frame.Value{}, true},
+		{config.TypeString, "42", frame.StringValue("42"), false},
+		{config.TypeBinary, "ab", frame.BytesValue([]byte("ab")), false},
+	} {
+		got, err := typedValue(&config.Variable{Tag: "t", Datatype: c.datatype}, c.text)
+		if got != c.want || (err != nil) != c.fails {
+			t.Errorf("%s %q: %v, %v; want %v", c.datatype, c.text, got, err, c.want)
+		}
+		if err != nil && !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s %q: the error does not show the value: %v", c.datatype, c.text, err)
+		}
+	}
+}
+
+func TestWriteDurablyReplaces(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	for _, text := range []string{"one", "two"} {
+		if err := writeDurably(path, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != text {
+			t.Errorf("%q, %v; want %q", got, err, text)
+		}
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("%d files, %v; want the one alone", len(entries), err)
+	}
+	if err := writeDurably(filepath.Join(path, "below-a-file"), nil); err == nil {
+		t.Error("writing below a file succeeded")
+	}
+}
+
+func TestInstanceIDStays(t *testing.T) {
+	dir := t.TempDir()
+	first, err := instanceID(dir)
+	if err != nil || first == "" {
+		t.Fatalf("%q, %v", first, err)
+	}
+	if again, err := instanceID(dir); err != nil || again != first {
+		t.Errorf("%q, %v; want %q again", again, err, first)
+	}
+	if other, err := instanceID(t.TempDir()); err != nil || other == first {
+		t.Errorf("another directory has the same id %q, %v", other, err)
+	}
+}
+
+func TestTapShowsTracedEndpoint(t *testing.T) {
+	var out bytes.Buffer
+	level := new(slog.LevelVar)
+	tap := newTap(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level}))
+	log := slog.New(tap)
+	one, two := log.With("endpoint", "one"), log.With("endpoint", "two")
+	one.Debug("sent", "hex", "00 01")
+	var seen []string
+	stop := tap.hub.watch("one", func(r slog.Record) { seen = append(seen, r.Message) })
+	one.Debug("received", "hex", "02")
+	two.Debug("received", "hex", "03")
+	one.Info("endpoint is up")
+	stop()
+	one.Debug("sent", "hex", "04")
+	if len(seen) != 1 || seen[0] != "received" {
+		t.Errorf("seen %v; want what endpoint one received while it was watched", seen)
+	}
+	if strings.Contains(out.String(), "received") || !strings.Contains(out.String(), "endpoint is up") {
+		t.Errorf("the log holds debug records, or lacks others:\n%s", out.String())
+	}
+	if kept := string(tap.hub.text()); !strings.Contains(kept, "INFO endpoint is up endpoint=one") || strings.Contains(kept, "received") {
+		t.Errorf("kept for the archive: %q", kept)
+	}
+}
+
+func TestTapKeepsTheLastLines(t *testing.T) {
+	log := newTap(slog.NewTextHandler(io.Discard, nil))
+	for i := range tapLines + 5 {
+		slog.New(log).Info("line", "n", i)
+	}
+	lines := strings.Split(strings.TrimSpace(string(log.hub.text())), "\n")
+	if len(lines) != tapLines || !strings.HasSuffix(lines[0], "n=5") {
+		t.Errorf("%d lines, the first %q", len(lines), lines[0])
+	}
+}
+
+func TestPartsEndTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var failure error
+		p := newParts(func(err error) { failure = err })
+		p.start("good", func(ctx context.Context) error { <-ctx.Done(); return nil })
+		p.start("bad", func(context.Context) error { return errors.New("no luck") })
+		synctest.Wait()
+		if failure == nil || failure.Error() != "bad: no luck" {
+			t.Errorf("failure %v", failure)
+		}
+		if !p.stop(time.Second) {
+			t.Error("they did not end")
+		}
+		hang := newParts(func(error) {})
+		release := make(chan struct{})
+		hang.start("deaf", func(context.Context) error { <-release; return nil })
+		if began := time.Now(); hang.stop(time.Second) || time.Since(began) != time.Second {
+			t.Errorf("stop of what hangs took %s", time.Since(began))
+		}
+		close(release)
+	})
+}
+
+func TestHistoryIsBoundedAndTold(t *testing.T) {
+	h := newHistory()
+	events, stop := h.watch()
+	h.progress(apply.Progress{State: apply.DrainEP})
+	for i := range historySize + 3 {
+		h.add(apply.Result{ID: uint64(i)})
+	}
+	if _, ok := (<-events).(apply.Progress); !ok {
+		t.Error("the progress was not told first")
+	}
+	stop()
+	if all := h.list(0); len(all) != historySize || all[0].ID != historySize+2 {
+		t.Errorf("%d results, the newest %d", len(all), all[0].ID)
+	}
+	if two := h.list(2); len(two) != 2 {
+		t.Errorf("%d results; want 2", len(two))
+	}
+}
+
+func TestPacer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pacer{speed: 2}
+		second := int64(time.Second)
+		for i, want := range []time.Duration{0, 500 * time.Millisecond, time.Second} {
+			if got := p.wait(int64(i) * second); got != want {
+				t.Errorf("frame %d: %s, want %s", i, got, want)
+			}
+		}
+		if got := (&pacer{}).wait(99 * second); got != 0 {
+			t.Errorf("at full speed: %s", got)
+		}
+	})
+}
+
+func TestMaskedHidesPasswords(t *testing.T) {
+	snap := &config.Snapshot{Endpoints: map[string]config.Endpoint{
+		"a": {Scheme: "tcp", Host: "h", Opts: map[string]string{"password": "hunter2", "timeout": "1s"}},
+		"b": {Scheme: "tcp", Host: "h", Opts: map[string]string{"password": "${file:pw}"}},
+	}}
+	doc := string(masked(snap).Document())
+	if strings.Contains(doc, "hunter2") || !strings.Contains(doc, "${file:pw}") || !strings.Contains(doc, "timeout") {
+		t.Errorf("%s", doc)
+	}
+	if snap.Endpoints["a"].Opts["password"] != "hunter2" {
+		t.Error("the snapshot itself was changed")
+	}
+}
