@@ -14,7 +14,9 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
+	"github.com/edge-gateway/edge-gateway/pkg/connector/connectortest"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -62,7 +64,7 @@ func (w *wire) take(t testing.TB) []string {
 // bench is a sender on a log in memory and a wire; the test plays the broker.
 type bench struct {
 	t       testing.TB
-	log     *memory
+	log     *connectortest.Log
 	session *session
 	sender  *sender
 	reader  *reader
@@ -77,7 +79,7 @@ func newBench(t testing.TB, topic string, qos byte) *bench {
 	t.Helper()
 	cfg := defaults()
 	cfg.Topic, cfg.QoS, cfg.Payload, cfg.MaxInterval = topic, qos, payloadJSON, 1
-	b := &bench{t: t, log: newMemory(), cfg: cfg, limits: readLimits(nil)}
+	b := &bench{t: t, log: connectortest.NewLog(), cfg: cfg, limits: readLimits(nil)}
 	b.open()
 	return b
 }
@@ -123,7 +125,7 @@ func (b *bench) connect(present bool) {
 // read moves what the log has into windows.
 func (b *bench) read() {
 	b.t.Helper()
-	for len(b.reader.windows) < aheadBy && (len(b.reader.live.ready) > 0 || b.log.has(b.reader.live.cursor, b.reader.skip)) {
+	for len(b.reader.windows) < aheadBy && (len(b.reader.live.ready) > 0 || b.log.Has(b.reader.live.cursor, b.reader.skip)) {
 		w, err := b.reader.next(b.t.Context())
 		if err != nil {
 			b.t.Fatal(err)
@@ -164,14 +166,16 @@ func frames(n int) *frame.Batch {
 	return b
 }
 
+func last(c []bus.Commit) bus.Commit { return c[len(c)-1] }
+
 // TestHandshake goes through every state and answer of QoS 2.
 func TestHandshake(t *testing.T) {
 	b := newBench(t, "t", 2)
 	b.connect(false)
-	b.log.publish(frames(3))
+	b.log.Publish(frames(3))
 	b.read()
 	b.expect("first", b.turn(), "PUBLISH 1")
-	if c := b.log.commits[len(b.log.commits)-1]; !c.Sync || len(c.Put) != 2 {
+	if c := last(b.log.Commits()); !c.Sync || len(c.Put) != 2 {
 		t.Errorf("before PUBLISH: %+v, want message and chain, synced", c)
 	}
 	b.ack(packets.PUBCOMP, 9, 0)
@@ -179,14 +183,14 @@ func TestHandshake(t *testing.T) {
 	b.expect("unknown identifiers", b.turn(), "PUBREL 9 92")
 	b.ack(packets.PUBREC, 1, 0)
 	b.expect("received", b.turn(), "PUBREL 1")
-	if c := b.log.commits[len(b.log.commits)-1]; !c.Sync {
+	if c := last(b.log.Commits()); !c.Sync {
 		t.Error("the release was not synced before PUBREL")
 	}
 	b.ack(packets.PUBREC, 1, 0)
 	b.expect("received again", b.turn(), "PUBREL 1")
 	b.ack(packets.PUBCOMP, 1, 0)
 	b.expect("complete", b.turn())
-	if c := b.log.commits[len(b.log.commits)-1]; c.Sync || len(c.Delete) != 1 || len(c.Ack) != 1 {
+	if c := last(b.log.Commits()); c.Sync || len(c.Delete) != 1 || len(c.Ack) != 1 {
 		t.Errorf("at the end: %+v, want record deleted and range acknowledged in one commit that is not synced", c)
 	}
 	if b.log.Acked() != 3 || len(b.session.inflight) != 0 {
@@ -209,17 +213,17 @@ func TestCrashes(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			b := newBench(t, "t", 2)
 			b.connect(false)
-			b.log.publish(frames(3))
+			b.log.Publish(frames(3))
 			b.read()
 			b.turn()
 			for _, a := range s.answers {
 				b.ack(a.kind, a.id, a.code)
 				b.turn()
 			}
-			b.log.crash()
+			b.log.Crash()
 			b.open()
 			b.connect(true)
-			b.log.publish(frames(2))
+			b.log.Publish(frames(2))
 			b.expect("after the crash", b.turn(), s.want...)
 			b.read()
 			b.expect("new frames", b.turn(), "PUBLISH 2")
@@ -249,7 +253,7 @@ func TestRefusals(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t, "t", 2)
 			b.connect(false)
-			b.log.publish(frames(3))
+			b.log.Publish(frames(3))
 			b.read()
 			b.turn()
 			if c.dup {
@@ -257,7 +261,7 @@ func TestRefusals(t *testing.T) {
 				b.turn()
 			}
 			b.ack(packets.PUBREC, 1, c.code)
-			b.log.publish(frames(3)) // must not overtake
+			b.log.Publish(frames(3)) // must not overtake
 			got := b.turn()
 			if len(got) == 0 { // the back-off is over at once
 				got = b.turn()
@@ -289,10 +293,10 @@ func TestRefusals(t *testing.T) {
 func TestStoreFails(t *testing.T) {
 	b := newBench(t, "t", 2)
 	b.connect(false)
-	b.log.publish(frames(3))
+	b.log.Publish(frames(3))
 	b.read()
 	boom := errors.New("disk")
-	b.log.fail = boom
+	b.log.FailNext(boom)
 	if _, err := b.sender.turn(true); !errors.Is(err, boom) {
 		t.Fatalf("turn: %v", err)
 	}
@@ -300,7 +304,7 @@ func TestStoreFails(t *testing.T) {
 	b.connect(true)
 	b.read()
 	b.expect("on the next connection", b.turn(), "PUBLISH 2")
-	b.log.fail = boom
+	b.log.FailNext(boom)
 	b.ack(packets.PUBREC, 2, 0)
 	if _, err := b.sender.turn(true); !errors.Is(err, boom) {
 		t.Fatalf("turn: %v", err)
@@ -315,13 +319,13 @@ func TestStoreFails(t *testing.T) {
 func TestSessionLost(t *testing.T) {
 	b := newBench(t, "t/{tag}", 2)
 	b.connect(false)
-	b.log.publish(frames(3))
+	b.log.Publish(frames(3))
 	b.read()
 	b.expect("first", b.turn(), "PUBLISH 1", "PUBLISH 2", "PUBLISH 3")
 	b.ack(packets.PUBREC, 2, 0)
 	b.turn()
 	b.connect(false)
-	b.log.crash()
+	b.log.Crash()
 	b.open()
 	b.connect(true)
 	b.expect("anew", b.turn(), "PUBLISH 1 dup", "PUBLISH 2 dup", "PUBLISH 3 dup")
@@ -360,13 +364,13 @@ func history(t *testing.T, r *rand.Rand) {
 		switch x := r.IntN(10); {
 		case x < 3 && !last:
 			k := 1 + r.IntN(4)
-			b.log.publish(frames(k))
+			b.log.Publish(frames(k))
 			published += uint64(k)
 		case x == 3 && !last:
 			b.connect(true) // the connection was cut
 			continue
 		case x == 4 && !last:
-			b.log.crash()
+			b.log.Crash()
 			b.open()
 			b.connect(true)
 			continue
@@ -441,5 +445,3 @@ func (f *fakeBroker) receive(t *testing.T, b *bench, r *rand.Rand, reliable bool
 		}
 	}
 }
-
-var _ connector.Consumer = (*memory)(nil)
