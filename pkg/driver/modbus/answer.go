@@ -23,6 +23,7 @@ func (p *poller) answer(fl flight, pdu []byte) error {
 		return nil
 	}
 	now := time.Now()
+	p.quick = now.Sub(fl.sent) < quickAnswer
 	p.decode(r, data, now.UnixNano())
 	p.metrics.lat.Observe(float64(now.Sub(fl.sent)) / float64(time.Millisecond))
 	r.tries, r.penalty, r.hold = 0, 0, time.Time{}

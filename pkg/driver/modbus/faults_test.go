@@ -186,16 +186,23 @@ func TestBackAfterOutage(t *testing.T) {
 		}
 		return answer
 	}
-	r := modbustest.Start(t, ep, registers(5, 10), cfg("polling", "2s"), cfg("timeout", "50ms"), cfg("backoff_max", "100ms"))
+	r := modbustest.Start(t, ep, registers(5, 10), cfg("polling", "2s"), cfg("backoff_max", "100ms"))
 	r.Log.Good(t, "a004", 1)
 	set := func(on bool) { dev.Lock(); defer dev.Unlock(); silent = on }
 	set(true)
 	r.Log.Wait(t, "every point is bad", func() bool { return r.Log.Bad("a000") == 1 && r.Log.Bad("a004") == 1 })
+	good := func(i int) int {
+		tag := fmt.Sprintf("a%03d", i)
+		return len(r.Log.Of(tag)) - r.Log.Bad(tag)
+	}
+	var before [5]int
+	for i := range before {
+		before[i] = good(i)
+	}
 	set(false)
 	start := time.Now()
-	for i := range 5 {
-		tag := fmt.Sprintf("a%03d", i)
-		r.Log.Good(t, tag, len(r.Log.Of(tag))-r.Log.Bad(tag)+1)
+	for i := range before {
+		r.Log.Wait(t, "every point is back", func() bool { return good(i) > before[i] })
 	}
 	if d := time.Since(start); d > 2500*time.Millisecond { // a suspect would be left alone for at least 3.2s
 		t.Errorf("all points were back only after %v", d)

@@ -19,6 +19,9 @@ const (
 	pausedPoll = 200 * time.Millisecond // between two looks at a paused endpoint
 	burstTurns = 4                      // windows per lease with max_inflight > 1
 	far        = time.Hour              // nothing is due
+
+	quickAnswer = 500 * time.Microsecond // of a device whose batches are handed over several at a time
+	handOver    = 8
 )
 
 // poller is the conversation: it belongs to the goroutine of Run.
@@ -28,7 +31,8 @@ type poller struct {
 	metrics *driverMetrics
 	plan    *plan
 	out     chan *frame.Batch // to the goroutine that publishes
-	waiting []*frame.Batch    // for room in out
+	waiting []*frame.Batch    // to be handed over, or for room in out
+	quick   bool              // the last answer came quickly
 	timer   *time.Timer
 
 	redo    []*request // to be asked before what is due
@@ -59,14 +63,23 @@ func (p *poller) loop(ctx context.Context) {
 	defer p.timer.Stop()
 	for ctx.Err() == nil {
 		p.adopt()
-		if wait := p.untilNext(time.Now()); wait > 0 {
+		wait := p.untilNext(time.Now())
+		switch {
+		case len(p.waiting) > 0 && (wait > 0 || p.enough()):
+			p.deliver(ctx)
+		case wait > 0:
 			p.idle(ctx, wait)
-			continue
+		default:
+			p.burst(ctx)
 		}
-		p.burst(ctx)
-		p.deliver(ctx)
 	}
+	p.deliver(ctx)
 }
+
+// enough reports whether the batches that wait should be handed over although
+// there is something to ask. Each hand-over wakes a goroutine, which at full
+// speed would cost as much as decoding; a slow device's batches wait for nothing.
+func (p *poller) enough() bool { return !p.quick || len(p.waiting) >= handOver }
 
 // idle waits until something may be due, wanted or over.
 func (p *poller) idle(ctx context.Context, wait time.Duration) {
@@ -249,12 +262,12 @@ func (p *poller) converse(ctx context.Context, lease endpoint.Lease) (err error)
 }
 
 // send gives b, if it is not nil, to the goroutine that publishes, or keeps it
-// until there is no lease to be held up.
+// for deliver, when there is no lease to be held up.
 func (p *poller) send(b *frame.Batch) {
 	if b == nil {
 		return
 	}
-	if len(p.waiting) == 0 {
+	if len(p.waiting) == 0 && !p.quick {
 		select {
 		case p.out <- b:
 			return
