@@ -6,12 +6,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/edge-gateway/edge-gateway/pkg/config"
-	"github.com/edge-gateway/edge-gateway/pkg/plcsim"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -47,53 +44,6 @@ func BenchmarkStartToFirstFrame(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// load is a plant for benchmarks: simulated PLCs in this process, each with its
-// points in holding registers, and the gateway that polls them.
-type load struct {
-	gw     *peer.Gateway
-	broker *peer.Mosquitto
-	points int
-}
-
-// newLoad makes a plant of n PLCs with points registers each, polled at interval.
-func newLoad(b *testing.B, n, points int, interval time.Duration, extra string) *load {
-	b.Helper()
-	var endpoints, drivers, variables strings.Builder
-	layout := make(plcsim.Layout, points)
-	for i := range layout {
-		layout[i] = plcsim.Signal{Motion: plcsim.Walk, Table: plcsim.Holding, Addr: uint16(i), Type: config.TypeUint16, Max: 1000}
-	}
-	for i := range n {
-		sim, err := plcsim.New(plcsim.Config{Layout: layout, Step: time.Second})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { _ = sim.Close() }) // the process ends anyway
-		host, port, _ := strings.Cut(sim.Addr(), ":")
-		fmt.Fprintf(&endpoints, "plc%d:\n  scheme: tcp\n  host: %s\n  port: %s\n", i, host, port)
-		fmt.Fprintf(&drivers, "plc%d:\n  kind: static\n  endpoint_id: plc%d\n  proto: modbus\n  cfg: {unit_id: 1, polling: %s, max_regs_per_req: 120}\n", i, i, interval)
-		for r := range points {
-			fmt.Fprintf(&variables, "- {tag: plc%d.r%04d, driver_id: plc%d, access: R, address: {type: holding, addr: %d}, datatype: uint16, scale: value / 10}\n", i, r, i, 40001+r)
-		}
-	}
-	broker := peer.StartMosquitto(b)
-	gw := peer.NewGateway(b, connector(broker.URL(), "")+extra, map[string]string{
-		"endpoints.yml": endpoints.String(), "drivers.yml": drivers.String(), "variables.yml": variables.String(),
-	})
-	gw.Start(b)
-	gw.WaitReady(b)
-	return &load{gw: gw, broker: broker, points: n * points}
-}
-
-func (l *load) published(b *testing.B) float64 {
-	b.Helper()
-	n, ok := l.gw.Metric(`framebus_publish_total{kind="data"}`)
-	if !ok {
-		b.Fatalf("no framebus_publish_total:\n%s", l.gw.Output())
-	}
-	return n
-}
-
 // BenchmarkCPUPerPoint measures the processor time of the whole gateway per point,
 // PLC to broker at QoS 2 with log and JSON + zstd. Budget: 0.6 µs at 500,000
 // points a second.
@@ -124,21 +74,6 @@ func BenchmarkCPUPerPoint(b *testing.B) {
 			l.gw.Stop(b)
 		})
 	}
-}
-
-// memory returns the gateway's resident and anonymous memory in MiB.
-func memory(b *testing.B, gw *peer.Gateway) (rss, anon float64) {
-	b.Helper()
-	for line := range strings.Lines(gw.ProcFile(b, "status")) {
-		var kib float64
-		if _, err := fmt.Sscanf(line, "VmRSS: %f", &kib); err == nil {
-			rss = kib / 1024
-		}
-		if _, err := fmt.Sscanf(line, "RssAnon: %f", &kib); err == nil {
-			anon = kib / 1024
-		}
-	}
-	return rss, anon
 }
 
 // BenchmarkLatency measures from a value's source time to its arrival at a

@@ -140,6 +140,16 @@ func (s *Subscriber) Messages() []Message {
 	return append([]Message(nil), s.messages...)
 }
 
+// FirstSeq returns the seq that arrived first, 1 if none has.
+func (s *Subscriber) FirstSeq() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.messages) == 0 || len(s.messages[0].Frames) == 0 {
+		return 1
+	}
+	return s.messages[0].Frames[0].Seq
+}
+
 // LastSeq returns the highest seq that arrived.
 func (s *Subscriber) LastSeq() uint64 {
 	s.mu.Lock()
@@ -156,19 +166,22 @@ func (s *Subscriber) LastSeq() uint64 {
 // Check returns what is wrong with the arrivals so far: a seq that came twice, one
 // that is missing below the highest, an order that goes back, a broken chain of
 // prev_seq, properties that contradict the frames. Nothing wrong is an empty list.
-func (s *Subscriber) Check() []string {
+func (s *Subscriber) Check() []string { return s.CheckFrom(1) }
+
+// CheckFrom is Check for a subscriber that came when first was the next seq.
+func (s *Subscriber) CheckFrom(first uint64) []string {
 	var wrong []string
 	seen := map[uint64]bool{}
-	var last uint64
+	last := first - 1
 	for i, m := range s.Messages() {
 		if len(m.Frames) == 0 {
 			wrong = append(wrong, fmt.Sprintf("message %d holds no frame", i))
 			continue
 		}
-		first, end := m.Frames[0].Seq, m.Frames[len(m.Frames)-1].Seq
-		for name, want := range map[string]uint64{"first_seq": first, "last_seq": end, "prev_seq": last} {
+		begin, end := m.Frames[0].Seq, m.Frames[len(m.Frames)-1].Seq
+		for name, want := range map[string]uint64{"first_seq": begin, "last_seq": end, "prev_seq": last} {
 			if got := m.Properties[name]; got != strconv.FormatUint(want, 10) {
-				wrong = append(wrong, fmt.Sprintf("message %d (seq %d to %d): %s is %q, want %d", i, first, end, name, got, want))
+				wrong = append(wrong, fmt.Sprintf("message %d (seq %d to %d): %s is %q, want %d", i, begin, end, name, got, want))
 			}
 		}
 		for _, f := range m.Frames {

@@ -1,0 +1,117 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/plcsim"
+	"github.com/edge-gateway/edge-gateway/test/peer"
+)
+
+// load is a plant under load: simulated PLCs in this process, each with its
+// points in holding registers, and the gateway that polls them.
+type load struct {
+	gw     *peer.Gateway
+	broker *peer.Mosquitto
+	points int
+}
+
+// newLoad makes a plant of n PLCs with points registers each, polled at interval.
+func newLoad(tb testing.TB, n, points int, interval time.Duration, extra string) *load {
+	tb.Helper()
+	var endpoints, drivers, variables strings.Builder
+	layout := make(plcsim.Layout, points)
+	for i := range layout {
+		layout[i] = plcsim.Signal{Motion: plcsim.Walk, Table: plcsim.Holding, Addr: uint16(i), Type: config.TypeUint16, Max: 1000}
+	}
+	for i := range n {
+		sim, err := plcsim.New(plcsim.Config{Layout: layout, Step: time.Second})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { _ = sim.Close() }) // the process ends anyway
+		host, port, _ := strings.Cut(sim.Addr(), ":")
+		fmt.Fprintf(&endpoints, "plc%d:\n  scheme: tcp\n  host: %s\n  port: %s\n", i, host, port)
+		fmt.Fprintf(&drivers, "plc%d:\n  kind: static\n  endpoint_id: plc%d\n  proto: modbus\n  cfg: {unit_id: 1, polling: %s, max_regs_per_req: 120}\n", i, i, interval)
+		for r := range points {
+			fmt.Fprintf(&variables, "- {tag: plc%d.r%04d, driver_id: plc%d, access: R, address: {type: holding, addr: %d}, datatype: uint16, scale: value / 10}\n", i, r, i, 40001+r)
+		}
+	}
+	broker := peer.StartMosquitto(tb)
+	gw := peer.NewGateway(tb, connector(broker.URL(), "")+extra, map[string]string{
+		"endpoints.yml": endpoints.String(), "drivers.yml": drivers.String(), "variables.yml": variables.String(),
+	})
+	gw.Start(tb)
+	gw.WaitReady(tb)
+	return &load{gw: gw, broker: broker, points: n * points}
+}
+
+func (l *load) published(tb testing.TB) float64 {
+	tb.Helper()
+	n, ok := l.gw.Metric(`framebus_publish_total{kind="data"}`)
+	if !ok {
+		tb.Fatalf("no framebus_publish_total:\n%s", l.gw.Output())
+	}
+	return n
+}
+
+// memory returns the gateway's resident and anonymous memory in MiB.
+func memory(tb testing.TB, gw *peer.Gateway) (rss, anon float64) {
+	tb.Helper()
+	for line := range strings.Lines(gw.ProcFile(tb, "status")) {
+		var kib float64
+		if _, err := fmt.Sscanf(line, "VmRSS: %f", &kib); err == nil {
+			rss = kib / 1024
+		}
+		if _, err := fmt.Sscanf(line, "RssAnon: %f", &kib); err == nil {
+			anon = kib / 1024
+		}
+	}
+	return rss, anon
+}
+
+// TestSoak runs 5,000 points a second for EDGE_SOAK (five seconds by default):
+// every request of the PLCs is answered well, every frame arrives once, and, in a
+// run of a minute or more, memory does not grow.
+func TestSoak(t *testing.T) {
+	period := 5 * time.Second
+	if text := os.Getenv("EDGE_SOAK"); text != "" {
+		var err error
+		if period, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := newLoad(t, 5, 100, 100*time.Millisecond, "")
+	sub := peer.Subscribe(t, l.broker.Addr, "soak", topic)
+	time.Sleep(period / 5) // warming up
+	warm, _ := memory(t, l.gw)
+	began, before := time.Now(), l.published(t)
+	time.Sleep(period * 4 / 5) // the measurement
+	rate := (l.published(t) - before) / time.Since(began).Seconds()
+	rss, anon := memory(t, l.gw)
+	t.Logf("%.0f frames/s, RSS %.1f MiB (%.1f MiB after warming up), anonymous %.1f MiB", rate, rss, warm, anon)
+	if rate < 4500 {
+		t.Errorf("%.0f frames/s; want 5,000", rate)
+	}
+	if period >= time.Minute && rss > warm*1.25 {
+		t.Errorf("memory grew from %.1f to %.1f MiB", warm, rss)
+	}
+	for i := range 5 {
+		for _, result := range []string{"err", "timeout", "exception"} {
+			sample := fmt.Sprintf(`modbus_pdu_total{driver_id="plc%d",func="3",result="%s"}`, i, result)
+			if n, ok := l.gw.Metric(sample); ok && n != 0 {
+				t.Errorf("%s is %v", sample, n)
+			}
+		}
+	}
+	if _, code := l.gw.Stop(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, w := range sub.CheckFrom(sub.FirstSeq()) {
+		t.Error(w)
+	}
+}
