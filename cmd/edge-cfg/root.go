@@ -23,7 +23,8 @@ Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
   edge-cfg lint --strict -o sarif ./config > lint.sarif`,
 	}
 	cli.AddColorFlag(root)
-	root.AddCommand(newLint(), newVersion())
+	addStoreFlags(root)
+	root.AddCommand(newLint(), newPush(), newVersion())
 	return root
 }
 

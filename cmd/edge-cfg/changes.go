@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// changesView shows a difference to a person.
+type changesView struct {
+	w     io.Writer
+	color bool
+	limit int // so many items of a kind are listed; 0: all
+	err   error
+}
+
+// show prints what is added (+), removed (-) and changed (Δ), table by table.
+func (v *changesView) show(d *config.Difference) error {
+	for _, t := range config.Tables() {
+		td := d.Table(t)
+		if td.Empty() {
+			continue
+		}
+		v.line(cli.Bold, "%s: %s", t, summary(td))
+		v.ids(cli.Green, "+", td.Added)
+		v.ids(cli.Red, "-", td.Removed)
+		for i, c := range td.Changed {
+			if v.cut(i, len(td.Changed)) {
+				break
+			}
+			v.line(cli.Yellow, "  Δ %s", c.ID)
+			for _, f := range hideSecrets(t, c) {
+				v.line(cli.Plain, "      %s: %s → %s", f.Path, fieldText(f.Old), fieldText(f.New))
+			}
+		}
+	}
+	return v.err
+}
+
+func (v *changesView) ids(color cli.Color, sign string, ids []string) {
+	for i, id := range ids {
+		if v.cut(i, len(ids)) {
+			return
+		}
+		v.line(color, "  %s %s", sign, id)
+	}
+}
+
+// cut ends a list that is too long to be read before it scrolls away.
+func (v *changesView) cut(i, of int) bool {
+	if v.limit == 0 || i < v.limit {
+		return false
+	}
+	v.line(cli.Faint, "  … and %d more ('edge-cfg diff' lists them)", of-i)
+	return true
+}
+
+func (v *changesView) line(color cli.Color, format string, args ...any) {
+	text := cli.Printable(fmt.Sprintf(format, args...))
+	if v.color && color != cli.Plain {
+		text = string(color) + text + "\x1b[0m"
+	}
+	if _, err := fmt.Fprintln(v.w, text); err != nil && v.err == nil {
+		v.err = err
+	}
+}
+
+// summary counts a table's changes: "+2 -1 Δ3".
+func summary(td *config.TableDiff) string {
+	var parts []string
+	for _, p := range []struct {
+		sign string
+		n    int
+	}{{"+", len(td.Added)}, {"-", len(td.Removed)}, {"Δ", len(td.Changed)}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%s%d", p.sign, p.n))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// fieldText shows a value as JSON; what isn't there is "–".
+func fieldText(v any) string {
+	if v == nil {
+		return "–"
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+// removed counts the items that a difference removes.
+func removed(d *config.Difference) int {
+	n := 0
+	for _, t := range config.Tables() {
+		n += len(d.Table(t).Removed)
+	}
+	return n
+}

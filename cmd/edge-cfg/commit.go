@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// change is a document that is to replace the head.
+type change struct {
+	head  center.Version
+	doc   *center.Document
+	force bool
+}
+
+// pushed is the result of a command that changes the store.
+type pushed struct {
+	Rev      int64           `json:"rev"` // with --dry-run: of the head
+	SHA256   string          `json:"sha256"`
+	Changed  int             `json:"changed"` // items
+	Changes  center.Changes  `json:"changes"`
+	DryRun   bool            `json:"dry_run,omitempty"`
+	Gateways []gatewayStatus `json:"gateways,omitempty"` // with --wait
+}
+
+// commitDocument shows a change, asks, makes it, and waits for the gateways where
+// that is wanted. A commit that is returned was made (or was there already), even
+// if there is an error too.
+func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch change, flags *pushFlags) (center.Commit, error) {
+	diff, err := ch.difference()
+	if err != nil {
+		return center.Commit{}, err
+	}
+	out := cli.NewOutput(cmd)
+	text := io.Writer(out.Writer())
+	if out.Format != cli.FormatTable {
+		text = cmd.ErrOrStderr()
+	}
+	view := changesView{w: text, color: cli.ColorEnabled(cmd, text), limit: 50}
+	if err := view.show(diff.Difference); err != nil {
+		return center.Commit{}, err
+	}
+	res := pushed{Rev: ch.head.Commit.Rev, SHA256: ch.doc.SHA256(), Changed: diff.Len(), Changes: diff.counts(), DryRun: flags.dryRun}
+	c := ch.head.Commit
+	if !flags.dryRun && (diff.Len() > 0 || c.None() || ch.head.Doc == nil) {
+		if err := askForChange(cmd, diff.Difference, flags); err != nil {
+			return center.Commit{}, err
+		}
+		c, err = s.Push(ctx, ch.head, ch.doc, center.PushOptions{Author: author(), Message: flags.message, Force: ch.force})
+		if err != nil {
+			return center.Commit{}, err
+		}
+		res.Rev = c.Rev
+	}
+	if flags.wait && !flags.dryRun {
+		res.Gateways, err = waitApplied(ctx, cmd, s, c, flags.timeout)
+	}
+	if printErr := out.Print(res, func(t *cli.Table) { t.Row(res.String()) }); err == nil {
+		err = printErr
+	}
+	return c, err
+}
+
+// String says in a line what happened.
+func (p pushed) String() string {
+	switch {
+	case p.DryRun && p.Changed > 0:
+		return fmt.Sprintf("would change %s; nothing was pushed", count(p.Changed, "item"))
+	case p.Changed == 0:
+		return fmt.Sprintf("nothing differs from rev %d", p.Rev)
+	}
+	return fmt.Sprintf("rev %d, %s changed (%s)", p.Rev, count(p.Changed, "item"), p.SHA256[:12])
+}
+
+// askForChange asks a person. Removals need more than a general yes.
+func askForChange(cmd *cobra.Command, d *config.Difference, flags *pushFlags) error {
+	allowed, err := flags.allowed()
+	if err != nil {
+		return err
+	}
+	n := removed(d)
+	if flags.yes && n > allowed {
+		return cli.Usagef("this removes %s; say --allow-delete %d (or all) if that is meant", count(n, "item"), n)
+	}
+	question := fmt.Sprintf("Push %s?", count(d.Len(), "change"))
+	if n > 0 {
+		question = fmt.Sprintf("Push %s, removing %s?", count(d.Len(), "change"), count(n, "item"))
+	}
+	return cli.Confirm(cmd, flags.yes, question)
+}
+
+// difference compares the change with the head.
+func (ch change) difference() (*difference, error) {
+	old, err := ch.head.Snapshot(nil, nil)
+	if err != nil && !ch.force {
+		return nil, fmt.Errorf("what is in the store (rev %d) can't be read by this version: %w", ch.head.Commit.Rev, err)
+	}
+	new, err := center.Version{Doc: ch.doc}.Snapshot(old, ch.head.Doc)
+	var findings config.Findings
+	if errors.As(err, &findings) {
+		return nil, fmt.Errorf("the tables can't be read back: %w", findings)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &difference{Difference: config.Diff(old, new)}, nil
+}
+
+// difference is a config.Difference that counts.
+type difference struct{ *config.Difference }
+
+func (d *difference) counts() center.Changes {
+	out := center.Changes{}
+	for _, t := range config.Tables() {
+		if td := d.Table(t); !td.Empty() {
+			out[t] = center.Counts{Added: len(td.Added), Removed: len(td.Removed), Changed: len(td.Changed)}
+		}
+	}
+	return out
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// pushFlags are those of all commands that change the store.
+type pushFlags struct {
+	message string
+	yes     bool
+	dryRun  bool
+	allow   string
+	wait    bool
+	timeout time.Duration
+}
+
+func (f *pushFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&f.message, "message", "m", "", "why, for the log")
+	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change, and change nothing")
+	cmd.Flags().StringVar(&f.allow, "allow-delete", "0", "with -y: remove so many items at most (`N|all`)")
+	cmd.Flags().BoolVar(&f.wait, "wait", false, "wait until every gateway that is online runs it")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "with --wait: give up after this")
+	cli.AddOutputFlag(cmd)
+}
+
+func newPush() *cobra.Command {
+	var flags pushFlags
+	var baseRev string
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "push FILE|DIR",
+		Short: "Bring tables to the config center, from where gateways take them",
+		Long: `push replaces the tables that there are files for: those of a directory, or the
+one that a file is named for. It lints them, shows what changes, asks, and then
+changes all of it or nothing.
+
+What others pushed since the tables were pulled or pushed last is not overwritten:
+that is a conflict, with exit code 3. The directory remembers what it was based on.
+
+Removing items needs intent: without a terminal, -y alone is not enough.
+
+--force pushes past lint and past other people's changes. It is for repairs: every
+gateway still checks what it gets, and refuses what it can't run.`,
+		Example: `  edge-cfg push ./config -m "press 4: flow meter replaced"
+  edge-cfg push variables.yml --dry-run
+  edge-cfg push ./config -y --allow-delete 3 --wait`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var rev int64
+			if baseRev != "" {
+				var err error
+				if rev, err = revFlag("base", baseRev); err != nil {
+					return err
+				}
+			}
+			l, err := readTables(cmd, args[0], force)
+			if err != nil {
+				return err
+			}
+			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
+				return pushTables(ctx, cmd, s, l, rev, force, &flags)
+			})
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().StringVar(&baseRev, "base", "", "the tables were made from this revision (`rev=N`), whatever the directory remembers")
+	cmd.Flags().BoolVar(&force, "force", false, "skip lint and the base")
+	return cmd
+}
+
+// pushTables brings l to the store.
+func pushTables(ctx context.Context, cmd *cobra.Command, s *center.Store, l *local, rev int64, force bool, flags *pushFlags) error {
+	head, err := s.Load(ctx)
+	broken := force && l.whole() && errors.Is(err, center.ErrDamaged)
+	if err != nil && !broken {
+		return err
+	}
+	doc, err := l.onto(head.Document())
+	if err != nil {
+		return err
+	}
+	if !force {
+		if err := checkBase(ctx, s, l, rev, head, doc); err != nil {
+			return err
+		}
+		if err := l.checkWhole(cmd, doc); err != nil {
+			return err
+		}
+	}
+	c, err := commitDocument(ctx, cmd, s, change{head: head, doc: doc, force: force}, flags)
+	if c.None() || flags.dryRun {
+		return err
+	}
+	if baseErr := recordBase(l.dir, c, l.tables); baseErr != nil && err == nil {
+		err = fmt.Errorf("rev %d was pushed, but: %w", c.Rev, baseErr)
+	}
+	return err
+}
+
+// checkBase holds the head against what the tables were made from.
+func checkBase(ctx context.Context, s *center.Store, l *local, rev int64, head center.Version, doc *center.Document) error {
+	b, err := loadBase(l.dir)
+	if err != nil {
+		return err
+	}
+	if rev != 0 && rev != head.Commit.Rev {
+		old, err := s.LoadRev(ctx, rev)
+		if err != nil {
+			return err
+		}
+		b = &base{Rev: rev, Tables: old.Commit.Tables}
+	} else if rev != 0 {
+		return nil
+	}
+	return b.check(head, doc, l.tables)
+}
+
+// checkWhole lints the document as a whole where the files are a part of it.
+func (l *local) checkWhole(cmd *cobra.Command, doc *center.Document) error {
+	if l.whole() {
+		return nil
+	}
+	_, findings, err := lintDocument(doc)
+	if err != nil {
+		return err
+	}
+	errs := make(config.Findings, 0, len(findings))
+	for _, f := range findings {
+		if f.Severity == config.SeverityError { // the files' warnings are told; the others' tables are not the matter
+			errs = append(errs, f)
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	l.place(errs)
+	return reportFindings(cmd, errs)
+}
+
+// allowed reads --allow-delete.
+func (f *pushFlags) allowed() (int, error) {
+	if f.allow == "all" {
+		return int(^uint(0) >> 1), nil
+	}
+	n, err := strconv.Atoi(f.allow)
+	if err != nil || n < 0 {
+		return 0, cli.Usagef("--allow-delete %s: expected a number, or all", f.allow)
+	}
+	return n, nil
+}

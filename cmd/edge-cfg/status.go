@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+)
+
+// gatewayStatus is a gateway as it is listed.
+type gatewayStatus struct {
+	Gateway string       `json:"gateway"`
+	Rev     int64        `json:"rev"` // that runs
+	SHA256  string       `json:"sha256"`
+	State   center.State `json:"state"`
+	Target  int64        `json:"target,omitempty"` // that was tried last
+	Error   string       `json:"error"`
+	Version string       `json:"version"`
+	Host    string       `json:"host"`
+	Since   time.Time    `json:"since"`
+}
+
+func statusOf(g center.Gateway) gatewayStatus {
+	state, since := g.Shown()
+	return gatewayStatus{Gateway: g.Gateway, Rev: g.Rev, SHA256: g.SHA256, State: state, Target: g.Target, Error: g.Error,
+		Version: g.Version, Host: g.Host, Since: since}
+}
+
+// waitApplied waits until every gateway that is online runs c, telling on standard
+// error what they report.
+func waitApplied(ctx context.Context, cmd *cobra.Command, s *center.Store, c center.Commit, timeout time.Duration) ([]gatewayStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	last := map[string]gatewayStatus{}
+	err := s.WaitApplied(ctx, c, func(g center.Gateway) {
+		st := statusOf(g)
+		if was, seen := last[g.Gateway]; !seen || was.State != st.State || was.Rev != st.Rev {
+			fmt.Fprintln(cmd.ErrOrStderr(), cli.Printable(st.String()))
+		}
+		last[g.Gateway] = st
+	})
+	if len(last) == 0 && err == nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), "no gateway has registered yet; there is nothing to wait for")
+	}
+	return sorted(last), err
+}
+
+// String tells a status in a line.
+func (g gatewayStatus) String() string {
+	text := fmt.Sprintf("%s: %s, runs rev %d", g.Gateway, g.State, g.Rev)
+	if g.Error != "" {
+		text += ": " + g.Error
+	}
+	return text
+}
+
+// sorted lists what was gathered, by name.
+func sorted(by map[string]gatewayStatus) []gatewayStatus {
+	list := make([]gatewayStatus, 0, len(by))
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		list = append(list, by[name])
+	}
+	return list
+}

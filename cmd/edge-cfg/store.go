@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+)
+
+// The exit codes that edge-cfg has beside those of package cli. The errors of
+// package center carry theirs with them: 2, 3 and 4.
+const (
+	exitConflict = 3 // somebody else pushed meanwhile
+	exitDiffers  = 5 // diff --exit-code
+)
+
+// connection says how to reach a store. It is what the flags say, completed by a
+// context.
+type connection struct {
+	Endpoints    []string `yaml:"endpoints,omitempty,flow" json:"endpoints,omitempty"`
+	Prefix       string   `yaml:"prefix,omitempty" json:"prefix,omitempty"`
+	User         string   `yaml:"user,omitempty" json:"user,omitempty"`
+	PasswordFile string   `yaml:"password_file,omitempty" json:"password_file,omitempty"`
+	CACert       string   `yaml:"cacert,omitempty" json:"cacert,omitempty"`
+	Cert         string   `yaml:"cert,omitempty" json:"cert,omitempty"`
+	Key          string   `yaml:"key,omitempty" json:"key,omitempty"`
+}
+
+// addStoreFlags gives cmd and all commands below it the flags that say how to
+// reach the store.
+func addStoreFlags(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
+	f.StringSlice("endpoints", nil, "etcd, as `HOST:PORT|unix:PATH,…` (default: of the context, or the embedded one in ./data or "+systemDataDir+")")
+	f.String("prefix", "", "key prefix of the tables (default: "+center.DefaultPrefix+")")
+	f.String("user", "", "etcd user")
+	f.String("password-file", "", "`file` with the user's password")
+	f.String("cacert", "", "`file` with the authority of etcd's certificate")
+	f.String("cert", "", "`file` with the client's certificate")
+	f.String("key", "", "`file` with the client's key")
+	f.String("context", "", "`name` of the context to use, instead of the current one")
+}
+
+// storeFlags returns what the flags of cmd say.
+func storeFlags(cmd *cobra.Command) connection {
+	text := func(name string) string { return cmd.Flags().Lookup(name).Value.String() }
+	endpoints, err := cmd.Flags().GetStringSlice("endpoints")
+	if err != nil {
+		panic(err) // addStoreFlags made it
+	}
+	return connection{Endpoints: endpoints, Prefix: text("prefix"), User: text("user"), PasswordFile: text("password-file"),
+		CACert: text("cacert"), Cert: text("cert"), Key: text("key")}
+}
+
+// complete returns other where c says nothing different.
+func (c connection) complete(other connection) connection {
+	for _, f := range []struct{ to, from *string }{
+		{&other.Prefix, &c.Prefix}, {&other.User, &c.User}, {&other.PasswordFile, &c.PasswordFile},
+		{&other.CACert, &c.CACert}, {&other.Cert, &c.Cert}, {&other.Key, &c.Key},
+	} {
+		if *f.from != "" {
+			*f.to = *f.from
+		}
+	}
+	return other
+}
+
+// config makes it what package center opens.
+func (c connection) config() (center.Config, error) {
+	cfg := center.Config{Endpoints: c.Endpoints, Prefix: c.Prefix, User: c.User}
+	if c.CACert != "" || c.Cert != "" {
+		cfg.TLS = &center.TLS{CA: c.CACert, Cert: c.Cert, Key: c.Key}
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		return cfg, cli.Usagef("--cert and --key go together")
+	}
+	if (c.User == "") != (c.PasswordFile == "") {
+		return cfg, cli.Usagef("--user and --password-file go together")
+	}
+	if c.PasswordFile != "" {
+		b, err := os.ReadFile(c.PasswordFile)
+		if err != nil {
+			return cfg, cli.Usagef("--password-file: %w", err)
+		}
+		cfg.Password = strings.TrimRight(string(b), "\r\n")
+	}
+	return cfg, nil
+}
+
+// systemDataDir is the data_dir of a gateway that is installed as a service.
+const systemDataDir = "/var/lib/edge-gw"
+
+// findEmbedded returns the endpoint of a gateway on this machine.
+func findEmbedded() (string, error) {
+	var looked []string
+	for _, dir := range []string{"data", systemDataDir} {
+		path := embedded.Path(dir)
+		if _, err := os.Stat(path); err == nil {
+			return "unix:" + path, nil
+		} else if errors.Is(err, os.ErrPermission) {
+			return "", cli.Exit(cli.Unreachable, fmt.Errorf("%s belongs to the gateway's user: %w; run edge-cfg as that user", path, err))
+		}
+		looked = append(looked, path)
+	}
+	return "", cli.Exit(cli.Unreachable, fmt.Errorf("which etcd? There is no gateway's socket here (%s): start the gateway, "+
+		"or say --endpoints HOST:PORT|unix:PATH (EDGE_CFG_ENDPOINTS), or choose a context with 'edge-cfg context use'", strings.Join(looked, ", ")))
+}
+
+// findStore returns the store that the flags, the context or this machine's gateway
+// lead to. Who names endpoints means another store than the context's: nothing of
+// its identity is sent there.
+func findStore(cmd *cobra.Command) (connection, error) {
+	conn := storeFlags(cmd)
+	if len(conn.Endpoints) > 0 {
+		return conn, nil
+	}
+	saved, err := savedConnection(cmd.Flags().Lookup("context").Value.String())
+	if err != nil {
+		return conn, err
+	}
+	conn = conn.complete(saved)
+	if len(conn.Endpoints) > 0 {
+		return conn, nil
+	}
+	found, err := findEmbedded()
+	conn.Endpoints = []string{found}
+	return conn, err
+}
+
+// withStore opens the store and runs use.
+func withStore(cmd *cobra.Command, use func(context.Context, *center.Store) error) error {
+	conn, err := findStore(cmd)
+	if err != nil {
+		return err
+	}
+	cfg, err := conn.config()
+	if err != nil {
+		return err
+	}
+	store, err := center.Open(cmd.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	defer store.Close() //nolint:errcheck // every request has had its answer
+	return use(cmd.Context(), store)
+}
+
+// author says who is at the keyboard. The etcd user is added by the store.
+func author() center.Author {
+	var a center.Author
+	if u, err := user.Current(); err == nil {
+		a.OSUser = filepath.Base(u.Username)
+	}
+	if host, err := os.Hostname(); err == nil {
+		a.Host = host
+	}
+	return a
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/lint"
+)
+
+// local is a set of tables in files.
+type local struct {
+	dir    string         // where they are, and their base is recorded
+	paths  []string       // the files
+	tables []config.Table // what is in them
+	snap   *config.Snapshot
+}
+
+// findTables looks what tables there are at path: a directory, or one table's file.
+func findTables(path string) (*local, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.IsDir() {
+		t, ok := config.TableOfFile(path)
+		if !ok {
+			return nil, fmt.Errorf("%s: a table's file is called endpoints.yml, drivers.yml, variables.yml or settings.yml", path)
+		}
+		return &local{dir: filepath.Dir(path), paths: []string{path}, tables: []config.Table{t}}, nil
+	}
+	l := &local{dir: path}
+	for _, t := range config.Tables() {
+		p := filepath.Join(path, t.FileName())
+		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		l.paths, l.tables = append(l.paths, p), append(l.tables, t)
+	}
+	if len(l.paths) == 0 {
+		return nil, fmt.Errorf("%s has no table: expected endpoints.yml, drivers.yml, variables.yml or settings.yml", path)
+	}
+	return l, nil
+}
+
+// readTables reads and lints the tables at path. Findings go to standard error;
+// errors among them are the command's. With force, only what can't be read as
+// tables is an error: the rest is for the gateways to refuse.
+func readTables(cmd *cobra.Command, path string, force bool) (*local, error) {
+	l, err := findTables(path)
+	if err != nil {
+		return nil, err
+	}
+	var findings config.Findings
+	if force {
+		l.snap, _, findings = config.ReadFiles(l.paths...)
+		findings = slices.DeleteFunc(findings, func(f config.Finding) bool { return f.Rule == "reference" })
+	} else {
+		res := lint.Paths(l.paths...)
+		l.snap, findings = res.Snapshot, res.Findings
+	}
+	return l, reportFindings(cmd, findings)
+}
+
+// reportFindings prints findings for a person. Errors end the command with 1.
+func reportFindings(cmd *cobra.Command, findings config.Findings) error {
+	w := cmd.ErrOrStderr()
+	style := lint.Style{Source: cli.IsTerminal(w), Color: cli.ColorEnabled(cmd, w)}
+	if err := lint.WriteText(w, findings, style); err != nil {
+		return err
+	}
+	if errs, _ := findings.Count(); errs > 0 {
+		return fmt.Errorf("%s in the tables; nothing was pushed", count(errs, "error"))
+	}
+	return nil
+}
+
+// onto returns the document that head becomes with the tables of l.
+func (l *local) onto(head *center.Document) (*center.Document, error) {
+	doc, err := center.FromSnapshot(l.snap)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range l.tables {
+		head = head.WithTable(t, doc)
+	}
+	return head, nil
+}
+
+// whole reports whether l has all that a document needs, so that its own lint is
+// the document's.
+func (l *local) whole() bool { return len(l.tables) == len(config.Tables()) }
+
+// lintDocument checks a document as a gateway would, and returns its snapshot.
+func lintDocument(doc *center.Document) (*config.Snapshot, config.Findings, error) {
+	snap, err := center.Version{Doc: doc}.Snapshot(nil, nil)
+	if err == nil {
+		snap, err = config.ParseDocument(snap.Document()) // looks at references too
+	}
+	var findings config.Findings
+	if errors.As(err, &findings) {
+		return nil, findings, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return snap, lint.Snapshot(snap, nil, lint.Checkers()), nil
+}
+
+// place says where in the files of l the findings about a whole document are.
+func (l *local) place(findings config.Findings) {
+	_, src, _ := config.ReadFiles(l.paths...)
+	for i, f := range findings {
+		table, key, _ := strings.Cut(f.Key, "/")
+		id, field, _ := strings.Cut(key, "/")
+		if t := config.Table(table); src.Has(t) {
+			findings[i] = f.At(src.Pos(t, id, strings.Split(field, ".")...))
+		}
+	}
+}
