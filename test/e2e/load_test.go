@@ -101,9 +101,9 @@ func TestSoak(t *testing.T) {
 		t.Errorf("memory grew from %.1f to %.1f MiB", warm, rss)
 	}
 	for i := range 5 {
-		for _, result := range []string{"err", "timeout", "exception"} {
-			sample := fmt.Sprintf(`modbus_pdu_total{driver_id="plc%d",func="3",result="%s"}`, i, result)
-			if n, ok := l.gw.Metric(sample); ok && n != 0 {
+		for _, result := range []string{"ok", "err", "timeout", "exception"} {
+			sample := fmt.Sprintf(`modbus_pdu_total{driver_id="plc%d",func="0x03",result="%s"}`, i, result)
+			if n, _ := l.gw.Metric(sample); (result == "ok") != (n > 0) {
 				t.Errorf("%s is %v", sample, n)
 			}
 		}
