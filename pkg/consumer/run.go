@@ -82,6 +82,9 @@ func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- 
 		ConnectUsername: cfg.Username, ConnectPassword: []byte(cfg.Password),
 		SessionExpiryInterval: uint32(cfg.SessionExpiry / time.Second), CleanStartOnInitialConnection: cfg.SessionExpiry == 0,
 		ConnectPacketBuilder: func(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
+			if c.Properties == nil { // where the session does not outlive the connection
+				c.Properties = &paho.ConnectProperties{}
+			}
 			c.Properties.ReceiveMaximum = &receive
 			// Left at its zero value it asks the broker for no problem
 			// information, and some then leave out user properties.

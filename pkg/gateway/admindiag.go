@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"runtime/pprof"
 	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
@@ -72,18 +71,14 @@ func traceEvent(r slog.Record) admin.TraceEvent {
 
 // BundleFiles implements [admin.DiagnosticsBackend].
 func (a adminDiagnostics) BundleFiles(context.Context) ([]admin.File, error) {
-	var settings, stacks bytes.Buffer
+	var settings bytes.Buffer
 	if err := a.g.cfg.Print(&settings, true); err != nil {
-		return nil, err
-	}
-	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 1); err != nil {
 		return nil, err
 	}
 	return []admin.File{
 		{Name: "gateway.yml", Data: settings.Bytes()},
 		{Name: "tables.json", Data: masked(a.g.runner.Current()).Document()},
 		{Name: "log.txt", Data: a.g.tap.hub.text()},
-		{Name: "goroutines.txt", Data: stacks.Bytes()},
 	}, nil
 }
 

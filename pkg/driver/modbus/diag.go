@@ -5,22 +5,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
-
-// Diagnostic is one thing that a device says about itself.
-type Diagnostic struct {
-	Name  string
-	Value string // "" where Error is set
-	Error string // why the device did not say, "" if it did
-}
-
-// Diagnoser is implemented by the drivers of this package beside driver.Driver.
-type Diagnoser interface {
-	// Diag asks the device for its exception status (function 0x07) and its
-	// diagnostic counters (0x08), which serial devices have. It only reads. The
-	// error is for a device that does not answer at all.
-	Diag(ctx context.Context) ([]Diagnostic, error)
-}
 
 // diagnosis is a sub-function of 0x08 (V1.01b3, 6.8).
 type diagnosis struct {
@@ -46,9 +33,12 @@ func diagnoses() []diagnosis {
 // echoPattern is what the echo test sends.
 const echoPattern = 0xA537
 
-// Diag implements Diagnoser.
-func (d *modbusDriver) Diag(ctx context.Context) ([]Diagnostic, error) {
-	var found []Diagnostic
+// Diagnose implements driver.Diagnoser: it asks the device for its exception
+// status (function 0x07) and its diagnostic counters (0x08), which serial devices
+// have. It only reads. What the device refuses to say is a fact, too; the error is
+// for a device that does not answer at all.
+func (d *modbusDriver) Diagnose(ctx context.Context) ([]driver.Fact, error) {
+	var found []driver.Fact
 	err := d.submit(ctx, func(l *link) error {
 		var err error
 		found, err = diagnose(l)
@@ -62,20 +52,20 @@ func (d *modbusDriver) Diag(ctx context.Context) ([]Diagnostic, error) {
 
 // diagnose asks everything. What the device refuses is a result, a lost
 // connection an error.
-func diagnose(l *link) ([]Diagnostic, error) {
-	status := Diagnostic{Name: "exception status"}
+func diagnose(l *link) ([]driver.Fact, error) {
+	status := driver.Fact{Name: "exception status"}
 	data, err := l.transact(FuncReadExceptionStatus, nil)
 	switch {
 	case !intact(err):
 		return nil, err
 	case err != nil:
-		status.Error = err.Error()
+		status.Value = refused(err)
 	case len(data) != 1:
 		return nil, rejectf("length", "answer to function %s has %d bytes of data, expected 1", FuncReadExceptionStatus, len(data))
 	default:
 		status.Value = fmt.Sprintf("%08b", data[0])
 	}
-	found := []Diagnostic{status}
+	found := []driver.Fact{status}
 	for _, q := range diagnoses() {
 		one, err := q.ask(l)
 		if err != nil {
@@ -86,8 +76,11 @@ func diagnose(l *link) ([]Diagnostic, error) {
 	return found, nil
 }
 
-func (q diagnosis) ask(l *link) (Diagnostic, error) {
-	d := Diagnostic{Name: q.name}
+// refused is the value of what the device does not say.
+func refused(err error) string { return "not told: " + err.Error() }
+
+func (q diagnosis) ask(l *link) (driver.Fact, error) {
+	d := driver.Fact{Name: q.name}
 	sent := uint16(0)
 	if q.sub == 0 {
 		sent = echoPattern
@@ -98,7 +91,7 @@ func (q diagnosis) ask(l *link) (Diagnostic, error) {
 	case !intact(err):
 		return d, err
 	case err != nil:
-		d.Error = err.Error()
+		d.Value = refused(err)
 		return d, nil
 	case len(data) != 4 || binary.BigEndian.Uint16(data) != q.sub:
 		return d, rejectf("length", "answer to function %s, sub-function %d, is % X", FuncDiagnostics, q.sub, data)
@@ -113,7 +106,7 @@ func (q diagnosis) ask(l *link) (Diagnostic, error) {
 	case value == sent:
 		d.Value = "ok"
 	default:
-		d.Error = fmt.Sprintf("sent %04X, got %04X back", sent, value)
+		d.Value = fmt.Sprintf("wrong: sent %04X, got %04X back", sent, value)
 	}
 	return d, nil
 }

@@ -78,6 +78,15 @@ func (d *modbusDriver) Update(points *point.Table) error {
 	return nil
 }
 
+// Address implements driver.Addresser.
+func (d *modbusDriver) Address(tag string) string {
+	p := d.newest()
+	if i, ok := p.table.Index(tag); ok {
+		return p.points[i].String()
+	}
+	return ""
+}
+
 // newest returns the plan to poll by.
 func (d *modbusDriver) newest() *plan {
 	d.mu.Lock()
@@ -170,4 +179,4 @@ func (d *modbusDriver) count(change func(*driver.Status)) {
 	change(&d.status)
 }
 
-func (d *modbusDriver) log() *slog.Logger { return d.deps.Log.With("driver", d.id) }
+func (d *modbusDriver) log() *slog.Logger { return d.deps.Log }

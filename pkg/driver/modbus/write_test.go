@@ -382,13 +382,13 @@ func TestDiag(t *testing.T) {
 		dev := modbustest.NewDevice(t, "tcp", framing, 1)
 		dev.Status, dev.Counters[0x0B], dev.Counters[2] = 0x6D, 4711, 5
 		r := modbustest.Start(t, modbustest.Dial(t, "tcp", dev.Addr), registers(1, 1), cfg("framing", framing))
-		found, err := r.Driver.(modbus.Diagnoser).Diag(timeout(t))
+		found, err := r.Driver.(driver.Diagnoser).Diagnose(timeout(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := map[string]string{}
 		for _, d := range found {
-			got[d.Name] = d.Value + d.Error
+			got[d.Name] = d.Value
 		}
 		for name, want := range map[string]string{
 			"exception status": "01101101", "echo": "ok", "messages on the bus": "4711",
@@ -401,7 +401,7 @@ func TestDiag(t *testing.T) {
 		dev.Lock()
 		dev.Refuse[7] = 1
 		dev.Unlock()
-		if found, err = r.Driver.(modbus.Diagnoser).Diag(timeout(t)); err != nil || !strings.Contains(found[0].Error, "illegal function") {
+		if found, err = r.Driver.(driver.Diagnoser).Diagnose(timeout(t)); err != nil || !strings.Contains(found[0].Value, "illegal function") {
 			t.Errorf("%s: refused: %v, %v", framing, found, err)
 		}
 	}
