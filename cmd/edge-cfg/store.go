@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
-	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
@@ -102,7 +101,7 @@ const systemDataDir = "/var/lib/edge-gw"
 func findEmbedded() (string, error) {
 	var looked []string
 	for _, dir := range []string{"data", systemDataDir} {
-		path := embedded.Path(dir)
+		path := center.EmbeddedSocket(dir)
 		if _, err := os.Stat(path); err == nil {
 			return "unix:" + path, nil
 		} else if errors.Is(err, os.ErrPermission) {

@@ -30,7 +30,7 @@ func startEtcd(t testing.TB) string {
 func startEtcdIn(t testing.TB, dir string) (endpoint string, stop func()) {
 	t.Helper()
 	srv, err := embedded.New(embedded.Config{
-		Dir: filepath.Join(dir, "etcd"), Socket: embedded.Path(dir), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Dir: filepath.Join(dir, "etcd"), Socket: EmbeddedSocket(dir), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -101,7 +101,7 @@ func (g *Gateway) newEtcdSource() (*etcdSource, error) {
 
 func (g *Gateway) newEmbedded() (*embedded.Server, error) {
 	return embedded.New(embedded.Config{
-		Dir: filepath.Join(g.cfg.DataDir, "etcd"), Socket: embedded.Path(g.cfg.DataDir), Listen: g.cfg.Config.Etcd.Listen, Log: g.log,
+		Dir: filepath.Join(g.cfg.DataDir, "etcd"), Socket: center.EmbeddedSocket(g.cfg.DataDir), Listen: g.cfg.Config.Etcd.Listen, Log: g.log,
 	})
 }
 

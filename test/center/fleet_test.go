@@ -18,7 +18,7 @@ import (
 func TestFleet(t *testing.T) {
 	dir := shortDir(t)
 	srv, _ := child(t, "server", "DIR="+dir)
-	endpoint := "unix:" + embedded.Path(dir)
+	endpoint := "unix:" + center.EmbeddedSocket(dir)
 	s := open(t, []string{endpoint}, 0)
 	if _, err := s.Push(t.Context(), center.Version{}, document(200, 0), center.PushOptions{}); err != nil {
 		t.Fatal(err)

@@ -95,7 +95,7 @@ func repaired(t *testing.T, s *center.Store, v int) {
 func TestWritersKilled(t *testing.T) {
 	dir := shortDir(t)
 	child(t, "server", "DIR="+dir)
-	endpoint := "unix:" + embedded.Path(dir)
+	endpoint := "unix:" + center.EmbeddedSocket(dir)
 	s := open(t, []string{endpoint}, 0)
 	l := &ledger{acks: map[int64]string{}}
 	for round := range campaign(5, 300) {
@@ -130,10 +130,11 @@ func TestWritersKilled(t *testing.T) {
 // there when it is back.
 func TestServerKilled(t *testing.T) {
 	dir := shortDir(t)
-	endpoint := "unix:" + embedded.Path(dir)
+	endpoint := "unix:" + center.EmbeddedSocket(dir)
 	l := &ledger{acks: map[int64]string{}}
 	for round := range campaign(4, 200) {
 		srv, _ := child(t, "server", "DIR="+dir)
+		expire(t, endpoint)
 		w, lines := child(t, "writer", "ENDPOINTS="+endpoint, fmt.Sprint("OPS=", []int{128, 14}[round%2]), fmt.Sprint("FROM=", round*1000))
 		var wg sync.WaitGroup
 		wg.Go(func() { l.read(t, lines) })

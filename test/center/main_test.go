@@ -108,7 +108,7 @@ func urls(s string) []url.URL {
 func server() {
 	dir := os.Getenv("DIR")
 	s, err := embedded.New(embedded.Config{
-		Dir: filepath.Join(dir, "etcd"), Socket: embedded.Path(dir), Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Dir: filepath.Join(dir, "etcd"), Socket: center.EmbeddedSocket(dir), Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
 		fail(err)

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -234,6 +233,3 @@ type endingStream struct {
 }
 
 func (s *endingStream) Context() context.Context { return s.ctx }
-
-// Path returns where the server of a gateway listens, given its data_dir.
-func Path(dataDir string) string { return filepath.Join(dataDir, "etcd.sock") }

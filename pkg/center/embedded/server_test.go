@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
 )
 
@@ -20,7 +21,7 @@ import (
 // returns what Run returned.
 func run(t *testing.T, dir, listen string, log *slog.Logger) (*embedded.Server, func() error) {
 	t.Helper()
-	s, err := embedded.New(embedded.Config{Dir: filepath.Join(dir, "etcd"), Socket: embedded.Path(dir), Listen: listen, Log: log})
+	s, err := embedded.New(embedded.Config{Dir: filepath.Join(dir, "etcd"), Socket: center.EmbeddedSocket(dir), Listen: listen, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func TestDamagedLog(t *testing.T) {
 	if err := os.WriteFile(logs[0], b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := embedded.New(embedded.Config{Dir: filepath.Join(dir, "etcd"), Socket: embedded.Path(dir), Log: slog.New(slog.DiscardHandler)})
+	s, err := embedded.New(embedded.Config{Dir: filepath.Join(dir, "etcd"), Socket: center.EmbeddedSocket(dir), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
