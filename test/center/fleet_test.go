@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
-	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 

@@ -14,7 +14,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
-	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
 )
 
 // ledger is what writers were told of.
