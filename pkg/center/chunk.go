@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -53,25 +54,23 @@ func (c *codec) close() {
 	c.dec.Close()
 }
 
-// text returns the document as it is stored, before compression.
+// lines calls each with the rows of the document as it is stored, before
+// compression. The bytes are valid until the next.
+func (d *Document) lines(each func([]byte)) {
+	var row []byte
+	for i, t := range config.Tables() {
+		for _, it := range d.tables[i] {
+			row = append(append(append(row[:0], t...), '/'), it.ID...)
+			row = append(append(append(row, ' '), it.JSON...), '\n')
+			each(row)
+		}
+	}
+}
+
+// text returns all lines.
 func (d *Document) text() []byte {
-	size := 0
-	for i, t := range config.Tables() {
-		for _, it := range d.tables[i] {
-			size += len(t) + len(it.ID) + len(it.JSON) + 3
-		}
-	}
-	out := make([]byte, 0, size)
-	for i, t := range config.Tables() {
-		for _, it := range d.tables[i] {
-			out = append(out, t...)
-			out = append(out, '/')
-			out = append(out, it.ID...)
-			out = append(out, ' ')
-			out = append(out, it.JSON...)
-			out = append(out, '\n')
-		}
-	}
+	var out []byte
+	d.lines(func(row []byte) { out = append(out, row...) })
 	return out
 }
 
@@ -100,21 +99,54 @@ func parseText(text []byte) (*Document, error) {
 	return d, nil
 }
 
-// encode returns the document's header and chunks.
+// encode returns the document's header and chunks. It compresses on all processors,
+// and keeps no more of the text than they work on: a gateway does this after every
+// change.
 func (c *codec) encode(d *Document) (head []byte, chunks [][]byte, err error) {
-	text := d.text()
-	if len(text) > maxText {
-		return nil, nil, fmt.Errorf("the document has %d bytes; at most %d can be stored", len(text), maxText)
-	}
-	n := (len(text) + sliceSize - 1) / sliceSize
-	chunks = make([][]byte, n)
 	var wg sync.WaitGroup
-	for i := range chunks {
-		slice := text[i*sliceSize : min((i+1)*sliceSize, len(text))]
-		wg.Go(func() { chunks[i] = c.enc.EncodeAll(slice, make([]byte, 0, len(slice)/4)) })
+	buffers := make(chan []byte, runtime.GOMAXPROCS(0)+1)
+	for range cap(buffers) {
+		buffers <- nil
+	}
+	out := make([]*[]byte, 0, 32)
+	size := 0
+	var slice []byte
+	flush := func() {
+		full, chunk := slice, new([]byte)
+		out = append(out, chunk)
+		wg.Go(func() {
+			*chunk = c.enc.EncodeAll(full, make([]byte, 0, len(full)/8))
+			buffers <- full[:0]
+		})
+	}
+	d.lines(func(row []byte) {
+		size += len(row)
+		for len(row) > 0 {
+			if slice == nil {
+				if slice = <-buffers; cap(slice) == 0 {
+					slice = make([]byte, 0, sliceSize)
+				}
+			}
+			n := min(len(row), sliceSize-len(slice))
+			slice, row = append(slice, row[:n]...), row[n:]
+			if len(slice) == sliceSize {
+				flush()
+				slice = nil
+			}
+		}
+	})
+	if slice != nil {
+		flush()
 	}
 	wg.Wait()
-	head, err = json.Marshal(docHeader{Format: documentFormat, Size: len(text), Chunks: n})
+	if size > maxText {
+		return nil, nil, fmt.Errorf("the document has %d bytes; at most %d can be stored", size, maxText)
+	}
+	chunks = make([][]byte, len(out))
+	for i, chunk := range out {
+		chunks[i] = *chunk
+	}
+	head, err = json.Marshal(docHeader{Format: documentFormat, Size: size, Chunks: len(chunks)})
 	return head, chunks, err
 }
 

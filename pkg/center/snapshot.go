@@ -104,9 +104,12 @@ func (d *decoder) variables(prevDoc, doc *Document) {
 	var wg sync.WaitGroup
 	for part := range slices.Chunk(span(len(missing)), max(1, len(missing)/runtime.GOMAXPROCS(0)+1)) {
 		wg.Go(func() {
+			known := interner{}
 			for _, n := range part {
 				it := items[missing[n]]
-				out[missing[n]], errs[n] = config.DecodeVariable(it.ID, it.JSON)
+				v, err := config.DecodeVariable(it.ID, it.JSON)
+				known.variable(&v, it.ID)
+				out[missing[n]], errs[n] = v, err
 			}
 		})
 	}
@@ -117,6 +120,26 @@ func (d *decoder) variables(prevDoc, doc *Document) {
 		}
 	}
 	d.snap.Variables = out
+}
+
+// interner keeps one copy of each string: most variables share their driver, unit
+// and types, and a hundred thousand of them would make the garbage collector's work
+// felt.
+type interner map[string]string
+
+func (in interner) one(s string) string {
+	if was, ok := in[s]; ok {
+		return was
+	}
+	in[s] = s
+	return s
+}
+
+func (in interner) variable(v *config.Variable, tag string) {
+	v.Tag = tag // equal, but the document's copy
+	v.DriverID, v.Scale, v.Unit, v.ByteOrder = in.one(v.DriverID), in.one(v.Scale), in.one(v.Unit), in.one(v.ByteOrder)
+	v.Access, v.Datatype = config.Access(in.one(string(v.Access))), config.DataType(in.one(string(v.Datatype)))
+	v.Report, v.Address.Type = config.Report(in.one(string(v.Report))), config.AddressType(in.one(string(v.Address.Type)))
 }
 
 func span(n int) []int {
