@@ -27,6 +27,11 @@ type link struct {
 // connect makes a connection to srv and the MQTT session on it.
 func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, error) {
 	d := dialer{server: srv, tls: c.cfg.TLS, secret: c.deps.Secret}
+	if c.session.cleanStart(srv.String(), c.clientID) {
+		if err := c.wipe(ctx, &d, run); err != nil {
+			return nil, err
+		}
+	}
 	nc, err := d.dial(ctx, run)
 	if err != nil {
 		return nil, err
@@ -43,7 +48,7 @@ func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, e
 		OnServerDisconnect: func(*paho.Disconnect) { l.ended(nil) }, // the session has its reason
 	})
 	err = run("connect", func() (string, error) {
-		packet, err := c.connectPacket(srv)
+		packet, err := c.connectPacket()
 		if err != nil {
 			return "", err
 		}
@@ -62,8 +67,34 @@ func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, e
 	return l, nil
 }
 
-// connectPacket returns the CONNECT for srv, with the last will.
-func (c *Connector) connectPacket(srv server) (*paho.Connect, error) {
+// wipe ends a session that the server may hold for us and that is not ours any
+// more, with a connection of its own: Mosquitto does not persist a session that
+// was begun with a clean start, so the one to stay begins without.
+func (c *Connector) wipe(ctx context.Context, d *dialer, run step) error {
+	nc, err := d.dial(ctx, run)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = nc.Close() }() // closed by paho in most cases
+	return run("clean start", func() (string, error) {
+		client := paho.NewClient(paho.ClientConfig{Conn: newConn(nc), PacketTimeout: dialTimeout})
+		p := &paho.Connect{ClientID: c.clientID, KeepAlive: 30, CleanStart: true, Properties: &paho.ConnectProperties{RequestProblemInfo: true}}
+		if err := c.credentials(p); err != nil {
+			return "", err
+		}
+		ack, err := client.Connect(ctx, p)
+		if ack != nil && ack.ReasonCode >= 0x80 {
+			return "", &refusal{code: ack.ReasonCode, text: ack.Properties.ReasonString}
+		}
+		if err != nil {
+			return "", err
+		}
+		return "", client.Disconnect(&paho.Disconnect{})
+	})
+}
+
+// connectPacket returns the CONNECT, with the last will.
+func (c *Connector) connectPacket() (*paho.Connect, error) {
 	will, err := json.Marshal(c.statusMessage("offline"))
 	if err != nil {
 		return nil, err
@@ -72,7 +103,6 @@ func (c *Connector) connectPacket(srv server) (*paho.Connect, error) {
 	receive := uint16(ourReceiveMaximum)
 	p := &paho.Connect{
 		ClientID: c.clientID, KeepAlive: uint16(c.cfg.Keepalive.Std() / time.Second),
-		CleanStart:     c.session.cleanStart(srv.String(), c.clientID),
 		Properties:     &paho.ConnectProperties{SessionExpiryInterval: &expiry, ReceiveMaximum: &receive, RequestProblemInfo: true},
 		WillMessage:    &paho.WillMessage{Topic: c.statusTopic(), Payload: will, QoS: 1, Retain: true},
 		WillProperties: &paho.WillProperties{ContentType: "application/json"},
