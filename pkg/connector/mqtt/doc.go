@@ -1,2 +1,68 @@
-// Package mqtt is the MQTT 5 connector.
+// Package mqtt is the MQTT 5 connector: it delivers the log's frames to a broker,
+// each once (QoS 2), and takes commands down to the devices. paho speaks the
+// protocol; the session, which decides what is sent, stored and forgotten when, is
+// ours ([session], as paho's SessionManager).
+//
+// # Messages are references
+//
+// A reader turns the log into windows: runs without gaps, of which each topic's
+// frames make one message. A message in flight is not stored as bytes but as a
+// record that says how to make it again: packet identifier, state, window, topic,
+// previous seq, encoding. The record pins its window in the log. One goroutine,
+// the sender, stores and writes. It works in turns: all answers that have come and
+// all messages that may go are stored in one commit with one sync, and then
+// written. A slow disk makes the turns longer and fuller, not the throughput
+// smaller.
+//
+// # What is durable when
+//
+//	record m/ID (before PUBLISH)            synced
+//	record m/ID released (before PUBREL)    synced
+//	m/ID deleted, window acknowledged       one commit, not synced
+//	w/FIRST: which messages of a window of several topics were stored
+//	                                        with their records
+//	p/STREAM/TOPIC: last seq in a message   with the message's record
+//	session: epoch, client id, servers      synced, before anything is written
+//	                                        on a connection without a session
+//
+// # Crash here, then this
+//
+//	before the record is synced          nothing was written: the frames are read
+//	                                     again, perhaps cut differently
+//	after it, whether written or not     PUBLISH again: same identifier, same
+//	                                     bytes, DUP; the broker drops it if it
+//	                                     has it, or says 0x91, which means so
+//	before the release is synced         PUBLISH with DUP; PUBREC once more
+//	after it, whether written or not     PUBREL again
+//	after PUBCOMP, before the next sync  PUBREL again; the broker says PUBCOMP or
+//	                                     0x92, not found, and the window is
+//	                                     acknowledged then
+//
+// A lost connection is the same without the loss of unsynced commits: every
+// connection begins by loading the records, so that there is one way to resume and
+// not two. A commit that fails ends the connection, for the same reason.
+//
+// A publish that was stored is never published under another identifier, unless
+// the broker has refused it in so many words. What it refuses is kept and tried
+// again with back-off, and everything behind it waits: nothing is skipped.
+//
+// # When the promise ends
+//
+// If the broker has lost the session, whatever was in flight is sent anew, without
+// DUP, and may arrive twice: that is counted (mqtt_session_lost_total). The states
+// of the handshake are reset, synced, while CONNACK is handled, since a PUBREL for
+// a session that is gone would be answered with "not found", which otherwise means
+// delivered. A crash exactly between that CONNACK and that sync is the one moment
+// in which a message in state released could be taken for delivered.
+//
+// "Once" begins at the log's commit and ends at the broker, and assumes that the
+// broker persists what it acknowledges.
+//
+// # live_first
+//
+// What has piled up for five seconds becomes a stream of its own, "backlog", and
+// the stream "live" goes on at the head of the log. The reader serves live first
+// whenever it is due. Windows of both are acknowledged as they complete; the log
+// remembers what is finished beyond the contiguous part. Nothing else is stored:
+// after a restart, what is neither finished nor in flight is split anew.
 package mqtt
