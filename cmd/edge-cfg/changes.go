@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
@@ -19,13 +20,14 @@ type changesView struct {
 }
 
 // show prints what is added (+), removed (-) and changed (Δ), table by table.
-func (v *changesView) show(d *config.Difference) error {
+func (v *changesView) show(d *difference) error {
+	d.hideSecrets()
 	for _, t := range config.Tables() {
 		td := d.Table(t)
 		if td.Empty() {
 			continue
 		}
-		v.line(cli.Bold, "%s: %s", t, summary(td))
+		v.line(cli.Bold, "%s: %s", t, countsText(len(td.Added), len(td.Removed), len(td.Changed)))
 		v.ids(cli.Green, "+", td.Added)
 		v.ids(cli.Red, "-", td.Removed)
 		for i, c := range td.Changed {
@@ -33,7 +35,7 @@ func (v *changesView) show(d *config.Difference) error {
 				break
 			}
 			v.line(cli.Yellow, "  Δ %s", c.ID)
-			for _, f := range hideSecrets(t, c) {
+			for _, f := range c.Fields {
 				v.line(cli.Plain, "      %s: %s → %s", f.Path, fieldText(f.Old), fieldText(f.New))
 			}
 		}
@@ -69,13 +71,13 @@ func (v *changesView) line(color cli.Color, format string, args ...any) {
 	}
 }
 
-// summary counts a table's changes: "+2 -1 Δ3".
-func summary(td *config.TableDiff) string {
+// countsText is a summary: "+2 -1 Δ3".
+func countsText(added, removed, changed int) string {
 	var parts []string
 	for _, p := range []struct {
 		sign string
 		n    int
-	}{{"+", len(td.Added)}, {"-", len(td.Removed)}, {"Δ", len(td.Changed)}} {
+	}{{"+", added}, {"-", removed}, {"Δ", changed}} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%s%d", p.sign, p.n))
 		}
@@ -95,11 +97,51 @@ func fieldText(v any) string {
 	return string(b)
 }
 
-// removed counts the items that a difference removes.
-func removed(d *config.Difference) int {
-	n := 0
+// difference is a config.Difference with what it is between.
+type difference struct {
+	*config.Difference
+	old, new *config.Snapshot
+}
+
+// counts counts the changes per table.
+func (d *difference) counts() center.Changes {
+	out := center.Changes{}
 	for _, t := range config.Tables() {
-		n += len(d.Table(t).Removed)
+		if td := d.Table(t); !td.Empty() {
+			out[t] = center.Counts{Added: len(td.Added), Removed: len(td.Removed), Changed: len(td.Changed)}
+		}
+	}
+	return out
+}
+
+// removed counts the items that go.
+func (d *difference) removed() int {
+	n := 0
+	for _, c := range d.counts() {
+		n += c.Removed
 	}
 	return n
+}
+
+// compare returns what leads from one version to a document. With force, a version
+// that can't be read counts as empty.
+func compare(from center.Version, doc *center.Document, force bool) (*difference, error) {
+	old, err := from.Snapshot(nil, nil)
+	if err != nil && !force {
+		return nil, fmt.Errorf("rev %d in the store can't be read by this version: %w", from.Commit.Rev, err)
+	}
+	new, err := center.Version{Doc: doc}.Snapshot(old, from.Doc)
+	if err != nil {
+		return nil, fmt.Errorf("the tables can't be read back: %w", err)
+	}
+	return &difference{config.Diff(old, new), old, new}, nil
+}
+
+// hideSecrets replaces the literal secrets in the changed fields.
+func (d *difference) hideSecrets() {
+	for _, t := range config.Tables() {
+		for i, c := range d.Table(t).Changed {
+			d.Table(t).Changed[i].Fields = hideSecrets(t, c, itemTree(d.old, t, c.ID), itemTree(d.new, t, c.ID))
+		}
+	}
 }

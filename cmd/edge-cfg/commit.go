@@ -2,16 +2,51 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
-	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
+
+// pushFlags are those of the commands that change the store.
+type pushFlags struct {
+	message string
+	yes     bool
+	dryRun  bool
+	allow   string // how many items may be removed without being asked for
+	wait    bool
+	timeout time.Duration
+}
+
+func (f *pushFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&f.message, "message", "m", "", "why, for the log")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change, and change nothing")
+	cmd.Flags().BoolVar(&f.wait, "wait", false, "wait until every gateway that is online runs it")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "with --wait: give up after this")
+	cli.AddOutputFlag(cmd)
+}
+
+func (f *pushFlags) addYes(cmd *cobra.Command) {
+	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+}
+
+// allowed reads --allow-delete.
+func (f *pushFlags) allowed() (int, error) {
+	if f.allow == "all" {
+		return math.MaxInt, nil
+	}
+	n, err := strconv.Atoi(f.allow)
+	if err != nil || n < 0 {
+		return 0, cli.Usagef("--allow-delete %s: expected a number, or all", f.allow)
+	}
+	return n, nil
+}
 
 // change is a document that is to replace the head.
 type change struct {
@@ -34,7 +69,7 @@ type pushed struct {
 // that is wanted. A commit that is returned was made (or was there already), even
 // if there is an error too.
 func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch change, flags *pushFlags) (center.Commit, error) {
-	diff, err := ch.difference()
+	diff, err := compare(ch.head, ch.doc, ch.force)
 	if err != nil {
 		return center.Commit{}, err
 	}
@@ -44,13 +79,13 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 		text = cmd.ErrOrStderr()
 	}
 	view := changesView{w: text, color: cli.ColorEnabled(cmd, text), limit: 50}
-	if err := view.show(diff.Difference); err != nil {
+	if err := view.show(diff); err != nil {
 		return center.Commit{}, err
 	}
 	res := pushed{Rev: ch.head.Commit.Rev, SHA256: ch.doc.SHA256(), Changed: diff.Len(), Changes: diff.counts(), DryRun: flags.dryRun}
 	c := ch.head.Commit
 	if !flags.dryRun && (diff.Len() > 0 || c.None() || ch.head.Doc == nil) {
-		if err := askForChange(cmd, diff.Difference, flags); err != nil {
+		if err := askForChange(cmd, diff, flags); err != nil {
 			return center.Commit{}, err
 		}
 		c, err = s.Push(ctx, ch.head, ch.doc, center.PushOptions{Author: author(), Message: flags.message, Force: ch.force})
@@ -80,12 +115,12 @@ func (p pushed) String() string {
 }
 
 // askForChange asks a person. Removals need more than a general yes.
-func askForChange(cmd *cobra.Command, d *config.Difference, flags *pushFlags) error {
+func askForChange(cmd *cobra.Command, d *difference, flags *pushFlags) error {
 	allowed, err := flags.allowed()
 	if err != nil {
 		return err
 	}
-	n := removed(d)
+	n := d.removed()
 	if flags.yes && n > allowed {
 		return cli.Usagef("this removes %s; say --allow-delete %d (or all) if that is meant", count(n, "item"), n)
 	}
@@ -94,34 +129,4 @@ func askForChange(cmd *cobra.Command, d *config.Difference, flags *pushFlags) er
 		question = fmt.Sprintf("Push %s, removing %s?", count(d.Len(), "change"), count(n, "item"))
 	}
 	return cli.Confirm(cmd, flags.yes, question)
-}
-
-// difference compares the change with the head.
-func (ch change) difference() (*difference, error) {
-	old, err := ch.head.Snapshot(nil, nil)
-	if err != nil && !ch.force {
-		return nil, fmt.Errorf("what is in the store (rev %d) can't be read by this version: %w", ch.head.Commit.Rev, err)
-	}
-	new, err := center.Version{Doc: ch.doc}.Snapshot(old, ch.head.Doc)
-	var findings config.Findings
-	if errors.As(err, &findings) {
-		return nil, fmt.Errorf("the tables can't be read back: %w", findings)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &difference{Difference: config.Diff(old, new)}, nil
-}
-
-// difference is a config.Difference that counts.
-type difference struct{ *config.Difference }
-
-func (d *difference) counts() center.Changes {
-	out := center.Changes{}
-	for _, t := range config.Tables() {
-		if td := d.Table(t); !td.Empty() {
-			out[t] = center.Counts{Added: len(td.Added), Removed: len(td.Removed), Changed: len(td.Changed)}
-		}
-	}
-	return out
 }

@@ -4,35 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
-	"github.com/edge-gateway/edge-gateway/pkg/cli"
-	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
-
-// pushFlags are those of all commands that change the store.
-type pushFlags struct {
-	message string
-	yes     bool
-	dryRun  bool
-	allow   string
-	wait    bool
-	timeout time.Duration
-}
-
-func (f *pushFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&f.message, "message", "m", "", "why, for the log")
-	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
-	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change, and change nothing")
-	cmd.Flags().StringVar(&f.allow, "allow-delete", "0", "with -y: remove so many items at most (`N|all`)")
-	cmd.Flags().BoolVar(&f.wait, "wait", false, "wait until every gateway that is online runs it")
-	cmd.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "with --wait: give up after this")
-	cli.AddOutputFlag(cmd)
-}
 
 func newPush() *cobra.Command {
 	var flags pushFlags
@@ -74,6 +50,8 @@ gateway still checks what it gets, and refuses what it can't run.`,
 		},
 	}
 	flags.add(cmd)
+	flags.addYes(cmd)
+	cmd.Flags().StringVar(&flags.allow, "allow-delete", "0", "with -y: remove so many items at most (`N|all`)")
 	cmd.Flags().StringVar(&baseRev, "base", "", "the tables were made from this revision (`rev=N`), whatever the directory remembers")
 	cmd.Flags().BoolVar(&force, "force", false, "skip lint and the base")
 	return cmd
@@ -131,31 +109,10 @@ func (l *local) checkWhole(cmd *cobra.Command, doc *center.Document) error {
 	if l.whole() {
 		return nil
 	}
-	_, findings, err := lintDocument(doc)
-	if err != nil {
+	findings, err := documentErrors(doc) // the files' warnings are told already
+	if err != nil || len(findings) == 0 {
 		return err
 	}
-	errs := make(config.Findings, 0, len(findings))
-	for _, f := range findings {
-		if f.Severity == config.SeverityError { // the files' warnings are told; the others' tables are not the matter
-			errs = append(errs, f)
-		}
-	}
-	if len(errs) == 0 {
-		return nil
-	}
-	l.place(errs)
-	return reportFindings(cmd, errs)
-}
-
-// allowed reads --allow-delete.
-func (f *pushFlags) allowed() (int, error) {
-	if f.allow == "all" {
-		return int(^uint(0) >> 1), nil
-	}
-	n, err := strconv.Atoi(f.allow)
-	if err != nil || n < 0 {
-		return 0, cli.Usagef("--allow-delete %s: expected a number, or all", f.allow)
-	}
-	return n, nil
+	l.place(findings)
+	return reportFindings(cmd, findings)
 }

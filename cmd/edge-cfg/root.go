@@ -14,17 +14,24 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "edge-cfg",
 		Short: "Check the tables of a gateway and manage them in the config center",
-		Long: `edge-cfg checks the tables that gateways work by: endpoints.yml, drivers.yml,
-variables.yml and settings.yml.
+		Long: `edge-cfg checks the tables that gateways work by (endpoints.yml, drivers.yml,
+variables.yml and settings.yml), and brings them to the config center and back.
+
+It finds the config center by --endpoints, else by the context in use, else as the
+one that is embedded in a gateway on this machine (./data, /var/lib/edge-gw).
 
 Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
-3 somebody else changed them meanwhile, 64 wrong usage.`,
+3 somebody else changed them meanwhile, 4 committed but not applied everywhere
+(--wait), 5 differs (diff --exit-code), 64 wrong usage.`,
 		Example: `  edge-cfg lint ./config
-  edge-cfg lint --strict -o sarif ./config > lint.sarif`,
+  edge-cfg diff ./config
+  edge-cfg push ./config -m "press 4: flow meter replaced" --wait
+  edge-cfg rollback variables --to previous`,
 	}
 	cli.AddColorFlag(root)
 	addStoreFlags(root)
-	root.AddCommand(newLint(), newPush(), newVersion())
+	root.AddCommand(newLint(), newPush(), newDiff(), newPull(), newShow(), newLog(), newStatus(), newWatch(), newRollback(),
+		newSet(), newGet(), newRetry(), newForget(), newDoctor(), newContext(), newVersion())
 	return root
 }
 

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -39,25 +42,69 @@ func withoutSecrets(t config.Table, id string, item map[string]any) map[string]a
 	return item
 }
 
-// hideSecrets returns the changed fields of an item, literal secrets replaced.
-func hideSecrets(t config.Table, c config.Change) []config.FieldChange {
-	if t == config.Variables {
+// hideSecrets returns the changed fields of an item, literal secrets replaced. The
+// item's schema is told by the whole of it, before and after.
+func hideSecrets(t config.Table, c config.Change, old, new map[string]any) []config.FieldChange {
+	secret := append(secretPaths(t, c.ID, old), secretPaths(t, c.ID, new)...)
+	if len(secret) == 0 {
 		return c.Fields
 	}
-	out := make([]config.FieldChange, len(c.Fields))
-	for i, f := range c.Fields {
-		f.Old, f.New = hideSecret(t, c.ID, f.Path, f.Old), hideSecret(t, c.ID, f.Path, f.New)
-		out[i] = f
+	out := slices.Clone(c.Fields)
+	for i, f := range out {
+		for _, path := range secret {
+			key := strings.Join(path, ".")
+			inside := f.Path == key || strings.HasPrefix(key, f.Path+".")
+			if inside && !isReference(f.Old) {
+				out[i].Old = hidden
+			}
+			if inside && !isReference(f.New) {
+				out[i].New = hidden
+			}
+		}
 	}
 	return out
 }
 
-func hideSecret(t config.Table, id, field string, v any) any {
-	if v == nil {
+// itemTree returns an item of a snapshot as plain values; nil if there is none.
+func itemTree(snap *config.Snapshot, t config.Table, id string) map[string]any {
+	var item any
+	if snap == nil {
 		return nil
 	}
-	path := strings.Split(field, ".")
-	item := map[string]any{}
-	config.SetAt(item, path, config.CloneTree(v))
-	return config.ValueAt(withoutSecrets(t, id, item), path)
+	switch t {
+	case config.Endpoints:
+		if e, ok := snap.Endpoints[id]; ok {
+			item = e
+		}
+	case config.Drivers:
+		if d, ok := snap.Drivers[id]; ok {
+			item = d
+		}
+	case config.Settings:
+		if s, ok := snap.Settings[id]; ok {
+			item = s
+		}
+	case config.Variables:
+		if v := snap.Variable(id); v != nil {
+			item = v
+		}
+	}
+	if item == nil {
+		return nil
+	}
+	raw, err := json.Marshal(item)
+	if err != nil {
+		return nil // an item that was decoded can be encoded
+	}
+	tree, _ := plainTree(raw)
+	return tree
+}
+
+// plainTree decodes an item; its numbers keep all their digits.
+func plainTree(raw []byte) (map[string]any, error) {
+	var tree map[string]any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	err := dec.Decode(&tree)
+	return tree, err
 }

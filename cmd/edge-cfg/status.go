@@ -32,6 +32,50 @@ func statusOf(g center.Gateway) gatewayStatus {
 		Version: g.Version, Host: g.Host, Since: since}
 }
 
+func newStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "List every gateway that ever registered: what it runs, and why not what is in force",
+		Example: `  edge-cfg status
+  edge-cfg status -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
+				gateways, err := s.Gateways(ctx)
+				if err != nil {
+					return err
+				}
+				list := make([]gatewayStatus, len(gateways))
+				for i, g := range gateways {
+					list[i] = statusOf(g)
+				}
+				return cli.NewOutput(cmd).Print(list, func(t *cli.Table) { statusTable(t, list) })
+			})
+		},
+	}
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func statusTable(t *cli.Table, list []gatewayStatus) {
+	t.Header("GATEWAY", "STATE", "FOR", "REV", "SHA256", "VERSION", "HOST", "ERROR")
+	for _, g := range list {
+		t.Cells(cli.Cell{Text: g.Gateway}, stateCell(g.State), cli.Cell{Text: cli.Ago(g.Since, time.Now())}, cli.Cell{Text: fmt.Sprint(g.Rev), Right: true},
+			cli.Cell{Text: g.SHA256[:min(len(g.SHA256), 12)], Color: cli.Faint}, cli.Cell{Text: g.Version}, cli.Cell{Text: g.Host}, cli.Cell{Text: g.Error})
+	}
+}
+
+func stateCell(s center.State) cli.Cell {
+	color := cli.Red
+	switch s {
+	case center.Applied:
+		color = cli.Green
+	case center.Applying, center.Offline:
+		color = cli.Yellow
+	}
+	return cli.Cell{Text: string(s), Color: color}
+}
+
 // waitApplied waits until every gateway that is online runs c, telling on standard
 // error what they report.
 func waitApplied(ctx context.Context, cmd *cobra.Command, s *center.Store, c center.Commit, timeout time.Duration) ([]gatewayStatus, error) {

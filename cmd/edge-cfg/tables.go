@@ -79,7 +79,7 @@ func reportFindings(cmd *cobra.Command, findings config.Findings) error {
 		return err
 	}
 	if errs, _ := findings.Count(); errs > 0 {
-		return fmt.Errorf("%s in the tables; nothing was pushed", count(errs, "error"))
+		return fmt.Errorf("%s in the tables", count(errs, "error"))
 	}
 	return nil
 }
@@ -96,24 +96,32 @@ func (l *local) onto(head *center.Document) (*center.Document, error) {
 	return head, nil
 }
 
-// whole reports whether l has all that a document needs, so that its own lint is
-// the document's.
-func (l *local) whole() bool { return len(l.tables) == len(config.Tables()) }
+// whole reports whether l has all tables that refer to each other, so that its own
+// lint is the document's.
+func (l *local) whole() bool {
+	for _, t := range []config.Table{config.Endpoints, config.Drivers, config.Variables} {
+		if !slices.Contains(l.tables, t) {
+			return false
+		}
+	}
+	return true
+}
 
-// lintDocument checks a document as a gateway would, and returns its snapshot.
-func lintDocument(doc *center.Document) (*config.Snapshot, config.Findings, error) {
+// documentErrors checks a document as a gateway would, and returns what makes it
+// unusable.
+func documentErrors(doc *center.Document) (config.Findings, error) {
 	snap, err := center.Version{Doc: doc}.Snapshot(nil, nil)
 	if err == nil {
 		snap, err = config.ParseDocument(snap.Document()) // looks at references too
 	}
 	var findings config.Findings
-	if errors.As(err, &findings) {
-		return nil, findings, nil
+	if err != nil && !errors.As(err, &findings) {
+		return nil, err
 	}
-	if err != nil {
-		return nil, nil, err
+	if err == nil {
+		findings = lint.Snapshot(snap, nil, lint.Checkers())
 	}
-	return snap, lint.Snapshot(snap, nil, lint.Checkers()), nil
+	return slices.DeleteFunc(findings, func(f config.Finding) bool { return f.Severity != config.SeverityError }), nil
 }
 
 // place says where in the files of l the findings about a whole document are.

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// side is one of the two that are compared.
+type side struct {
+	Rev    int64  `json:"rev"` // 0: files
+	SHA256 string `json:"sha256"`
+}
+
+// compared is the result of diff.
+type compared struct {
+	From      side             `json:"from"`
+	To        side             `json:"to"`
+	Changed   int              `json:"changed"`
+	Endpoints config.TableDiff `json:"endpoints"`
+	Drivers   config.TableDiff `json:"drivers"`
+	Variables config.TableDiff `json:"variables"`
+	Settings  config.TableDiff `json:"settings"`
+}
+
+func newDiff() *cobra.Command {
+	var from, to string
+	var exitCode bool
+	cmd := &cobra.Command{
+		Use:   "diff [DIR]",
+		Short: "Compare tables with the config center, or two revisions",
+		Long: `diff shows what a push of DIR (or of one table's file) would change: added items
+with +, removed ones with -, changed ones with Δ and their fields. Without DIR, and
+without revisions, it is the current directory.
+
+--from compares with an older revision. Without DIR, --from and --to compare two
+revisions; the one that is left out is the one in force.`,
+		Example: `  edge-cfg diff ./config
+  edge-cfg diff --from rev=120 --to rev=125
+  edge-cfg diff ./config --exit-code || echo "not pushed yet"`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			fromRev, err := optionalRev("from", from)
+			if err != nil {
+				return err
+			}
+			toRev, err := optionalRev("to", to)
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 && from == "" && to == "" {
+				args = []string{"."}
+			}
+			if len(args) > 0 && to != "" {
+				return cli.Usagef("DIR and --to are both what is compared with --from; say one of them")
+			}
+			var files *local
+			if len(args) > 0 {
+				if files, err = readTables(cmd, args[0], true); err != nil {
+					return err
+				}
+			}
+			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
+				differs, err := showDiff(ctx, cmd, s, files, fromRev, toRev)
+				if err == nil && differs && exitCode {
+					return cli.Exit(exitDiffers, nil)
+				}
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "compare with this revision instead of the one in force (`rev=N`)")
+	cmd.Flags().StringVar(&to, "to", "", "compare this revision (`rev=N`)")
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 5 if something differs")
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+// optionalRev reads a flag that may be left out.
+func optionalRev(name, value string) (int64, error) {
+	if value == "" {
+		return 0, nil
+	}
+	return revFlag(name, value)
+}
+
+// loadRev returns the version of a revision; 0 is the one in force.
+func loadRev(ctx context.Context, s *center.Store, rev int64) (center.Version, error) {
+	if rev == 0 {
+		return s.Load(ctx)
+	}
+	return s.LoadRev(ctx, rev)
+}
+
+func showDiff(ctx context.Context, cmd *cobra.Command, s *center.Store, files *local, fromRev, toRev int64) (differs bool, err error) {
+	from, err := loadRev(ctx, s, fromRev)
+	if err != nil {
+		return false, err
+	}
+	var to center.Version
+	if files != nil {
+		to.Doc, err = files.onto(from.Document())
+	} else {
+		to, err = loadRev(ctx, s, toRev)
+	}
+	if err != nil {
+		return false, err
+	}
+	d, err := compare(from, to.Document(), false)
+	if err != nil {
+		return false, err
+	}
+	out := cli.NewOutput(cmd)
+	if out.Format == cli.FormatTable {
+		v := changesView{w: out.Writer(), color: cli.ColorEnabled(cmd, out.Writer())}
+		return !d.Empty(), v.show(d)
+	}
+	d.hideSecrets()
+	return !d.Empty(), out.Print(compared{
+		From: side{from.Commit.Rev, from.Document().SHA256()}, To: side{to.Commit.Rev, to.Document().SHA256()}, Changed: d.Len(),
+		Endpoints: d.Endpoints, Drivers: d.Drivers, Variables: d.Variables, Settings: d.Settings,
+	}, nil)
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// logEntry is a commit as it is listed.
+type logEntry struct {
+	Rev     int64          `json:"rev"`
+	SHA256  string         `json:"sha256"`
+	Author  string         `json:"author"`
+	Message string         `json:"message"`
+	Time    time.Time      `json:"time"`
+	Release uint64         `json:"release"`
+	BaseRev int64          `json:"base_rev"`
+	Changes center.Changes `json:"changes"`
+}
+
+func logEntryOf(c center.Commit) logEntry {
+	return logEntry{Rev: c.Rev, SHA256: c.SHA256, Author: c.Author.String(), Message: c.Message, Time: c.Time,
+		Release: c.Release, BaseRev: c.BaseRev, Changes: c.Changes}
+}
+
+func newLog() *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "log",
+		Short: "List who changed what, when and why; the newest first",
+		Example: `  edge-cfg log
+  edge-cfg log --limit 10 -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 0 {
+				return cli.Usagef("--limit %d: expected 0 or more", limit)
+			}
+			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
+				commits, err := s.Log(ctx, limit)
+				if err != nil {
+					return err
+				}
+				list := make([]logEntry, len(commits))
+				for i, c := range commits {
+					list[i] = logEntryOf(c)
+				}
+				return cli.NewOutput(cmd).Print(list, func(t *cli.Table) { logTable(t, list) })
+			})
+		},
+	}
+	cmd.Flags().IntVar(&limit, "limit", 0, "show the newest so many; 0: all there were")
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func logTable(t *cli.Table, list []logEntry) {
+	t.Header("REV", "SHA256", "TIME", "AUTHOR", "CHANGES", "MESSAGE")
+	for _, e := range list {
+		t.Cells(cli.Cell{Text: fmt.Sprint(e.Rev), Color: cli.Yellow, Right: true}, cli.Cell{Text: e.SHA256[:min(len(e.SHA256), 12)], Color: cli.Faint},
+			cli.Cell{Text: e.Time.Local().Format(time.DateTime)}, cli.Cell{Text: e.Author}, cli.Cell{Text: changesText(e.Changes)}, cli.Cell{Text: e.Message})
+	}
+}
+
+// changesText counts changes in a line: "drivers Δ1, variables +20 -1".
+func changesText(c center.Changes) string {
+	text := ""
+	for _, t := range config.Tables() {
+		n, ok := c[t]
+		if !ok {
+			continue
+		}
+		if text != "" {
+			text += ", "
+		}
+		text += string(t) + " " + countsText(n.Added, n.Removed, n.Changed)
+	}
+	return text
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+func newRollback() *cobra.Command {
+	var flags pushFlags
+	var to string
+	cmd := &cobra.Command{
+		Use:   "rollback TABLE|all --to rev=N|previous",
+		Short: "Put a table, or all of them, back to what they were",
+		Long: `rollback commits an earlier state anew: that of revision N, or the newest one that
+was different (previous). What it makes is linted as a whole first: drivers can't
+be put back to before they had the variables of now.
+
+It removes what wasn't there then; -y is enough for that.`,
+		Example: `  edge-cfg rollback variables --to previous
+  edge-cfg rollback all --to rev=120 -y --wait -m "press 4 again"`,
+		Args:      cobra.ExactArgs(1),
+		ValidArgs: []string{"endpoints", "drivers", "variables", "settings", "all"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			table := config.Table(args[0])
+			if args[0] == "all" {
+				table = ""
+			} else if err := checkTable(table); err != nil {
+				return err
+			}
+			var rev int64
+			if to != "previous" {
+				var err error
+				if rev, err = revFlag("to", to); err != nil {
+					return err
+				}
+			}
+			flags.allow = "all"
+			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
+				return rollback(ctx, cmd, s, table, rev, &flags)
+			})
+		},
+	}
+	flags.add(cmd)
+	flags.addYes(cmd)
+	cmd.Flags().StringVar(&to, "to", "", "what to go back to (`rev=N|previous`)")
+	if err := cmd.MarkFlagRequired("to"); err != nil {
+		panic(err) // the flag was added above
+	}
+	return cmd
+}
+
+// checkTable refuses what is no table.
+func checkTable(t config.Table) error {
+	for _, known := range config.Tables() {
+		if t == known {
+			return nil
+		}
+	}
+	return cli.Usagef("no table %q; expected endpoints, drivers, variables or settings", t)
+}
+
+func rollback(ctx context.Context, cmd *cobra.Command, s *center.Store, table config.Table, rev int64, flags *pushFlags) error {
+	head, err := s.Load(ctx)
+	if err != nil {
+		return err
+	}
+	doc, old, err := s.Restore(ctx, head, table, rev)
+	if err != nil {
+		return err
+	}
+	if err := checkDocument(cmd, doc); err != nil {
+		return err
+	}
+	if flags.message == "" {
+		what := string(table)
+		if table == "" {
+			what = "all"
+		}
+		flags.message = fmt.Sprintf("rollback of %s to rev %d", what, old.Rev)
+	}
+	_, err = commitDocument(ctx, cmd, s, change{head: head, doc: doc}, flags)
+	return err
+}
+
+// checkDocument lints a document that came from no files. Only errors are told:
+// its warnings are not what the person is about.
+func checkDocument(cmd *cobra.Command, doc *center.Document) error {
+	findings, err := documentErrors(doc)
+	if err != nil {
+		return err
+	}
+	return reportFindings(cmd, findings)
+}

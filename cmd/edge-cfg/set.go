@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+func newSet() *cobra.Command {
+	var flags pushFlags
+	cmd := &cobra.Command{
+		Use:   "set KEY [FIELD=]VALUE",
+		Short: "Change one setting, or one field of one item",
+		Long: `set changes a setting (bus.wal_flush_ms 20), or a field of an item
+(variables/TAG scale="value / 10"), and pushes that at once, without a question.
+The result is linted as a whole first.
+
+The value null takes a field away: a setting then has the value of gateway.yml again.
+
+The files that the tables were pushed from don't change; 'edge-cfg pull' brings it
+to them.`,
+		Example: `  edge-cfg set bus.wal_flush_ms 20
+  edge-cfg set variables/plant.flow scale="value / 10" -m "new flow meter"
+  edge-cfg set drivers/press-4 cfg.polling=500ms --wait`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, value, err := parseSet(args[0], args[1])
+			if err != nil {
+				return err
+			}
+			flags.yes, flags.allow = true, "all"
+			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
+				head, err := s.Load(ctx)
+				if err != nil {
+					return err
+				}
+				doc, err := key.assign(head.Document(), value)
+				var findings config.Findings
+				if errors.As(err, &findings) {
+					return reportFindings(cmd, findings)
+				}
+				if err != nil {
+					return err
+				}
+				if err := checkDocument(cmd, doc); err != nil {
+					return err
+				}
+				if flags.message == "" {
+					flags.message = fmt.Sprintf("set %s", key)
+				}
+				_, err = commitDocument(ctx, cmd, s, change{head: head, doc: doc}, &flags)
+				return err
+			})
+		},
+	}
+	flags.add(cmd)
+	return cmd
+}
+
+// parseSet reads "bus.wal_flush_ms 20" and "variables/TAG scale=…".
+func parseSet(keyText, text string) (itemKey, string, error) {
+	key, err := parseKey(keyText)
+	if err != nil {
+		return key, "", err
+	}
+	if key.id == "" {
+		return key, "", cli.Usagef("key %q: expected TABLE/ID FIELD=VALUE, or a setting and its value", keyText)
+	}
+	if key.field != nil {
+		return key, text, nil
+	}
+	field, value, ok := strings.Cut(text, "=")
+	if !ok || field == "" {
+		return key, "", cli.Usagef("%q: expected FIELD=VALUE for an item of %s", text, key.table)
+	}
+	key.field = strings.Split(field, ".")
+	return key, value, nil
+}
+
+// assign returns doc with the field changed. The error may be a config.Findings.
+func (k itemKey) assign(doc *center.Document, text string) (*center.Document, error) {
+	tree := map[string]any{}
+	raw, ok := doc.Get(k.table, k.id)
+	switch {
+	case ok:
+		var err error
+		if tree, err = plainTree(raw); err != nil {
+			return nil, fmt.Errorf("%s: %w", k, err)
+		}
+	case k.table != config.Settings:
+		_, err := shownItem(doc, k.table, k.id)
+		return nil, err
+	}
+	if err := k.checkField(tree); err != nil {
+		return nil, err
+	}
+	value, err := k.parseValue(tree, text)
+	if err != nil {
+		return nil, err
+	}
+	if value == nil {
+		remove(tree, k.field)
+	} else if !config.SetAt(tree, k.field, value) {
+		return nil, cli.Usagef("%s: %s is no group of fields", k, fieldName(k.field[:len(k.field)-1]))
+	}
+	return replaceItem(doc, k.table, k.id, tree)
+}
+
+// parseValue reads a value as YAML does, unless the field wants text.
+func (k itemKey) parseValue(item map[string]any, text string) (any, error) {
+	var value any
+	if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+		value = text // "value: 10" and such
+	}
+	switch value.(type) {
+	case nil:
+		if text == "" {
+			return "", nil
+		}
+		return nil, nil
+	case string:
+		return text, nil // as it stands: quotes are the shell's matter
+	}
+	if k.table == config.Variables && slices.Contains([]string{"scale", "unit", "tag", "driver_id", "datatype", "address.node"}, fieldName(k.field)) {
+		return text, nil
+	}
+	for _, f := range k.fields(item) {
+		if fieldName(f.Path[1:]) == fieldName(k.field) && slices.Contains(f.Types, "string") && len(f.Types) == 1 {
+			return text, nil
+		}
+	}
+	return value, nil
+}
+
+// remove takes the value at path out of a tree.
+func remove(tree map[string]any, path []string) {
+	parent := tree
+	if len(path) > 1 {
+		parent, _ = config.ValueAt(tree, path[:len(path)-1]).(map[string]any)
+	}
+	delete(parent, path[len(path)-1])
+}
+
+// replaceItem returns doc with an item replaced, or removed if nothing is left of
+// a group of settings.
+func replaceItem(doc *center.Document, t config.Table, id string, tree map[string]any) (*center.Document, error) {
+	raw, err := json.Marshal(tree)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", config.Key(t, id), err)
+	}
+	if raw, err = canonicalItem(t, id, raw); err != nil {
+		return nil, err
+	}
+	items := slices.DeleteFunc(slices.Clone(doc.Items(t)), func(it center.Item) bool { return it.ID == id })
+	if t != config.Settings || len(tree) > 0 {
+		items = append(items, center.Item{ID: id, JSON: raw})
+	}
+	changed, err := center.NewDocument(map[config.Table][]center.Item{t: items})
+	if err != nil {
+		return nil, err
+	}
+	return doc.WithTable(t, changed), nil
+}
+
+// canonicalItem checks an item against its schema and returns its canonical form.
+func canonicalItem(t config.Table, id string, raw []byte) ([]byte, error) {
+	one := &config.Snapshot{}
+	var err error
+	switch t {
+	case config.Endpoints:
+		var v config.Endpoint
+		v, err = config.DecodeEndpoint(id, raw)
+		one.Endpoints = map[string]config.Endpoint{id: v}
+	case config.Drivers:
+		var v config.Driver
+		v, err = config.DecodeDriver(id, raw)
+		one.Drivers = map[string]config.Driver{id: v}
+	case config.Variables:
+		var v config.Variable
+		v, err = config.DecodeVariable(id, raw)
+		one.Variables = []config.Variable{v}
+	case config.Settings:
+		var v map[string]any
+		v, err = config.DecodeSettings(id, raw)
+		one.Settings = map[string]map[string]any{id: v}
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, canonical := range one.Items(t) {
+		return slices.Clone(canonical), nil
+	}
+	return nil, fmt.Errorf("%s: nothing is left of it", config.Key(t, id))
+}
+
+// fieldName is a field as it is written: "cfg.polling".
+func fieldName(path []string) string { return strings.Join(path, ".") }

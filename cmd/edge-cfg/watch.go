@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+)
+
+// watched is an event as it is printed: of a commit, or of a gateway.
+type watched struct {
+	Time    time.Time        `json:"time"` // when it was seen
+	Kind    center.EventKind `json:"kind"`
+	Commit  *logEntry        `json:"commit,omitempty"`
+	Gateway *gatewayStatus   `json:"gateway,omitempty"`
+	Error   string           `json:"error,omitempty"` // a record that can't be read
+}
+
+func newWatch() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "watch",
+		Short: "Show commits, and what becomes of them on each gateway, as it happens, until Ctrl-C",
+		Long: `watch prints the commit in force and each gateway's state, and then every commit
+and every change of a state as it happens. What happens inside one gateway while it
+applies a commit is shown by 'edge-ctl config events' there.`,
+		Example: `  edge-cfg watch
+  edge-cfg watch -o json | jq .`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out := cli.NewOutput(cmd)
+			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
+				err := s.Watch(ctx, func(e center.Event) error {
+					w := watchedOf(e, time.Now())
+					return out.PrintLine(w, w.String)
+				})
+				if ctx.Err() != nil {
+					return nil
+				}
+				return err
+			})
+		},
+	}
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func watchedOf(e center.Event, now time.Time) watched {
+	w := watched{Time: now, Kind: e.Kind}
+	if e.Err != nil {
+		w.Error = e.Err.Error()
+	}
+	if e.Kind == center.EventCommit {
+		c := logEntryOf(e.Commit)
+		w.Commit = &c
+		return w
+	}
+	g := statusOf(e.Gateway)
+	w.Gateway = &g
+	return w
+}
+
+// String tells the event in a line.
+func (w watched) String() string {
+	text := w.Time.Local().Format("15:04:05.000") + "  "
+	switch {
+	case w.Error != "":
+		return text + "a record that can't be read: " + w.Error
+	case w.Commit != nil:
+		return text + fmt.Sprintf("rev %d by %s: %s (%s)", w.Commit.Rev, w.Commit.Author, w.Commit.Message, changesText(w.Commit.Changes))
+	case w.Kind == center.EventForgotten:
+		return text + w.Gateway.Gateway + ": forgotten"
+	}
+	return text + w.Gateway.String()
+}
