@@ -24,7 +24,7 @@ func TestLiveFirst(t *testing.T) {
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)
 	r := newRig(t, broker.URL(), map[string]any{"live_first": true, "max_bytes": 20_000})
 	r.openBus()
-	r.publish(100_000)
+	r.publish(400_000)
 	time.Sleep(100 * time.Millisecond) // twenty flushes: the backlog is in the log before the connector starts
 	r.start()
 	r.waitState("up")
@@ -36,21 +36,21 @@ func TestLiveFirst(t *testing.T) {
 	peer.WaitFor(t, 10*time.Second, "more of the backlog", func() bool { return sub.Count() > before })
 	r.publish(500)
 	r.waitDelivered(30 * time.Second)
-	report := checkLedger(t, ledger, 101_000)
-	if n := report.Gateways[0].LastSeq; n != 101_000 {
+	report := checkLedger(t, ledger, 401_000)
+	if n := report.Gateways[0].LastSeq; n != 401_000 {
 		t.Errorf("last seq is %d", n)
 	}
 	// The 500 last frames must have arrived before the last of the backlog did.
-	peer.WaitFor(t, 10*time.Second, "all frames", func() bool { return sub.Count() == 101_000 })
+	peer.WaitFor(t, 10*time.Second, "all frames", func() bool { return sub.Count() == 401_000 })
 	streams := map[string]int{}
 	lastBacklog, lastLive := 0, 0
 	for i, m := range sub.Messages() {
 		s := m.Properties["stream"]
 		streams[s]++
-		if s == "backlog" && m.Frames[0].Seq <= 100_000 {
+		if s == "backlog" && m.Frames[0].Seq <= 400_000 {
 			lastBacklog = i
 		}
-		if m.Frames[len(m.Frames)-1].Seq > 100_500 {
+		if m.Frames[len(m.Frames)-1].Seq > 400_500 {
 			lastLive = i
 		}
 	}
