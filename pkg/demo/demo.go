@@ -38,6 +38,8 @@ func (o *Options) check() error {
 		return cli.Usagef("--points %d: expected 1 to 50000", o.Points)
 	case o.Polling < 10*time.Millisecond:
 		return cli.Usagef("--polling %s: expected 10ms or more", o.Polling)
+	case o.Duration < 0:
+		return cli.Usagef("--duration %s: expected 0 or more", o.Duration)
 	}
 	return nil
 }

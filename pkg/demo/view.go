@@ -40,7 +40,7 @@ type stats struct {
 }
 
 // tagRows is how many tags the screen shows at most.
-const tagRows = 16
+const tagRows = 6
 
 // view shows the gateway's main job to whoever started the demo.
 type view struct {
@@ -100,6 +100,10 @@ func (v *view) end() error {
 	v.proof.settle(v.stats.Published)
 	r := v.proof.report()
 	v.stats.Received, v.stats.Gaps, v.stats.Repeats = r.Frames, r.Gaps, r.Repeats
+	v.stats.Published = max(v.stats.Published, r.LastSeq)
+	if r.Frames == 0 && v.stats.Published > 0 {
+		return fmt.Errorf("demo: %d frames were logged and none arrived at %s", v.stats.Published, v.where.Broker)
+	}
 	return v.say(event{Event: "stopped", stats: &v.stats}, func() string {
 		return fmt.Sprintf("stopped after %s: %d frames received, %d missing, %d twice", cli.Span(time.Since(v.began)), r.Frames, r.Gaps, r.Repeats)
 	})
@@ -122,12 +126,13 @@ func (v *view) show(out *cli.Output) error {
 		return err
 	}
 	fmt.Fprintf(w, `
-In another terminal:
-  export EDGE_CTL_SOCKET=%[1]s EDGE_BUS_SOCKET=%[1]s
-  bin/edge-ctl status          bin/edge-ctl tags --watch      bin/edge-bus stats
-  mosquitto_sub -V 5 -p %[2]s -t '%[3]s'       # what the broker gets
+Ctrl-C stops. In another terminal:
+  export EDGE_CTL_SOCKET=%[1]s
+  export EDGE_BUS_SOCKET=$EDGE_CTL_SOCKET
+  bin/edge-ctl status;  bin/edge-ctl tags --watch;  bin/edge-bus stats
+  mosquitto_sub -V 5 -p %[2]s -t %[3]s
   curl -s http://%[4]s/metrics | grep framebus
-Tables in %[5]s/config: change one and watch it being applied. Ctrl-C stops.
+  $EDITOR %[5]s/config/variables.yml   # it is applied live
 `, v.where.Admin, portOf(v.where.Broker), v.where.Topic, v.where.Metrics, v.where.DataDir)
 	return nil
 }

@@ -47,9 +47,22 @@ type adminStatus struct{ g *Gateway }
 // Info implements [admin.StatusBackend].
 func (a adminStatus) Info(context.Context) (admin.Info, error) {
 	state, _ := a.g.state.Load().(string) // always set
-	return admin.Info{
+	info := admin.Info{
 		Gateway: a.g.cfg.GatewayID, Tenant: a.g.cfg.Tenant, Device: a.g.cfg.Device, State: state, Started: a.g.started,
-	}, nil
+	}
+	// What somebody has paused is easily forgotten.
+	pressed := a.g.bus.Stats().Paused
+	for _, d := range a.g.drivers.List() {
+		if d.State == driver.Paused && !pressed {
+			info.Problems = append(info.Problems, admin.Problem{Part: "driver", Name: d.ID, Text: "paused: edge-ctl drivers resume " + d.ID, Since: d.Since})
+		}
+	}
+	for _, c := range a.g.connectors.List() {
+		if c.State == "paused" {
+			info.Problems = append(info.Problems, admin.Problem{Part: "connector", Name: c.Name, Text: "paused: edge-ctl connector " + c.Name + " resume", Since: c.Since})
+		}
+	}
+	return info, nil
 }
 
 type adminEndpoints struct{ g *Gateway }

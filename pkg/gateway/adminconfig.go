@@ -23,6 +23,9 @@ func (a adminConfig) Status(context.Context) (admin.ConfigStatus, error) {
 			s.Error = last[0].Err.Error()
 		}
 	}
+	if err := a.g.refused.Load(); err != nil {
+		s.State, s.Error = string(apply.Rejected), (*err).Error()
+	}
 	return s, nil
 }
 

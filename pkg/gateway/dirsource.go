@@ -54,7 +54,7 @@ func (s *dirSource) Reload(ctx context.Context) error {
 	defer s.mu.Unlock()
 	snap, err := s.load()
 	if err != nil {
-		s.g.metrics.CountInvalid()
+		s.g.refuse(err)
 		s.log.Error("the changed configuration cannot be used; what runs goes on", "error", err)
 		return err
 	}
@@ -138,7 +138,7 @@ func (s *dirSource) boot(ctx context.Context) error {
 			return nil
 		}
 	} else {
-		s.g.metrics.CountInvalid()
+		s.g.refuse(err)
 	}
 	kept, keptErr := s.g.lastGood()
 	if keptErr != nil {
@@ -148,6 +148,7 @@ func (s *dirSource) boot(ctx context.Context) error {
 		return err
 	}
 	s.log.Error("the configuration cannot be used; the last good one runs until it is mended", "sha256", kept.SHA256, "error", err)
+	defer s.g.refused.Store(&err) // it stays refused although something runs
 	return s.g.apply(ctx, kept, true).Err
 }
 

@@ -56,9 +56,10 @@ type Gateway struct {
 	started  time.Time
 	booted   chan struct{} // closed when the first configuration runs
 	bootOnce sync.Once
-	state    atomic.Value  // string: starting, running, stopping
-	rev      atomic.Uint64 // of the configuration that runs
-	failed   chan error    // the first failure for good
+	state    atomic.Value          // string: starting, running, stopping
+	rev      atomic.Uint64         // of the configuration that runs
+	refused  atomic.Pointer[error] // why the newest configuration could not be read; nil if it could
+	failed   chan error            // the first failure for good
 }
 
 // The times of a stop. Together they stay below the five seconds that the

@@ -87,7 +87,7 @@ func (g *Gateway) newEtcdSource() (*etcdSource, error) {
 		CacheFile: filepath.Join(g.cfg.DataDir, "config.cache"), Rollback: center.Policy(c.Rollback), Seed: s.seed,
 		Apply: s.apply,
 		OnInvalid: func(rev int64, err error) {
-			g.metrics.CountInvalid()
+			g.refuse(err)
 			g.log.Error("a commit of the configuration center is no configuration; what runs goes on", "rev", rev, "error", err)
 		},
 		OnRollback: s.rolledBack,
@@ -201,6 +201,13 @@ func (g *Gateway) tellRollback(old, bad uint64, reason string) {
 	}
 }
 
+// refuse records a configuration that could not even be read. What runs goes on.
+func (g *Gateway) refuse(err error) {
+	g.metrics.CountInvalid()
+	g.refused.Store(&err)
+	g.history.add(apply.Result{Outcome: apply.Rejected, Err: err, FailedIn: apply.Preparing, Began: time.Now()})
+}
+
 // apply takes the gateway to snap. At the boot nothing is verified: a device that
 // is away then is no reason not to run.
 func (g *Gateway) apply(ctx context.Context, snap *config.Snapshot, boot bool) apply.Result {
@@ -213,6 +220,7 @@ func (g *Gateway) apply(ctx context.Context, snap *config.Snapshot, boot bool) a
 	g.history.add(r)
 	switch r.Outcome {
 	case apply.Applied:
+		g.refused.Store(nil)
 		g.bootOnce.Do(func() { close(g.booted) })
 	case apply.RolledBack:
 		g.tellRollback(before, snap.Rev, r.Err.Error())

@@ -87,12 +87,16 @@ type Last struct {
 
 // Compile makes the table of driver driverID from its variables, in any order.
 // Tags that prev (which may be nil) has with the same address, data type, scale
-// and unit keep their last value. It fails if a tag appears twice or belongs to
-// another driver, a scale does not compile or stands at a data type that is not
-// a number, or a rule's number makes no sense.
+// and unit keep their last value. vars must not be changed any more. It fails if
+// a tag appears twice or belongs to another driver, a scale does not compile or
+// stands at a data type that is not a number, or a rule's number makes no sense.
 func Compile(driverID string, vars []config.Variable, prev *Table) (*Table, error) {
-	t := &Table{vars: slices.Clone(vars), points: make([]point, len(vars)), lock: new(lock)}
-	slices.SortFunc(t.vars, func(a, b config.Variable) int { return cmp.Compare(a.Tag, b.Tag) })
+	byTag := func(a, b config.Variable) int { return cmp.Compare(a.Tag, b.Tag) }
+	if !slices.IsSortedFunc(vars, byTag) {
+		vars = slices.Clone(vars)
+		slices.SortFunc(vars, byTag)
+	}
+	t := &Table{vars: vars, points: make([]point, len(vars)), lock: new(lock)}
 	scales := map[string]*Scale{}
 	if prev != nil {
 		t.lock = prev.lock

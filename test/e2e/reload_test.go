@@ -31,6 +31,9 @@ func TestTablesChangeWhileRunning(t *testing.T) {
 		n, ok := gw.Metric("cfg_invalid_total")
 		return ok && n == 1 && strings.Contains(gw.Output(), "variables.yml:1:")
 	})
+	if out := run(t, "edge-ctl", "--socket", gw.Socket(), "status"); !strings.Contains(out, "variables.yml:1:") {
+		t.Errorf("edge-ctl status does not tell of the refused tables:\n%s", out)
+	}
 	before := sub.Count()
 	peer.WaitFor(t, 10*time.Second, "frames after the refusal", func() bool { return sub.Count() > before+80 })
 	if _, code := gw.Stop(t); code != 0 {
