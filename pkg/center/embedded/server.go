@@ -17,7 +17,8 @@ import (
 
 // Defaults of [Config].
 const (
-	// DefaultQuota holds some 300 releases of 100,000 variables.
+	// DefaultQuota is far more than a site needs: 100,000 variables take 27 MiB,
+	// and as much again for each push within DefaultHistory that changes them all.
 	DefaultQuota = 512 << 20
 	// DefaultHistory is how long old revisions can be read.
 	DefaultHistory = time.Hour
