@@ -3,6 +3,7 @@ package frame
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -52,7 +53,7 @@ func DecodeJSON(payload []byte, unit TimestampUnit) ([]Sample, error) {
 	if _, err := dec.Token(); err != nil {
 		return nil, fmt.Errorf("JSON payload: the array does not end: %w", err)
 	}
-	if _, err := dec.Token(); err != io.EOF {
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("JSON payload: something follows the array")
 	}
 	return out, nil

@@ -152,25 +152,44 @@ func (b *builder) add(batch *frame.Batch) int {
 	return len(batch.Frames)
 }
 
-// addUniform takes a whole batch at once where it fits.
+// chunk is how many frames are encoded before it is looked whether they fit.
+const chunk = 128
+
+// addUniform takes frames of one topic, in chunks as far as they fit.
 func (b *builder) addUniform(topic string, batch *frame.Batch) int {
+	n := len(batch.Frames)
 	if b.only != "" && b.only != topic {
-		return len(batch.Frames)
+		return n
 	}
+	for from := 0; from < n; from += chunk {
+		part := batch
+		if n > chunk {
+			part = batch.Slice(batch.FirstSeq+uint64(from), batch.FirstSeq+uint64(from+chunk-1))
+		}
+		if b.addChunk(topic, part) {
+			continue
+		}
+		for i := range part.Frames {
+			if !b.addFrame(topic, part, i) {
+				return from + i
+			}
+		}
+	}
+	return n
+}
+
+// addChunk takes all frames of batch or none.
+func (b *builder) addChunk(topic string, batch *frame.Batch) bool {
 	p := b.part(topic)
 	before := len(p.plain)
 	p.plain = b.codec.frames.AppendFrames(p.plain, batch)
-	if b.fits(len(p.plain) - before) {
-		b.took(p, batch, len(p.plain)-before, 0, len(batch.Frames))
-		return len(batch.Frames)
+	grown := len(p.plain) - before
+	if !b.fits(grown) {
+		p.plain = p.plain[:before]
+		return false
 	}
-	p.plain = p.plain[:before]
-	for i := range batch.Frames {
-		if !b.addFrame(topic, batch, i) {
-			return i
-		}
-	}
-	return len(batch.Frames)
+	b.took(p, batch, grown, 0, len(batch.Frames))
+	return true
 }
 
 func (b *builder) addFrame(topic string, batch *frame.Batch, i int) bool {
