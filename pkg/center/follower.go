@@ -184,7 +184,9 @@ func (f *Follower) Run(ctx context.Context) error {
 		f.cfg.Log.Warn("the configuration cache is not used", "error", err)
 	}
 	if last != nil {
+		f.mu.Lock()
 		f.bad, f.good = last.Bad, last
+		f.mu.Unlock()
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -251,6 +253,13 @@ func (f *Follower) bootFromCache(ctx context.Context, last *cached, boot <-chan 
 	}
 	f.cfg.Log.Warn("starting with the last good configuration", "rev", last.Rev, "sha256", last.Commit.SHA256, "bad", last.Bad != nil)
 	f.hand(ctx, Version{Commit: last.Commit, Doc: last.doc})
+}
+
+// cached returns what the cache file holds, nil if nothing.
+func (f *Follower) cached() *cached {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.good
 }
 
 // hand gives the applier work. The caller holds the token.

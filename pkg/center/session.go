@@ -236,8 +236,14 @@ func (s *session) note(c Commit) {
 }
 
 // hand makes the newest commit's document and gives it to the applier, whose token
-// was taken.
+// was taken. A gateway that has just started begins with what it ran last: the
+// commit in force may have come while it was away, and if it is a bad one there must
+// be something to go back to, and something to compare with.
 func (s *session) hand(ctx context.Context) error {
+	if last := s.f.cached(); s.f.last.Doc == nil && last != nil {
+		s.f.hand(ctx, Version{Commit: last.Commit, Doc: last.doc})
+		return nil // what waits comes next
+	}
 	v, err := s.store.follow(ctx, s.f.last, s.waiting)
 	if err != nil {
 		s.f.idle <- struct{}{}
