@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
@@ -95,53 +94,4 @@ func fieldText(v any) string {
 		return fmt.Sprint(v)
 	}
 	return string(b)
-}
-
-// difference is a config.Difference with what it is between.
-type difference struct {
-	*config.Difference
-	old, new *config.Snapshot
-}
-
-// counts counts the changes per table.
-func (d *difference) counts() center.Changes {
-	out := center.Changes{}
-	for _, t := range config.Tables() {
-		if td := d.Table(t); !td.Empty() {
-			out[t] = center.Counts{Added: len(td.Added), Removed: len(td.Removed), Changed: len(td.Changed)}
-		}
-	}
-	return out
-}
-
-// removed counts the items that go.
-func (d *difference) removed() int {
-	n := 0
-	for _, c := range d.counts() {
-		n += c.Removed
-	}
-	return n
-}
-
-// compare returns what leads from one version to a document. With force, a version
-// that can't be read counts as empty.
-func compare(from center.Version, doc *center.Document, force bool) (*difference, error) {
-	old, err := from.Snapshot(nil, nil)
-	if err != nil && !force {
-		return nil, fmt.Errorf("rev %d in the store can't be read by this version: %w", from.Commit.Rev, err)
-	}
-	new, err := center.Version{Doc: doc}.Snapshot(old, from.Doc)
-	if err != nil {
-		return nil, fmt.Errorf("the tables can't be read back: %w", err)
-	}
-	return &difference{config.Diff(old, new), old, new}, nil
-}
-
-// hideSecrets replaces the literal secrets in the changed fields.
-func (d *difference) hideSecrets() {
-	for _, t := range config.Tables() {
-		for i, c := range d.Table(t).Changed {
-			d.Table(t).Changed[i].Fields = hideSecrets(t, c, itemTree(d.old, t, c.ID), itemTree(d.new, t, c.ID))
-		}
-	}
 }

@@ -69,7 +69,7 @@ type pushed struct {
 // that is wanted. A commit that is returned was made (or was there already), even
 // if there is an error too.
 func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch change, flags *pushFlags) (center.Commit, error) {
-	diff, err := compare(ch.head, ch.doc, ch.force)
+	diff, err := compare(ch.head.Document(), ch.doc)
 	if err != nil {
 		return center.Commit{}, err
 	}

@@ -103,14 +103,14 @@ func showDiff(ctx context.Context, cmd *cobra.Command, s *center.Store, files *l
 	}
 	var to center.Version
 	if files != nil {
-		to.Doc, err = files.onto(from.Document())
+		to.Doc = files.onto(from.Document())
 	} else {
 		to, err = loadRev(ctx, s, toRev)
 	}
 	if err != nil {
 		return false, err
 	}
-	d, err := compare(from, to.Document(), false)
+	d, err := compare(from.Document(), to.Document())
 	if err != nil {
 		return false, err
 	}

@@ -64,10 +64,7 @@ func pushTables(ctx context.Context, cmd *cobra.Command, s *center.Store, l *loc
 	if err != nil && !broken {
 		return err
 	}
-	doc, err := l.onto(head.Document())
-	if err != nil {
-		return err
-	}
+	doc := l.onto(head.Document())
 	if !force {
 		if err := checkBase(ctx, s, l, rev, head, doc); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
@@ -52,12 +53,13 @@ func hideSecrets(t config.Table, c config.Change, old, new map[string]any) []con
 	out := slices.Clone(c.Fields)
 	for i, f := range out {
 		for _, path := range secret {
-			key := strings.Join(path, ".")
-			inside := f.Path == key || strings.HasPrefix(key, f.Path+".")
-			if inside && !isReference(f.Old) {
+			if f.Path != fieldName(path) {
+				continue
+			}
+			if !isReference(f.Old) {
 				out[i].Old = hidden
 			}
-			if inside && !isReference(f.New) {
+			if !isReference(f.New) {
 				out[i].New = hidden
 			}
 		}
@@ -65,38 +67,16 @@ func hideSecrets(t config.Table, c config.Change, old, new map[string]any) []con
 	return out
 }
 
-// itemTree returns an item of a snapshot as plain values; nil if there is none.
-func itemTree(snap *config.Snapshot, t config.Table, id string) map[string]any {
-	var item any
-	if snap == nil {
+// itemTree returns an item as plain values; nil if there is none.
+func itemTree(doc *center.Document, t config.Table, id string) map[string]any {
+	raw, ok := doc.Get(t, id)
+	if !ok {
 		return nil
 	}
-	switch t {
-	case config.Endpoints:
-		if e, ok := snap.Endpoints[id]; ok {
-			item = e
-		}
-	case config.Drivers:
-		if d, ok := snap.Drivers[id]; ok {
-			item = d
-		}
-	case config.Settings:
-		if s, ok := snap.Settings[id]; ok {
-			item = s
-		}
-	case config.Variables:
-		if v := snap.Variable(id); v != nil {
-			item = v
-		}
-	}
-	if item == nil {
-		return nil
-	}
-	raw, err := json.Marshal(item)
+	tree, err := plainTree(raw)
 	if err != nil {
-		return nil // an item that was decoded can be encoded
+		return nil // told by who compares it
 	}
-	tree, _ := plainTree(raw)
 	return tree
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
@@ -22,7 +24,7 @@ type local struct {
 	dir    string         // where they are, and their base is recorded
 	paths  []string       // the files
 	tables []config.Table // what is in them
-	snap   *config.Snapshot
+	doc    *center.Document
 }
 
 // findTables looks what tables there are at path: a directory, or one table's file.
@@ -53,22 +55,80 @@ func findTables(path string) (*local, error) {
 }
 
 // readTables reads and lints the tables at path. Findings go to standard error;
-// errors among them are the command's. With force, only what can't be read as
-// tables is an error: the rest is for the gateways to refuse.
+// errors among them are the command's. With force, only what can't be read at all
+// is an error: the rest is for the gateways to refuse.
 func readTables(cmd *cobra.Command, path string, force bool) (*local, error) {
 	l, err := findTables(path)
 	if err != nil {
 		return nil, err
 	}
-	var findings config.Findings
 	if force {
-		l.snap, _, findings = config.ReadFiles(l.paths...)
-		findings = slices.DeleteFunc(findings, func(f config.Finding) bool { return f.Rule == "reference" })
-	} else {
-		res := lint.Paths(l.paths...)
-		l.snap, findings = res.Snapshot, res.Findings
+		return l, l.readRaw()
 	}
-	return l, reportFindings(cmd, findings)
+	res := lint.Paths(l.paths...)
+	if err := reportFindings(cmd, res.Findings); err != nil {
+		return nil, err
+	}
+	l.doc, err = center.FromSnapshot(res.Snapshot)
+	return l, err
+}
+
+// readRaw reads the tables as YAML, whatever is in their items.
+func (l *local) readRaw() error {
+	tables := map[config.Table][]center.Item{}
+	for i, t := range l.tables {
+		items, err := rawItems(l.paths[i], t)
+		if err != nil {
+			return err
+		}
+		tables[t] = items
+	}
+	var err error
+	l.doc, err = center.NewDocument(tables)
+	return err
+}
+
+// rawItems reads the items of a file: canonical if they are good, else as they are.
+func rawItems(path string, t config.Table) ([]center.Item, error) {
+	trees, err := rawTrees(path, t)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	items := make([]center.Item, 0, len(trees))
+	for id, tree := range trees {
+		raw, err := json.Marshal(tree)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", path, id, err)
+		}
+		if canonical, err := canonicalItem(t, id, raw); err == nil {
+			raw = canonical
+		}
+		items = append(items, center.Item{ID: id, JSON: raw})
+	}
+	return items, nil
+}
+
+func rawTrees(path string, t config.Table) (map[string]map[string]any, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	trees := map[string]map[string]any{}
+	if t != config.Variables {
+		return trees, yaml.Unmarshal(text, &trees)
+	}
+	var list []map[string]any
+	if err := yaml.Unmarshal(text, &list); err != nil {
+		return nil, err
+	}
+	for i, v := range list {
+		tag, ok := v["tag"].(string)
+		if _, taken := trees[tag]; !ok || taken {
+			return nil, fmt.Errorf("variable %d has no tag, or that of another one; this can't be forced", i+1)
+		}
+		trees[tag] = v
+	}
+	return trees, nil
 }
 
 // reportFindings prints findings for a person. Errors end the command with 1.
@@ -85,15 +145,11 @@ func reportFindings(cmd *cobra.Command, findings config.Findings) error {
 }
 
 // onto returns the document that head becomes with the tables of l.
-func (l *local) onto(head *center.Document) (*center.Document, error) {
-	doc, err := center.FromSnapshot(l.snap)
-	if err != nil {
-		return nil, err
-	}
+func (l *local) onto(head *center.Document) *center.Document {
 	for _, t := range l.tables {
-		head = head.WithTable(t, doc)
+		head = head.WithTable(t, l.doc)
 	}
-	return head, nil
+	return head
 }
 
 // whole reports whether l has all tables that refer to each other, so that its own
