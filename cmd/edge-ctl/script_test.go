@@ -11,6 +11,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
 	"github.com/edge-gateway/edge-gateway/pkg/cli/clitest"
+	"github.com/edge-gateway/edge-gateway/pkg/lint"
 )
 
 func TestMain(m *testing.M) {
@@ -19,10 +20,10 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command against the small gateway of admintest, whose
 // socket is $WORK/admin.sock. "gateway stop" stops it; "listens HOST:PORT" waits
-// for a listener; clitest has the other commands.
+// for a listener; "lint DIR" wants tables without a finding; clitest has the other commands.
 func TestScripts(t *testing.T) {
 	cmds := clitest.Commands()
-	cmds["gateway"], cmds["listens"] = gateway, listens
+	cmds["gateway"], cmds["listens"], cmds["lint"] = gateway, listens, lintTables
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -69,4 +70,15 @@ func listens(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(20 * time.Millisecond) // another process starts
 	}
 	ts.Fatalf("nobody listens on %s", args[0])
+}
+
+// lintTables fails if the tables of a directory have any finding.
+func lintTables(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: lint DIR")
+	}
+	res := lint.Paths(ts.MkAbs(args[0]))
+	if len(res.Findings) > 0 || len(res.Files) != 3 {
+		ts.Fatalf("%v: %v", res.Files, res.Findings)
+	}
 }

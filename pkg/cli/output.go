@@ -120,7 +120,7 @@ func (o *Output) Print(v any, table func(*Table)) error {
 	case FormatJSON:
 		return writeJSON(o.w, v, "  ")
 	case FormatYAML:
-		return writeYAML(o.w, v)
+		return WriteYAML(o.w, v)
 	}
 	t := &Table{color: o.color, width: o.width}
 	table(t)
@@ -137,7 +137,7 @@ func (o *Output) PrintLine(v any, line func() string) error {
 		if _, err := io.WriteString(o.w, "---\n"); err != nil {
 			return err
 		}
-		return writeYAML(o.w, v)
+		return WriteYAML(o.w, v)
 	}
 	_, err := fmt.Fprintln(o.w, Printable(line()))
 	return err
@@ -150,9 +150,9 @@ func writeJSON(w io.Writer, v any, indent string) error {
 	return enc.Encode(v)
 }
 
-// writeYAML goes through JSON, so that names, order and omissions are the same
+// WriteYAML writes v as -o yaml does. It goes through JSON, so that names, order and omissions are the same
 // in both.
-func writeYAML(w io.Writer, v any) error {
+func WriteYAML(w io.Writer, v any) error {
 	var buf bytes.Buffer
 	if err := writeJSON(&buf, v, ""); err != nil {
 		return err
