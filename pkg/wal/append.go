@@ -47,7 +47,6 @@ type writer struct {
 
 func (w *writer) beginSegment(at uint64) {
 	w.segment, w.bytes, w.setBytes = at, 0, 0
-	w.current.Store(at)
 	w.ids, w.byValue = map[*frame.TagSet]uint32{}, map[string]uint32{}
 }
 
@@ -84,6 +83,7 @@ func (l *Log) Append(entries []Entry) error {
 		b.Reset()
 		l.endPos.Store(pos)
 		l.appended.Store(next - 1)
+		l.w.current.Store(l.w.segment)
 	}
 	return nil
 }

@@ -293,6 +293,7 @@ func (l *Log) recover(o Options) error {
 	l.floor.Store(max(l.st.floor, 1))
 	l.floorPos.Store(l.st.floorPos)
 	l.w.beginSegment(next)
+	l.w.current.Store(next)
 	l.sets.m = map[setRef]*frame.TagSet{}
 	return l.recoverCollector()
 }

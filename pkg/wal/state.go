@@ -287,7 +287,7 @@ func (c *Consumer) apply(change Commit) error {
 	}
 	cutting := c.l.gc.cutting.Load()
 	for _, r := range change.Put {
-		if old, ok := c.pins[r.Key]; r.Pin.First != 0 && r.Pin.First < cutting && (!ok || old != r.Pin) {
+		if old, ok := c.pins[r.Key]; r.Pin.First != 0 && r.Pin.First < cutting && (!ok || old != r.Pin) && !c.holds(r.Pin) {
 			return fmt.Errorf("record %q pins %d to %d: %w before %d", r.Key, r.Pin.First, r.Pin.Last, ErrGone, cutting)
 		}
 	}
@@ -321,6 +321,16 @@ func (c *Consumer) apply(change Commit) error {
 		c.pins[r.Key] = r.Pin
 	}
 	return nil
+}
+
+// holds reports whether a record pins all of r already. c.mu is held.
+func (c *Consumer) holds(r Range) bool {
+	for _, p := range c.pins {
+		if p.First != 0 && p.First <= r.First && p.Last >= r.Last {
+			return true
+		}
+	}
+	return false
 }
 
 // SetBack moves the position back (or forward) to acked, but not before the floor,

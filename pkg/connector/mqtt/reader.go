@@ -281,7 +281,7 @@ func (r *reader) take(s *stream, w *window) (full bool) {
 // fill reads the next frames of s, waiting for them until the time given.
 func (r *reader) fill(ctx context.Context, s *stream, until time.Time) error {
 	if r.at != s.cursor {
-		r.consumer.Seek(s.cursor)
+		r.consumer.Seek(max(s.cursor, r.consumer.Acked()+1))
 		r.at = s.cursor
 	}
 	if !until.IsZero() {
