@@ -229,7 +229,7 @@ func (s *logState) take(b *Batch) []frame.Sample {
 			}
 			known += n
 			for _, x := range b.Samples[i:j] {
-				if !runs(before).contains(x.Seq) {
+				if !before.contains(x.Seq) {
 					fresh = append(fresh, x)
 				}
 			}

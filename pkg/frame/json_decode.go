@@ -35,8 +35,12 @@ type jsonSample struct {
 // numbers become integers and strings text.
 func DecodeJSON(payload []byte, unit TimestampUnit) ([]Sample, error) {
 	dec := json.NewDecoder(bytes.NewReader(payload))
-	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return nil, fmt.Errorf("JSON payload: expected an array of frames (%v)", err)
+	t, err := dec.Token()
+	if err != nil {
+		return nil, fmt.Errorf("JSON payload: expected an array of frames: %w", err)
+	}
+	if t != json.Delim('[') {
+		return nil, fmt.Errorf("JSON payload: expected an array of frames, got %v", t)
 	}
 	var out []Sample
 	for dec.More() {
