@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -72,6 +73,9 @@ func withDir(cmd *cobra.Command, dir string, a access, use func(context.Context,
 	archive, err := bus.OpenArchive(dir, bool(a), nil)
 	if errors.Is(err, bus.ErrLocked) {
 		return fmt.Errorf("%s: a gateway that runs uses this log: leave --wal-dir out to work through its socket, or stop it: %w", dir, err)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s: this user may not read it; use sudo, or leave --wal-dir out while the gateway runs: %w", dir, fs.ErrPermission)
 	}
 	if err != nil {
 		return err

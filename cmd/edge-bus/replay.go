@@ -114,12 +114,19 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 	p := newProgress(cmd)
 	switch name, isConnector := strings.CutPrefix(target, "connector:"); {
 	case target == "stdout":
-		return replayTo(ctx, log, r, speed, newFrameWriter(out.Writer(), out.Format), p)
+		if err := replayTo(ctx, log, r, speed, newFrameWriter(out.Writer(), out.Format), p); err != nil || p.sent > 0 {
+			return err
+		}
+		return sayEmpty(ctx, cmd, log)
 	case isConnector || target == "mqtt":
 		if err := log.runningOnly("--target " + target); err != nil {
 			return err
 		}
 		return replayConnector(ctx, out, log, r, speed, name, p)
+	}
+	if !strings.ContainsAny(target, "./\\") {
+		return cli.Usagef("--target %s: expected stdout, mqtt, connector:NAME%s, or a file with a dot or a slash in its name such as %s.json",
+			target, connectors(ctx, log), target)
 	}
 	format := out.Format
 	if !cmd.Flags().Changed("output") {
@@ -128,9 +135,49 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 			format = formatCSV
 		}
 	}
-	return writeNew(target, func(w io.Writer) error {
+	err := writeNew(target, func(w io.Writer) error {
 		return replayTo(ctx, log, r, speed, newFrameWriter(w, format), p)
 	})
+	if err != nil {
+		return err
+	}
+	cmd.PrintErrf("%d frames written to %s\n", p.sent, target)
+	if p.sent > 0 {
+		return nil
+	}
+	return sayEmpty(ctx, cmd, log)
+}
+
+// connectors names the consumers of the log, which are the connectors.
+func connectors(ctx context.Context, log source) string {
+	s, err := log.Stats(ctx)
+	if err != nil || len(s.Consumers) == 0 {
+		return "" // it is only a hint
+	}
+	var names []string
+	for _, c := range s.Consumers {
+		names = append(names, c.Name)
+	}
+	return " (" + strings.Join(names, ", ") + ")"
+}
+
+// sayEmpty tells a person that nothing was selected, and what the log holds.
+func sayEmpty(ctx context.Context, cmd *cobra.Command, log source) error {
+	s, err := log.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	if s.FirstSeq > s.LastSeq {
+		cmd.PrintErrln("no frames: the log is empty")
+		return nil
+	}
+	flag := func(name string) string { return cmd.Flag(name).Value.String() }
+	to := flag("to")
+	if to == "" {
+		to = "now"
+	}
+	cmd.PrintErrf("no frames from %s to %s that were asked for; the log holds seq %d to %d\n", flag("from"), to, s.FirstSeq, s.LastSeq)
+	return nil
 }
 
 // replayTo writes the frames of r, at their pace.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -136,6 +137,13 @@ frames that only it still needed can then be deleted. It asks first.`,
 		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withLog(cmd, writing, func(ctx context.Context, log source) error {
+				s, err := log.Stats(ctx)
+				if err != nil {
+					return err
+				}
+				if !slices.ContainsFunc(s.Consumers, func(c admin.Consumer) bool { return c.Name == args[0] }) {
+					return fmt.Errorf("consumer %q: %w; 'edge-bus consumers' lists all", args[0], admin.ErrNotFound)
+				}
 				if err := cli.Confirm(cmd, yes, fmt.Sprintf("Forget consumer %s and its place in the log?", args[0])); err != nil {
 					return err
 				}

@@ -73,7 +73,7 @@ a copy of the exported one, epoch and seqs included, to look at it elsewhere.`,
 			defer f.Close() //nolint:errcheck // it was only read
 			sum, err := importFile(cmd, f, yes)
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return err
 			}
 			cmd.PrintErrf("%d frames imported\n", sum.Frames)
 			return nil
@@ -89,14 +89,19 @@ func importFile(cmd *cobra.Command, f *os.File, yes bool) (sum admin.ExportSumma
 		return sum, err
 	}
 	if dir != "" {
-		return busadmin.ImportDir(dir, f)
+		if sum, err = busadmin.ImportDir(dir, f); err != nil {
+			err = fmt.Errorf("%s: %w", f.Name(), err)
+		}
+		return sum, err
 	}
 	err = cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
 		if err := cli.Confirm(cmd, yes, fmt.Sprintf("Publish the frames of %s through this gateway?", f.Name())); err != nil {
 			return err
 		}
-		sum, err = c.Bus.Import(ctx, f)
-		return err
+		if sum, err = c.Bus.Import(ctx, f); err != nil {
+			return fmt.Errorf("%s: %w", f.Name(), err)
+		}
+		return nil
 	})
 	return sum, err
 }

@@ -31,7 +31,7 @@ func printConfigStatus(out *cli.Output, s admin.ConfigStatus) error {
 		row("source", text(s.Source))
 		row("rev", text(fmt.Sprint(s.Rev)))
 		row("sha256", text(s.SHA256))
-		row("tables", text(fmt.Sprintf("%d endpoints, %d drivers, %d variables", s.Endpoints, s.Drivers, s.Variables)))
+		row("tables", text(plural(s.Endpoints, "endpoint")+", "+plural(s.Drivers, "driver")+", "+plural(s.Variables, "variable")))
 		if s.Error != "" {
 			row("error", cli.Cell{Text: s.Error, Color: cli.Red})
 		}
@@ -189,4 +189,12 @@ for those, and for all gateways.`,
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	cli.AddOutputFlag(cmd)
 	return cmd
+}
+
+// plural counts things: "1 driver", "2 drivers".
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -163,7 +164,12 @@ func probe(ctx context.Context, to target, q modbus.Question) (modbus.Answer, er
 	if err != nil {
 		return modbus.Answer{}, err
 	}
-	return modbus.Probe(ctx, h, to.item, q)
+	a, err := modbus.Probe(ctx, h, to.item, q)
+	var down *endpoint.DownError
+	if errors.As(err, &down) {
+		err = down.Err // it is asked once: what the pool would do next is no matter
+	}
+	return a, err
 }
 
 func describe(a modbus.Answer, to target, q modbus.Question, expected bool, expect float64) probeResult {

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,6 +40,9 @@ terminal, one line each otherwise.`,
 				list, err := c.Tags.List(ctx, glob)
 				if err != nil {
 					return err
+				}
+				if len(list) == 0 && glob != "" {
+					cmd.PrintErrf("no tag matches %s; 'edge-ctl tags' lists all\n", glob)
 				}
 				return out.Print(list, func(t *cli.Table) { tagsTable(t, list) })
 			})
@@ -195,17 +201,50 @@ first; -y says yes.`,
 				if err != nil {
 					return err
 				}
-				return cli.NewOutput(cmd).Print(res, func(tb *cli.Table) {
-					if res.ReadBack.IsNone() {
-						tb.Row(fmt.Sprintf("%s: written; the device's value was not read back", t.Name))
-						return
-					}
-					tb.Row(fmt.Sprintf("%s: written; the device holds %s %s", t.Name, res.ReadBack, t.Unit))
-				})
+				v := written{Tag: t.Name, Value: args[1], WriteResult: res}
+				return cli.NewOutput(cmd).Print(v, func(tb *cli.Table) { tb.Row(v.line(t.Unit)) })
 			})
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	cli.AddOutputFlag(cmd)
 	return cmd
+}
+
+// written is what write prints: what was asked and what came of it.
+type written struct {
+	Tag   string
+	Value string // as it was asked for
+	admin.WriteResult
+}
+
+// MarshalJSON puts the tag and the value before the fields of the result.
+func (w written) MarshalJSON() ([]byte, error) {
+	head, err := json.Marshal(struct {
+		Tag   string `json:"tag"`
+		Value string `json:"value"`
+	}{w.Tag, w.Value})
+	if err != nil {
+		return nil, err
+	}
+	result, err := json.Marshal(w.WriteResult)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(head[:len(head)-1], ','), result[1:]...), nil
+}
+
+// line says it to a person, also that the device holds another number because
+// its own has fewer digits.
+func (w written) line(unit string) string {
+	if w.ReadBack.IsNone() {
+		return w.Tag + ": written; the device's value was not read back"
+	}
+	held := strings.TrimSpace(w.ReadBack.String() + " " + unit)
+	asked, err1 := strconv.ParseFloat(w.Value, 64)
+	holds, err2 := strconv.ParseFloat(w.ReadBack.String(), 64)
+	if err1 == nil && err2 == nil && asked != holds {
+		return fmt.Sprintf("%s: written; asked %s, the device holds %s", w.Tag, w.Value, held)
+	}
+	return fmt.Sprintf("%s: written; the device holds %s", w.Tag, held)
 }

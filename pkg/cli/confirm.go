@@ -26,7 +26,7 @@ func Confirm(cmd *cobra.Command, yes bool, question string) error {
 		return nil
 	}
 	if !IsTerminal(cmd.InOrStdin()) {
-		return Usagef("%s: there is no terminal to ask; say -y to go on without a question", question)
+		return Usagef("%s There is no terminal to ask; say -y to go on without a question", question)
 	}
 	cmd.PrintErrf("%s [y/N] ", question)
 	answer, err := readLine(cmd.Context(), cmd.InOrStdin())

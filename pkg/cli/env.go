@@ -42,7 +42,7 @@ func bindEnv(cmd *cobra.Command, prefix string) error {
 			return
 		}
 		if err := flags.Set(f.Name, value); err != nil {
-			first = fmt.Errorf("environment variable %s=%q: %w", name, value, err)
+			first = fmt.Errorf("environment variable %s=%q: %w", name, value, flagError(cmd, err))
 			return
 		}
 		if f.Annotations == nil {

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
 // Main runs root and returns the exit code; errors go to root's standard error.
@@ -31,6 +33,9 @@ func Execute(ctx context.Context, root *cobra.Command, envPrefix string) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.InitDefaultCompletionCmd() // here, so that it is prepared like the others
 	prepare(root, envPrefix)
+	root.SetFlagErrorFunc(flagError)
+	root.Version = version.String()
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 
 	cmd, err := root.ExecuteContextC(ctx)
 	var ran *runError
@@ -90,9 +95,20 @@ func prepare(cmd *cobra.Command, envPrefix string) {
 			return nil
 		}
 	}
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return argsError(c, args)
+			}
+			return nil
+		}
+	}
 	preRun := cmd.PreRunE
 	cmd.PreRunE = func(c *cobra.Command, args []string) error {
-		if err := bindEnv(c, envPrefix); err != nil || preRun == nil {
+		if err := bindEnv(c, envPrefix); err != nil {
+			return err
+		}
+		if err := checkRequired(c); err != nil || preRun == nil {
 			return err
 		}
 		return preRun(c, args)

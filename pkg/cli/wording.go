@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// flagError says what a flag expects, where the library's text speaks of its own
+// parser, and what to do with a negative value that looks like a flag.
+func flagError(_ *cobra.Command, err error) error {
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) {
+		if want := expects(value.GetFlag().Value.Type()); want != "" {
+			return fmt.Errorf("--%s %s: expected %s", value.GetFlag().Name, value.GetValue(), want)
+		}
+	}
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		if short := unknown.GetSpecifiedShortnames(); short != "" && strings.ContainsRune("0123456789.", rune(short[0])) {
+			return fmt.Errorf("-%s looks like a flag; a negative value goes behind --, at the end: -- -%s", short, short)
+		}
+	}
+	return err
+}
+
+// expects describes the values of a flag's type, "" for those that describe
+// themselves.
+func expects(flagType string) string {
+	switch flagType {
+	case "int", "int64":
+		return "a whole number"
+	case "uint8":
+		return "a whole number from 0 to 255"
+	case "uint64", "uint":
+		return "a whole number, 0 or more"
+	case "float64":
+		return "a number"
+	case "duration":
+		return "a duration such as 500ms or 10s"
+	case "bool":
+		return "true or false"
+	}
+	return ""
+}
+
+// argsError says what arguments a command expects: those of its Use line.
+func argsError(cmd *cobra.Command, args []string) error {
+	_, want, _ := strings.Cut(cmd.Use, " ")
+	switch {
+	case want == "" && cmd.HasSubCommands():
+		return missingSubcommand(cmd, args)
+	case want == "":
+		return fmt.Errorf("unexpected argument %q: %s takes none", args[0], cmd.CommandPath())
+	case len(args) == 0:
+		return fmt.Errorf("%s: expected %s", cmd.CommandPath(), want)
+	}
+	return fmt.Errorf("%s: expected %s, got %d arguments: %s", cmd.CommandPath(), want, len(args), strings.Join(args, " "))
+}
+
+// checkRequired says which flag is missing, and what it is.
+func checkRequired(cmd *cobra.Command) (err error) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if err == nil && !f.Changed && len(f.Annotations[cobra.BashCompOneRequiredFlag]) > 0 {
+			err = fmt.Errorf("--%s is missing: %s", f.Name, strings.TrimSuffix(f.Usage, " (required)"))
+		}
+	})
+	return err
+}
