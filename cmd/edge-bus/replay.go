@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -112,6 +113,10 @@ func parseSpeed(s string) (float64, error) {
 func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, speed float64, target string) error {
 	out := cli.NewOutput(cmd)
 	p := newProgress(cmd)
+	known := connectors(ctx, log)
+	if slices.Contains(known, target) {
+		target = "connector:" + target
+	}
 	switch name, isConnector := strings.CutPrefix(target, "connector:"); {
 	case target == "stdout":
 		if err := replayTo(ctx, log, r, speed, newFrameWriter(out.Writer(), out.Format), p); err != nil || p.sent > 0 {
@@ -125,8 +130,8 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 		return replayConnector(ctx, out, log, r, speed, name, p)
 	}
 	if !strings.ContainsAny(target, "./\\") {
-		return cli.Usagef("--target %s: expected stdout, mqtt, connector:NAME%s, or a file with a dot or a slash in its name such as %s.json",
-			target, connectors(ctx, log), target)
+		return cli.Usagef("--target %s: expected stdout, a connector (%s), or a file with a dot or a slash in its name such as %s.json",
+			target, strings.Join(known, ", "), target)
 	}
 	format := out.Format
 	if !cmd.Flags().Changed("output") {
@@ -148,17 +153,21 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 	return sayEmpty(ctx, cmd, log)
 }
 
-// connectors names the consumers of the log, which are the connectors.
-func connectors(ctx context.Context, log source) string {
+// connectors names the consumers of a running gateway's log, which are its
+// connectors; nil if they cannot be learned, which the replay itself will tell.
+func connectors(ctx context.Context, log source) []string {
+	if log.stopped != nil {
+		return nil
+	}
 	s, err := log.Stats(ctx)
-	if err != nil || len(s.Consumers) == 0 {
-		return "" // it is only a hint
+	if err != nil {
+		return nil
 	}
-	var names []string
-	for _, c := range s.Consumers {
-		names = append(names, c.Name)
+	names := make([]string, len(s.Consumers))
+	for i, c := range s.Consumers {
+		names[i] = c.Name
 	}
-	return " (" + strings.Join(names, ", ") + ")"
+	return names
 }
 
 // sayEmpty tells a person that nothing was selected, and what the log holds.

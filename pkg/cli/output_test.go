@@ -119,6 +119,20 @@ func TestTableFitsTheTerminal(t *testing.T) {
 	}
 }
 
+func TestNarrowTableDropsTheLastColumns(t *testing.T) {
+	tb := &Table{width: 30}
+	tb.Header("TAG", "VALUE", "UNIT", "ADDRESS")
+	tb.Row("plant.line1.flow", "123.4", "m3_h", "holding 40001")
+	var b bytes.Buffer
+	if err := tb.print(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := "TAG               VALUE  UNIT\nplant.line1.flow  123.4  m3_h\n"
+	if b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+}
+
 func TestColorNeedsATerminal(t *testing.T) {
 	cmd := &cobra.Command{}
 	AddColorFlag(cmd)

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"time"
 
@@ -68,7 +69,7 @@ func (s *screen) refresh(show func(*Output) error) error {
 	s.last = bytes.Clone(picture.Bytes())
 	lines := bytes.Split(bytes.TrimSuffix(s.last, []byte("\n")), []byte("\n"))
 	if height > 0 && len(lines) > height {
-		lines = append(lines[:height-1:height-1], []byte("…"))
+		lines = append(lines[:height-1:height-1], fmt.Appendf(nil, "… and %d more", len(lines)-height+1))
 	}
 	var b bytes.Buffer
 	if !s.entered {

@@ -67,6 +67,12 @@ func (t *Table) print(w io.Writer) error {
 		rows = append([][]Cell{t.alignedHeader()}, rows...)
 	}
 	widths := t.columnWidths(rows)
+	if n := t.fitting(rows, len(widths)); n < len(widths) {
+		for i := range rows {
+			rows[i] = rows[i][:min(n, len(rows[i]))]
+		}
+		widths = t.columnWidths(rows)
+	}
 	var b strings.Builder
 	for _, row := range rows {
 		t.writeRow(&b, row, widths)
@@ -87,6 +93,32 @@ func (t *Table) alignedHeader() []Cell {
 }
 
 const columnGap = 2
+
+// fitting returns how many of n columns are shown: on a narrow terminal the last
+// ones go, so that names stay whole; what is wider than longCell alone does not
+// drive them out. A list without a header keeps everything.
+func (t *Table) fitting(rows [][]Cell, n int) int {
+	if t.width == 0 || t.header == nil {
+		return n
+	}
+	const longCell = 24
+	total := -columnGap
+	for i := range n {
+		w := 0
+		for _, row := range rows {
+			if i < len(row) {
+				w = max(w, displayWidth(Printable(row[i].Text)))
+			}
+		}
+		if i > 0 {
+			w = min(w, longCell)
+		}
+		if total += w + columnGap; total > t.width {
+			return max(i, 1)
+		}
+	}
+	return n
+}
 
 // columnWidths measures the columns and takes what is too much for the terminal
 // from the widest ones.
