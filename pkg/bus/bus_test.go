@@ -148,3 +148,23 @@ func TestPublishReadRestart(t *testing.T) {
 
 // long reports whether the long campaigns are asked for (make crash).
 func long() bool { return os.Getenv("EDGE_CRASH") == "all" }
+
+// TestRewindGoesBackOnly sets consumers to a seq that one has passed and the other
+// has not reached: going forward would skip frames.
+func TestRewindGoesBackOnly(t *testing.T) {
+	b := openBus(t, testConfig(t.TempDir()), Deps{})
+	ahead, behind := openConsumer(t, b, "ahead"), openConsumer(t, b, "behind")
+	publish(t, b, batchOf(testSet("plc", 1), 100, 1))
+	syncBus(t, b)
+	for c, acked := range map[*Consumer]uint64{ahead: 90, behind: 10} {
+		if err := c.Commit(Commit{Ack: []Range{{First: 1, Last: acked}}, Sync: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Rewind(50); err != nil {
+		t.Fatal(err)
+	}
+	if ahead.Acked() != 49 || behind.Acked() != 10 {
+		t.Errorf("acknowledged up to %d and %d; want 49 and 10", ahead.Acked(), behind.Acked())
+	}
+}

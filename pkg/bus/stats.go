@@ -96,8 +96,9 @@ func (b *Bus) RemoveConsumer(name string) error {
 	return nil
 }
 
-// Rewind sets every consumer back (or forward) to seq, once: they are delivered
-// the frames from there on again. Consumers must not be reading.
+// Rewind sets every consumer that is further back to seq, once: they are delivered
+// the frames from there on again. One that has not come so far stays where it is,
+// since going forward would skip frames. Consumers must not be reading.
 func (b *Bus) Rewind(seq uint64) error {
 	b.register.Lock()
 	defer b.register.Unlock()
@@ -106,6 +107,9 @@ func (b *Bus) Rewind(seq uint64) error {
 	consumers := slices.Collect(maps.Values(b.consumers))
 	b.mu.Unlock()
 	for _, c := range consumers {
+		if seq > c.st.Acked() {
+			continue
+		}
 		if err := c.st.SetBack(seq - 1); err != nil {
 			return err
 		}

@@ -261,13 +261,26 @@ func (g *Gateway) close() {
 		errs = append(errs, g.pool.Close(ctx))
 	}
 	if g.bus != nil {
-		errs = append(errs, g.bus.Close())
+		errs = append(errs, within(ctx, "the log", g.bus.Close))
 	}
 	if g.http != nil {
 		errs = append(errs, g.http.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		g.log.Warn("not everything was closed cleanly", "error", err)
+	}
+}
+
+// within waits for do until ctx ends. On a full disk the log waits for room for
+// ever; the process ends all the same, and what is durable is kept.
+func within(ctx context.Context, what string, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%s was not closed in time", what)
 	}
 }
 

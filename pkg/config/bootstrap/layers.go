@@ -272,4 +272,21 @@ func (b *builder) checkTogether(g *Gateway) {
 		fail(fmt.Sprintf("admin.socket: %s has %d characters; a socket's path can have %d: set admin.socket or a shorter data_dir",
 			g.Admin.Socket, n, maxSocketPath), "admin", "socket")
 	}
+	b.checkClientIDs(g, fail)
+}
+
+// checkClientIDs refuses two connectors that a broker would take for one: each
+// would have the other's session, and take what it did not deliver for delivered.
+func (b *builder) checkClientIDs(g *Gateway, fail func(msg string, path ...string)) {
+	type session struct{ endpoint, id string }
+	owner := map[session]string{}
+	for _, name := range slices.Sorted(maps.Keys(g.Connectors)) {
+		c := g.Connectors[name]
+		s := session{fmt.Sprint(c["endpoint"]), fmt.Sprint(c["client_id"])}
+		if other, taken := owner[s]; taken && c["kind"] == "mqtt5" {
+			fail(fmt.Sprintf("connectors.%s.client_id: %q is the client id of connectors.%s at the same broker; give one of them another",
+				name, s.id, other), "connectors", name, "client_id")
+		}
+		owner[s] = name
+	}
 }

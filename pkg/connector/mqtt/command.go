@@ -27,6 +27,11 @@ type downCommand struct {
 // maxCommand bounds the payload of a command, in bytes.
 const maxCommand = 64 << 10
 
+// maxPacket is the largest packet that we ask a broker to send: a command with its
+// topic and properties. The broker drops what is larger, so that nobody who may
+// publish commands can fill our memory.
+const maxPacket = maxCommand + 3<<16
+
 // parseCommand reads {"seq": 123, "tag": "plantA.setpoint", "value": 42.0}: all
 // three keys, no others, the value a number, a boolean or a string.
 func parseCommand(payload []byte) (seq uint64, tag string, value frame.Value, err error) {

@@ -100,10 +100,10 @@ func (c *Connector) connectPacket() (*paho.Connect, error) {
 		return nil, err
 	}
 	expiry := uint32(c.cfg.SessionExpiry.Std() / time.Second)
-	receive := uint16(ourReceiveMaximum)
+	receive, packet := uint16(ourReceiveMaximum), uint32(maxPacket)
 	p := &paho.Connect{
 		ClientID: c.clientID, KeepAlive: uint16(c.cfg.Keepalive.Std() / time.Second),
-		Properties:     &paho.ConnectProperties{SessionExpiryInterval: &expiry, ReceiveMaximum: &receive, RequestProblemInfo: true},
+		Properties:     &paho.ConnectProperties{SessionExpiryInterval: &expiry, ReceiveMaximum: &receive, MaximumPacketSize: &packet, RequestProblemInfo: true},
 		WillMessage:    &paho.WillMessage{Topic: c.statusTopic(), Payload: will, QoS: 1, Retain: true},
 		WillProperties: &paho.WillProperties{ContentType: "application/json"},
 	}
