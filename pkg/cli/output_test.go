@@ -123,11 +123,12 @@ func TestNarrowTableDropsTheLastColumns(t *testing.T) {
 	tb := &Table{width: 30}
 	tb.Header("TAG", "VALUE", "UNIT", "ADDRESS")
 	tb.Row("plant.line1.flow", "123.4", "m3_h", "holding 40001")
+	tb.Row("… and 480 more")
 	var b bytes.Buffer
 	if err := tb.print(&b); err != nil {
 		t.Fatal(err)
 	}
-	want := "TAG               VALUE  UNIT\nplant.line1.flow  123.4  m3_h\n"
+	want := "TAG               VALUE  UNIT\nplant.line1.flow  123.4  m3_h\n… and 480 more\n"
 	if b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)
 	}

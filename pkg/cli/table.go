@@ -75,6 +75,14 @@ func (t *Table) print(w io.Writer) error {
 	}
 	var b strings.Builder
 	for _, row := range rows {
+		if t.isRemark(rows, row) {
+			all := displayWidth(Printable(row[0].Text))
+			if t.width > 0 {
+				all = min(all, t.width)
+			}
+			t.writeRow(&b, row, []int{all})
+			continue
+		}
 		t.writeRow(&b, row, widths)
 	}
 	_, err := io.WriteString(w, b.String())
@@ -106,7 +114,7 @@ func (t *Table) fitting(rows [][]Cell, n int) int {
 	for i := range n {
 		w := 0
 		for _, row := range rows {
-			if i < len(row) {
+			if i < len(row) && !t.isRemark(rows, row) {
 				w = max(w, displayWidth(Printable(row[i].Text)))
 			}
 		}
@@ -120,11 +128,20 @@ func (t *Table) fitting(rows [][]Cell, n int) int {
 	return n
 }
 
+// isRemark reports whether row is a sentence below a table: a single cell where
+// the header has more. It takes the whole line and widens no column.
+func (t *Table) isRemark(rows [][]Cell, row []Cell) bool {
+	return t.header != nil && len(row) == 1 && len(rows[0]) > 1
+}
+
 // columnWidths measures the columns and takes what is too much for the terminal
 // from the widest ones.
 func (t *Table) columnWidths(rows [][]Cell) []int {
 	var widths []int
 	for _, row := range rows {
+		if t.isRemark(rows, row) {
+			continue
+		}
 		for i, c := range row {
 			if i == len(widths) {
 				widths = append(widths, 0)
