@@ -5,20 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"runtime/debug"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
-	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
 // settleTime is what a stop gives messages in flight: a part of the two seconds
@@ -113,8 +107,7 @@ func (c *Connector) Run(ctx context.Context) error {
 		go func() { defer close(done); c.commands.run(work) }()
 		defer func() { stop(); <-done }()
 	}
-	monitored := c.monitor(ctx)
-	defer func() { <-monitored }()
+	defer c.monitor()()
 	for attempt := 0; ; attempt++ {
 		delivered := c.stats.delivered()
 		err := c.round(ctx)
@@ -148,40 +141,6 @@ func (c *Connector) round(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("%s: %w", srv, err))
 	}
 	return errors.Join(errs...)
-}
-
-// monitor keeps the age of the backlog in the metrics until ctx ends; the result
-// is closed when it has.
-func (c *Connector) monitor(ctx context.Context) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for tick := time.NewTicker(monitorEvery); ; {
-			c.metrics.backlogAge.WithLabelValues(c.name).Set(c.backlogAge().Seconds())
-			select {
-			case <-ctx.Done():
-				tick.Stop()
-				return
-			case <-tick.C:
-			}
-		}
-	}()
-	return done
-}
-
-const monitorEvery = 5 * time.Second
-
-// backlogAge returns the age of the oldest frame that is not delivered.
-func (c *Connector) backlogAge() time.Duration {
-	next := c.deps.Consumer.Acked() + 1
-	if next > c.deps.Consumer.Head() {
-		return 0
-	}
-	batches, err := c.deps.Consumer.Fetch(next, next)
-	if err != nil || len(batches) == 0 || len(batches[0].Frames) == 0 {
-		return 0 // gone to the log's limit, or just delivered
-	}
-	return max(0, time.Since(time.Unix(0, batches[0].Frames[0].TS)))
 }
 
 // begin loads what an earlier run left.
@@ -315,94 +274,6 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 	return err
 }
 
-// uplink is the reader and the sender on one connection.
-type uplink struct {
-	reader   *reader
-	sender   *sender
-	rest     []*window
-	stopping chan struct{}
-}
-
-func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, error) {
-	free := make(chan []byte, 8)
-	newMaker := func() *maker {
-		return &maker{fetch: c.deps.Consumer.Fetch, codecs: map[encoding]*codec{}, free: free}
-	}
-	var skip []bus.Range
-	for _, m := range c.session.inflight {
-		skip = append(skip, m.window.rng())
-	}
-	for _, w := range st.windows {
-		skip = append(skip, w.rng())
-	}
-	o := readerOptions{qos: c.cfg.QoS, maxFrames: c.cfg.MaxFrames, maxInterval: c.cfg.MaxInterval.Std(), liveFirst: c.cfg.LiveFirst}
-	o.record = windowRecord{Template: c.template, encoding: encoding{Payload: c.cfg.Payload, Unit: frame.TimestampUnit(c.cfg.TimestampUnit)}}
-	if o.liveFirst {
-		o.record.Stream = streamLive
-	}
-	r, err := newReader(c.deps.Consumer, skip, o, newMaker(), c.payloadLimit(limits))
-	if err != nil {
-		return nil, err
-	}
-	s := &sender{session: c.session, conn: l.conn, make: newMaker(), windows: r.windows, limits: limits, stats: c.stats, log: c.log,
-		aliases: map[string]uint16{}}
-	s.options = senderOptions{qos: c.cfg.QoS, describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault}
-	return &uplink{reader: r, sender: s, rest: st.windows, stopping: make(chan struct{})}, nil
-}
-
-// payloadLimit is the size of a payload before compression, in bytes, so that its
-// packet fits.
-func (c *Connector) payloadLimit(l limits) int {
-	return max(1, min(int(c.cfg.MaxBytes), l.packetSize-headerRoom-len(c.template)-maxTagName))
-}
-
-// describe returns the user properties of a message.
-func (c *Connector) describe(r *messageRecord, made *payload) []userProperty {
-	enc := "identity"
-	if r.compressed() {
-		enc = "zstd"
-	}
-	user := []userProperty{
-		{"gw", c.deps.Identity.Gateway}, {"epoch", c.deps.Consumer.Epoch()},
-		{"first_seq", strconv.FormatUint(made.first, 10)}, {"last_seq", strconv.FormatUint(made.last, 10)},
-		{"prev_seq", strconv.FormatUint(r.Prev, 10)}, {"config_rev", strconv.FormatUint(made.configRev, 10)},
-		{"encoding", enc},
-	}
-	if r.Stream != "" {
-		user = append(user, userProperty{"stream", r.Stream})
-	}
-	return user
-}
-
-// maxTagName bounds what {driver} and {tag} add to a topic, in bytes.
-const maxTagName = 2 * 128 * 4
-
-// run delivers until the connection ends, or, after stop, nothing is in flight.
-func (u *uplink) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := contain(func() error { return u.reader.run(ctx, u.rest) }); err != nil {
-			cancel(err)
-		}
-	}()
-	err := u.sender.run(ctx, u.stopping)
-	if err == nil {
-		err = errStopped
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-	}
-	cancel(nil)
-	<-done
-	return err
-}
-
-// stop lets what is in flight settle and takes nothing new. It is called once.
-func (u *uplink) stop() { close(u.stopping) }
-
 // Reconnect implements [connector.Connector].
 func (c *Connector) Reconnect() {
 	for _, ch := range []chan struct{}{c.now, c.kick} {
@@ -425,56 +296,4 @@ func (c *Connector) isPaused() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.paused
-}
-
-// setState notes a new state and why.
-func (c *Connector) setState(state string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state != state {
-		c.state, c.since = state, time.Now()
-	}
-	if state != "connecting" { // which keeps the reason of the last failure
-		c.err = err
-	}
-	if state != "up" && state != "fault" {
-		clear(c.warnings)
-	}
-}
-
-// setFault notes that the broker refuses messages, or with nil that it does not
-// any more.
-func (c *Connector) setFault(err error) {
-	var r *refusal
-	if err == nil || errors.As(err, &r) && !needsPerson(r.code) {
-		c.setState("up", err)
-		return
-	}
-	c.setState("fault", err)
-}
-
-func (c *Connector) setPeer(p string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.peer = p
-}
-
-// Status implements [connector.Connector].
-func (c *Connector) Status() connector.Status {
-	c.mu.Lock()
-	st := connector.Status{State: c.state, Since: c.since, Peer: c.peer}
-	if c.paused && st.State == "up" {
-		st.State = "paused"
-	}
-	var words []string
-	if c.err != nil {
-		words = append(words, c.err.Error())
-	}
-	for _, what := range slices.Sorted(maps.Keys(c.warnings)) {
-		words = append(words, what+": "+c.warnings[what].Error())
-	}
-	st.Error = strings.Join(words, "; ")
-	c.mu.Unlock()
-	c.stats.fill(&st)
-	return st
 }

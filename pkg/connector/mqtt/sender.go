@@ -2,16 +2,13 @@ package mqtt
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
-	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
 // sender is the one goroutine that stores and writes messages on a connection.
@@ -138,7 +135,6 @@ func (s *sender) commit(c *bus.Commit) error {
 	}
 	c.Sync = len(c.Put) > 0
 	if err := s.session.consumer.Commit(*c); err != nil {
-		s.session.broken = true
 		return fmt.Errorf("store messages in flight: %w", err)
 	}
 	return nil
@@ -451,78 +447,4 @@ func (s *sender) alias(h *publishHeader) {
 		h.alias = uint16(len(s.aliases) + 1)
 		s.aliases[h.topic] = h.alias
 	}
-}
-
-// forget takes a message out of flight.
-func (s *session) forget(m *message) {
-	delete(s.byID, m.record.ID)
-	s.freeID(m.record.ID)
-	if i := slices.Index(s.inflight, m); i >= 0 {
-		s.inflight = slices.Delete(s.inflight, i, i+1)
-	}
-}
-
-// anyRefused reports whether the broker has refused a message that is still to be
-// sent.
-func (s *session) anyRefused() bool {
-	return slices.ContainsFunc(s.inflight, func(m *message) bool { return m.refused })
-}
-
-// maker makes payloads from the log.
-type maker struct {
-	fetch  func(first, last uint64) ([]*frame.Batch, error)
-	codecs map[encoding]*codec
-	free   chan []byte // bodies to use again
-}
-
-var errNothingLeft = errors.New("the log holds none of its frames")
-
-// again makes the payload of a message that was stored before.
-func (k *maker) again(r *messageRecord) (payload, error) {
-	c, err := k.codec(r.encoding)
-	if err != nil {
-		return payload{}, err
-	}
-	batches, err := k.fetch(r.First, r.Last)
-	if err != nil {
-		return payload{}, err
-	}
-	b := newBuilder(c, newRouter(r.Template))
-	b.only = r.Topic
-	for _, batch := range batches {
-		b.add(batch)
-	}
-	if len(b.parts) == 0 {
-		return payload{}, fmt.Errorf("frames %d to %d on %s: %w", r.First, r.Last, r.Topic, errNothingLeft)
-	}
-	return k.finish(b.codec, b.parts[0]), nil
-}
-
-// finish makes a payload of a part.
-func (k *maker) finish(c *codec, p *part) payload {
-	var body []byte
-	select {
-	case body = <-k.free:
-	default:
-	}
-	return payload{body: c.finish(body[:0], p.plain), first: p.first, last: p.last, frames: p.frames, configRev: p.configRev}
-}
-
-// recycle takes a body back that was written.
-func (k *maker) recycle(body []byte) {
-	select {
-	case k.free <- body:
-	default: // enough are kept
-	}
-}
-
-func (k *maker) codec(e encoding) (*codec, error) {
-	if c, ok := k.codecs[e]; ok {
-		return c, nil
-	}
-	c, err := newCodec(e)
-	if err == nil {
-		k.codecs[e] = c
-	}
-	return c, err
 }

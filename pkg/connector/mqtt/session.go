@@ -17,11 +17,6 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 )
 
-// maxInflight bounds the messages that are sent and not settled, whatever more
-// the broker would take: at two syncs and two round trips each, more of them
-// would not go faster.
-const maxInflight = 64
-
 // session is the connector's side of the session at the broker. It outlives
 // connections. As paho's SessionManager it hears of every packet with an
 // identifier; what concerns the data it hands to the sender, which alone changes
@@ -34,11 +29,9 @@ type session struct {
 	// two connections, touch these.
 	inflight []*message // in the order of sending
 	byID     map[uint16]*message
-	windows  []*window // with parts that were never stored, by first seq
 	chains   map[chain]uint64
 	order    uint64
 	record   sessionRecord
-	broken   bool // memory and records may differ: load again
 
 	mu       sync.Mutex
 	conn     io.Writer // nil while there is no connection
@@ -55,15 +48,6 @@ type session struct {
 	slot chan struct{} // capacity 1: one PUBLISH of paho's own at a time
 }
 
-// limits is what the broker allows on a connection.
-type limits struct {
-	inflight   int // messages of ours
-	packetSize int
-	aliases    uint16
-	replyQoS   byte // for the PUBLISH of paho's own
-	maxQoS     byte
-}
-
 // ack is an answer to a message of ours.
 type ack struct {
 	kind byte // packets.PUBACK, PUBREC, PUBCOMP
@@ -72,10 +56,10 @@ type ack struct {
 }
 
 func newSession(c connector.Consumer, lost func(resent int)) *session {
-	return &session{consumer: c, lost: lost, broken: true, wake: make(chan struct{}, 1), slot: make(chan struct{}, 1)}
+	return &session{consumer: c, lost: lost, wake: make(chan struct{}, 1), slot: make(chan struct{}, 1)}
 }
 
-// load reads the records, if memory does not hold them already.
+// load makes memory what the records say. Every connection begins with it.
 func (s *session) load() (*stored, error) {
 	records, err := s.consumer.Records()
 	if err != nil {
@@ -85,7 +69,7 @@ func (s *session) load() (*stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.inflight, s.windows, s.chains, s.order = st.messages, st.windows, st.chains, st.order
+	s.inflight, s.chains, s.order = st.messages, st.chains, st.order
 	s.byID = map[uint16]*message{}
 	s.mu.Lock()
 	s.used = map[uint16]bool{}
@@ -97,7 +81,6 @@ func (s *session) load() (*stored, error) {
 	if st.session != nil {
 		s.record = *st.session
 	}
-	s.broken = false
 	return st, nil
 }
 
@@ -126,7 +109,6 @@ func (s *session) ConAckReceived(w io.Writer, cp *packets.Connect, ca *packets.C
 	server := s.server
 	s.mu.Unlock()
 	if err := s.adopt(server, cp.ClientID, ca.SessionPresent); err != nil {
-		s.broken = true
 		return err
 	}
 	s.mu.Lock()
@@ -191,32 +173,6 @@ func (s *session) adopt(server, clientID string, present bool) error {
 	return nil
 }
 
-// readLimits reads what a CONNACK allows. One message of the receive maximum is
-// left for the connector's own: birth, command results.
-func readLimits(p *packets.Properties) limits {
-	l := limits{inflight: maxInflight, packetSize: maxPacketSize, replyQoS: 1, maxQoS: 2}
-	if p == nil {
-		return l
-	}
-	if p.ReceiveMaximum != nil {
-		l.inflight = min(maxInflight, max(1, int(*p.ReceiveMaximum)-1))
-		if *p.ReceiveMaximum < 2 {
-			l.replyQoS = 0
-		}
-	}
-	if p.MaximumPacketSize != nil {
-		l.packetSize = int(min(*p.MaximumPacketSize, math.MaxInt32))
-	}
-	if p.TopicAliasMaximum != nil {
-		l.aliases = *p.TopicAliasMaximum
-	}
-	if p.MaximumQOS != nil {
-		l.maxQoS = *p.MaximumQOS
-		l.replyQoS = min(l.replyQoS, l.maxQoS)
-	}
-	return l
-}
-
 // ConnectionLost ends the requests that wait for an answer. It may be called
 // several times.
 func (s *session) ConnectionLost(dp *packets.Disconnect) error {
@@ -264,6 +220,21 @@ func (s *session) AddToSession(ctx context.Context, p pahosession.Packet, resp c
 	p.SetIdentifier(id)
 	s.requests[id] = resp
 	return nil
+}
+
+// forget takes a message out of flight.
+func (s *session) forget(m *message) {
+	delete(s.byID, m.record.ID)
+	s.freeID(m.record.ID)
+	if i := slices.Index(s.inflight, m); i >= 0 {
+		s.inflight = slices.Delete(s.inflight, i, i+1)
+	}
+}
+
+// anyRefused reports whether the broker has refused a message that is still to be
+// sent.
+func (s *session) anyRefused() bool {
+	return slices.ContainsFunc(s.inflight, func(m *message) bool { return m.refused })
 }
 
 // takeID returns a packet identifier that is not in use.

@@ -1,0 +1,67 @@
+package mqtt
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// maker makes payloads from the log.
+type maker struct {
+	fetch  func(first, last uint64) ([]*frame.Batch, error)
+	codecs map[encoding]*codec
+	free   chan []byte // bodies to use again
+}
+
+var errNothingLeft = errors.New("the log holds none of its frames")
+
+// again makes the payload of a message that was stored before.
+func (k *maker) again(r *messageRecord) (payload, error) {
+	c, err := k.codec(r.encoding)
+	if err != nil {
+		return payload{}, err
+	}
+	batches, err := k.fetch(r.First, r.Last)
+	if err != nil {
+		return payload{}, err
+	}
+	b := newBuilder(c, newRouter(r.Template))
+	b.only = r.Topic
+	for _, batch := range batches {
+		b.add(batch)
+	}
+	if len(b.parts) == 0 {
+		return payload{}, fmt.Errorf("frames %d to %d on %s: %w", r.First, r.Last, r.Topic, errNothingLeft)
+	}
+	return k.finish(b.codec, b.parts[0]), nil
+}
+
+// finish makes a payload of a part.
+func (k *maker) finish(c *codec, p *part) payload {
+	var body []byte
+	select {
+	case body = <-k.free:
+	default:
+	}
+	return payload{body: c.finish(body[:0], p.plain), first: p.first, last: p.last, frames: p.frames, configRev: p.configRev}
+}
+
+// recycle takes a body back that was written.
+func (k *maker) recycle(body []byte) {
+	select {
+	case k.free <- body:
+	default: // enough are kept
+	}
+}
+
+func (k *maker) codec(e encoding) (*codec, error) {
+	if c, ok := k.codecs[e]; ok {
+		return c, nil
+	}
+	c, err := newCodec(e)
+	if err == nil {
+		k.codecs[e] = c
+	}
+	return c, err
+}

@@ -1,0 +1,99 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/connector"
+)
+
+// setState notes a new state and why.
+func (c *Connector) setState(state string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != state {
+		c.state, c.since = state, time.Now()
+	}
+	if state != "connecting" { // which keeps the reason of the last failure
+		c.err = err
+	}
+	if state != "up" && state != "fault" {
+		clear(c.warnings)
+	}
+}
+
+// setFault notes that the broker refuses messages, or with nil that it does not
+// any more.
+func (c *Connector) setFault(err error) {
+	var r *refusal
+	if err == nil || errors.As(err, &r) && !needsPerson(r.code) {
+		c.setState("up", err)
+		return
+	}
+	c.setState("fault", err)
+}
+
+func (c *Connector) setPeer(p string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.peer = p
+}
+
+// Status implements [connector.Connector].
+func (c *Connector) Status() connector.Status {
+	c.mu.Lock()
+	st := connector.Status{State: c.state, Since: c.since, Peer: c.peer}
+	if c.paused && st.State == "up" {
+		st.State = "paused"
+	}
+	var words []string
+	if c.err != nil {
+		words = append(words, c.err.Error())
+	}
+	for _, what := range slices.Sorted(maps.Keys(c.warnings)) {
+		words = append(words, what+": "+c.warnings[what].Error())
+	}
+	st.Error = strings.Join(words, "; ")
+	c.mu.Unlock()
+	c.stats.fill(&st)
+	return st
+}
+
+// monitor keeps the age of the backlog in the metrics until stop is called, which
+// waits for its end.
+func (c *Connector) monitor() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for tick := time.NewTicker(monitorEvery); ; {
+			c.metrics.backlogAge.WithLabelValues(c.name).Set(c.backlogAge().Seconds())
+			select {
+			case <-ctx.Done():
+				tick.Stop()
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+const monitorEvery = 5 * time.Second
+
+// backlogAge returns the age of the oldest frame that is not delivered.
+func (c *Connector) backlogAge() time.Duration {
+	next := c.deps.Consumer.Acked() + 1
+	if next > c.deps.Consumer.Head() {
+		return 0
+	}
+	batches, err := c.deps.Consumer.Fetch(next, next)
+	if err != nil || len(batches) == 0 || len(batches[0].Frames) == 0 {
+		return 0 // gone to the log's limit, or just delivered
+	}
+	return max(0, time.Since(time.Unix(0, batches[0].Frames[0].TS)))
+}

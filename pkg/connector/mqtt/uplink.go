@@ -1,0 +1,97 @@
+package mqtt
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// uplink is the reader and the sender on one connection.
+type uplink struct {
+	reader   *reader
+	sender   *sender
+	rest     []*window
+	stopping chan struct{}
+}
+
+func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, error) {
+	free := make(chan []byte, 8)
+	newMaker := func() *maker {
+		return &maker{fetch: c.deps.Consumer.Fetch, codecs: map[encoding]*codec{}, free: free}
+	}
+	var skip []bus.Range
+	for _, m := range c.session.inflight {
+		skip = append(skip, m.window.rng())
+	}
+	for _, w := range st.windows {
+		skip = append(skip, w.rng())
+	}
+	o := readerOptions{qos: c.cfg.QoS, maxFrames: c.cfg.MaxFrames, maxInterval: c.cfg.MaxInterval.Std(), liveFirst: c.cfg.LiveFirst}
+	o.record = windowRecord{Template: c.template, encoding: encoding{Payload: c.cfg.Payload, Unit: frame.TimestampUnit(c.cfg.TimestampUnit)}}
+	if o.liveFirst {
+		o.record.Stream = streamLive
+	}
+	r, err := newReader(c.deps.Consumer, skip, o, newMaker(), c.payloadLimit(limits))
+	if err != nil {
+		return nil, err
+	}
+	s := &sender{session: c.session, conn: l.conn, make: newMaker(), windows: r.windows, limits: limits, stats: c.stats, log: c.log,
+		aliases: map[string]uint16{}}
+	s.options = senderOptions{qos: c.cfg.QoS, describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault}
+	return &uplink{reader: r, sender: s, rest: st.windows, stopping: make(chan struct{})}, nil
+}
+
+// payloadLimit is the size of a payload before compression, in bytes, so that its
+// packet fits.
+func (c *Connector) payloadLimit(l limits) int {
+	return max(1, min(int(c.cfg.MaxBytes), l.packetSize-headerRoom-len(c.template)-maxTagName))
+}
+
+// describe returns the user properties of a message.
+func (c *Connector) describe(r *messageRecord, made *payload) []userProperty {
+	enc := "identity"
+	if r.compressed() {
+		enc = "zstd"
+	}
+	user := []userProperty{
+		{"gw", c.deps.Identity.Gateway}, {"epoch", c.deps.Consumer.Epoch()},
+		{"first_seq", strconv.FormatUint(made.first, 10)}, {"last_seq", strconv.FormatUint(made.last, 10)},
+		{"prev_seq", strconv.FormatUint(r.Prev, 10)}, {"config_rev", strconv.FormatUint(made.configRev, 10)},
+		{"encoding", enc},
+	}
+	if r.Stream != "" {
+		user = append(user, userProperty{"stream", r.Stream})
+	}
+	return user
+}
+
+// maxTagName bounds what {driver} and {tag} add to a topic, in bytes.
+const maxTagName = 2 * 128 * 4
+
+// run delivers until the connection ends, or, after stop, nothing is in flight.
+func (u *uplink) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := contain(func() error { return u.reader.run(ctx, u.rest) }); err != nil {
+			cancel(err)
+		}
+	}()
+	err := u.sender.run(ctx, u.stopping)
+	if err == nil {
+		err = errStopped
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+	}
+	cancel(nil)
+	<-done
+	return err
+}
+
+// stop lets what is in flight settle and takes nothing new. It is called once.
+func (u *uplink) stop() { close(u.stopping) }
