@@ -41,6 +41,7 @@ func errorKinds() []errorKind {
 		{ErrConflict, codes.FailedPrecondition, "CONFLICT"},
 		{ErrUnavailable, codes.Unavailable, "UNAVAILABLE"},
 		{ErrTooMany, codes.ResourceExhausted, "TOO_MANY"},
+		{errors.ErrUnsupported, codes.Unimplemented, "UNSUPPORTED"},
 		{context.Canceled, codes.Canceled, "CANCELED"},
 		{context.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE"},
 	}

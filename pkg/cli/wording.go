@@ -58,7 +58,7 @@ func argsError(cmd *cobra.Command, args []string) error {
 	case len(args) == 0:
 		return fmt.Errorf("%s: expected %s", cmd.CommandPath(), want)
 	}
-	return fmt.Errorf("%s: expected %s, got %d arguments: %s", cmd.CommandPath(), want, len(args), strings.Join(args, " "))
+	return fmt.Errorf("%s: expected %s, got: %s", cmd.CommandPath(), want, strings.Join(args, " "))
 }
 
 // checkRequired says which flag is missing, and what it is.
