@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/unicode"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// columns are the fields of a variable as a spreadsheet has them, in the order of
+// an export. Those of the address stand beside the others.
+var columns = [...]string{"tag", "driver_id", "access", "type", "addr", "len", "bit", "node", "area", "db", "start", "size",
+	"datatype", "byte_order", "scale", "unit", "deadband", "report", "heartbeat", "polling"}
+
+// inAddress reports whether a column is a field of the address.
+func inAddress(column string) bool {
+	return slices.Contains([]string{"type", "addr", "len", "bit", "node", "area", "db", "start", "size"}, column)
+}
+
+// isNumeric reports whether a column holds numbers.
+func isNumeric(column string) bool {
+	return slices.Contains([]string{"addr", "len", "bit", "db", "start", "size", "deadband"}, column)
+}
+
+// sheet is a CSV file as text: its separator is what its header has most of.
+type sheet struct {
+	header []string
+	rows   [][]string
+	lines  []int // where each row begins
+	comma  rune
+}
+
+// readSheet decodes what spreadsheets write: UTF-8 with or without a byte order
+// mark, UTF-16, or else GBK; separated by comma, semicolon or tab.
+func readSheet(raw []byte) (*sheet, error) {
+	text, err := decodeText(raw)
+	if err != nil {
+		return nil, err
+	}
+	head, _, _ := bytes.Cut(text, []byte("\n"))
+	s := &sheet{comma: ','}
+	for _, c := range []rune{';', '\t'} {
+		if bytes.Count(head, []byte(string(c))) > bytes.Count(head, []byte(string(s.comma))) {
+			s.comma = c
+		}
+	}
+	r := csv.NewReader(bytes.NewReader(text))
+	r.Comma, r.FieldsPerRecord, r.TrimLeadingSpace = s.comma, -1, s.comma != '\t'
+	for {
+		row, err := r.Read()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		line, _ := r.FieldPos(0)
+		switch {
+		case s.header == nil:
+			s.header = row
+		case strings.Join(row, "") != "": // spreadsheets leave empty lines at the end
+			s.rows, s.lines = append(s.rows, row), append(s.lines, line)
+		}
+	}
+	return s, s.checkHeader()
+}
+
+func decodeText(raw []byte) ([]byte, error) {
+	switch {
+	case bytes.HasPrefix(raw, []byte("\xff\xfe")), bytes.HasPrefix(raw, []byte("\xfe\xff")):
+		return unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder().Bytes(raw)
+	case utf8.Valid(raw):
+		return bytes.TrimPrefix(raw, []byte("\ufeff")), nil
+	}
+	text, err := simplifiedchinese.GB18030.NewDecoder().Bytes(raw) // a superset of GBK
+	if err == nil && bytes.ContainsRune(text, utf8.RuneError) {
+		err = fmt.Errorf("neither UTF-8 nor UTF-16 nor GBK")
+	}
+	return text, err
+}
+
+// checkHeader brings the names to those of columns, and refuses others.
+func (s *sheet) checkHeader() error {
+	seen := map[string]bool{}
+	for i, name := range s.header {
+		name = strings.ToLower(strings.TrimSpace(name))
+		name = strings.TrimPrefix(name, "address.")
+		s.header[i] = name
+		if !slices.Contains(columns[:], name) {
+			hint := "known are " + strings.Join(columns[:], ", ")
+			if near := config.Nearest(name, columns[:]); near != "" {
+				hint = "did you mean " + near + "?"
+			}
+			return fmt.Errorf("line 1: unknown column %q; %s", name, hint)
+		}
+		if seen[name] {
+			return fmt.Errorf("line 1: the column %s is there twice", name)
+		}
+		seen[name] = true
+	}
+	if !seen["tag"] {
+		return fmt.Errorf("line 1: there is no column tag")
+	}
+	return nil
+}
+
+// variable lays the fields of a row over an item, which may be empty. An empty
+// cell says nothing.
+func (s *sheet) variable(row []string, item map[string]any) error {
+	for i, cell := range row {
+		if cell = strings.TrimSpace(cell); cell == "" || i >= len(s.header) {
+			continue
+		}
+		name := s.header[i]
+		value, err := s.value(name, cell)
+		if err != nil {
+			return err
+		}
+		path := []string{name}
+		if inAddress(name) {
+			path = []string{"address", name}
+		}
+		config.SetAt(item, path, value)
+	}
+	return nil
+}
+
+// decimalComma matches a number as it is written where the comma isn't the
+// separator.
+var decimalComma = regexp.MustCompile(`\b(\d+),(\d+)\b`)
+
+func (s *sheet) value(column, cell string) (any, error) {
+	if s.comma != ',' && (isNumeric(column) || column == "scale" && !strings.Contains(cell, "(")) {
+		cell = decimalComma.ReplaceAllString(cell, "$1.$2")
+	}
+	if !isNumeric(column) {
+		return cell, nil
+	}
+	f, err := strconv.ParseFloat(cell, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%s: expected a number, got %q", column, cell)
+	}
+	return json.Number(strconv.FormatFloat(f, 'f', -1, 64)), nil
+}
+
+// writeSheet writes variables as CSV, with the columns that any of them uses.
+func writeSheet(w io.Writer, items []map[string]any) error {
+	cell := func(item map[string]any, column string) string {
+		path := []string{column}
+		if inAddress(column) {
+			path = []string{"address", column}
+		}
+		v := config.ValueAt(item, path)
+		if v == nil {
+			return ""
+		}
+		return fmt.Sprint(v)
+	}
+	var used []string
+	for _, c := range columns {
+		if c == "tag" || slices.ContainsFunc(items, func(item map[string]any) bool { return cell(item, c) != "" }) {
+			used = append(used, c)
+		}
+	}
+	out := csv.NewWriter(w)
+	if err := out.Write(used); err != nil {
+		return err
+	}
+	for _, item := range items {
+		row := make([]string, len(used))
+		for i, c := range used {
+			row[i] = cell(item, c)
+		}
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}

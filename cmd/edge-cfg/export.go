@@ -1,0 +1,64 @@
+package main
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+func newExport() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Print all tables as one document, or write the variables as a spreadsheet",
+		Long: `export prints the tables in force as one document, without the secrets that stand in
+them literally. With --csv it writes the variables with the columns that import
+reads; "-" is standard output.`,
+		Example: `  edge-cfg export -o json > plant.json
+  edge-cfg export --csv points.csv`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
+				head, err := s.Load(ctx)
+				if err != nil {
+					return err
+				}
+				if file != "" {
+					return exportCSV(cmd, head.Document(), file)
+				}
+				all, err := shownValue(head.Document(), itemKey{})
+				if err != nil {
+					return err
+				}
+				return printValue(cmd, all)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&file, "csv", "", "write the variables to this `file`")
+	cli.AddOutputFlag(cmd, cli.FormatYAML, cli.FormatJSON)
+	return cmd
+}
+
+func exportCSV(cmd *cobra.Command, doc *center.Document, file string) error {
+	var items []map[string]any
+	for _, it := range doc.Items(config.Variables) {
+		tree, err := plainTree(it.JSON)
+		if err != nil {
+			return err
+		}
+		items = append(items, tree)
+	}
+	if file == "-" {
+		return writeSheet(cmd.OutOrStdout(), items)
+	}
+	var b bytes.Buffer
+	if err := writeSheet(&b, items); err != nil {
+		return err
+	}
+	return writeFile(file, b.Bytes(), 0o644)
+}
