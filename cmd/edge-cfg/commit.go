@@ -74,7 +74,7 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 		return center.Commit{}, err
 	}
 	out := cli.NewOutput(cmd)
-	text := io.Writer(out.Writer())
+	text := out.Writer()
 	if out.Format != cli.FormatTable {
 		text = cmd.ErrOrStderr()
 	}
