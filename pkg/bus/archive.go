@@ -19,12 +19,16 @@ type Archive struct {
 	bus   *Bus // nil: the gateway is stopped
 }
 
-// Reports that the archive's methods return.
 type (
-	CheckReport  = wal.Report
+	// CheckReport is what Check and Repair return.
+	CheckReport = wal.Report
+	// ExportReport is what Export and Import return.
 	ExportReport = wal.ExportTrailer
-	DamageError  = wal.DamageError
-	Gap          = wal.Gap
+	// DamageError tells of frames that can't be read.
+	DamageError = wal.DamageError
+	// Gap is a run of frames that is known to be lost.
+	Gap = wal.Gap
+	// ExportHeader begins an export.
 	ExportHeader = wal.ExportHeader
 )
 

@@ -433,7 +433,7 @@ func TestInvertRefuses(t *testing.T) {
 		v.Datatype, v.Scale = tc.dt, tc.scale
 		got, err := compileTable(t, nil, v).Invert(0, tc.v)
 		if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "tag x") ||
-			tc.is != kind && !errors.Is(err, tc.is) {
+			!errors.Is(tc.is, kind) && !errors.Is(err, tc.is) {
 			t.Errorf("%s, scale %q: Invert(%v) = %v, %v, want %v with %q", tc.dt, tc.scale, tc.v, got, err, tc.is, tc.want)
 		}
 	}

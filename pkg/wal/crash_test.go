@@ -223,7 +223,7 @@ func (w *workload) verify(fs FS, p *promise) error {
 		return err
 	}
 	if len(report.Damaged) > 0 {
-		return fmt.Errorf("check: %v", report.Damaged[0])
+		return fmt.Errorf("check: %w", report.Damaged[0])
 	}
 	return l.Close()
 }

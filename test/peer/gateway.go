@@ -23,7 +23,7 @@ type Gateway struct {
 
 	cmd  *exec.Cmd
 	out  syncBuffer
-	done chan error
+	done chan struct{}
 }
 
 // Build builds the named command once per test process and returns its path.
@@ -118,9 +118,12 @@ func (g *Gateway) Start(t testing.TB, args ...string) {
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
+	done := make(chan struct{})
 	cmd := g.cmd
-	go func() { done <- cmd.Wait() }()
+	go func() {
+		defer close(done)
+		_ = cmd.Wait() // how it ended stands in ProcessState
+	}()
 	g.done = done
 }
 

@@ -162,7 +162,7 @@ func (f *fixture) run() {
 	f.t.Cleanup(func() {
 		cancel()
 		if f.ended != nil {
-			f.waitEnd(patience)
+			_ = f.waitEnd(patience) // the test has looked at how it ended, if it cared
 		}
 	})
 }
