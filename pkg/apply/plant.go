@@ -2,6 +2,8 @@ package apply
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -73,6 +75,9 @@ type plant struct{ PlantConfig }
 
 // Prepare implements [Plant]. What old has as well was checked when old came.
 func (p *plant) Prepare(ctx context.Context, old, next *config.Snapshot) (Change, error) {
+	if err := checkReferences(next); err != nil {
+		return nil, err
+	}
 	diff := config.Diff(old, next)
 	c := newChange(p, old, next, diff)
 	var errs []error
@@ -101,6 +106,28 @@ func (p *plant) Prepare(ctx context.Context, old, next *config.Snapshot) (Change
 		}
 	}
 	return c, nil
+}
+
+// checkReferences refuses a snapshot that names what it lacks. Tables from files
+// cannot; those of a config center can, if somebody forced them past the lint.
+func checkReferences(s *config.Snapshot) error {
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(s.Drivers)) {
+		if ep := s.Drivers[id].EndpointID; !hasKey(s.Endpoints, ep) {
+			errs = append(errs, fmt.Errorf("driver %s: endpoint_id: there is no endpoint %q", id, ep))
+		}
+	}
+	for i := range s.Variables {
+		if v := &s.Variables[i]; !hasKey(s.Drivers, v.DriverID) {
+			errs = append(errs, fmt.Errorf("variable %s: driver_id: there is no driver %q", v.Tag, v.DriverID))
+		}
+	}
+	return join(errs)
+}
+
+func hasKey[V any](m map[string]V, key string) bool {
+	_, ok := m[key]
+	return ok
 }
 
 // settle is how long a driver may be on its way to its first answer before it

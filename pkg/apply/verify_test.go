@@ -175,3 +175,20 @@ func TestVerifySaysWhy(t *testing.T) {
 		}
 	})
 }
+
+// TestDanglingReferences refuses a snapshot that names what it lacks, whatever the
+// drivers say of it.
+func TestDanglingReferences(t *testing.T) {
+	f := newFake()
+	plant := apply.NewPlant(apply.PlantConfig{Drivers: f, Endpoints: fakeEndpoints{f}, Settings: fakeSettings{f}, Verify: apply.VerifyInit})
+	snap := config.NewSnapshot(
+		map[string]config.Endpoint{"plc": {Scheme: "tcp", Host: "h"}},
+		map[string]config.Driver{"good": {EndpointID: "plc"}, "lost": {EndpointID: "plx"}},
+		[]config.Variable{{Tag: "a", DriverID: "good"}, {Tag: "b", DriverID: "nobody"}}, nil)
+	_, err := plant.Prepare(t.Context(), &config.Snapshot{}, snap)
+	for _, want := range []string{`driver lost: endpoint_id: there is no endpoint "plx"`, `variable b: driver_id: there is no driver "nobody"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v; want %s", err, want)
+		}
+	}
+}
