@@ -170,7 +170,7 @@ func TestErrors(t *testing.T) {
 			"gateway.yml:4:42: error: connectors.b.endpoint: expected a broker's URL without credentials, such as mqtt://127.0.0.1:1883 or mqtts://broker:8883, got \"mqtt://u:p@h\" (value)",
 			"gateway.yml:4:63: error: connectors.b.qos: expected a number from 0 to 2, got 3 (value)"}},
 		"one client id twice": {file: "gateway_id: g\nconnectors:\n  a: {kind: mqtt5, endpoint: \"mqtt://b:1883\", topic: x}\n  b: {kind: mqtt5, endpoint: \"mqtt://b:1883\", topic: y}\n", want: []string{
-			`connectors.b.client_id: "g" is the client id of connectors.a at the same broker; give one of them another (value)`}},
+			`gateway.yml:4:6: error: connectors.b.client_id: "g" is the client id of connectors.a at the same broker; give one of them another (value)`}},
 		"water marks": {file: "gateway_id: g\nbus: {resume_lo: 0.9}\n", want: []string{
 			"gateway.yml:2:18: error: bus.resume_lo: expected less than pause_hi (0.8), got 0.9 (value)"}},
 		"socket":           {file: "gateway_id: g\ndata_dir: /" + strings.Repeat("d", 120) + "\n", want: []string{"a socket's path can have 107: set admin.socket or a shorter data_dir (value)"}},
@@ -240,7 +240,7 @@ func TestWarnings(t *testing.T) {
 
 // TestPrint: what is printed says the same as what was read, but for secrets.
 func TestPrint(t *testing.T) {
-	g, err := Load(write(t, "gateway_id: g\nconnectors:\n  a: {kind: mqtt5, password: hunter2}\n  b: {kind: mqtt5, password: \"${file:pw}\"}\n  c: {kind: other, x: {y.z: [1]}}\n"), nil, nil)
+	g, err := Load(write(t, "gateway_id: g\nconnectors:\n  a: {kind: mqtt5, password: hunter2}\n  b: {kind: mqtt5, client_id: g-b, password: \"${file:pw}\"}\n  c: {kind: other, x: {y.z: [1]}}\n"), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

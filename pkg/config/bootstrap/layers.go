@@ -285,7 +285,7 @@ func (b *builder) checkClientIDs(g *Gateway, fail func(msg string, path ...strin
 		s := session{fmt.Sprint(c["endpoint"]), fmt.Sprint(c["client_id"])}
 		if other, taken := owner[s]; taken && c["kind"] == "mqtt5" {
 			fail(fmt.Sprintf("connectors.%s.client_id: %q is the client id of connectors.%s at the same broker; give one of them another",
-				name, s.id, other), "connectors", name, "client_id")
+				name, s.id, other), "connectors", name)
 		}
 		owner[s] = name
 	}
