@@ -62,8 +62,9 @@ type FollowerConfig struct {
 	CacheFile string // keeps the last good configuration; its directory must exist
 	Rollback  Policy // "": RollbackAuto
 
-	// Seed returns what an empty store is filled with; nil leaves it empty. It is
-	// also compared with the store once, for a warning.
+	// Seed returns what an empty store is filled with. It is also compared with the
+	// store once, for a warning. It may be nil, or return nil: then there is nothing
+	// to begin with.
 	Seed func() (*config.Snapshot, error)
 
 	// Apply makes a snapshot the running configuration. It is never called twice

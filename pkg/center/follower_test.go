@@ -285,6 +285,23 @@ func TestSeed(t *testing.T) {
 	eventually(t, "and is followed", b.runs(later))
 }
 
+// A gateway whose seed directory doesn't exist waits for the first push, and
+// follows a store that is filled already.
+func TestSeedOfNothing(t *testing.T) {
+	nothing := func(c *FollowerConfig) { c.Seed = func() (*config.Snapshot, error) { return nil, nil } }
+	endpoint := startEtcd(t)
+	s := openStore(t, endpoint)
+	a := startGateway(t, endpoint, "a", nothing)
+	eventually(t, "the gateway follows", func() bool { return a.View().Connected })
+	if head, err := s.Head(t.Context()); err != nil || !head.None() {
+		t.Errorf("head %v, %v; want an empty store", head, err)
+	}
+	doc := docOf(t, 3, "x")
+	mustPush(t, s, doc)
+	b := startGateway(t, endpoint, "b", nothing)
+	eventually(t, "both run the push", func() bool { return a.runs(doc)() && b.runs(doc)() })
+}
+
 func TestRollback(t *testing.T) {
 	bad := errors.New("driver drv did not start")
 	refuse := func(state State) func(*config.Snapshot) Outcome {

@@ -102,6 +102,9 @@ func (s *session) seed(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("seed: %w", err)
 		}
+		if snap == nil {
+			return nil
+		}
 		if doc, err = FromSnapshot(snap); err != nil {
 			return fmt.Errorf("seed: %w", err)
 		}
@@ -123,7 +126,7 @@ func (s *session) compareSeed(head Commit) {
 		return
 	}
 	s.f.cfg.Seed = nil
-	if snap, err := seed(); err == nil && snap.SHA256 != head.SHA256 {
+	if snap, err := seed(); err == nil && snap != nil && snap.SHA256 != head.SHA256 {
 		s.f.cfg.Log.Warn("the configuration directory differs from the config center, which counts; edge-cfg push DIR or edge-cfg pull DIR makes them equal",
 			"rev", head.Rev, "sha256", head.SHA256, "sha256_dir", snap.SHA256)
 	}
