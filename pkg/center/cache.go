@@ -10,7 +10,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"github.com/edge-gateway/edge-gateway/pkg/durable"
 )
 
 const cacheFormat = 1
@@ -66,32 +67,10 @@ func (f cacheFile) save(c cached) error {
 		b.Write(binary.BigEndian.AppendUint32(nil, uint32(len(chunk))))
 		b.Write(chunk)
 	}
-	if err := replaceFile(f.path, b.Bytes()); err != nil {
+	if err := durable.WriteFile(f.path, b.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("configuration cache: %w", err)
 	}
 	return nil
-}
-
-func replaceFile(path string, content []byte) (err error) {
-	tmp, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(content)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // load reads the file. Without one, or with one of another prefix or format, it

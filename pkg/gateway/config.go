@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/durable"
 )
 
 // phaseTimeout bounds each phase of an apply but verify, which has a setting.
@@ -33,7 +34,7 @@ func (g *Gateway) commit(_ context.Context, snap *config.Snapshot) error {
 	if g.cfg.Config.Source != "dir" {
 		return nil
 	}
-	if err := writeDurably(g.lastGoodFile(), snap.Document()); err != nil {
+	if err := durable.WriteFile(g.lastGoodFile(), snap.Document(), 0o600); err != nil {
 		return fmt.Errorf("keep the configuration: %w", err)
 	}
 	return nil

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -44,25 +42,6 @@ func TestTypedValue(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s %q: the error does not show the value: %v", c.datatype, c.text, err)
 		}
-	}
-}
-
-func TestWriteDurablyReplaces(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "file")
-	for _, text := range []string{"one", "two"} {
-		if err := writeDurably(path, []byte(text)); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := os.ReadFile(path); err != nil || string(got) != text {
-			t.Errorf("%q, %v; want %q", got, err, text)
-		}
-	}
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil || len(entries) != 1 {
-		t.Errorf("%d files, %v; want the one alone", len(entries), err)
-	}
-	if err := writeDurably(filepath.Join(path, "below-a-file"), nil); err == nil {
-		t.Error("writing below a file succeeded")
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/durable"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
@@ -117,7 +118,7 @@ func instanceID(dataDir string) (string, error) {
 		return "", fmt.Errorf("instance id: %w", err)
 	}
 	id := rand.Text()
-	return id, writeDurably(path, []byte(id+"\n"))
+	return id, durable.WriteFile(path, []byte(id+"\n"), 0o600)
 }
 
 // seed is what an empty store begins with: the tables in config.dir, if there are
