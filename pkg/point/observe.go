@@ -25,13 +25,17 @@ func (t *Table) Observe(b *frame.Batch, i int, raw frame.Value, q frame.Quality,
 	p := &t.points[i]
 	v, q := p.engineering(raw, q)
 	st := p.state
-	due := !p.onChange || p.differs(v, q) || p.heartbeatDue(ts)
+	due := p.onChange && (p.differs(v, q) || p.heartbeatDue(ts))
 	st.last.Value, st.last.Quality, st.last.TS, st.last.Known = v, q, ts, true
 	if q != frame.Bad {
 		st.lost = false
 	}
-	if due {
+	switch {
+	case due:
 		st.report(b, i, v, q, ts)
+	case !p.onChange:
+		st.reported = false // what was reported last is not remembered: half the memory to touch
+		st.append(b, i, v, q, ts)
 	}
 }
 
@@ -158,6 +162,11 @@ func (p *point) heartbeatDue(ts int64) bool {
 // report appends a frame of point i to b and remembers it.
 func (st *state) report(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts int64) {
 	st.sent, st.sentQ, st.sentTS, st.reported = v, q, ts, true
+	st.append(b, i, v, q, ts)
+}
+
+// append appends a frame of point i to b.
+func (st *state) append(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts int64) {
 	st.last.Frames++
 	b.Frames = append(b.Frames, frame.Frame{Value: v, TS: ts, Tag: uint32(i), Quality: q})
 }

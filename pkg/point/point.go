@@ -68,12 +68,12 @@ type point struct {
 
 // state is what a table remembers of a tag.
 type state struct {
-	last     Last        // as observed
-	sent     frame.Value // of the last frame
-	sentTS   int64       // of the last frame
-	sentQ    frame.Quality
+	last     Last // as observed
 	lost     bool // and told so
-	reported bool // there is a last frame
+	reported bool // the last frame is remembered, below
+	sentQ    frame.Quality
+	sentTS   int64
+	sent     frame.Value
 }
 
 // Last is what was last observed of a tag, reported or not.

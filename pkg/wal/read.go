@@ -229,11 +229,12 @@ func (l *Log) blockAt(seq uint64) (p place, ok bool, err error) {
 
 // search returns the first seq of the first block from the floor on for which f
 // holds; f must hold for all behind one for which it does. Without such a block
-// it returns the end of the log.
+// it returns the end of the log. It gallops from the floor, since the collector,
+// which asks many times a second, finds what it looks for there.
 func (l *Log) search(f func(place) bool) (uint64, error) {
 	lo, hi := l.floor.Load(), l.appended.Load()+1
-	for lo < hi {
-		mid := lo + (hi-lo)/2
+	for step := uint64(0); lo < hi; step = 2*step + 1024 {
+		mid := lo + min(step, (hi-lo)/2)
 		p, ok, err := l.blockAt(mid)
 		if err != nil {
 			return 0, err

@@ -26,14 +26,21 @@ type schedule struct {
 // restart begins a first cycle.
 func (s *schedule) restart(now time.Time) { *s = schedule{start: now, first: true} }
 
-// due returns when request s.pos of n is due. Offsets are whole milliseconds, so
-// that many requests of a short interval form bursts instead of wake-ups.
+// tick returns the grid, from the Unix epoch on, on which the requests of an
+// interval are due: a fiftieth of it, 1 to 5 ms. Requests of many drivers that fall
+// on one instant share a wake-up of the process, which costs more than a request
+// does, and no poll moves by more than a tick.
+func tick(interval time.Duration) time.Duration {
+	return min(max((interval/50).Truncate(time.Millisecond), time.Millisecond), 5*time.Millisecond)
+}
+
+// due returns when request s.pos of n is due.
 func (s *schedule) due(interval time.Duration, n int) time.Time {
 	if s.first || n == 0 {
 		return s.start
 	}
 	step := time.Duration(spread * float64(interval) / float64(n))
-	due := s.start.Add((time.Duration(s.pos) * step).Truncate(time.Millisecond))
+	due := s.start.Add((time.Duration(s.pos) * step).Truncate(tick(interval)))
 	if due.Before(s.notBefore) {
 		return s.notBefore
 	}
@@ -65,9 +72,9 @@ func untilPhase(t time.Time, interval, phase time.Duration) time.Duration {
 	return time.Duration((int64(phase) - t.UnixNano()%int64(interval) + int64(interval)) % int64(interval))
 }
 
-// phaseOf returns the phase of the driver id for interval.
+// phaseOf returns the phase of the driver id for interval, in whole ticks.
 func phaseOf(id string, interval time.Duration) time.Duration {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(id)) // never fails
-	return time.Duration(h.Sum64() >> 1 % uint64(interval))
+	return time.Duration(h.Sum64() >> 1 % uint64(interval)).Truncate(tick(interval))
 }
