@@ -57,7 +57,11 @@ bench: ## the benchmarks that have budgets (docs/performance.md)
 
 .PHONY: bench-e2e
 bench-e2e: setup build ## PLC -> broker: throughput, latency, start-up, CPU per point
-	$(GO) test -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./test/e2e/...
+	$(GO) test -count=1 -timeout 60m -run '^$$' -bench 'Start|CPU|Latency|Build' -benchtime 1x ./test/e2e/...
+
+.PHONY: bench-peers
+bench-peers: setup build ## beside other products, in one run: Telegraf (built from its module, which takes minutes)
+	$(GO) test -count=1 -timeout 60m -run '^$$' -bench 'CPUPerPoint|Peer' -benchtime 1x ./test/e2e/...
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME each (default 20s)

@@ -58,15 +58,15 @@ func BenchmarkCPUPerPoint(b *testing.B) {
 			const period = 15 * time.Second
 			time.Sleep(3 * time.Second) // steady state
 			for b.Loop() {
-				frames, cpu, began := l.published(b), l.gw.CPU(b), time.Now()
+				frames, cpu, began := l.published(b), l.gw.Proc().CPU(b), time.Now()
 				time.Sleep(period) // the measurement
-				frames, cpu = l.published(b)-frames, l.gw.CPU(b)-cpu
+				frames, cpu = l.published(b)-frames, l.gw.Proc().CPU(b)-cpu
 				b.ReportMetric(float64(cpu.Nanoseconds())/frames, "cpu-ns/point")
 				b.ReportMetric(frames/time.Since(began).Seconds(), "points/s")
 				if lag, ok := l.gw.Metric(`framebus_backlog_lag{consumer="mqtt"}`); ok {
 					b.ReportMetric(lag, "backlog")
 				}
-				rss, anon := memory(b, l.gw)
+				rss, anon := l.gw.Proc().Memory(b)
 				b.ReportMetric(rss, "rss-MiB")
 				b.ReportMetric(anon, "anon-MiB")
 			}

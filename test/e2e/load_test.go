@@ -12,42 +12,62 @@ import (
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
-// load is a plant under load: simulated PLCs in this process, each with its
-// points in holding registers, and the gateway that polls them.
-type load struct {
-	gw     *peer.Gateway
+// loadPlant is simulated PLCs in this process, each with points in its holding
+// registers, and a broker beside them.
+type loadPlant struct {
+	sims   []*plcsim.Sim
 	broker *peer.Mosquitto
-	points int
+	points int // of each PLC
 }
 
-// newLoad makes a plant of n PLCs with points registers each, polled at interval.
-func newLoad(tb testing.TB, n, points int, interval time.Duration, extra string) *load {
+func newLoadPlant(tb testing.TB, n, points int) *loadPlant {
 	tb.Helper()
-	var endpoints, drivers, variables strings.Builder
 	layout := make(plcsim.Layout, points)
 	for i := range layout {
 		layout[i] = plcsim.Signal{Motion: plcsim.Walk, Table: plcsim.Holding, Addr: uint16(i), Type: config.TypeUint16, Max: 1000}
 	}
-	for i := range n {
+	p := &loadPlant{broker: peer.StartMosquitto(tb), points: points}
+	for range n {
 		sim, err := plcsim.New(plcsim.Config{Layout: layout, Step: time.Second})
 		if err != nil {
 			tb.Fatal(err)
 		}
 		tb.Cleanup(func() { _ = sim.Close() }) // the process ends anyway
+		p.sims = append(p.sims, sim)
+	}
+	return p
+}
+
+// load is the gateway that polls a plant.
+type load struct {
+	*loadPlant
+	gw *peer.Gateway
+}
+
+// newLoad makes a plant of n PLCs with points registers each, polled at interval.
+func newLoad(tb testing.TB, n, points int, interval time.Duration, extra string) *load {
+	tb.Helper()
+	return newLoadPlant(tb, n, points).poll(tb, interval, extra)
+}
+
+// poll starts a gateway that reads every register at interval.
+func (p *loadPlant) poll(tb testing.TB, interval time.Duration, extra string) *load {
+	tb.Helper()
+	var endpoints, drivers, variables strings.Builder
+	for i, sim := range p.sims {
 		host, port, _ := strings.Cut(sim.Addr(), ":")
 		fmt.Fprintf(&endpoints, "plc%d:\n  scheme: tcp\n  host: %s\n  port: %s\n", i, host, port)
 		fmt.Fprintf(&drivers, "plc%d:\n  kind: static\n  endpoint_id: plc%d\n  proto: modbus\n  cfg: {unit_id: 1, polling: %s, max_regs_per_req: 120}\n", i, i, interval)
-		for r := range points {
+		for r := range p.points {
 			fmt.Fprintf(&variables, "- {tag: plc%d.r%04d, driver_id: plc%d, access: R, address: {type: holding, addr: %d}, datatype: uint16, scale: value / 10}\n", i, r, i, 40001+r)
 		}
 	}
-	broker := peer.StartMosquitto(tb)
-	gw := peer.NewGateway(tb, connector(broker.URL(), "")+extra, map[string]string{
+	gw := peer.NewGateway(tb, connector(p.broker.URL(), "")+extra, map[string]string{
 		"endpoints.yml": endpoints.String(), "drivers.yml": drivers.String(), "variables.yml": variables.String(),
 	})
 	gw.Start(tb)
 	gw.WaitReady(tb)
-	return &load{gw: gw, broker: broker, points: n * points}
+	return &load{p, gw}
 }
 
 func (l *load) published(tb testing.TB) float64 {
@@ -57,21 +77,6 @@ func (l *load) published(tb testing.TB) float64 {
 		tb.Fatalf("no framebus_publish_total:\n%s", l.gw.Output())
 	}
 	return n
-}
-
-// memory returns the gateway's resident and anonymous memory in MiB.
-func memory(tb testing.TB, gw *peer.Gateway) (rss, anon float64) {
-	tb.Helper()
-	for line := range strings.Lines(gw.ProcFile(tb, "status")) {
-		var kib float64
-		if _, err := fmt.Sscanf(line, "VmRSS: %f", &kib); err == nil {
-			rss = kib / 1024
-		}
-		if _, err := fmt.Sscanf(line, "RssAnon: %f", &kib); err == nil {
-			anon = kib / 1024
-		}
-	}
-	return rss, anon
 }
 
 // TestSoak runs 5,000 points a second for EDGE_SOAK (five seconds by default):
@@ -88,11 +93,11 @@ func TestSoak(t *testing.T) {
 	l := newLoad(t, 5, 100, 100*time.Millisecond, "")
 	sub := peer.Subscribe(t, l.broker.Addr, "soak", topic)
 	time.Sleep(period / 5) // warming up
-	warm, _ := memory(t, l.gw)
+	warm, _ := l.gw.Proc().Memory(t)
 	began, before := time.Now(), l.published(t)
 	time.Sleep(period * 4 / 5) // the measurement
 	rate := (l.published(t) - before) / time.Since(began).Seconds()
-	rss, anon := memory(t, l.gw)
+	rss, anon := l.gw.Proc().Memory(t)
 	t.Logf("%.0f frames/s, RSS %.1f MiB (%.1f MiB after warming up), anonymous %.1f MiB", rate, rss, warm, anon)
 	if rate < 4500 {
 		t.Errorf("%.0f frames/s; want 5,000", rate)

@@ -171,29 +171,8 @@ func (g *Gateway) Kill(t testing.TB) {
 // Output is what the process wrote to stdout and stderr, over all its starts.
 func (g *Gateway) Output() string { return g.out.String() }
 
-// ProcFile returns a file of the running process's directory in /proc.
-func (g *Gateway) ProcFile(t testing.TB, name string) string {
-	t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", g.cmd.Process.Pid, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-// CPU returns the processor time that the running process has used.
-func (g *Gateway) CPU(t testing.TB) time.Duration {
-	t.Helper()
-	data := g.ProcFile(t, "stat")
-	// proc(5): utime and stime are fields 14 and 15, in clock ticks of 10 ms;
-	// the second field is a name in parentheses.
-	fields := strings.Fields(data[strings.LastIndexByte(data, ')')+1:])
-	var user, system int64
-	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond
-}
+// Proc is what /proc tells of the running process.
+func (g *Gateway) Proc() Proc { return Proc(g.cmd.Process.Pid) }
 
 // Metric returns the value of one sample of /metrics, named as it is written
 // there, labels included; ok is false where there is none.
