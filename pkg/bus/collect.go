@@ -193,5 +193,12 @@ func (b *Bus) tellGaps() {
 	}
 	if err != nil {
 		b.logger.Warn("gaps will be told again", "error", err)
+		return
+	}
+	for _, g := range told {
+		if g.Reason == wal.ReasonDamaged { // the others were counted when they came about
+			b.metrics.dropped(g.Reason, int(g.Len()))
+			b.logger.Error("frames lost: they were damaged, and a repair took them out", "from", g.First, "to", g.Last)
+		}
 	}
 }

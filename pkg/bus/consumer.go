@@ -276,7 +276,8 @@ func (c *Consumer) damaged(r Range, err error) error {
 
 // Fetch returns the frames first…last again, for a message that is sent again.
 // All of them must be pinned by a record or not yet acknowledged; otherwise they
-// may be gone, which is an error that wraps ErrGone.
+// may be gone. What a repair of the log took out is gone too. Then the error is a
+// [GoneError], and the frames that are left are returned beside it.
 func (c *Consumer) Fetch(first, last uint64) ([]*frame.Batch, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
@@ -284,25 +285,73 @@ func (c *Consumer) Fetch(first, last uint64) ([]*frame.Batch, error) {
 	if first == 0 || first > last || last > c.b.log.Durable() {
 		return nil, fmt.Errorf("consumer %s: fetch %d to %d: expected a range within 1 to %d", c.Name(), first, last, c.b.log.Durable())
 	}
-	var out []*frame.Batch
-	for at := first; at <= last; {
-		batches := c.b.ring.read(nil, at, last, int(last-at+1))
+	f := fetch{log: c.b.log, at: first, last: last}
+	for f.at <= last {
+		batches := c.b.ring.read(nil, f.at, last, int(last-f.at+1))
+		var err error
 		if len(batches) == 0 {
-			var err error
-			if batches, err = c.b.log.Read(at, last, readAhead); err != nil {
-				return nil, fmt.Errorf("consumer %s: fetch: %w", c.Name(), err)
-			}
+			batches, err = c.b.log.Read(f.at, last, readAhead)
 		}
-		for _, b := range batches {
-			if b.FirstSeq != at {
-				return nil, fmt.Errorf("consumer %s: fetch %d to %d: %w: %d to %d", c.Name(), first, last, ErrGone, at, b.FirstSeq-1)
-			}
-			at = b.LastSeq() + 1
+		if err = f.take(batches, err); err != nil {
+			return nil, fmt.Errorf("consumer %s: fetch %d to %d: %w", c.Name(), first, last, err)
 		}
-		if len(batches) == 0 {
-			return nil, fmt.Errorf("consumer %s: fetch %d to %d: %w: %d on", c.Name(), first, last, ErrGone, at)
-		}
-		out = append(out, batches...)
 	}
-	return out, nil
+	if len(f.gone) > 0 {
+		return f.out, fmt.Errorf("consumer %s: fetch %d to %d: %w", c.Name(), first, last, &GoneError{Ranges: f.gone})
+	}
+	return f.out, nil
+}
+
+// fetch collects the frames at…last, and which of them are gone.
+type fetch struct {
+	log      *wal.Log
+	at, last uint64
+	out      []*frame.Batch
+	gone     []Range
+}
+
+// take takes what one read from f.at on has given.
+func (f *fetch) take(batches []*frame.Batch, err error) error {
+	var d *wal.DamageError
+	if errors.As(err, &d) { // a repair that was interrupted may have left it there
+		bad, untold := f.log.Untold(Range{First: f.at, Last: f.last})
+		if untold && bad.First == f.at {
+			return err
+		}
+		if !untold {
+			bad.First = f.last + 1
+		}
+		f.skip(bad.First - 1)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, b := range batches {
+		if err := f.hole(b.FirstSeq - 1); err != nil {
+			return err
+		}
+		f.out, f.at = append(f.out, b), b.LastSeq()+1
+	}
+	if len(batches) == 0 {
+		return f.hole(f.last)
+	}
+	return nil
+}
+
+// hole passes over frames that the log does not hold, if that is known.
+func (f *fetch) hole(last uint64) error {
+	if f.at > last {
+		return nil
+	}
+	if bad, missing := f.log.Missing(Range{First: f.at, Last: last}); missing {
+		return &wal.DamageError{Range: bad, Err: errors.New("missing")}
+	}
+	f.skip(last)
+	return nil
+}
+
+func (f *fetch) skip(last uint64) {
+	f.gone = append(f.gone, Range{First: f.at, Last: last})
+	f.at = last + 1
 }

@@ -20,6 +20,9 @@ type Record = wal.Record
 // it, never one before a synced one.
 type Commit = wal.Commit
 
+// GoneError says which frames the log does not hold any more. It wraps ErrGone.
+type GoneError = wal.GoneError
+
 // Errors that callers branch on.
 var (
 	ErrLocked        = wal.ErrLocked        // another process has the directory open

@@ -27,7 +27,9 @@ type Consumer interface {
 	// the log had to drop appear as a jump in seq, told by a sys.gap frame.
 	Read(ctx context.Context, maxFrames int) ([]*frame.Batch, error)
 	// Fetch returns the frames first…last again, for a message that is sent
-	// again. All of them must be pinned by a record or not yet acknowledged.
+	// again. All of them must be pinned by a record or not yet acknowledged. Of
+	// frames that a repair of the log took out, the error is a *bus.GoneError, and
+	// those that are left are returned beside it.
 	Fetch(first, last uint64) ([]*frame.Batch, error)
 	// Seek sets the cursor: the next Read begins at seq.
 	Seek(seq uint64)

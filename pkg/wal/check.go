@@ -45,7 +45,7 @@ func (l *Log) Check(ctx context.Context) (Report, error) {
 			return nil
 		},
 	}
-	if err := s.Run(ctx, l); err != nil {
+	if err := s.runAll(ctx, l); err != nil {
 		return r, fmt.Errorf("check log: %w", err)
 	}
 	return r, nil
@@ -95,7 +95,7 @@ func (l *Log) Repair(ctx context.Context) (Report, error) {
 func (l *Log) giveUpDamaged(damaged []*DamageError) error {
 	var gaps []Gap
 	for _, d := range damaged {
-		gaps = append(gaps, Gap{Range: d.Range, Reason: "damaged", Time: l.now().UnixMilli()})
+		gaps = append(gaps, Gap{Range: d.Range, Reason: ReasonDamaged, Time: l.now().UnixMilli()})
 	}
 	if err := l.addGaps(gaps); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (l *Log) copyTo(ctx context.Context, to *pebble.DB) error {
 		b.Reset()
 		return nil
 	}
-	if err := s.Run(ctx, l); err != nil {
+	if err := s.runAll(ctx, l); err != nil {
 		return err
 	}
 	return b.Commit(pebble.Sync)

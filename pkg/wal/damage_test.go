@@ -220,3 +220,66 @@ func TestNewerFormat(t *testing.T) {
 		t.Errorf("opened a newer log: %v", err)
 	}
 }
+
+// TestDamageUnderPins: frames of a message in flight that lie before all that others
+// need are checked too, survive a repair of everything else, and are told of when
+// they are gone themselves.
+func TestDamageUnderPins(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		harm func(t *testing.T, dir string)
+		gone []Range // nil: at least some, whatever they are
+	}{
+		{"the pinned block", func(t *testing.T, dir string) { overwrite(t, dir, blockKey(301), flip(-20)) }, []Range{{301, 350}}},
+		{"the pinned block's envelope", func(t *testing.T, dir string) { overwrite(t, dir, blockKey(301), flip(1)) }, []Range{{301, 350}}},
+		{"the pinned block is missing", func(t *testing.T, dir string) {
+			overwrite(t, dir, blockKey(301), func([]byte) []byte { return nil })
+		}, []Range{{301, 350}}},
+		{"another block", func(t *testing.T, dir string) { overwrite(t, dir, blockKey(5001), flip(-20)) }, []Range{{5001, 5100}}},
+		{"a table", func(t *testing.T, dir string) { flipInTable(t, dir) }, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := damagedLog(t, func(dir string) {
+				l := openLog(t, dir, Options{})
+				c := consumer(t, l, "mqtt")
+				pin := Range{250, 350} // the end of one block and the beginning of another
+				if err := c.Commit(Commit{Put: []Record{{Key: "m/1", Pin: pin}, {Key: "w/1", Pin: pin}}}); err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(l.Collect(2001, false), l.Flush()); err != nil {
+					t.Fatal(err)
+				}
+				closeLog(t, l)
+				tc.harm(t, dir)
+			})
+			l := openLog(t, dir, Options{})
+			report, err := l.Repair(t.Context())
+			if err != nil || !report.Repaired {
+				t.Fatalf("repair: %+v, %v", report, err)
+			}
+			if d := cmp.Diff(tc.gone, damagedRanges(report)); tc.gone != nil && d != "" {
+				t.Error(d)
+			}
+			closeLog(t, l)
+			l = openLog(t, dir, Options{})
+			defer closeLog(t, l)
+			if report, err := l.Check(t.Context()); err != nil || len(report.Damaged) > 0 {
+				t.Errorf("after the repair: %v, %v", report.Damaged, err)
+			}
+			gone := damagedRanges(report)
+			for seq := uint64(250); seq <= 350; seq++ {
+				got, err := l.Read(seq, seq, 1)
+				lost := overlaps(gone, Range{seq, seq})
+				if err != nil || len(got) == 1 == lost {
+					t.Fatalf("pinned frame %d: %d batches, %v; reported as gone: %v", seq, len(got), err, lost)
+				}
+			}
+			if err := l.MarkTold(l.Gaps()); err != nil {
+				t.Fatal(err)
+			}
+			if len(tc.gone) == 1 && len(l.Gaps()) != 1 {
+				t.Errorf("gaps %+v: one that a message in flight runs into is kept", l.Gaps())
+			}
+		})
+	}
+}

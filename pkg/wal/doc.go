@@ -92,7 +92,7 @@
 // Damaged: each block, envelope and tag set has a checksum, as have Pebble's own
 // files. Reading returns a DamageError instead of leaving frames out; a hole in
 // the seqs that no Gap tells of is damage too. Check finds all of it, Repair takes
-// it out and notes the gaps. A log that Pebble can't open at all (a damaged
+// it out and notes the gaps, of pinned frames before the floor too. A log that Pebble can't open at all (a damaged
 // manifest, or a log file damaged in the middle) can't be repaired: move the
 // directory away, and a new log with a new epoch begins.
 //

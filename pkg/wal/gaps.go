@@ -115,11 +115,16 @@ func (l *Log) MarkTold(gaps []Gap) error {
 	return l.forgetGaps(l.floor.Load())
 }
 
-// forgetGaps deletes told gaps that lie before the floor: nobody can run into them.
+// forgetGaps deletes told gaps that lie before the floor: nobody can run into them,
+// but for a message in flight that pins frames around one.
 func (l *Log) forgetGaps(floor uint64) error {
+	if len(l.Gaps()) == 0 {
+		return nil
+	}
+	pinned := l.pinned()
 	l.st.mu.Lock()
 	defer l.st.mu.Unlock()
-	old := func(g Gap) bool { return g.Told && g.Last < floor }
+	old := func(g Gap) bool { return g.Told && g.Last < floor && !overlaps(pinned, g.Range) }
 	for _, g := range l.st.gaps {
 		if !old(g) {
 			continue
@@ -132,10 +137,19 @@ func (l *Log) forgetGaps(floor uint64) error {
 	return nil
 }
 
+func overlaps(ranges []Range, r Range) bool {
+	return slices.ContainsFunc(ranges, func(o Range) bool { return o.First <= r.Last && o.Last >= r.First })
+}
+
 // Missing returns the first part of r that is neither before the floor nor in a
 // known gap: frames that should be there.
 func (l *Log) Missing(r Range) (Range, bool) {
 	r.First = max(r.First, l.floor.Load())
+	return l.Untold(r)
+}
+
+// Untold returns the first part of r that no gap tells of.
+func (l *Log) Untold(r Range) (Range, bool) {
 	for _, g := range l.Gaps() { // sorted by First
 		if g.Consumer != "" || g.Last < r.First || g.First > r.Last {
 			continue

@@ -30,6 +30,7 @@ type Scan struct {
 	Damaged func(*DamageError) error
 
 	block  func(*block) error // instead of Frames: every readable block
+	pinned bool               // From…To is pinned: it is there even if it lies before the floor
 	last   uint64             // of the blocks seen so far
 	logged int64              // when the batch was logged, Unix ms
 	found  []found            // in the present step, for the caller
@@ -65,13 +66,19 @@ func (s *Scan) damaged(d *DamageError) error {
 	if s.Damaged == nil {
 		return d
 	}
+	if s.pinned { // what is around it in the block is delivered and may be gone
+		d = &DamageError{Range{max(d.First, s.From), min(d.Last, s.To)}, d.Err}
+	}
 	s.found = append(s.found, found{damage: d})
 	return nil
 }
 
 // Run makes the pass. It returns ctx's error when that ends first.
 func (s *Scan) Run(ctx context.Context, l *Log) error {
-	from, to := max(s.From, l.floor.Load()), s.To
+	from, to := s.From, s.To
+	if !s.pinned {
+		from = max(from, l.floor.Load())
+	}
 	if to == 0 || to > l.durable.Load() {
 		to = l.durable.Load()
 	}
@@ -115,6 +122,43 @@ func (s *Scan) Run(ctx context.Context, l *Log) error {
 	return nil
 }
 
+// runAll makes a pass over all that the log must hold: what is pinned before the
+// floor, and everything from the floor on. Of blocks, s.block gets each once.
+func (s Scan) runAll(ctx context.Context, l *Log) error {
+	floor, seen, each := l.floor.Load(), uint64(0), s.block
+	s.block = func(b *block) error {
+		if b.First <= seen {
+			return nil
+		}
+		seen = b.First
+		return each(b)
+	}
+	for _, r := range merge(l.pinned()) {
+		if r.First >= floor {
+			break
+		}
+		below := s
+		below.From, below.To, below.pinned = r.First, min(r.Last, floor-1), true
+		if err := below.Run(ctx, l); err != nil {
+			return err
+		}
+	}
+	return s.Run(ctx, l)
+}
+
+// merge joins sorted ranges that overlap or touch.
+func merge(sorted []Range) []Range {
+	var out []Range
+	for _, r := range sorted {
+		if n := len(out); n > 0 && r.First <= out[n-1].Last+1 {
+			out[n-1].Last = max(out[n-1].Last, r.Last)
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
 func (s *Scan) step(l *Log, blk *block, to uint64) error {
 	if err := s.hole(l, blk.First); err != nil {
 		return err
@@ -149,8 +193,12 @@ func (s *Scan) step(l *Log, blk *block, to uint64) error {
 
 // hole reports what is missing before the block that begins at next.
 func (s *Scan) hole(l *Log, next uint64) error {
+	missing := l.Missing
+	if s.pinned {
+		missing = l.Untold
+	}
 	for at := s.last + 1; at < next; {
-		r, bad := l.Missing(Range{at, next - 1})
+		r, bad := missing(Range{at, next - 1})
 		if !bad {
 			break
 		}

@@ -40,10 +40,13 @@ type Commit struct {
 type Gap struct {
 	Range
 	Consumer string // the only one that misses them; "" means that they are gone for all
-	Reason   string // "overflow", "parked", "damaged"
+	Reason   string // "overflow", "parked", "gc", or ReasonDamaged
 	Time     int64  // Unix ms
 	Told     bool   // a sys.gap frame is in the log
 }
+
+// ReasonDamaged is the reason of gaps that Repair notes.
+const ReasonDamaged = "damaged"
 
 // Errors that callers branch on.
 var (
@@ -77,6 +80,18 @@ type DamageError struct {
 func (e *DamageError) Error() string {
 	return fmt.Sprintf("frames %d to %d are damaged (%v): stop the gateway and run edge-bus check --repair", e.First, e.Last, e.Err)
 }
+
+// GoneError says which frames the log does not hold any more: deleted, dropped, or
+// taken out by a repair. It wraps [ErrGone].
+type GoneError struct{ Ranges []Range }
+
+// Error names the first and the last of the frames.
+func (e *GoneError) Error() string {
+	return fmt.Sprintf("%v: %d to %d", ErrGone, e.Ranges[0].First, e.Ranges[len(e.Ranges)-1].Last)
+}
+
+// Unwrap returns ErrGone.
+func (e *GoneError) Unwrap() error { return ErrGone }
 
 // Unwrap returns ErrDamaged and the cause.
 func (e *DamageError) Unwrap() []error { return []error{ErrDamaged, e.Err} }

@@ -46,6 +46,14 @@
 // the broker has refused it in so many words. What it refuses is kept and tried
 // again with back-off, and everything behind it waits: nothing is skipped.
 //
+// # Frames lost in flight
+//
+// A repair of a damaged log may take frames out of a message in flight. What is
+// left goes out under the same identifier: a broker that has the message drops the
+// repeat, whatever it holds. With nothing left, PUBREL goes out: it completes the
+// message if the broker has it. The next message's prev_seq shows a consumer that
+// frames are missing; the log's sys.gap frame says which.
+//
 // # When the promise ends
 //
 // If the broker has lost the session, whatever was in flight is sent anew, without

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -16,14 +17,16 @@ type maker struct {
 
 var errNothingLeft = errors.New("the log holds none of its frames")
 
-// again makes the payload of a message that was stored before.
+// again makes the payload of a message that was stored before. When the log has
+// lost some of its frames, the error is a *bus.GoneError, and the payload holds
+// those that are left, if any.
 func (k *maker) again(r *messageRecord) (payload, error) {
 	c, err := k.codec(r.encoding)
 	if err != nil {
 		return payload{}, err
 	}
 	batches, err := k.fetch(r.First, r.Last)
-	if err != nil {
+	if err != nil && !isGone(err) {
 		return payload{}, err
 	}
 	b := newBuilder(c, newRouter(r.Template))
@@ -31,10 +34,19 @@ func (k *maker) again(r *messageRecord) (payload, error) {
 	for _, batch := range batches {
 		b.add(batch)
 	}
-	if len(b.parts) == 0 {
-		return payload{}, fmt.Errorf("frames %d to %d on %s: %w", r.First, r.Last, r.Topic, errNothingLeft)
+	switch {
+	case len(b.parts) > 0:
+		return k.finish(b.codec, b.parts[0]), err
+	case err == nil:
+		err = fmt.Errorf("frames %d to %d on %s: %w", r.First, r.Last, r.Topic, errNothingLeft)
 	}
-	return k.finish(b.codec, b.parts[0]), nil
+	return payload{}, err
+}
+
+// isGone reports whether frames were taken out of the log, by a repair of damage.
+func isGone(err error) bool {
+	var gone *bus.GoneError
+	return errors.As(err, &gone)
 }
 
 // finish makes a payload of a part.

@@ -92,12 +92,18 @@ type window struct {
 	gaps    []bus.Range // seqs before it that are delivered already or gone
 	parts   []*message  // those that are not stored yet, in order
 	pending int         // messages that are not settled
+	lost    int         // of them, those of which the log holds no frames any more
 }
 
 // multiple reports whether the window needs a record of its own.
 func (w *window) multiple() bool { return w.record.Total > 1 }
 
 func (w *window) rng() bus.Range { return bus.Range{First: w.record.First, Last: w.record.Last} }
+
+// stored reports whether the window's message of a chain that ends with last was
+// stored: such a message is the last of its chain, as no other window is begun
+// before all messages of this one are stored.
+func (w *window) stored(last uint64) bool { return w.record.First <= last && last <= w.record.Last }
 
 // message is one message from its making until it is settled.
 type message struct {

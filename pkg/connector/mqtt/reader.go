@@ -37,7 +37,8 @@ type reader struct {
 	builder  *builder
 	windows  chan *window // to the sender
 
-	skip     []bus.Range // windows that were stored before the connection began, sorted
+	skip     []bus.Range      // windows that were stored before the connection began, sorted
+	chains   map[chain]uint64 // as they were then
 	live     stream
 	backlog  []stream  // with live_first: what is behind the live stream, oldest first
 	caughtUp time.Time // when the live stream was last at the head
@@ -130,12 +131,21 @@ func (r *reader) complete(w *window) error {
 		return err
 	}
 	batches, err := r.consumer.Fetch(w.record.First, w.record.Last)
-	if err != nil {
+	if err != nil && !isGone(err) {
 		return fmt.Errorf("frames %d to %d: %w", w.record.First, w.record.Last, err)
 	}
 	b := newBuilder(c, newRouter(w.record.Template))
 	for _, batch := range batches {
 		b.add(batch)
+	}
+	if err != nil {
+		left := slices.DeleteFunc(b.parts, func(p *part) bool { return w.stored(r.chains[chain{p.topic, w.record.Stream}]) })
+		w.lost = w.record.Total - w.record.Next - len(left)
+		if w.lost < 0 {
+			return fmt.Errorf("frames %d to %d make %d messages, expected %d at most", w.record.First, w.record.Last, len(left), w.record.Total-w.record.Next)
+		}
+		r.parts(w, c, left)
+		return nil
 	}
 	if len(b.parts) != w.record.Total {
 		return fmt.Errorf("frames %d to %d make %d messages, %d when they were first read", w.record.First, w.record.Last, len(b.parts), w.record.Total)

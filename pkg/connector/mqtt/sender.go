@@ -107,7 +107,7 @@ func (s *sender) turn(admit bool) (more bool, err error) {
 			return false, err
 		}
 	}
-	waiting := s.again(&t)
+	waiting, stuck := s.again(&t) // what else there is to do is done first
 	if admit && !waiting {
 		if err := s.admit(&t); err != nil {
 			return false, err
@@ -123,7 +123,7 @@ func (s *sender) turn(admit bool) (more bool, err error) {
 		return false, err
 	}
 	s.stats.inflight(len(s.session.inflight))
-	return len(t.send) > 0, nil
+	return len(t.send) > 0, stuck
 }
 
 // commit stores a change of state. It is durable before anything is written that
@@ -238,7 +238,7 @@ func (s *sender) renumber(t *turn, m *message) error {
 
 // again queues what was sent on an earlier connection, in order, and reports
 // whether some of it has to wait. PUBRELs wait for nothing.
-func (s *sender) again(t *turn) (waiting bool) {
+func (s *sender) again(t *turn) (waiting bool, err error) {
 	onWire := 0
 	for _, m := range s.session.inflight {
 		if m.onWire {
@@ -246,6 +246,7 @@ func (s *sender) again(t *turn) (waiting bool) {
 		}
 	}
 	due := !time.Now().Before(s.retryAt)
+	var lost []*message
 	for _, m := range s.session.inflight {
 		switch {
 		case m.onWire:
@@ -263,10 +264,47 @@ func (s *sender) again(t *turn) (waiting bool) {
 			m.onWire = true
 			onWire++
 			s.stats.resent()
-			t.send = append(t.send, m)
+			switch err := s.remake(m); {
+			case err == nil:
+				t.send = append(t.send, m)
+			case !isGone(err):
+				return true, err
+			case m.record.QoS == 2: // if the broker has it, this completes it
+				m.record.Released = true
+				if err := t.put(m.record.key(), m.record, m.window.rng()); err != nil {
+					return true, err
+				}
+				t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
+			default:
+				lost = append(lost, m)
+			}
 		}
 	}
-	return waiting
+	for _, m := range lost {
+		s.session.forget(m)
+		t.commit.Delete = append(t.commit.Delete, m.record.key())
+		s.windowDone(&t.commit, m.window)
+	}
+	return waiting, nil
+}
+
+// remake makes the payload of a message that was stored before. If a repair of the
+// log took out some of its frames, the rest is sent: a broker that has the message
+// already drops the repeat, whatever it holds. With nothing left, the error says
+// so.
+func (s *sender) remake(m *message) error {
+	made, err := s.make.again(&m.record)
+	if isGone(err) {
+		s.log.Error("a message in flight has lost frames: they were damaged", "topic", m.record.Topic, "left", made.frames, "error", err)
+		if made.frames > 0 {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("make message %d again: %w", m.record.ID, err)
+	}
+	m.made, m.size, m.frames = made, len(made.body), made.frames
+	return s.checkSize(m)
 }
 
 // resendAtOnce bounds the payloads that are made again in one turn.
@@ -305,6 +343,9 @@ func (s *sender) admit(t *turn) error {
 func (s *sender) admitFrom(t *turn, w *window) error {
 	t.commit.Ack = append(t.commit.Ack, w.gaps...)
 	w.gaps = nil
+	for ; w.lost > 0; w.lost-- {
+		s.windowDone(&t.commit, w)
+	}
 	if w.record.Total == 0 { // nothing in it concerns the broker
 		t.commit.Ack = append(t.commit.Ack, w.rng())
 		return nil
@@ -406,16 +447,6 @@ func (s *sender) write(t *turn) error {
 }
 
 func (s *sender) writeMessage(m *message) error {
-	if m.made.body == nil {
-		made, err := s.make.again(&m.record)
-		if err != nil {
-			return fmt.Errorf("make message %d again: %w", m.record.ID, err)
-		}
-		m.made, m.size, m.frames = made, len(made.body), made.frames
-		if err := s.checkSize(m); err != nil {
-			return err
-		}
-	}
 	h := s.describe(m)
 	s.header, s.props = appendPublish(s.header[:0], &h, len(m.made.body), s.props)
 	m.sentAt = time.Now()

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"maps"
 	"strconv"
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
@@ -37,6 +38,7 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	if err != nil {
 		return nil, err
 	}
+	r.chains = maps.Clone(c.session.chains)
 	s := &sender{session: c.session, conn: l.conn, make: newMaker(), windows: r.windows, limits: limits, stats: c.stats, log: c.log,
 		aliases: map[string]uint16{}}
 	s.options = senderOptions{qos: c.cfg.QoS, describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault}
