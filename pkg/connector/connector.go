@@ -108,6 +108,15 @@ type Connector interface {
 	Replay(ctx context.Context, id string, batches []*frame.Batch) (where string, err error)
 }
 
+// Updater is implemented by connectors that can take over some changes of their
+// configuration as they run.
+type Updater interface {
+	// Update takes cfg, which New accepts, over without a new connection. It
+	// reports false, and has changed nothing, if what differs needs a new
+	// connector.
+	Update(cfg map[string]any) bool
+}
+
 // ErrDown is returned by what needs a connection when there is none.
 var ErrDown = errors.New("not connected")
 

@@ -103,14 +103,18 @@ func (m *Manager) Check(cfgs map[string]map[string]any) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(cfgs)) {
 		_, err := m.construct(name, cfgs[name], unopened{name: name})
+		// The records of a kind in the log mean nothing to another one.
+		if u, _ := m.unit(name); err == nil && u != nil && u.kind != cfgs[name]["kind"] {
+			err = fmt.Errorf("connector %s: its kind cannot change from %s to %v; give the new one another name", name, u.kind, cfgs[name]["kind"])
+		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
 // Apply makes the connectors of cfgs run, by name, and no others. One whose
-// configuration has not changed is not touched; one that has changed is replaced,
-// on the same place in the log. All are constructed before anything is changed,
+// configuration has not changed is not touched; one that has changed takes that over
+// if it can, and is replaced, on the same place in the log, if not. All are constructed before anything is changed,
 // and an error then means that nothing was.
 func (m *Manager) Apply(ctx context.Context, cfgs map[string]map[string]any) error {
 	m.op.Lock()
@@ -146,15 +150,14 @@ func (m *Manager) apply(name string, cfg map[string]any) error {
 	switch {
 	case u == nil:
 		return m.add(name, cfg)
-	case reflect.DeepEqual(u.cfg, cfg):
+	case u.ending: // told so by an Apply that gave up on it
+	case reflect.DeepEqual(u.cfg, cfg), u.update(cfg):
 		return nil
-	case u.kind != cfg["kind"]: // whose records in the log mean nothing to the new one
-		return fmt.Errorf("connector %s: its kind cannot change from %s to %v; give the new one another name", name, u.kind, cfg["kind"])
 	}
 	if err := u.end(); err != nil {
 		return err
 	}
-	u.cfg = cfg
+	u.setConfig(cfg)
 	return u.begin()
 }
 

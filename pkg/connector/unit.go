@@ -26,11 +26,12 @@ type unit struct {
 	m        *Manager
 	name     string
 	kind     string
-	cfg      map[string]any // guarded by Manager.op
+	cfg      map[string]any // written under Manager.op and mu
 	consumer Consumer
 	giveUp   func() // of the consumer
 	log      *slog.Logger
 
+	ending bool // it was told to end; guarded by Manager.op
 	cancel context.CancelFunc
 	done   chan struct{} // closed when supervise has ended
 
@@ -47,14 +48,17 @@ func (u *unit) begin() error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	u.cancel, u.done = cancel, make(chan struct{})
+	u.cancel, u.done, u.ending = cancel, make(chan struct{}), false
 	go u.supervise(ctx)
 	return nil
 }
 
 // renew puts a new Connector in place.
 func (u *unit) renew() error {
-	c, err := u.m.construct(u.name, u.cfg, u.consumer)
+	u.mu.Lock()
+	cfg := u.cfg
+	u.mu.Unlock()
+	c, err := u.m.construct(u.name, cfg, u.consumer)
 	if err != nil {
 		return err
 	}
@@ -70,6 +74,7 @@ func (u *unit) renew() error {
 
 // end stops the connector and waits for it. It may be called again.
 func (u *unit) end() error {
+	u.ending = true
 	u.cancel()
 	select {
 	case <-u.done:
@@ -77,6 +82,26 @@ func (u *unit) end() error {
 	case <-time.After(stopLimit):
 		return fmt.Errorf("connector %s: %w (%s)", u.name, ErrStuck, stopLimit)
 	}
+}
+
+// update reports whether the connector has taken cfg over as it runs.
+func (u *unit) update(cfg map[string]any) bool {
+	c, ok := u.current().(Updater)
+	took := false
+	if ok {
+		_ = contain(func() error { took = c.Update(cfg); return nil }) // a panic took nothing
+	}
+	if took {
+		u.setConfig(cfg)
+		u.log.Info("connector settings changed without a new connection")
+	}
+	return took
+}
+
+func (u *unit) setConfig(cfg map[string]any) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.cfg = cfg
 }
 
 // supervise runs the connector until ctx ends, and another whenever it ends

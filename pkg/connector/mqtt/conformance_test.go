@@ -3,6 +3,7 @@ package mqtt
 import (
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/edge-gateway/edge-gateway/pkg/connector"
 	"github.com/edge-gateway/edge-gateway/pkg/connector/connectortest"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -177,5 +179,34 @@ func TestConfig(t *testing.T) {
 	}
 	if got := strings.Join(addrs, ", "); got != "tls a:8883, wss b:443, tcp [::1]:9" || c.MaxBytes != 64<<10 || c.QoS != 0 || c.MaxFrames != 32 {
 		t.Errorf("%s, %+v", got, c)
+	}
+}
+
+// TestUpdate says which settings change without a new connection.
+func TestUpdate(t *testing.T) {
+	base := func(change map[string]any) map[string]any {
+		cfg := map[string]any{"kind": "mqtt5", "endpoint": "mqtt://a:1883", "max_frames": 10.0}
+		maps.Copy(cfg, change)
+		return cfg
+	}
+	deps := connector.Deps{Consumer: connectortest.NewLog(), Log: slog.New(slog.DiscardHandler)}
+	for _, c := range []struct {
+		change map[string]any
+		want   bool
+	}{
+		{map[string]any{"max_frames": 20.0, "max_bytes": "2M", "max_interval": "5s", "backoff": map[string]any{"base": "1s", "max": "5s"}}, true},
+		{map[string]any{"max_frames": 20.0, "endpoint": "mqtt://b:1883"}, false},
+		{map[string]any{"qos": 1.0}, false},
+		{map[string]any{"payload": "json"}, false},
+		{map[string]any{"max_frames": 0.0}, false},
+	} {
+		made, err := NewFactory(prometheus.NewRegistry()).New("mqtt", base(nil), deps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		took := made.(connector.Updater).Update(base(c.change))
+		if frames := made.(*Connector).config().MaxFrames; took != c.want || (frames == 20) != c.want {
+			t.Errorf("%v: taken over %t, max_frames is %d; want %t", c.change, took, frames, c.want)
+		}
 	}
 }

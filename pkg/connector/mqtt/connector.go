@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,7 +45,7 @@ func (f *factory) New(name string, cfg map[string]any, deps connector.Deps) (con
 // Connector delivers frames to one broker.
 type Connector struct {
 	name     string
-	cfg      Config
+	cfg      atomic.Pointer[Config] // replaced by Update
 	deps     connector.Deps
 	log      *slog.Logger
 	servers  []server
@@ -74,8 +76,9 @@ func newConnector(name string, cfg Config, deps connector.Deps, m *metrics) (*Co
 		return nil, err
 	}
 	names := identityReplacer(deps.Identity)
-	c := &Connector{name: name, cfg: cfg, deps: deps, log: deps.Log, servers: servers, clientID: cfg.ClientID, metrics: m,
+	c := &Connector{name: name, deps: deps, log: deps.Log, servers: servers, clientID: cfg.ClientID, metrics: m,
 		template: names.Replace(cfg.Topic), stats: &stats{name: name, m: m}, replayed: map[string]uint64{}, warnings: map[string]error{}, now: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
+	c.cfg.Store(&cfg)
 	if c.clientID == "" {
 		c.clientID = deps.Identity.Gateway
 	}
@@ -87,6 +90,26 @@ func newConnector(name string, cfg Config, deps connector.Deps, m *metrics) (*Co
 	}
 	c.setState("stopped", nil)
 	return c, nil
+}
+
+func (c *Connector) config() *Config { return c.cfg.Load() }
+
+// Update implements [connector.Updater]: how frames are gathered into messages and
+// how long to wait for a broker can change at any time. What is gathered when it
+// changes goes by the old settings.
+func (c *Connector) Update(cfg map[string]any) bool {
+	next, err := decodeConfig(cfg)
+	if err != nil {
+		return false // a new connector will say why
+	}
+	same := next
+	now := c.config()
+	same.MaxFrames, same.MaxBytes, same.MaxInterval, same.Backoff = now.MaxFrames, now.MaxBytes, now.MaxInterval, now.Backoff
+	if !reflect.DeepEqual(&same, now) {
+		return false
+	}
+	c.cfg.Store(&next)
+	return true
 }
 
 func (c *Connector) sessionLost(messages int) {
@@ -160,9 +183,9 @@ func (c *Connector) begin() error {
 // backoff returns how long to wait after so many failures: twice as long each
 // time, with jitter, so that a fleet does not return in step.
 func (c *Connector) backoff(attempt int) time.Duration {
-	d := c.cfg.Backoff.Max.Std()
+	d := c.config().Backoff.Max.Std()
 	if attempt < 30 {
-		d = min(d, c.cfg.Backoff.Base.Std()<<attempt)
+		d = min(d, c.config().Backoff.Base.Std()<<attempt)
 	}
 	return d/2 + rand.N(d/2+1)
 }
@@ -238,7 +261,7 @@ var (
 // ctx ends, which gives what is in flight some time to settle.
 func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 	limits := c.session.currentLimits()
-	if c.cfg.QoS > limits.maxQoS {
+	if c.config().QoS > limits.maxQoS {
 		return &refusal{code: 0x9B, text: fmt.Sprintf("it takes QoS %d at most", limits.maxQoS)}
 	}
 	up, err := c.newUplink(l, st, limits)

@@ -26,7 +26,7 @@ type link struct {
 
 // connect makes a connection to srv and the MQTT session on it.
 func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, error) {
-	d := dialer{server: srv, tls: c.cfg.TLS, secret: c.deps.Secret}
+	d := dialer{server: srv, tls: c.config().TLS, secret: c.deps.Secret}
 	if c.session.cleanStart(srv.String(), c.clientID) {
 		if err := c.wipe(ctx, &d, run); err != nil {
 			return nil, err
@@ -99,10 +99,10 @@ func (c *Connector) connectPacket() (*paho.Connect, error) {
 	if err != nil {
 		return nil, err
 	}
-	expiry := uint32(c.cfg.SessionExpiry.Std() / time.Second)
+	expiry := uint32(c.config().SessionExpiry.Std() / time.Second)
 	receive, packet := uint16(ourReceiveMaximum), uint32(maxPacket)
 	p := &paho.Connect{
-		ClientID: c.clientID, KeepAlive: uint16(c.cfg.Keepalive.Std() / time.Second),
+		ClientID: c.clientID, KeepAlive: uint16(c.config().Keepalive.Std() / time.Second),
 		Properties:     &paho.ConnectProperties{SessionExpiryInterval: &expiry, ReceiveMaximum: &receive, MaximumPacketSize: &packet, RequestProblemInfo: true},
 		WillMessage:    &paho.WillMessage{Topic: c.statusTopic(), Payload: will, QoS: 1, Retain: true},
 		WillProperties: &paho.WillProperties{ContentType: "application/json"},
@@ -112,11 +112,11 @@ func (c *Connector) connectPacket() (*paho.Connect, error) {
 
 // credentials fills in user name and password.
 func (c *Connector) credentials(p *paho.Connect) error {
-	user, err := c.deps.Secret(c.cfg.Username)
+	user, err := c.deps.Secret(c.config().Username)
 	if err != nil {
 		return fmt.Errorf("username: %w", err)
 	}
-	password, err := c.deps.Secret(c.cfg.Password)
+	password, err := c.deps.Secret(c.config().Password)
 	if err != nil {
 		return fmt.Errorf("password: %w", err)
 	}

@@ -45,7 +45,7 @@ func TestSameBytes(t *testing.T) {
 		read := func() *maker {
 			return &maker{fetch: log.Fetch, codecs: map[encoding]*codec{}, free: make(chan []byte, 1)}
 		}
-		rd, err := newReader(log, nil, readerOptions{qos: 2, maxFrames: 1 + r.IntN(100), maxInterval: 1, record: windowRecord{Template: template, encoding: enc}}, read(), 300+r.IntN(5000))
+		rd, err := newReader(log, nil, readerOptions{qos: 2, pace: steady(1+r.IntN(100), 300+r.IntN(5000)), record: windowRecord{Template: template, encoding: enc}}, read())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func TestReaderSkips(t *testing.T) {
 	}
 	k := &maker{fetch: log.Fetch, codecs: map[encoding]*codec{}, free: make(chan []byte, 1)}
 	rd, err := newReader(log, []bus.Range{{First: 6, Last: 12}, {First: 20, Last: 29}, {First: 30, Last: 33}},
-		readerOptions{maxFrames: 1000, maxInterval: 1, record: windowRecord{Template: "t", encoding: encoding{Payload: payloadJSON}}}, k, 1<<20)
+		readerOptions{pace: steady(1000, 1<<20), record: windowRecord{Template: "t", encoding: encoding{Payload: payloadJSON}}}, k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,4 +202,9 @@ func plantBatches(n int) []*frame.Batch {
 		out = append(out, batch)
 	}
 	return out
+}
+
+// steady is a pace that waits for nothing.
+func steady(maxFrames, limit int) func() pace {
+	return func() pace { return pace{maxFrames, 1, limit} }
 }

@@ -45,7 +45,7 @@ func (t *tester) step(name string, do func() (string, error)) error {
 
 // try goes through the steps until one fails, which has been reported then.
 func (t *tester) try(ctx context.Context, srv server) {
-	d := dialer{server: srv, tls: t.c.cfg.TLS, secret: t.c.deps.Secret}
+	d := dialer{server: srv, tls: t.c.config().TLS, secret: t.c.deps.Secret}
 	nc, err := d.dial(ctx, t.step)
 	if err != nil {
 		return
@@ -91,7 +91,7 @@ func (t *tester) connect(ctx context.Context, client *paho.Client, srv server) (
 	}
 	l := readLimits((&packets.Properties{ReceiveMaximum: ack.Properties.ReceiveMaximum, MaximumPacketSize: ack.Properties.MaximumPacketSize,
 		TopicAliasMaximum: ack.Properties.TopicAliasMaximum, MaximumQOS: ack.Properties.MaximumQoS}))
-	if t.c.cfg.QoS > l.maxQoS {
+	if t.c.config().QoS > l.maxQoS {
 		return "", &refusal{code: 0x9B, text: fmt.Sprintf("it takes QoS %d at most", l.maxQoS)}
 	}
 	return fmt.Sprintf("QoS up to %d, packets up to %d bytes, %d topic aliases", l.maxQoS, l.packetSize, l.aliases), nil

@@ -32,6 +32,7 @@ const (
 type reader struct {
 	consumer connector.Consumer
 	options  readerOptions
+	pace     pace // of the window that is being made
 	make     *maker
 	codec    *codec
 	builder  *builder
@@ -49,11 +50,17 @@ type reader struct {
 }
 
 type readerOptions struct {
-	record      windowRecord // stream, template and encoding of new windows
-	qos         byte
-	maxFrames   int
-	maxInterval time.Duration
-	liveFirst   bool
+	record    windowRecord // stream, template and encoding of new windows
+	qos       byte
+	liveFirst bool
+	pace      func() pace // asked before each window
+}
+
+// pace is how frames are gathered into a window.
+type pace struct {
+	maxFrames   int           // waiting frames that close it
+	maxInterval time.Duration // after its first frame
+	limit       int           // of its payload, in bytes before compression
 }
 
 // stream is a run of the log that is sent in order.
@@ -74,15 +81,14 @@ const aheadBy = 6
 func (s *stream) ended() bool { return s.end != 0 && s.cursor > s.end && len(s.ready) == 0 }
 
 // newReader prepares a reader that continues behind what is delivered, leaving
-// out the windows in skip. A window takes up to limit bytes before compression.
-func newReader(c connector.Consumer, skip []bus.Range, o readerOptions, k *maker, limit int) (*reader, error) {
+// out the windows in skip.
+func newReader(c connector.Consumer, skip []bus.Range, o readerOptions, k *maker) (*reader, error) {
 	cd, err := k.codec(o.record.encoding)
 	if err != nil {
 		return nil, err
 	}
 	r := &reader{consumer: c, options: o, make: k, codec: cd, skip: skip, windows: make(chan *window, aheadBy), bytesPerFrame: 128}
 	r.builder = newBuilder(cd, newRouter(o.record.Template))
-	r.builder.limit = limit
 	slices.SortFunc(r.skip, func(a, b bus.Range) int { return cmp.Compare(a.First, b.First) })
 	r.skip = slices.Compact(r.skip)
 	r.live = stream{name: o.record.Stream, cursor: c.Acked() + 1}
@@ -168,6 +174,8 @@ func (r *reader) parts(w *window, c *codec, parts []*part) {
 func (r *reader) next(ctx context.Context) (*window, error) {
 	for {
 		r.builder.reset()
+		r.pace = r.options.pace()
+		r.builder.limit = r.pace.limit
 		s, wait := r.pick()
 		w := &window{record: r.options.record}
 		w.record.Stream = s.name
@@ -216,9 +224,9 @@ func (r *reader) pick() (s *stream, wait bool) {
 		r.dueAt = time.Time{}
 		return &r.backlog[0], false
 	case r.dueAt.IsZero():
-		r.dueAt = now.Add(r.options.maxInterval)
+		r.dueAt = now.Add(r.pace.maxInterval)
 	}
-	if waiting >= uint64(r.options.maxFrames) || !now.Before(r.dueAt) {
+	if waiting >= uint64(r.pace.maxFrames) || !now.Before(r.dueAt) {
 		r.dueAt = time.Time{}
 		return &r.live, false
 	}
@@ -240,7 +248,7 @@ func (r *reader) gather(ctx context.Context, s *stream, w *window, wait bool) er
 	until := time.Time{} // no limit for the first frame
 	for {
 		if len(s.ready) == 0 {
-			enough := !wait || r.builder.most() >= r.options.maxFrames
+			enough := !wait || r.builder.most() >= r.pace.maxFrames
 			if s.ended() || w.record.First != 0 && enough && s.cursor > r.consumer.Head() {
 				return nil
 			}
@@ -254,7 +262,7 @@ func (r *reader) gather(ctx context.Context, s *stream, w *window, wait bool) er
 			}
 		}
 		if w.record.First == 0 {
-			until = time.Now().Add(r.options.maxInterval)
+			until = time.Now().Add(r.pace.maxInterval)
 		}
 		if full := r.take(s, w); full {
 			return nil
@@ -300,7 +308,7 @@ func (r *reader) fill(ctx context.Context, s *stream, until time.Time) error {
 		defer cancel()
 	}
 	room := r.builder.limit - r.builder.size
-	batches, err := r.consumer.Read(ctx, max(r.options.maxFrames, min(room/r.bytesPerFrame, maxRead)))
+	batches, err := r.consumer.Read(ctx, max(r.pace.maxFrames, min(room/r.bytesPerFrame, maxRead)))
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (c *Connector) Replay(ctx context.Context, id string, batches []*frame.Batc
 		return where, connector.ErrDown
 	}
 	m := &maker{codecs: map[encoding]*codec{}}
-	enc := encoding{Payload: c.cfg.Payload, Unit: frame.TimestampUnit(c.cfg.TimestampUnit)}
+	enc := encoding{Payload: c.config().Payload, Unit: frame.TimestampUnit(c.config().TimestampUnit)}
 	cd, err := m.codec(enc)
 	if err != nil {
 		return where, err

@@ -29,26 +29,30 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	for _, w := range st.windows {
 		skip = append(skip, w.rng())
 	}
-	o := readerOptions{qos: c.cfg.QoS, maxFrames: c.cfg.MaxFrames, maxInterval: c.cfg.MaxInterval.Std(), liveFirst: c.cfg.LiveFirst}
-	o.record = windowRecord{Template: c.template, encoding: encoding{Payload: c.cfg.Payload, Unit: frame.TimestampUnit(c.cfg.TimestampUnit)}}
+	cfg := c.config()
+	o := readerOptions{qos: cfg.QoS, liveFirst: cfg.LiveFirst, pace: func() pace {
+		now := c.config()
+		return pace{now.MaxFrames, now.MaxInterval.Std(), c.payloadLimit(limits)}
+	}}
+	o.record = windowRecord{Template: c.template, encoding: encoding{Payload: cfg.Payload, Unit: frame.TimestampUnit(cfg.TimestampUnit)}}
 	if o.liveFirst {
 		o.record.Stream = streamLive
 	}
-	r, err := newReader(c.deps.Consumer, skip, o, newMaker(), c.payloadLimit(limits))
+	r, err := newReader(c.deps.Consumer, skip, o, newMaker())
 	if err != nil {
 		return nil, err
 	}
 	r.chains = maps.Clone(c.session.chains)
 	s := &sender{session: c.session, conn: l.conn, make: newMaker(), windows: r.windows, limits: limits, stats: c.stats, log: c.log,
 		aliases: map[string]uint16{}}
-	s.options = senderOptions{qos: c.cfg.QoS, describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault}
+	s.options = senderOptions{qos: cfg.QoS, describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault}
 	return &uplink{reader: r, sender: s, rest: st.windows, stopping: make(chan struct{})}, nil
 }
 
 // payloadLimit is the size of a payload before compression, in bytes, so that its
 // packet fits.
 func (c *Connector) payloadLimit(l limits) int {
-	return max(1, min(int(c.cfg.MaxBytes), l.packetSize-headerRoom-len(c.template)-maxTagName))
+	return max(1, min(int(c.config().MaxBytes), l.packetSize-headerRoom-len(c.template)-maxTagName))
 }
 
 // describe returns the user properties of a message.
