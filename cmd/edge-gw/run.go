@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -49,5 +52,28 @@ func run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return g.Run(cmd.Context())
+	err = g.Run(cmd.Context())
+	if errors.Is(err, gateway.ErrRestart) {
+		return restart(log, err)
+	}
+	return err
+}
+
+// restarted is set in the environment of a process that has replaced one whose
+// rollback had failed.
+const restarted = "EDGE_RESTARTED"
+
+// restart replaces this process by a new one, which begins with the last good
+// configuration. It does so once: if that one has to be restarted too, it ends, and
+// its supervisor decides.
+func restart(log *slog.Logger, cause error) error {
+	if os.Getenv(restarted) != "" {
+		return fmt.Errorf("this process was restarted for the same reason already: %w", cause)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	log.Error("the process is replaced by a new one, which runs the last good configuration", "error", cause)
+	return errors.Join(cause, syscall.Exec(exe, os.Args, append(os.Environ(), restarted+"=1")))
 }

@@ -84,17 +84,22 @@
 // the plant from nothing. So a crash leaves nothing to repair.
 //
 //	gateway dies in …          ⇒ after the restart
-//	Preparing … Verifying      the source is asked: the directory as it is, or the commit in force, which is prepared again
-//	                           but, as a first one, not verified; if the directory can't be used, or etcd is away, the
-//	                           old snapshot
+//	Preparing … Verifying      dir: the directory as it is, not verified, since it is the first; the old snapshot if it
+//	                           can't be used. etcd: the old snapshot from the cache, then the commit in force, which is
+//	                           prepared and verified as any other; the old one alone while etcd is away
 //	Committing, before rename  as above; the file beside is garbage that nobody reads
 //	Committing, after rename   the new snapshot runs, as it would have
-//	after Committing (etcd),   as in Verifying: etcd away means the old snapshot, else the commit in force
+//	after Committing (etcd),   as in Verifying
 //	  before the cache
 //	RollingBack                as in Verifying: the rollback itself left nothing on disk
 //	rolled back (dir)          the directory is tried again; the old snapshot if prepare refuses it
-//	rolled back (etcd)         the follower keeps its verdict on the bad commit in the cache and starts with the old snapshot
-//	Broken                     as in RollingBack; the gateway ends by itself to get there
+//	rolled back (etcd),        as in Verifying: it fails again
+//	  before the cache
+//	rolled back (etcd)         the verdict on the bad commit is in the cache: the old snapshot runs, the commit is not
+//	                           tried again, and the store is put back if that had not been done
+//	Broken                     the gateway replaces its process, once. The bad configuration is not tried again: with
+//	                           etcd as in the line before, with dir by a note in data_dir/config.hold.json, until the
+//	                           directory changes. If the new process breaks as well it ends, for its supervisor to see
 //
 // If Commit returns an error the old snapshot is put back. Should only the sync of
 // the directory have failed, the next start may find the new one, which had been

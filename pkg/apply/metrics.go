@@ -46,8 +46,8 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 // CountInvalid counts a configuration that could not even be decoded.
 func (m *Metrics) CountInvalid() { m.invalid.Inc() }
 
-// CountRollback counts a rollback that this process had no part in: the store was
-// put back from a configuration that prepare refused.
+// CountRollback counts a rollback that no apply of this process made: the store was
+// put back from a configuration that prepare refused, or a person asked for it.
 func (m *Metrics) CountRollback() { m.rollbacks.Inc() }
 
 func (m *metrics) observe(r *Result) {

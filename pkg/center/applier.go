@@ -34,13 +34,13 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 		return
 	}
 	if f.running.Doc != nil && f.bad.stands(c, f.cfg.Version) {
-		f.update(func(st *Status) { st.State, st.Error, st.Target = f.bad.State, f.bad.Error, c.Rev })
+		f.stay(v)
 		return
 	}
 	f.update(func(st *Status) { st.State, st.Error, st.Target = Applying, "", c.Rev })
 	begin := time.Now()
 	out := f.try(ctx, v)
-	if ctx.Err() != nil && out.State != Applied {
+	if ctx.Err() != nil && out.State != Applied && out.State != Failed {
 		return // the process is stopping; that says nothing about the commit
 	}
 	if out.State != Applied {
@@ -95,25 +95,54 @@ func (f *Follower) failed(v Version, out Outcome) {
 	if f.running.Doc != nil {
 		f.save()
 	}
-	switch {
-	case state == Failed: // whatever comes next is applied from scratch
+	asked := false
+	if state == Failed { // whatever comes next is applied from scratch
 		f.running, f.snap = Version{}, nil
-	case f.running.Doc != nil && f.cfg.Rollback != RollbackLocal:
-		f.mu.Lock()
-		f.rollback = &rollbackRequest{bad: v, old: f.running, state: out.State, reason: reason}
-		f.mu.Unlock()
+	} else {
+		asked = f.askBack(v, out.State)
 	}
 	f.update(func(st *Status) {
-		st.State, st.Error = state, reason
+		if !asked { // else it goes on: the session says how it ends
+			st.State = state
+		}
+		st.Error = reason
 		st.Rev, st.SHA256 = f.running.Commit.Rev, f.running.Commit.SHA256
 	})
 }
 
+// askBack asks the session to put the store back from v to what runs, if the policy
+// may want that.
+func (f *Follower) askBack(v Version, state State) bool {
+	if f.running.Doc == nil || f.cfg.Rollback == RollbackLocal {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rollback = &rollbackRequest{bad: v, old: f.running, state: state, verdict: f.bad.State, reason: f.bad.Error}
+	return true
+}
+
+// stay keeps what runs although v, on which there is a verdict, is in force. A
+// process that ended between its verdict and putting the store back left that to
+// the next one.
+func (f *Follower) stay(v Version) {
+	asked := false
+	if f.inherited && !f.bad.ByHand {
+		f.inherited = false
+		asked = f.askBack(v, Rejected) // this process has told nobody of it
+	}
+	f.update(func(st *Status) {
+		st.State, st.Error, st.Target = f.bad.State, f.bad.Error, v.Commit.Rev
+		if asked {
+			st.State = Applying
+		}
+	})
+}
+
 // stands reports whether the verdict is on commit c and need not be tried again.
-// Another version of the software may do better, and a restart may have cured what
-// left the gateway with nothing.
+// Another version of the software may do better, unless a person decided.
 func (b *verdict) stands(c Commit, version string) bool {
-	return b != nil && b.Rev == c.Rev && b.ID == c.ID && b.Version == version && b.State != Failed
+	return b != nil && b.Rev == c.Rev && b.ID == c.ID && (b.Version == version || b.ByHand)
 }
 
 // save writes the cache. A gateway that can't, runs on; it would start with an

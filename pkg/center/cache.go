@@ -42,7 +42,8 @@ type verdict struct {
 	ID      string `json:"id"` // of the commit
 	State   State  `json:"state"`
 	Error   string `json:"error"`
-	Version string `json:"version"` // of edge-gw: another one may be able to run it
+	Version string `json:"version"`           // of edge-gw: another one may be able to run it
+	ByHand  bool   `json:"by_hand,omitempty"` // a person put this gateway back
 }
 
 // save replaces the file, so that a crash leaves the old or the new one.

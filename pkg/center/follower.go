@@ -38,7 +38,7 @@ type Rollback struct {
 	RevOld int64 // the commit whose document is in force again
 	RevBad int64 // the commit that failed
 	Rev    int64 // the commit that put it back
-	State  State // what the applier said of the bad one: Rejected or RolledBack
+	State  State // what the applier said of the bad one: Rejected (or an earlier process did) or RolledBack
 	Reason string
 }
 
@@ -102,6 +102,9 @@ type Follower struct {
 	running Version // what Apply accepted last
 	snap    *config.Snapshot
 	bad     *verdict
+	// inherited: bad is an earlier process's, which had a state for it that this
+	// one does not know the end of.
+	inherited bool
 
 	mu        sync.Mutex
 	status    Status
@@ -115,7 +118,8 @@ type Follower struct {
 // rollbackRequest asks the session to put the store back.
 type rollbackRequest struct {
 	bad, old Version
-	state    State
+	state    State // for [Rollback]
+	verdict  State // if the store is not put back
 	reason   string
 }
 
@@ -187,6 +191,12 @@ func (f *Follower) Run(ctx context.Context) error {
 	if last != nil {
 		f.mu.Lock()
 		f.bad, f.good = last.Bad, last
+		if f.bad != nil {
+			f.inherited = true
+			if f.bad.State == Failed { // that was the process before; this one runs
+				f.bad.State = Pinned
+			}
+		}
 		f.mu.Unlock()
 	}
 	var wg sync.WaitGroup

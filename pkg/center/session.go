@@ -330,6 +330,7 @@ func (s *session) putBack(ctx context.Context, r *rollbackRequest) error {
 		switch conflict := (*ConflictError)(nil); {
 		case errors.Is(err, ErrRefused):
 			f.cfg.Log.Error("the config center could not be put back", "rev_bad", r.bad.Commit.Rev, "error", err)
+			r.reason = fmt.Sprintf("%s; and the config center could not be put back: %v", r.reason, err)
 		case err != nil && !errors.As(err, &conflict):
 			return err // the request stands; the next session tries again
 		}
@@ -339,8 +340,13 @@ func (s *session) putBack(ctx context.Context, r *rollbackRequest) error {
 		f.rollback = nil
 	}
 	f.mu.Unlock()
-	if !center || err != nil {
-		return nil // this gateway stays where it is, or a newer commit is on its way
+	if !center || err != nil { // this gateway stays where it is; a newer commit may be on its way
+		f.update(func(st *Status) {
+			if st.Target == r.bad.Commit.Rev {
+				st.State, st.Error = r.verdict, r.reason
+			}
+		})
+		return nil
 	}
 	f.cfg.Log.Warn("the config center was put back", "rev_old", r.old.Commit.Rev, "rev_bad", r.bad.Commit.Rev, "rev", c.Rev, "reason", r.reason)
 	f.update(func(st *Status) { st.State, st.Error = RolledBack, r.reason })

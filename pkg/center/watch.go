@@ -151,7 +151,10 @@ func (e *NotAppliedError) Error() string {
 		text += fmt.Sprintf("; %s has not finished", g.Gateway)
 	}
 	if e.Replaced != nil {
-		text += fmt.Sprintf("; rev %d by %s took its place: %s", e.Replaced.Rev, e.Replaced.Author, e.Replaced.Message)
+		text += fmt.Sprintf("; rev %d by %s took its place", e.Replaced.Rev, e.Replaced.Author)
+		if len(e.Failed) == 0 { // else its message repeats why
+			text += ": " + e.Replaced.Message
+		}
 	}
 	return text
 }
@@ -159,50 +162,46 @@ func (e *NotAppliedError) Error() string {
 // ExitCode is edge-cfg's: 4.
 func (e *NotAppliedError) ExitCode() int { return exitNotApplied }
 
-// WaitApplied waits until every gateway that is online runs commit c. It returns a
-// [NotAppliedError] as soon as one has failed or another commit took c's place, or
+// WaitApplied waits until every gateway that is online is through with commit c. It
+// returns a [NotAppliedError] with the reasons if one of them doesn't run it, or
 // when ctx ends. progress, if not nil, is told of every status that comes in.
 func (s *Store) WaitApplied(ctx context.Context, c Commit, progress func(Gateway)) error {
 	w := &applyWait{commit: c, all: map[string]Gateway{}, progress: progress}
 	err := s.watch(ctx, w.event, w.check)
 	switch {
-	case errors.Is(err, errAllApplied):
-		return nil
+	case errors.Is(err, errSettled):
+		return w.result()
 	case err != nil && ctx.Err() != nil:
-		return &NotAppliedError{Commit: c, Missing: w.missing()}
+		return w.notApplied()
 	}
 	return err
 }
 
-// errAllApplied ends a wait.
-var errAllApplied = errors.New("all gateways have applied the commit")
+// errSettled ends a wait.
+var errSettled = errors.New("all gateways are through with the commit")
 
 // applyWait follows the gateways until they are through with a commit.
 type applyWait struct {
 	commit   Commit
 	all      map[string]Gateway
-	listed   bool // all gateways are known
+	listed   bool    // all gateways are known
+	replaced *Commit // by a newer one with another document
 	progress func(Gateway)
 }
 
 func (w *applyWait) event(e Event) error {
-	if e.Kind == EventCommit {
-		if e.Commit.Rev > w.commit.Rev && e.Commit.SHA256 != w.commit.SHA256 {
-			return &NotAppliedError{Commit: w.commit, Missing: w.missing(), Replaced: &e.Commit}
+	switch {
+	case e.Kind == EventCommit:
+		if e.Err == nil && e.Commit.Rev > w.commit.Rev && e.Commit.SHA256 != w.commit.SHA256 {
+			w.replaced = &e.Commit
 		}
-		return nil
-	}
-	g := e.Gateway
-	if e.Kind == EventForgotten {
-		delete(w.all, g.Gateway)
-	} else {
-		w.all[g.Gateway] = g
+	case e.Kind == EventForgotten:
+		delete(w.all, e.Gateway.Gateway)
+	default:
+		w.all[e.Gateway.Gateway] = e.Gateway
 		if w.progress != nil {
-			w.progress(g)
+			w.progress(e.Gateway)
 		}
-	}
-	if done, ok := g.Settled(w.commit); g.Online && done && !ok {
-		return &NotAppliedError{Commit: w.commit, Failed: []Gateway{g}, Missing: w.missing()}
 	}
 	if !w.listed {
 		return nil
@@ -213,21 +212,35 @@ func (w *applyWait) event(e Event) error {
 // check ends the wait if nobody is missing.
 func (w *applyWait) check() error {
 	w.listed = true
-	if len(w.missing()) == 0 {
-		return errAllApplied
+	for _, g := range w.all {
+		if done, _ := g.Settled(w.commit); g.Online && !done {
+			return nil
+		}
+	}
+	return errSettled
+}
+
+// result is what a wait to the end has found.
+func (w *applyWait) result() error {
+	if e := w.notApplied(); len(e.Failed) > 0 || e.Replaced != nil {
+		return e
 	}
 	return nil
 }
 
-// missing lists the gateways that are online and not through.
-func (w *applyWait) missing() []Gateway {
-	var out []Gateway
+// notApplied lists the gateways that are online and don't run the commit. One that
+// runs what took the commit's place has not failed.
+func (w *applyWait) notApplied() *NotAppliedError {
+	e := &NotAppliedError{Commit: w.commit, Replaced: w.replaced}
 	for _, name := range slices.Sorted(maps.Keys(w.all)) {
-		if g := w.all[name]; g.Online {
-			if done, _ := g.Settled(w.commit); !done {
-				out = append(out, g)
-			}
+		g := w.all[name]
+		switch done, ok := g.Settled(w.commit); {
+		case !g.Online || ok || done && g.State == Applied:
+		case done:
+			e.Failed = append(e.Failed, g)
+		default:
+			e.Missing = append(e.Missing, g)
 		}
 	}
-	return out
+	return e
 }

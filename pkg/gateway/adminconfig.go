@@ -26,6 +26,9 @@ func (a adminConfig) Status(context.Context) (admin.ConfigStatus, error) {
 	if err := a.g.refused.Load(); err != nil {
 		s.State, s.Error = string(apply.Rejected), (*err).Error()
 	}
+	if st := a.g.source.State(); st.State != "" {
+		s.State, s.Error, s.Since = st.State, st.Error, st.Since
+	}
 	return s, nil
 }
 

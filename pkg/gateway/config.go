@@ -2,12 +2,12 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
-	"github.com/edge-gateway/edge-gateway/pkg/durable"
 )
 
 // phaseTimeout bounds each phase of an apply but verify, which has a setting.
@@ -34,7 +34,7 @@ func (g *Gateway) commit(_ context.Context, snap *config.Snapshot) error {
 	if g.cfg.Config.Source != "dir" {
 		return nil
 	}
-	if err := durable.WriteFile(g.lastGoodFile(), snap.Document(), 0o600); err != nil {
+	if err := g.keep(snap); err != nil {
 		return fmt.Errorf("keep the configuration: %w", err)
 	}
 	return nil
@@ -45,8 +45,12 @@ type settings Gateway
 
 // Check implements [apply.Settings].
 func (s *settings) Check(groups map[string]map[string]any) error {
-	_, err := s.cfg.WithSettings(groups)
-	return err
+	cfg, err := s.cfg.WithSettings(groups)
+	if err != nil {
+		return err
+	}
+	bus := busConfig(&cfg.Bus)
+	return errors.Join(bus.Check(), s.connectors.Check(cfg.Connectors))
 }
 
 // Set implements [apply.Settings]. What the environment or a flag says wins, as at

@@ -47,24 +47,85 @@ func (s *dirSource) load() (*config.Snapshot, error) {
 	return config.LoadDir(s.dir)
 }
 
-// Reload implements [source]. What was refused is refused once: seen is set either
-// way.
+// Reload implements [source]. A person who asks for it wants what is held back too.
 func (s *dirSource) Reload(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.reload(ctx, func(*config.Snapshot) error { return nil })
+}
+
+// changed applies what the directory has become. What was refused is refused once:
+// seen is set either way.
+func (s *dirSource) changed(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.reload(ctx, s.g.held) // told where it happened
+}
+
+// reload loads the directory and applies it unless held has an objection. s.mu is
+// held.
+func (s *dirSource) reload(ctx context.Context, held func(*config.Snapshot) error) error {
 	snap, err := s.load()
+	if err == nil {
+		err = held(snap)
+	}
 	if err != nil {
 		s.g.refuse(err)
 		s.log.Error("the changed configuration cannot be used; what runs goes on", "error", err)
 		return err
 	}
-	return s.g.apply(ctx, snap, false).Err
+	if err := s.g.apply(ctx, snap, false).Err; err != nil {
+		return err
+	}
+	s.g.dropHold()
+	return nil
 }
 
-// Rollback implements [source].
-func (s *dirSource) Rollback(context.Context, uint64) error {
-	return fmt.Errorf("%w: this gateway's tables come from the directory %s, whose history is kept elsewhere: put the files back there",
-		admin.ErrUnsupported, s.dir)
+// Rollback implements [source]: back to what ran before, which is all that is
+// remembered of a directory.
+func (s *dirSource) Rollback(ctx context.Context, rev uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rev != 0 {
+		return fmt.Errorf("%w: the tables of this gateway come from the directory %s, which has no revisions: leave --to out to go back to what ran before",
+			admin.ErrInvalid, s.dir)
+	}
+	old, err := readDocument(s.g.previousFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: nothing ran before this configuration", admin.ErrNotFound)
+	}
+	if err != nil {
+		return fmt.Errorf("what ran before: %w", err)
+	}
+	now, err := s.load()
+	held := err == nil && now.SHA256 != old.SHA256
+	if held { // before anything else: a crash must not undo what the person did
+		if err := s.g.setHold(now, "put back by hand (edge-ctl config rollback)"); err != nil {
+			return err
+		}
+	}
+	left := s.g.runner.Current()
+	err = s.g.apply(ctx, old, false).Err
+	switch {
+	case err != nil:
+		s.g.dropHold()
+		return fmt.Errorf("what ran before does not run now: %w", err)
+	case held:
+		s.g.refuse(s.g.held(now))
+	default:
+		s.g.dropHold()
+	}
+	s.g.putBackByHand(old.Rev, left.Rev)
+	return nil
+}
+
+// State implements [source].
+func (s *dirSource) State() sourceState {
+	var held *heldError
+	if err := s.g.refused.Load(); err != nil && errors.As(*err, &held) {
+		return sourceState{State: "pinned", Error: held.Error(), Since: held.hold.Since}
+	}
+	return sourceState{}
 }
 
 // Run implements [source]. A change is loaded once two looks in a row see the same
@@ -92,7 +153,7 @@ func (s *dirSource) Run(ctx context.Context) error {
 		}
 		if now != s.lastSeen() && now == pending {
 			s.log.Info("the configuration directory changed", "dir", s.dir)
-			_ = s.Reload(ctx) // told through invalid
+			s.changed(ctx)
 		}
 		pending = now
 	}
@@ -134,6 +195,9 @@ func (s *dirSource) boot(ctx context.Context) error {
 	defer s.mu.Unlock()
 	snap, err := s.load()
 	if err == nil {
+		err = s.g.held(snap)
+	}
+	if err == nil {
 		if err = s.g.apply(ctx, snap, true).Err; err == nil {
 			return nil
 		}
@@ -150,15 +214,4 @@ func (s *dirSource) boot(ctx context.Context) error {
 	s.log.Error("the configuration cannot be used; the last good one runs until it is mended", "sha256", kept.SHA256, "error", err)
 	defer s.g.refused.Store(&err) // it stays refused although something runs
 	return s.g.apply(ctx, kept, true).Err
-}
-
-// lastGoodFile holds the snapshot that was applied last, in canonical form.
-func (g *Gateway) lastGoodFile() string { return filepath.Join(g.cfg.DataDir, "config.last-good.json") }
-
-func (g *Gateway) lastGood() (*config.Snapshot, error) {
-	doc, err := os.ReadFile(g.lastGoodFile())
-	if err != nil {
-		return nil, err
-	}
-	return config.ParseDocument(doc)
 }

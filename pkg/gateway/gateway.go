@@ -193,7 +193,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 	}
 	g.state.Store("stopping")
-	notify.stopping()
+	if !errors.Is(err, ErrRestart) { // the same process goes on, for systemd
+		notify.stopping()
+	}
 	g.stop(tables, north, parts)
 	return err
 }

@@ -29,8 +29,17 @@ type source interface {
 	// Reload looks now, and returns when what was found is applied or refused.
 	Reload(ctx context.Context) error
 	// Rollback puts an earlier configuration back on this gateway; 0 is the one
-	// before.
+	// before. It stays until what the source has is changed, or Reload is called.
 	Rollback(ctx context.Context, rev uint64) error
+	// State says if what runs is not what the source has.
+	State() sourceState
+}
+
+// sourceState is empty while what runs is what the source has.
+type sourceState struct {
+	State string // pinned, rejected, …
+	Error string // why
+	Since time.Time
 }
 
 // openSource builds the source that config.source names.
@@ -174,14 +183,40 @@ func (s *etcdSource) Serve(ctx context.Context) error {
 }
 
 // Reload implements [source].
-func (s *etcdSource) Reload(context.Context) error {
-	s.follower.Retry()
+func (s *etcdSource) Reload(ctx context.Context) error { return centerError(s.follower.Reload(ctx)) }
+
+// Rollback implements [source].
+func (s *etcdSource) Rollback(ctx context.Context, rev uint64) error {
+	r, err := s.follower.Rollback(ctx, int64(rev))
+	if err != nil {
+		return centerError(err)
+	}
+	s.g.putBackByHand(uint64(r.RevOld), uint64(r.RevBad))
 	return nil
 }
 
-// Rollback implements [source].
-func (s *etcdSource) Rollback(context.Context, uint64) error {
-	return fmt.Errorf("%w: this gateway follows the configuration center: put an earlier revision back there with edge-cfg rollback", admin.ErrUnsupported)
+// centerError marks err with the kind that the API's callers tell apart.
+func centerError(err error) error {
+	for _, kind := range []struct{ is, as error }{
+		{center.ErrNoRelease, admin.ErrNotFound}, {center.ErrNotKept, admin.ErrNotFound}, {center.ErrUnavailable, admin.ErrUnavailable},
+	} {
+		if errors.Is(err, kind.is) {
+			return fmt.Errorf("%w: %w", kind.as, err)
+		}
+	}
+	return err
+}
+
+// State implements [source].
+func (s *etcdSource) State() sourceState {
+	v := s.follower.View()
+	switch {
+	case v.State == center.Applied:
+		return sourceState{}
+	case v.State == center.Applying && v.Error == "": // the history tells, once there is something to tell
+		return sourceState{}
+	}
+	return sourceState{State: string(v.State), Error: v.Error, Since: v.Since}
 }
 
 // booted is closed by the first apply.
@@ -202,10 +237,14 @@ func (g *Gateway) tellRollback(old, bad uint64, reason string) {
 	}
 }
 
-// refuse records a configuration that could not even be read. What runs goes on.
+// refuse records a configuration that could not even be read, or is held back. What
+// runs goes on.
 func (g *Gateway) refuse(err error) {
-	g.metrics.CountInvalid()
 	g.refused.Store(&err)
+	if held := (*heldError)(nil); errors.As(err, &held) {
+		return // it was counted when it failed
+	}
+	g.metrics.CountInvalid()
 	g.history.add(apply.Result{Outcome: apply.Rejected, Err: err, FailedIn: apply.Preparing, Began: time.Now()})
 }
 
@@ -226,7 +265,30 @@ func (g *Gateway) apply(ctx context.Context, snap *config.Snapshot, boot bool) a
 	case apply.RolledBack:
 		g.tellRollback(before, snap.Rev, r.Err.Error())
 	case apply.BrokenDown:
-		g.fail(fmt.Errorf("neither the new configuration nor the old one can be run: %w", r.Err))
+		g.breakDown(snap, r.Err)
 	}
 	return r
+}
+
+// ErrRestart is the error of a [Gateway.Run] that ended since neither a new
+// configuration nor the old one can be run in this process. The next process begins
+// with the last good one and does not try the other by itself.
+var ErrRestart = errors.New("the gateway has to be restarted")
+
+// breakDown ends the process so that the next one runs what was good.
+func (g *Gateway) breakDown(snap *config.Snapshot, err error) {
+	if _, none := g.lastGood(); none == nil { // a directory; with etcd the follower's cache has it
+		reason := fmt.Sprintf("neither it nor a rollback worked, and the gateway was restarted: %v", err)
+		if err := g.setHold(snap, reason); err != nil {
+			g.log.Error("the failed configuration may be tried again after the restart", "error", err)
+		}
+	}
+	g.fail(fmt.Errorf("%w: neither the new configuration nor the old one can be run: %w", ErrRestart, err))
+}
+
+// putBackByHand counts and tells a rollback that a person asked for.
+func (g *Gateway) putBackByHand(old, left uint64) {
+	g.metrics.CountRollback()
+	g.tellRollback(old, left, "edge-ctl config rollback")
+	g.log.Warn("an earlier configuration was put back by hand", "rev", old, "rev_left", left)
 }

@@ -1,0 +1,86 @@
+package center
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// Reload reads the store now, tries the commit in force again if it failed here
+// before, and returns when it is applied, or why it is not.
+func (f *Follower) Reload(ctx context.Context) error {
+	return f.byHand(ctx, func(_ *Store, head Version) error {
+		f.bad = nil
+		f.apply(ctx, head)
+		if f.running.Doc == nil || f.running.Doc.SHA256() != head.Commit.SHA256 {
+			return errors.New(f.View().Error)
+		}
+		return nil
+	})
+}
+
+// Rollback makes this gateway alone run what was in force at etcd revision rev; 0 is
+// the newest release that differs from what runs. The store stays as it is. The
+// gateway stays on it, through restarts, until a newer commit comes, or [Follower.Reload]
+// or [Store.Retry] asks for the one in force.
+func (f *Follower) Rollback(ctx context.Context, rev int64) (Rollback, error) {
+	var done Rollback
+	err := f.byHand(ctx, func(s *Store, head Version) error {
+		from := head.Commit
+		if f.running.Doc != nil {
+			from = f.running.Commit
+		}
+		old, err := s.restoreFrom(ctx, from, config.Table(""), rev)
+		if err != nil {
+			return err
+		}
+		out := f.try(ctx, old)
+		if out.State != Applied {
+			return fmt.Errorf("rev %d does not run either: %s: %w", old.Commit.Rev, out.State, out.Err)
+		}
+		f.stayOn(old.Commit, head.Commit)
+		done = Rollback{RevOld: old.Commit.Rev, RevBad: from.Rev, Rev: old.Commit.Rev, State: Pinned, Reason: "edge-ctl config rollback"}
+		return nil
+	})
+	return done, err
+}
+
+// stayOn notes that old runs, by a person's decision, while head is in force.
+func (f *Follower) stayOn(old, head Commit) {
+	f.bad = nil
+	state, reason := Applied, ""
+	if old.SHA256 != head.SHA256 {
+		state, reason = Pinned, fmt.Sprintf("put back to rev %d by hand (edge-ctl config rollback); rev %d is in force", old.Rev, head.Rev)
+		f.bad = &verdict{Rev: head.Rev, ID: head.ID, State: state, Error: reason, Version: f.cfg.Version, ByHand: true}
+	}
+	f.update(func(st *Status) {
+		st.State, st.Error, st.Rev, st.SHA256, st.Target = state, reason, old.Rev, old.SHA256, head.Rev
+	})
+	f.save()
+}
+
+// byHand calls do with the store and what is in force there, while the applier
+// rests.
+func (f *Follower) byHand(ctx context.Context, do func(*Store, Version) error) error {
+	store, err := Open(ctx, f.cfg.Store)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }() // what matters was answered
+	head, err := store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	if head.Commit.None() {
+		return fmt.Errorf("%w: the config center is empty", ErrNoRelease)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-f.idle:
+	}
+	defer func() { f.idle <- struct{}{} }()
+	return do(store, head)
+}
