@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -89,28 +90,42 @@ func TestOrders(t *testing.T) {
 	}
 }
 
-// TestWiden: what has up to seven digits is shown with them, and nothing changes
-// what the device would hold.
+// TestWiden: a float32 is the shortest decimal that is the same float32 again, as
+// strconv finds it.
 func TestWiden(t *testing.T) {
-	for _, want := range []float64{0, 12.3, -12.34, 0.1, 99.99, 1234.5, 0.001, 65535.5, -40, 16777215, 3.141593, 8.1, 15.9, 0.00012345, 230.4} {
+	shortest := func(f float32) float64 {
+		x, err := strconv.ParseFloat(strconv.FormatFloat(float64(f), 'g', -1, 32), 64)
+		if err != nil && !math.IsInf(float64(f), 0) {
+			t.Fatal(err)
+		}
+		return x
+	}
+	check := func(f float32) {
+		t.Helper()
+		if got := widen(f); got != shortest(f) && f == f {
+			t.Errorf("%v is %v, expected %v", f, got, shortest(f))
+		}
+	}
+	for _, want := range []float64{0, 12.3, -12.34, 0.1, 99.99, 1234.5, 0.001, 65535.5, -40, 16777215, 3.141593, 8.1, 15.9, 0.00012345, 230.4, 0.3, 16777.217, 123456.79, 8590010000, 1e-20, 3e30} {
 		if got := widen(float32(want)); got != want {
 			t.Errorf("%v is %v", want, got)
 		}
 	}
+	for _, f := range []float32{math.MaxFloat32, math.SmallestNonzeroFloat32, float32(math.Inf(1)), float32(math.Inf(-1))} {
+		check(f)
+	}
+	if !math.IsNaN(widen(float32(math.NaN()))) || !math.Signbit(widen(float32(math.Copysign(0, -1)))) {
+		t.Error("NaN or the sign of zero is lost")
+	}
+	for exponent := uint32(0); exponent < 255; exponent++ { // where the steps change
+		for step := range uint32(5) {
+			check(math.Float32frombits(exponent<<23 - 2 + step))
+		}
+	}
 	rnd := rand.New(rand.NewPCG(7, 7))
-	for range 1_000_000 {
-		f := math.Float32frombits(rnd.Uint32())
-		if got := float32(widen(f)); got != f && f == f {
-			t.Fatalf("%v has become %v", f, got)
-		}
-	}
-	for _, f := range []float32{math.MaxFloat32, math.SmallestNonzeroFloat32, float32(math.Inf(1))} {
-		if got := widen(f); got != float64(f) {
-			t.Errorf("%v is %v", f, got)
-		}
-	}
-	if short := widen(float32(0.3)); short != 0.3 {
-		t.Errorf("0.3 is %v", short)
+	for range 300_000 {
+		check(math.Float32frombits(rnd.Uint32()))
+		check(float32(rnd.NormFloat64() * 100))
 	}
 }
 
