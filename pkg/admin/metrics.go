@@ -1,6 +1,10 @@
 package admin
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 type metrics struct {
 	calls   *prometheus.CounterVec
@@ -8,7 +12,7 @@ type metrics struct {
 	refused prometheus.Counter
 }
 
-func newMetrics(r prometheus.Registerer) *metrics {
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "admin_calls_total", Help: "Calls of the admin API that have ended.",
@@ -20,6 +24,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "admin_connections_refused_total", Help: "Connections closed at once since there were too many.",
 		}),
 	}
-	r.MustRegister(m.calls, m.dropped, m.refused)
-	return m
+	for _, c := range []prometheus.Collector{m.calls, m.dropped, m.refused} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("admin metrics: %w", err)
+		}
+	}
+	return m, nil
 }

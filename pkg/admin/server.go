@@ -59,7 +59,7 @@ type Server struct {
 	ready   chan struct{}
 }
 
-// NewServer checks cfg; nothing is opened before Run.
+// NewServer checks cfg and registers the metrics; nothing is opened before Run.
 func NewServer(cfg Config, backend Backend, deps Deps) (*Server, error) {
 	if cfg.Socket == "" || strings.HasPrefix(cfg.Socket, "@") {
 		return nil, fmt.Errorf("admin socket %q: expected the path of a file", cfg.Socket)
@@ -81,7 +81,11 @@ func NewServer(cfg Config, backend Backend, deps Deps) (*Server, error) {
 			deps.Log.Info("audit", "method", r.Method, "request", r.Request, "peer", r.Peer.String(), "user", r.User, "code", r.Code, "error", r.Error)
 		}
 	}
-	return &Server{cfg: cfg, backend: backend, deps: deps, metrics: newMetrics(deps.Registerer), ready: make(chan struct{})}, nil
+	m, err := newMetrics(deps.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{cfg: cfg, backend: backend, deps: deps, metrics: m, ready: make(chan struct{})}, nil
 }
 
 // Ready is closed when the socket accepts connections.

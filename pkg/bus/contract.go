@@ -1,6 +1,10 @@
 package bus
 
-import "github.com/edge-gateway/edge-gateway/pkg/wal"
+import (
+	"errors"
+
+	"github.com/edge-gateway/edge-gateway/pkg/wal"
+)
 
 // Range is a run of sequence numbers, both ends included.
 type Range = wal.Range
@@ -33,4 +37,9 @@ var (
 	ErrGone          = wal.ErrGone          // frames that were deleted or dropped
 	ErrNoLog         = wal.ErrNoLog         // the directory holds no log
 	ErrClosed        = wal.ErrClosed        // the bus is closed
+	ErrReadOnly      = wal.ErrReadOnly      // the log was opened for reading only
+	ErrNoConsumer    = wal.ErrNoConsumer    // no consumer of that name
+	ErrBadExport     = wal.ErrBadExport     // a file that is no whole export
+	// ErrInUse: a connector reads as this consumer.
+	ErrInUse = errors.New("in use by a connector")
 )

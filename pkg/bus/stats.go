@@ -81,10 +81,10 @@ func (b *Bus) RemoveConsumer(name string) error {
 	c := b.consumers[name]
 	b.mu.Unlock()
 	if c == nil {
-		return fmt.Errorf("consumer %s: no such consumer", name)
+		return fmt.Errorf("consumer %s: %w", name, ErrNoConsumer)
 	}
 	if c.active.Load() {
-		return fmt.Errorf("consumer %s: in use by a connector: take the connector out of the configuration first", name)
+		return fmt.Errorf("consumer %s: %w: take the connector out of the configuration first", name, ErrInUse)
 	}
 	if err := b.log.RemoveConsumer(name); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
@@ -18,9 +19,13 @@ import (
 
 // openNorth builds the connectors and starts them. A new kind is one more entry
 // of factories.
-func (g *Gateway) openNorth() (err error) {
+func (g *Gateway) openNorth() error {
+	mq, err := mqtt.NewFactory(g.reg)
+	if err != nil {
+		return err
+	}
 	factories := map[string]connector.Factory{}
-	for _, f := range []connector.Factory{mqtt.NewFactory(g.reg)} {
+	for _, f := range []connector.Factory{mq} {
 		if _, taken := factories[f.Kind()]; taken {
 			return fmt.Errorf("two connectors of kind %s are built in", f.Kind())
 		}
@@ -101,7 +106,7 @@ func connectorError(err error) error {
 	switch {
 	case errors.Is(err, connector.ErrUnknown):
 		return fmt.Errorf("%w: %w", admin.ErrNotFound, err)
-	case errors.Is(err, connector.ErrClosed):
+	case errors.Is(err, connector.ErrClosed), errors.Is(err, connector.ErrDown):
 		return fmt.Errorf("%w: %w", admin.ErrUnavailable, err)
 	}
 	return err
@@ -151,7 +156,7 @@ func (g *Gateway) replayTo(ctx context.Context, r admin.Range, name string, spee
 		return flush()
 	})
 	if err != nil {
-		return err
+		return busadmin.KindOf(err)
 	}
 	return flush()
 }

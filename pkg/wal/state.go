@@ -170,7 +170,7 @@ func (l *Log) RemoveConsumer(name string) error {
 	defer l.st.mu.Unlock()
 	c := l.st.consumers[name]
 	if c == nil {
-		return fmt.Errorf("consumer %s: no such consumer", name)
+		return fmt.Errorf("consumer %s: %w", name, ErrNoConsumer)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

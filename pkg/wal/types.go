@@ -68,6 +68,8 @@ var (
 	ErrGone = errors.New("frames are gone")
 	// ErrReadOnly: the log was opened for reading only.
 	ErrReadOnly = errors.New("the log was opened for reading only")
+	// ErrNoConsumer: the log knows no consumer of that name.
+	ErrNoConsumer = errors.New("no such consumer")
 )
 
 // DamageError says which frames cannot be read. It wraps [ErrDamaged].

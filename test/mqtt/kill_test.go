@@ -63,7 +63,11 @@ func child(dir, broker, perSecond string) error {
 	if err != nil {
 		return err
 	}
-	c, err := mqtt.NewFactory(prometheus.NewRegistry()).New("mqtt", map[string]any{
+	factory, err := mqtt.NewFactory(prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	c, err := factory.New("mqtt", map[string]any{
 		"kind": "mqtt5", "endpoint": broker, "max_interval": "5ms", "backoff": map[string]any{"base": "20ms", "max": "100ms"},
 	}, connector.Deps{
 		Identity: connector.Identity{Gateway: "gw-test", Tenant: "acme", Device: "line-1"}, Consumer: consumer,

@@ -92,7 +92,11 @@ func (r *rig) start() {
 	if secret == nil {
 		secret = func(s string) (string, error) { return s, nil }
 	}
-	r.conn, err = mqtt.NewFactory(prometheus.NewRegistry()).New("mqtt", r.cfg, connector.Deps{
+	factory, err := mqtt.NewFactory(prometheus.NewRegistry())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.conn, err = factory.New("mqtt", r.cfg, connector.Deps{
 		Identity: connector.Identity{Gateway: "gw-test", Tenant: "acme", Device: "line-1", Version: "test"},
 		Consumer: r.consumer, Commands: r.commands, Secret: secret, ConfigRev: func() uint64 { return 7 },
 		Log: r.logger().With("connector", "mqtt"),

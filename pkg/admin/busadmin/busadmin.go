@@ -41,12 +41,18 @@ func needsGateway(what string) error {
 	return fmt.Errorf("%s needs a running gateway: %w", what, admin.ErrUnavailable)
 }
 
-// kindOf marks err with the kind that the API's callers tell apart.
-func kindOf(err error) error {
+// KindOf marks an error of the bus with the kind that the API's callers tell apart.
+func KindOf(err error) error {
 	for _, k := range []struct{ is, as error }{
 		{bus.ErrGone, admin.ErrNotFound},
-		{bus.ErrClosed, admin.ErrUnavailable},
+		{bus.ErrNoLog, admin.ErrNotFound},
+		{bus.ErrNoConsumer, admin.ErrNotFound},
+		{bus.ErrBadExport, admin.ErrInvalid},
+		{bus.ErrInUse, admin.ErrConflict},
 		{bus.ErrLocked, admin.ErrConflict},
+		{bus.ErrReadOnly, admin.ErrConflict},
+		{bus.ErrClosed, admin.ErrUnavailable},
+		{bus.ErrFailed, admin.ErrUnavailable},
 	} {
 		if errors.Is(err, k.is) {
 			return fmt.Errorf("%w: %w", k.as, err)
@@ -80,7 +86,7 @@ func (b *Bus) Tail(ctx context.Context, f frame.Filter, send func(admin.TailPart
 	}
 	sub, err := b.bus.Subscribe(f, tailFrames)
 	if err != nil {
-		return kindOf(err)
+		return KindOf(err)
 	}
 	defer sub.Close()
 	for {
@@ -89,7 +95,7 @@ func (b *Bus) Tail(ctx context.Context, f frame.Filter, send func(admin.TailPart
 			return nil
 		}
 		if err != nil {
-			return kindOf(err)
+			return KindOf(err)
 		}
 		if err := send(admin.TailPart{Batches: batches, Dropped: sub.Dropped()}); err != nil {
 			return err
@@ -125,7 +131,7 @@ func (b *Bus) Replay(ctx context.Context, r admin.Range, send func(admin.ReplayP
 		return flush()
 	})
 	if err != nil {
-		return kindOf(err)
+		return KindOf(err)
 	}
 	if len(part) > 0 {
 		if err := flush(); err != nil {
@@ -149,7 +155,7 @@ func (b *Bus) ReplayTo(ctx context.Context, r admin.Range, connector string, spe
 // Export implements [admin.BusBackend].
 func (b *Bus) Export(ctx context.Context, first, last uint64, w io.Writer) (admin.ExportSummary, error) {
 	r, err := b.archive.Export(ctx, w, first, last)
-	return summary(r), kindOf(err)
+	return summary(r), KindOf(err)
 }
 
 // Import implements [admin.BusBackend].
@@ -158,7 +164,7 @@ func (b *Bus) Import(ctx context.Context, r io.Reader) (admin.ExportSummary, err
 		return admin.ExportSummary{}, needsGateway("import into a log that exists")
 	}
 	rep, err := b.bus.Import(ctx, r)
-	return summary(rep), kindOf(err)
+	return summary(rep), KindOf(err)
 }
 
 func summary(r bus.ExportReport) admin.ExportSummary {
@@ -173,13 +179,13 @@ func summary(r bus.ExportReport) admin.ExportSummary {
 // a copy with the same epoch and seqs.
 func ImportDir(dir string, r io.Reader) (admin.ExportSummary, error) {
 	rep, err := bus.Import(dir, r, nil)
-	return summary(rep), kindOf(err)
+	return summary(rep), KindOf(err)
 }
 
 // Flush implements [admin.BusBackend].
 func (b *Bus) Flush(ctx context.Context) (uint64, error) {
 	if err := b.archive.Flush(ctx); err != nil {
-		return 0, kindOf(err)
+		return 0, KindOf(err)
 	}
 	return b.archive.Stats().DurableSeq, nil
 }
@@ -188,7 +194,7 @@ func (b *Bus) Flush(ctx context.Context) (uint64, error) {
 func (b *Bus) CollectGarbage(ctx context.Context, gc admin.GC) (admin.GCResult, error) {
 	r, err := b.archive.GC(ctx, gc.KeepBytes, gc.DryRun, gc.Force)
 	if err != nil {
-		return admin.GCResult{}, kindOf(err)
+		return admin.GCResult{}, KindOf(err)
 	}
 	out := admin.GCResult{Bytes: r.Bytes, FirstSeq: r.Last + 1, KeptBytes: r.Kept, Unacked: r.Unacked, Blocked: r.Blocked,
 		Consumers: append([]string{}, r.Consumers...)}
@@ -239,13 +245,13 @@ func setting(c bus.Config, key string) string {
 // Check implements [admin.BusBackend].
 func (b *Bus) Check(ctx context.Context) (admin.CheckReport, error) {
 	r, err := b.archive.Check(ctx)
-	return report(r), kindOf(err)
+	return report(r), KindOf(err)
 }
 
 // Repair mends the damaged log of a stopped gateway; see [bus.Archive.Repair].
 func (b *Bus) Repair(ctx context.Context) (admin.CheckReport, error) {
 	r, err := b.archive.Repair(ctx)
-	return report(r), kindOf(err)
+	return report(r), KindOf(err)
 }
 
 func report(r bus.CheckReport) admin.CheckReport {
@@ -269,5 +275,5 @@ func damages(list []*bus.DamageError) []admin.Damage {
 
 // RemoveConsumer implements [admin.BusBackend].
 func (b *Bus) RemoveConsumer(_ context.Context, name string) error {
-	return kindOf(b.archive.RemoveConsumer(name))
+	return KindOf(b.archive.RemoveConsumer(name))
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -174,6 +175,44 @@ func TestSet(t *testing.T) {
 	for _, key := range []string{"nonsense", "wal_dir"} {
 		if _, err := x.Set(t.Context(), key, "1"); !errors.Is(err, admin.ErrInvalid) {
 			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+// TestRefusals: what the bus refuses has a kind, which is the code in the audit log.
+func TestRefusals(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	b := open(t, dir)
+	if _, err := b.Consumer("mqtt", bus.StartOldest); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, b, 10)
+	x := busadmin.Running(b, nil)
+	_, badImport := x.Import(t.Context(), strings.NewReader("no export"))
+	_, badSetting := x.Set(t.Context(), "pause_hi", "2")
+	refused := map[string]struct{ err, kind error }{
+		"unknown consumer":     {x.RemoveConsumer(t.Context(), "nobody"), admin.ErrNotFound},
+		"consumer in use":      {x.RemoveConsumer(t.Context(), "mqtt"), admin.ErrConflict},
+		"no export":            {badImport, admin.ErrInvalid},
+		"setting out of range": {badSetting, admin.ErrInvalid},
+		"replay without a gateway": {
+			x.ReplayTo(t.Context(), admin.Range{}, "mqtt", 0, func(admin.ReplayProgress) error { return nil }), admin.ErrUnavailable},
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, closed := x.Flush(t.Context())
+	refused["closed"] = struct{ err, kind error }{closed, admin.ErrUnavailable}
+	a, err := bus.OpenArchive(dir, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	_, readOnly := busadmin.Stopped(a).CollectGarbage(t.Context(), admin.GC{Force: true})
+	refused["opened for reading"] = struct{ err, kind error }{readOnly, admin.ErrConflict}
+	for name, r := range refused {
+		if !errors.Is(r.err, r.kind) {
+			t.Errorf("%s: %v, expected %v", name, r.err, r.kind)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
@@ -48,7 +47,7 @@ func newBusBench(t *testing.T, topic string, mod func(*bus.Config)) *busBench {
 
 func (r *busBench) reopen() {
 	conn, err := newConnector("mqtt", r.cfg, connector.Deps{Identity: connector.Identity{Gateway: "gw"}, Consumer: r.c, Log: slog.New(slog.DiscardHandler)},
-		newMetrics(prometheus.NewRegistry()))
+		testMetrics(r.t))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -128,10 +128,24 @@ func (g *gate) got(*testing.T) []uint64 {
 	return append([]uint64(nil), g.seen...)
 }
 
+// testMetrics are registered with nobody else.
+func testMetrics(t testing.TB) *metrics {
+	t.Helper()
+	m, err := newMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 func TestConformance(t *testing.T) {
 	connectortest.Run(t, func(t *testing.T) connectortest.Harness {
 		g := newGate(t)
-		return connectortest.Harness{Factory: NewFactory(prometheus.NewRegistry()), Start: g.start, Stop: g.stop, Seen: g.got,
+		factory, err := NewFactory(prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return connectortest.Harness{Factory: factory, Start: g.start, Stop: g.stop, Seen: g.got,
 			BadConfig: map[string]any{"kind": "mqtt5", "qos": 3}, BadField: "qos"}
 	})
 }

@@ -25,9 +25,13 @@ const settleTime = 1500 * time.Millisecond
 type factory struct{ metrics *metrics }
 
 // NewFactory returns the factory of connectors of kind "mqtt5". Their metrics are
-// registered with reg, once.
-func NewFactory(reg prometheus.Registerer) connector.Factory {
-	return &factory{metrics: newMetrics(reg)}
+// registered with reg; it fails if they are already.
+func NewFactory(reg prometheus.Registerer) (connector.Factory, error) {
+	m, err := newMetrics(reg)
+	if err != nil {
+		return nil, err
+	}
+	return &factory{metrics: m}, nil
 }
 
 // Kind implements [connector.Factory].

@@ -24,7 +24,7 @@ type metrics struct {
 	up          *prometheus.GaugeVec
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	byName := []string{"connector"}
 	m := &metrics{
 		outBytes:    prometheus.NewCounter(prometheus.CounterOpts{Name: "mqtt_out_bytes_total", Help: "Payload bytes that the broker has accepted."}),
@@ -41,8 +41,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		commands:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_commands_total", Help: "Commands that came down, by what became of them."}, []string{"connector", "result"}),
 		up:          prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mqtt_up", Help: "1 while there is a connection."}, byName),
 	}
-	reg.MustRegister(m.outBytes, m.batchFrames, m.retryTotal, m.rtt, m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.refused, m.commands, m.up)
-	return m
+	for _, c := range []prometheus.Collector{m.outBytes, m.batchFrames, m.retryTotal, m.rtt, m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.refused, m.commands, m.up} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("mqtt metrics: %w", err)
+		}
+	}
+	return m, nil
 }
 
 // forget removes the series of a connector that is gone.

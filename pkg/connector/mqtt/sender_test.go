@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
@@ -88,7 +87,7 @@ func newBench(t testing.TB, topic string, qos byte) *bench {
 func (b *bench) open() {
 	b.t.Helper()
 	c, err := newConnector("mqtt", b.cfg, connector.Deps{Identity: connector.Identity{Gateway: "gw"}, Consumer: b.log, Log: slog.New(slog.DiscardHandler)},
-		newMetrics(prometheus.NewRegistry()))
+		testMetrics(b.t))
 	if err != nil {
 		b.t.Fatal(err)
 	}
