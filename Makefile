@@ -6,6 +6,7 @@ SHELL       := bash
 
 GO      ?= go
 TOOLS   := $(GO) tool -modfile=scripts/tools/go.mod
+BUF     := $(GO) tool -modfile=../../scripts/tools/go.mod buf
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/edge-gateway/edge-gateway/pkg/version.version=$(VERSION)
 BINS    := edge-gw edge-cfg edge-bus edge-ctl
@@ -68,13 +69,21 @@ fuzz: ## every fuzz target for FUZZTIME each (default 20s)
 	@scripts/fuzz $(or $(FUZZTIME),20s)
 
 .PHONY: lint
-lint: ## golangci-lint, with the import arrows, and the protobuf linter
+lint: breaking ## golangci-lint, with the import arrows, and the protobuf linters
 	$(TOOLS) golangci-lint run ./...
-	cd schemas/admin && $(GO) tool -modfile=../../scripts/tools/go.mod buf lint
+	cd schemas/admin && $(BUF) lint
+
+.PHONY: breaking
+breaking: ## the admin API must still serve clients of the last release
+	cd schemas/admin && $(BUF) breaking --against released.binpb
+
+.PHONY: released
+released: ## part of a release: its admin API is what later ones are held against
+	cd schemas/admin && $(BUF) build --exclude-source-info -o released.binpb
 
 .PHONY: generate
 generate: ## regenerate the protobuf code
-	cd schemas/admin && $(GO) tool -modfile=../../scripts/tools/go.mod buf generate
+	cd schemas/admin && $(BUF) generate
 
 .PHONY: check
 check: test lint ## what CI runs
