@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -87,6 +86,8 @@ type probeResult struct {
 	Data      string         `json:"data,omitempty"` // hex, in the order of the line
 	Error     string         `json:"error,omitempty"`
 	Readings  []probeReading `json:"readings"`
+	Endpoint  string         `json:"endpoint,omitempty"` // of the gateway that asked
+	Stages    []stage        `json:"stages"`
 }
 
 // probeReading is one way to read the data.
@@ -105,76 +106,72 @@ func newProbe() *cobra.Command {
 	var unit uint8
 	var expect float64
 	cmd := &cobra.Command{
-		Use:   "probe URL",
-		Short: "Ask a Modbus device once, without a gateway",
-		Long: `probe dials URL, reads once, and shows every way in which the answer can be read.
-With --expect, the value on the device's display, it finds the data type, byte
-order, scale and address that give it.
+		Use:   "probe URL|ENDPOINT",
+		Short: "Ask a Modbus device once, with or without a gateway",
+		Long: `probe dials URL, shows each stage with its time, reads once, and shows every way in
+which the answer can be read. With --expect, the value on the device's display, it
+finds the data type, byte order, scale and address that give it.
 
-The device is asked directly: if it takes one connection only, pause the driver
-that uses it first (edge-ctl drivers pause).`,
+A device that the running gateway polls, or one that is named by its endpoint in
+the gateway's tables, is asked by the gateway, between polls: many devices take one
+connection only, and a serial line has one master. It only reads.`,
 		Example: `  edge-ctl probe tcp://192.168.10.5:502 --read 40001:2
+  edge-ctl probe plc1 --unit 3 --read 40001
   edge-ctl probe tcp://192.168.10.5:502 --unit 3 --read input:0:4
   edge-ctl probe 'serial:///dev/ttyUSB0?baud=19200&parity=E' --read 40011:4 --expect 231.4`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cli.Complete(envPrefix, endpointNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			to, err := parseTarget(args[0])
-			if err != nil {
-				return err
-			}
 			q, err := flags.question()
 			if err != nil {
 				return err
 			}
 			expected := cmd.Flags().Changed("expect")
 			q.Unit, q.Around = unit, expected
-			res, err := probe(cmd.Context(), to, q)
-			if err != nil {
-				return err
-			}
-			if res.Err != nil {
-				cmd.PrintErrf("connected in %.1f ms\n", ms(res.Connect))
-			} else {
-				cmd.PrintErrf("connected in %.1f ms, answered in %.1f ms: %x\n", ms(res.Connect), ms(res.Took), res.Data)
-			}
-			out := describe(res, to, q, expected, expect)
-			if err := cli.NewOutput(cmd).Print(out, func(t *cli.Table) { probeTable(t, out, expected) }); err != nil {
-				return err
-			}
-			if res.Err != nil {
-				return cli.Exit(cli.Failed, fmt.Errorf("unit %d: %w", unit, res.Err))
-			}
-			return nil
+			return withDevice(cmd, args[0], "", func(ctx context.Context, d device) error {
+				return showProbe(ctx, cmd, d, q, expected, expect)
+			})
 		},
 	}
 	flags.add(cmd, 2*time.Second)
+	addDirectFlag(cmd)
 	cmd.Flags().Uint8Var(&unit, "unit", 1, "unit id (1–247; 0 or 255 for a device that is alone on the network)")
 	cmd.Flags().Float64Var(&expect, "expect", 0, "the value that the device displays: find out how to read it")
 	cli.AddOutputFlag(cmd)
 	return cmd
 }
 
-func probe(ctx context.Context, to target, q modbus.Question) (modbus.Answer, error) {
-	pool, err := endpoint.NewPool(endpoint.PoolOptions{Secret: secret})
+// showProbe asks d and prints the stages, for people, and what the answer may mean.
+func showProbe(ctx context.Context, cmd *cobra.Command, d device, q modbus.Question, expected bool, expect float64) error {
+	d.tell(cmd)
+	a, stages, err := d.probe(ctx, q)
+	if err == nil {
+		s := stage{Name: "answer", Ms: ms(a.Took), Text: fmt.Sprintf("% x", a.Data)}
+		if a.Err != nil {
+			s.Error = a.Err.Error()
+		}
+		stages = append(stages, s)
+	}
+	for _, s := range stages {
+		cmd.PrintErrln(s.line())
+	}
 	if err != nil {
-		return modbus.Answer{}, err
+		return err
 	}
-	defer pool.Close(ctx) //nolint:errcheck // the one connection has had its answer
-	h, err := pool.Open("probe", to.url)
-	if err != nil {
-		return modbus.Answer{}, err
+	out := describe(a, d, q, expected, expect)
+	out.Stages = append(out.Stages, stages...)
+	if err := cli.NewOutput(cmd).Print(out, func(t *cli.Table) { probeTable(t, out, expected) }); err != nil {
+		return err
 	}
-	a, err := modbus.Probe(ctx, h, to.item, q)
-	var down *endpoint.DownError
-	if errors.As(err, &down) {
-		err = down.Err // it is asked once: what the pool would do next is no matter
+	if a.Err != nil {
+		return cli.Exit(cli.Failed, fmt.Errorf("unit %d: %w", q.Unit, a.Err))
 	}
-	return a, err
+	return nil
 }
 
-func describe(a modbus.Answer, to target, q modbus.Question, expected bool, expect float64) probeResult {
+func describe(a modbus.Answer, d device, q modbus.Question, expected bool, expect float64) probeResult {
 	r := probeResult{
-		URL: to.url.String(), Unit: q.Unit, Function: q.Func.String(), Addr: a.Addr, Count: a.Count,
+		URL: d.to.url.String(), Endpoint: d.owner.ID, Stages: []stage{}, Unit: q.Unit, Function: q.Func.String(), Addr: a.Addr, Count: a.Count,
 		ConnectMs: ms(a.Connect), TookMs: ms(a.Took), Data: hex.EncodeToString(a.Data), Readings: []probeReading{},
 	}
 	if a.Err != nil {

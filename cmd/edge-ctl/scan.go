@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
@@ -21,7 +22,7 @@ import (
 // scanFound is a device that scan found.
 type scanFound struct {
 	Unit   uint8   `json:"unit"`
-	Line   string  `json:"line"` // "19200 even", "network"
+	Line   string  `json:"line"` // "19200 even", "network", or the gateway's endpoint
 	TookMs float64 `json:"took_ms"`
 	Answer string  `json:"answer"` // "value", or the exception
 }
@@ -31,22 +32,22 @@ func newScan() *cobra.Command {
 	var units string
 	var lines bool
 	cmd := &cobra.Command{
-		Use:   "scan URL",
+		Use:   "scan URL|ENDPOINT",
 		Short: "Look for the Modbus devices on a line or behind an address",
 		Long: `scan asks every unit id in turn and lists those that answer, be it with an
 exception. It only reads. With --line-settings it tries the usual baud rates and
 parities of a serial line, until one of them finds devices.
 
-Do not scan a line that a gateway polls: its answers and these would mix.`,
-		Example: `  edge-ctl scan tcp://192.168.10.5:502 --units 1-16
+A line that the running gateway polls, or one that is named by its endpoint in the
+gateway's tables, is scanned by the gateway, between polls, which keep half of the
+line's time.`,
+		Example: `  edge-ctl scan plc1 --units 1-16
+  edge-ctl scan tcp://192.168.10.5:502 --units 1-16
   edge-ctl scan serial:///dev/ttyUSB0 --line-settings
   edge-ctl scan 'serial:///dev/ttyUSB0?baud=9600&parity=E' --timeout 300ms`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cli.Complete(envPrefix, endpointNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			to, err := parseTarget(args[0])
-			if err != nil {
-				return err
-			}
 			q, err := flags.question()
 			if err != nil {
 				return err
@@ -55,10 +56,21 @@ Do not scan a line that a gateway polls: its answers and these would mix.`,
 			if err != nil {
 				return err
 			}
-			return scan(cmd, to, q, ids, lines)
+			own := ""
+			if lines {
+				own = "trying other line settings needs the line alone"
+			}
+			return withDevice(cmd, args[0], own, func(ctx context.Context, d device) error {
+				d.tell(cmd)
+				if d.client != nil {
+					return scanShared(ctx, cmd, d, q, ids)
+				}
+				return scan(cmd, d.to, q, ids, lines)
+			})
 		},
 	}
 	flags.add(cmd, 200*time.Millisecond)
+	addDirectFlag(cmd)
 	cmd.Flags().StringVar(&units, "units", "1-247", "unit ids: 1-247, or a list such as 1,2,10-20")
 	cmd.Flags().BoolVar(&lines, "line-settings", false, "on a serial line, try the usual baud rates and parities")
 	cli.AddOutputFlag(cmd)
@@ -124,6 +136,38 @@ func scan(cmd *cobra.Command, to target, q modbus.Question, units []uint8, lineS
 	if err != nil && len(found) == 0 {
 		return err
 	}
+	return printFound(out, found, err)
+}
+
+// scanShared has the gateway scan.
+func scanShared(ctx context.Context, cmd *cobra.Command, d device, q modbus.Question, units []uint8) error {
+	progress := cli.IsTerminal(cmd.ErrOrStderr())
+	found := []scanFound{}
+	err := d.client.Endpoints.ScanModbus(ctx, d.owner.ID, wireQuestion(q), units, func(f admin.ModbusFound) error {
+		if progress {
+			cmd.PrintErrf("\runit %d, %d found \x1b[K", f.Unit, len(found))
+		}
+		if !f.Found {
+			return nil
+		}
+		one := scanFound{Unit: f.Unit, Line: d.owner.ID, TookMs: ms(f.Took), Answer: "value"}
+		if f.Exception != "" {
+			one.Answer = f.Exception
+		}
+		found = append(found, one)
+		return nil
+	})
+	if progress {
+		cmd.PrintErr("\r\x1b[K")
+	}
+	if err != nil && len(found) == 0 {
+		return err
+	}
+	return printFound(cli.NewOutput(cmd), found, err)
+}
+
+// printFound prints what was found; err is why the scan ended early.
+func printFound(out *cli.Output, found []scanFound, err error) error {
 	if perr := out.Print(found, func(t *cli.Table) {
 		t.Header("UNIT", "LINE", "TIME", "ANSWER")
 		for _, d := range found {

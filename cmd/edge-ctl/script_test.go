@@ -20,10 +20,11 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command against the small gateway of admintest, whose
 // socket is $WORK/admin.sock. "gateway stop" stops it; "listens HOST:PORT" waits
-// for a listener; "lint DIR" wants tables without a finding; clitest has the other commands.
+// for a listener; "lint DIR" wants tables without a finding; "audited METHOD CODE" wants
+// a call in the audit log; clitest has the other commands.
 func TestScripts(t *testing.T) {
 	cmds := clitest.Commands()
-	cmds["gateway"], cmds["listens"], cmds["lint"] = gateway, listens, lintTables
+	cmds["gateway"], cmds["listens"], cmds["lint"], cmds["audited"] = gateway, listens, lintTables, audited
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -55,6 +56,18 @@ func gateway(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: gateway stop")
 	}
 	ts.Check(ts.Value("gateway").(*admintest.Server).Stop())
+}
+
+func audited(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: audited METHOD CODE")
+	}
+	for _, r := range ts.Value("gateway").(*admintest.Server).Audits() {
+		if r.Method == args[0] && r.Code == args[1] && r.User != "" {
+			return
+		}
+	}
+	ts.Fatalf("%s is not in the audit log with %s", args[0], args[1])
 }
 
 // listens waits until somebody listens on an address.

@@ -34,10 +34,16 @@ type StatusBackend interface {
 	Info(ctx context.Context) (Info, error)
 }
 
-// EndpointBackend shows the endpoints.
+// EndpointBackend shows the endpoints and asks over them.
 type EndpointBackend interface {
 	// List returns the endpoints, sorted by id.
 	List(ctx context.Context) ([]Endpoint, error)
+	// ProbeModbus asks one question over the endpoint's own connection, between
+	// polls. It only reads. A device that refuses or is silent is an answer.
+	ProbeModbus(ctx context.Context, endpoint string, q ModbusQuestion) (ModbusAnswer, error)
+	// ScanModbus asks the units in turn, as ProbeModbus does, and calls send after
+	// each. Polls have half of the line's time.
+	ScanModbus(ctx context.Context, endpoint string, q ModbusQuestion, units []uint8, send func(ModbusFound) error) error
 }
 
 // DriverBackend shows and steers the drivers.

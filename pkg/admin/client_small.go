@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 )
@@ -13,6 +14,33 @@ type endpointClient struct{ c pb.EndpointServiceClient }
 func (c *endpointClient) List(ctx context.Context) ([]Endpoint, error) {
 	m, err := c.c.ListEndpoints(ctx, &pb.ListEndpointsRequest{})
 	return each(m.GetEndpoints(), fromEndpoint), err
+}
+
+func (c *endpointClient) ProbeModbus(ctx context.Context, endpoint string, q ModbusQuestion) (ModbusAnswer, error) {
+	m, err := c.c.ProbeModbus(ctx, &pb.ProbeModbusRequest{Endpoint: endpoint, Question: toQuestion(q)})
+	return ModbusAnswer{
+		Connect: m.GetConnect().AsDuration(), Took: m.GetTook().AsDuration(), Addr: uint16(m.GetAddress()), Count: uint16(m.GetCount()),
+		Data: m.GetData(), Refusal: m.GetRefusal(),
+	}, err
+}
+
+func (c *endpointClient) ScanModbus(ctx context.Context, endpoint string, q ModbusQuestion, units []uint8, send func(ModbusFound) error) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.ScanModbusResponse], error) {
+		return c.c.ScanModbus(ctx, &pb.ScanModbusRequest{Endpoint: endpoint, Question: toQuestion(q), Units: units})
+	}
+	return receive(ctx, open, func(m *pb.ScanModbusResponse) error {
+		return send(ModbusFound{Unit: uint8(m.GetUnit()), Found: m.GetFound(), Took: m.GetTook().AsDuration(), Exception: m.GetException()})
+	})
+}
+
+func toQuestion(q ModbusQuestion) *pb.ModbusQuestion {
+	m := &pb.ModbusQuestion{
+		Unit: uint32(q.Unit), Function: uint32(q.Function), Address: uint32(q.Addr), Count: uint32(q.Count), Framing: q.Framing, Around: q.Around,
+	}
+	if q.Timeout != 0 {
+		m.Timeout = durationpb.New(q.Timeout)
+	}
+	return m
 }
 
 type driverClient struct{ c pb.DriverServiceClient }

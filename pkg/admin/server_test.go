@@ -75,7 +75,7 @@ func TestStatusSumsUpAndNamesProblems(t *testing.T) {
 		t.Errorf("status %+v", st)
 	}
 	wantParts := []admin.PartCount{{Part: "connectors", State: "up", Count: 1}, {Part: "drivers", State: "fault", Count: 1},
-		{Part: "drivers", State: "running", Count: 1}, {Part: "endpoints", State: "up", Count: 1}}
+		{Part: "drivers", State: "running", Count: 1}, {Part: "endpoints", State: "idle", Count: 1}, {Part: "endpoints", State: "up", Count: 1}}
 	if diff := cmp.Diff(wantParts, st.Parts); diff != "" {
 		t.Error(diff)
 	}

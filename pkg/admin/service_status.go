@@ -14,7 +14,7 @@ import (
 
 // APIMinor counts the additions to edge.admin.v1. A client that needs more than
 // the gateway has can say so.
-const APIMinor = 1
+const APIMinor = 2
 
 // LocalVersion identifies this build.
 func LocalVersion() Version {

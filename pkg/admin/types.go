@@ -64,6 +64,35 @@ type Endpoint struct {
 	Drivers    []string  `json:"drivers"`
 }
 
+// ModbusQuestion is one read of a Modbus device.
+type ModbusQuestion struct {
+	Unit     uint8
+	Function uint8 // 1 to 4
+	Addr     uint16
+	Count    uint16
+	Framing  string        // "": that of the endpoint's driver
+	Timeout  time.Duration // of the answer; 0: 1 s
+	Around   bool          // ask for the items just before and behind, too
+}
+
+// ModbusAnswer is what came of a ModbusQuestion.
+type ModbusAnswer struct {
+	Connect time.Duration // until the connection was free
+	Took    time.Duration
+	Addr    uint16 // of the first item of Data
+	Count   uint16
+	Data    []byte // registers as they came, or packed bits
+	Refusal string // why there is no data: the device's exception, or silence
+}
+
+// ModbusFound is what a scan learned of one unit.
+type ModbusFound struct {
+	Unit      uint8
+	Found     bool
+	Took      time.Duration
+	Exception string // that it answered; "": it gave a value
+}
+
 // Driver is the state of one driver.
 type Driver struct {
 	ID        string    `json:"id"`

@@ -32,12 +32,19 @@ func WithGateway(cmd *cobra.Command, use func(context.Context, *admin.Client) er
 	return withGateway(cmd.Context(), cmd, use)
 }
 
-func withGateway(ctx context.Context, cmd *cobra.Command, use func(context.Context, *admin.Client) error) error {
+// Dial connects to the gateway that --socket names, or to the one that is found.
+func Dial(cmd *cobra.Command) (*admin.Client, error) { return dial(cmd.Context(), cmd) }
+
+func dial(ctx context.Context, cmd *cobra.Command) (*admin.Client, error) {
 	socket, err := cmd.Flags().GetString("socket")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	client, err := admin.Dial(ctx, socket)
+	return admin.Dial(ctx, socket)
+}
+
+func withGateway(ctx context.Context, cmd *cobra.Command, use func(context.Context, *admin.Client) error) error {
+	client, err := dial(ctx, cmd)
 	if err != nil {
 		return err
 	}

@@ -83,10 +83,12 @@ func (u *unit) construct(table *point.Table) (d Driver, err error) {
 	return d, nil
 }
 
-// begin starts the unit's supervision.
+// begin starts the unit's supervision. A paused one gives its endpoint up, so that
+// a device that takes one connection is free for others.
 func (u *unit) begin(paused bool) {
 	u.paused = paused
 	if paused {
+		u.release()
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())

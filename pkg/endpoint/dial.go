@@ -71,7 +71,7 @@ func newDialer(u URL, secret func(string) (string, error), transport Transport) 
 				return nil, fmt.Errorf("%s: scheme %s: %w; this version has tcp, udp, serial, tls and dtls", u, s, ErrUnsupportedScheme)
 			}
 		}
-		transport = systemTransport
+		transport = SystemTransport
 	}
 	return &dialer{
 		url: u, options: u.options, secret: secret, transport: transport,
@@ -158,8 +158,8 @@ func (d *dialer) link(c Conn) *link {
 	return l
 }
 
-// systemTransport opens sockets and devices.
-func systemTransport(ctx context.Context, u URL, address string) (Conn, error) {
+// SystemTransport opens sockets and devices.
+func SystemTransport(ctx context.Context, u URL, address string) (Conn, error) {
 	switch u.schemes.base() {
 	case TCP:
 		return dialTCP(ctx, u.options, address)

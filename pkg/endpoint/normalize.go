@@ -48,6 +48,16 @@ func (u URL) Normalize() NormalizedURL {
 	return n
 }
 
+// SameDevice reports whether two URLs lead to the same host and port, or serial
+// device, whatever their layers, options and credentials.
+func SameDevice(a, b URL) bool {
+	x, y := a.Normalize(), b.Normalize()
+	if a.Transport() == Serial && b.Transport() == Serial {
+		return resolveDevice(x.host) == resolveDevice(y.host)
+	}
+	return a.Transport() == b.Transport() && x.host == y.host && x.port == y.port
+}
+
 // Schemes returns the layers from weak to strong: tcp, tls.
 func (n NormalizedURL) Schemes() []Scheme { return slices.Clone(n.schemes.list()) }
 

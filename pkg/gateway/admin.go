@@ -6,10 +6,12 @@ import (
 	"io/fs"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -67,20 +69,33 @@ func (a adminStatus) Info(context.Context) (admin.Info, error) {
 
 type adminEndpoints struct{ g *Gateway }
 
-// List implements [admin.EndpointBackend].
+// List implements [admin.EndpointBackend]. An endpoint that no driver uses, or
+// only paused ones, is idle.
 func (a adminEndpoints) List(context.Context) ([]admin.Endpoint, error) {
+	snap := a.g.runner.Current()
 	users := map[string][]string{}
-	for id, d := range a.g.runner.Current().Drivers {
+	for id, d := range snap.Drivers {
 		users[d.EndpointID] = append(users[d.EndpointID], id)
 	}
 	var list []admin.Endpoint
+	open := map[string]bool{}
 	for _, s := range a.g.pool.States() {
+		open[s.ID] = true
 		slices.Sort(users[s.ID])
 		list = append(list, admin.Endpoint{
 			ID: s.ID, URL: s.URL, State: string(s.Status), Since: s.Since, Error: s.LastError,
 			Open: s.Open, InUse: s.InUse, Max: a.g.endpoints.maxConns(s.ID), Reconnects: s.Reconnects, Drivers: users[s.ID],
 		})
 	}
+	for id, item := range snap.Endpoints {
+		u, err := endpoint.FromTable(item.Scheme, item.Host, item.Port, item.Opts)
+		if open[id] || err != nil { // an error: no driver of ours could use it
+			continue
+		}
+		slices.Sort(users[id])
+		list = append(list, admin.Endpoint{ID: id, URL: u.String(), State: string(endpoint.Idle), Max: u.Options().MaxConns, Drivers: users[id]})
+	}
+	slices.SortFunc(list, func(x, y admin.Endpoint) int { return strings.Compare(x.ID, y.ID) })
 	return list, nil
 }
 

@@ -23,6 +23,9 @@ func adminError(err error) error {
 		{driver.ErrNotRunning, admin.ErrUnavailable},
 		{driver.ErrClosed, admin.ErrUnavailable},
 		{endpoint.ErrDown, admin.ErrUnavailable},
+		{endpoint.ErrPaused, admin.ErrUnavailable},
+		{endpoint.ErrClosed, admin.ErrUnavailable},
+		{endpoint.ErrLineInUse, admin.ErrConflict},
 		{errors.ErrUnsupported, admin.ErrUnsupported},
 	} {
 		if errors.Is(err, kind.is) {

@@ -58,6 +58,7 @@ type Gateway struct {
 	bootOnce sync.Once
 	state    atomic.Value          // string: starting, running, stopping
 	rev      atomic.Uint64         // of the configuration that runs
+	scans    sync.Map              // ids of the endpoints that are being scanned
 	refused  atomic.Pointer[error] // why the newest configuration could not be read; nil if it could
 	failed   chan error            // the first failure for good
 }

@@ -247,3 +247,63 @@ func TestProbeStages(t *testing.T) {
 		t.Errorf("12.5 is %v", best)
 	}
 }
+
+// TestScanShared scans a serial line, and a PLC with units that are silent, while a
+// driver polls: no poll fails. A line stays open; a network peer that is silent may
+// be busy with the question, and is dialled anew.
+func TestScanShared(t *testing.T) {
+	ours, theirs := serialPair(t)
+	startPymodbus(t, "serial", "rtu", theirs)
+	sim := startSim(t, plcsim.Config{Units: []uint8{1, 2, 3, 4}})
+	sim.Silence(2, true)
+	sim.Silence(3, true)
+	for _, c := range []struct {
+		url        string
+		want       []uint8
+		reconnects uint64
+	}{
+		{"serial://" + ours + "?baud=19200&parity=E", []uint8{1}, 0},
+		{"tcp://" + sim.Addr(), []uint8{1, 4}, 2},
+	} {
+		pool, h, item := openPool(t, c.url)
+		r := modbustest.Start(t, h, []config.Variable{modbustest.Holding("a", 0, config.TypeUint16)},
+			modbustest.Cfg("polling", "20ms"), func(c *driver.Config) { c.Endpoint = item })
+		r.Log.Good(t, "a", 5)
+		before := r.Status().Polls
+		var found []uint8
+		q := modbus.Question{Func: modbus.FuncReadHolding, Count: 1, Timeout: 100 * time.Millisecond}
+		err := modbus.ScanShared(deadline(t), h, item, q, []uint8{1, 2, 3, 4}, func(f modbus.Found, answered bool) error {
+			if answered {
+				found = append(found, f.Unit)
+			}
+			return nil
+		})
+		if err != nil || !slices.Equal(found, c.want) {
+			t.Errorf("%s: found %v, %v; expected %v", c.url, found, err, c.want)
+		}
+		r.Log.Good(t, "a", len(r.Log.Of("a"))+5)
+		s, err := pool.State(h.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := r.Status(); st.Errors != 0 || r.Log.Bad("a") != 0 || s.Reconnects != c.reconnects || st.Polls < before+5 {
+			t.Errorf("%s: %+v, %d bad, %d reconnects", c.url, st, r.Log.Bad("a"), s.Reconnects)
+		}
+	}
+}
+
+// TestScanSharedGivesWay: a PLC that hangs up on a unit that it does not have is
+// left alone before polling suffers.
+func TestScanSharedGivesWay(t *testing.T) {
+	sim := startSim(t, plcsim.Config{Units: []uint8{1, 2, 3, 4, 5}})
+	for unit := range uint8(4) {
+		sim.DropEvery(unit+2, 1)
+	}
+	_, h, item := openPool(t, "tcp://"+sim.Addr())
+	q := modbus.Question{Func: modbus.FuncReadHolding, Count: 1, Timeout: 100 * time.Millisecond}
+	asked := 0
+	err := modbus.ScanShared(deadline(t), h, item, q, []uint8{1, 2, 3, 4, 5}, func(modbus.Found, bool) error { asked++; return nil })
+	if err == nil || asked != 3 || !strings.Contains(err.Error(), "closes the connection") {
+		t.Errorf("%d units asked, %v", asked, err)
+	}
+}

@@ -9,6 +9,7 @@ package adminpb
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -22,6 +23,363 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ModbusQuestion is one read.
+type ModbusQuestion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          uint32                 `protobuf:"varint,1,opt,name=unit,proto3" json:"unit,omitempty"`         // not of a scan
+	Function      uint32                 `protobuf:"varint,2,opt,name=function,proto3" json:"function,omitempty"` // 1 to 4
+	Address       uint32                 `protobuf:"varint,3,opt,name=address,proto3" json:"address,omitempty"`   // zero-based
+	Count         uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`       // registers or bits
+	Framing       string                 `protobuf:"bytes,5,opt,name=framing,proto3" json:"framing,omitempty"`    // "tcp", "rtu", "ascii"; empty: that of the endpoint's driver
+	Timeout       *durationpb.Duration   `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`    // of the answer, 10 ms to 5 s (scan: 1 s); default 1 s
+	Around        bool                   `protobuf:"varint,7,opt,name=around,proto3" json:"around,omitempty"`     // ask for the items just before and behind, too
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModbusQuestion) Reset() {
+	*x = ModbusQuestion{}
+	mi := &file_v1_endpoints_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModbusQuestion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModbusQuestion) ProtoMessage() {}
+
+func (x *ModbusQuestion) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_endpoints_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModbusQuestion.ProtoReflect.Descriptor instead.
+func (*ModbusQuestion) Descriptor() ([]byte, []int) {
+	return file_v1_endpoints_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ModbusQuestion) GetUnit() uint32 {
+	if x != nil {
+		return x.Unit
+	}
+	return 0
+}
+
+func (x *ModbusQuestion) GetFunction() uint32 {
+	if x != nil {
+		return x.Function
+	}
+	return 0
+}
+
+func (x *ModbusQuestion) GetAddress() uint32 {
+	if x != nil {
+		return x.Address
+	}
+	return 0
+}
+
+func (x *ModbusQuestion) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *ModbusQuestion) GetFraming() string {
+	if x != nil {
+		return x.Framing
+	}
+	return ""
+}
+
+func (x *ModbusQuestion) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *ModbusQuestion) GetAround() bool {
+	if x != nil {
+		return x.Around
+	}
+	return false
+}
+
+type ProbeModbusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Endpoint      string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Question      *ModbusQuestion        `protobuf:"bytes,2,opt,name=question,proto3" json:"question,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeModbusRequest) Reset() {
+	*x = ProbeModbusRequest{}
+	mi := &file_v1_endpoints_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeModbusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeModbusRequest) ProtoMessage() {}
+
+func (x *ProbeModbusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_endpoints_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeModbusRequest.ProtoReflect.Descriptor instead.
+func (*ProbeModbusRequest) Descriptor() ([]byte, []int) {
+	return file_v1_endpoints_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ProbeModbusRequest) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *ProbeModbusRequest) GetQuestion() *ModbusQuestion {
+	if x != nil {
+		return x.Question
+	}
+	return nil
+}
+
+type ProbeModbusResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Connect       *durationpb.Duration   `protobuf:"bytes,1,opt,name=connect,proto3" json:"connect,omitempty"`  // until the connection was free
+	Took          *durationpb.Duration   `protobuf:"bytes,2,opt,name=took,proto3" json:"took,omitempty"`        // from the request to the answer
+	Address       uint32                 `protobuf:"varint,3,opt,name=address,proto3" json:"address,omitempty"` // of the first item of data
+	Count         uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	Data          []byte                 `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`       // registers as they came, or packed bits
+	Refusal       string                 `protobuf:"bytes,6,opt,name=refusal,proto3" json:"refusal,omitempty"` // why there is no data: the device's exception, or silence
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeModbusResponse) Reset() {
+	*x = ProbeModbusResponse{}
+	mi := &file_v1_endpoints_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeModbusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeModbusResponse) ProtoMessage() {}
+
+func (x *ProbeModbusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_endpoints_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeModbusResponse.ProtoReflect.Descriptor instead.
+func (*ProbeModbusResponse) Descriptor() ([]byte, []int) {
+	return file_v1_endpoints_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ProbeModbusResponse) GetConnect() *durationpb.Duration {
+	if x != nil {
+		return x.Connect
+	}
+	return nil
+}
+
+func (x *ProbeModbusResponse) GetTook() *durationpb.Duration {
+	if x != nil {
+		return x.Took
+	}
+	return nil
+}
+
+func (x *ProbeModbusResponse) GetAddress() uint32 {
+	if x != nil {
+		return x.Address
+	}
+	return 0
+}
+
+func (x *ProbeModbusResponse) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *ProbeModbusResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ProbeModbusResponse) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
+type ScanModbusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Endpoint      string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Question      *ModbusQuestion        `protobuf:"bytes,2,opt,name=question,proto3" json:"question,omitempty"`
+	Units         []byte                 `protobuf:"bytes,3,opt,name=units,proto3" json:"units,omitempty"` // to be asked, in this order
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScanModbusRequest) Reset() {
+	*x = ScanModbusRequest{}
+	mi := &file_v1_endpoints_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScanModbusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScanModbusRequest) ProtoMessage() {}
+
+func (x *ScanModbusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_endpoints_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScanModbusRequest.ProtoReflect.Descriptor instead.
+func (*ScanModbusRequest) Descriptor() ([]byte, []int) {
+	return file_v1_endpoints_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ScanModbusRequest) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *ScanModbusRequest) GetQuestion() *ModbusQuestion {
+	if x != nil {
+		return x.Question
+	}
+	return nil
+}
+
+func (x *ScanModbusRequest) GetUnits() []byte {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+type ScanModbusResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          uint32                 `protobuf:"varint,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Found         bool                   `protobuf:"varint,2,opt,name=found,proto3" json:"found,omitempty"` // a device answered
+	Took          *durationpb.Duration   `protobuf:"bytes,3,opt,name=took,proto3" json:"took,omitempty"`
+	Exception     string                 `protobuf:"bytes,4,opt,name=exception,proto3" json:"exception,omitempty"` // that it answered; empty: it gave a value
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScanModbusResponse) Reset() {
+	*x = ScanModbusResponse{}
+	mi := &file_v1_endpoints_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScanModbusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScanModbusResponse) ProtoMessage() {}
+
+func (x *ScanModbusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_endpoints_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScanModbusResponse.ProtoReflect.Descriptor instead.
+func (*ScanModbusResponse) Descriptor() ([]byte, []int) {
+	return file_v1_endpoints_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ScanModbusResponse) GetUnit() uint32 {
+	if x != nil {
+		return x.Unit
+	}
+	return 0
+}
+
+func (x *ScanModbusResponse) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
+func (x *ScanModbusResponse) GetTook() *durationpb.Duration {
+	if x != nil {
+		return x.Took
+	}
+	return nil
+}
+
+func (x *ScanModbusResponse) GetException() string {
+	if x != nil {
+		return x.Exception
+	}
+	return ""
+}
+
 type ListEndpointsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -30,7 +388,7 @@ type ListEndpointsRequest struct {
 
 func (x *ListEndpointsRequest) Reset() {
 	*x = ListEndpointsRequest{}
-	mi := &file_v1_endpoints_proto_msgTypes[0]
+	mi := &file_v1_endpoints_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -42,7 +400,7 @@ func (x *ListEndpointsRequest) String() string {
 func (*ListEndpointsRequest) ProtoMessage() {}
 
 func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_endpoints_proto_msgTypes[0]
+	mi := &file_v1_endpoints_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -55,7 +413,7 @@ func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListEndpointsRequest) Descriptor() ([]byte, []int) {
-	return file_v1_endpoints_proto_rawDescGZIP(), []int{0}
+	return file_v1_endpoints_proto_rawDescGZIP(), []int{5}
 }
 
 type ListEndpointsResponse struct {
@@ -67,7 +425,7 @@ type ListEndpointsResponse struct {
 
 func (x *ListEndpointsResponse) Reset() {
 	*x = ListEndpointsResponse{}
-	mi := &file_v1_endpoints_proto_msgTypes[1]
+	mi := &file_v1_endpoints_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -79,7 +437,7 @@ func (x *ListEndpointsResponse) String() string {
 func (*ListEndpointsResponse) ProtoMessage() {}
 
 func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_endpoints_proto_msgTypes[1]
+	mi := &file_v1_endpoints_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -92,7 +450,7 @@ func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListEndpointsResponse) Descriptor() ([]byte, []int) {
-	return file_v1_endpoints_proto_rawDescGZIP(), []int{1}
+	return file_v1_endpoints_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListEndpointsResponse) GetEndpoints() []*Endpoint {
@@ -120,7 +478,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_v1_endpoints_proto_msgTypes[2]
+	mi := &file_v1_endpoints_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -132,7 +490,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_endpoints_proto_msgTypes[2]
+	mi := &file_v1_endpoints_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -145,7 +503,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_v1_endpoints_proto_rawDescGZIP(), []int{2}
+	return file_v1_endpoints_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Endpoint) GetId() string {
@@ -222,7 +580,34 @@ var File_v1_endpoints_proto protoreflect.FileDescriptor
 
 const file_v1_endpoints_proto_rawDesc = "" +
 	"\n" +
-	"\x12v1/endpoints.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
+	"\x12v1/endpoints.proto\x12\redge.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x01\n" +
+	"\x0eModbusQuestion\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\rR\x04unit\x12\x1a\n" +
+	"\bfunction\x18\x02 \x01(\rR\bfunction\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\rR\aaddress\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\rR\x05count\x12\x18\n" +
+	"\aframing\x18\x05 \x01(\tR\aframing\x123\n" +
+	"\atimeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x16\n" +
+	"\x06around\x18\a \x01(\bR\x06around\"k\n" +
+	"\x12ProbeModbusRequest\x12\x1a\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x129\n" +
+	"\bquestion\x18\x02 \x01(\v2\x1d.edge.admin.v1.ModbusQuestionR\bquestion\"\xd7\x01\n" +
+	"\x13ProbeModbusResponse\x123\n" +
+	"\aconnect\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\aconnect\x12-\n" +
+	"\x04took\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\rR\aaddress\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\rR\x05count\x12\x12\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\x12\x18\n" +
+	"\arefusal\x18\x06 \x01(\tR\arefusal\"\x80\x01\n" +
+	"\x11ScanModbusRequest\x12\x1a\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x129\n" +
+	"\bquestion\x18\x02 \x01(\v2\x1d.edge.admin.v1.ModbusQuestionR\bquestion\x12\x14\n" +
+	"\x05units\x18\x03 \x01(\fR\x05units\"\x8b\x01\n" +
+	"\x12ScanModbusResponse\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\rR\x04unit\x12\x14\n" +
+	"\x05found\x18\x02 \x01(\bR\x05found\x12-\n" +
+	"\x04took\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x1c\n" +
+	"\texception\x18\x04 \x01(\tR\texception\"\x16\n" +
 	"\x14ListEndpointsRequest\"N\n" +
 	"\x15ListEndpointsResponse\x125\n" +
 	"\tendpoints\x18\x01 \x03(\v2\x17.edge.admin.v1.EndpointR\tendpoints\"\x81\x02\n" +
@@ -239,9 +624,12 @@ const file_v1_endpoints_proto_rawDesc = "" +
 	"reconnects\x18\t \x01(\x04R\n" +
 	"reconnects\x12\x18\n" +
 	"\adrivers\x18\n" +
-	" \x03(\tR\adrivers2r\n" +
+	" \x03(\tR\adrivers2\x9d\x02\n" +
 	"\x0fEndpointService\x12_\n" +
-	"\rListEndpoints\x12#.edge.admin.v1.ListEndpointsRequest\x1a$.edge.admin.v1.ListEndpointsResponse\"\x03\x90\x02\x01B@Z>github.com/edge-gateway/edge-gateway/pkg/admin/adminpb;adminpbb\x06proto3"
+	"\rListEndpoints\x12#.edge.admin.v1.ListEndpointsRequest\x1a$.edge.admin.v1.ListEndpointsResponse\"\x03\x90\x02\x01\x12T\n" +
+	"\vProbeModbus\x12!.edge.admin.v1.ProbeModbusRequest\x1a\".edge.admin.v1.ProbeModbusResponse\x12S\n" +
+	"\n" +
+	"ScanModbus\x12 .edge.admin.v1.ScanModbusRequest\x1a!.edge.admin.v1.ScanModbusResponse0\x01B@Z>github.com/edge-gateway/edge-gateway/pkg/admin/adminpb;adminpbb\x06proto3"
 
 var (
 	file_v1_endpoints_proto_rawDescOnce sync.Once
@@ -255,23 +643,39 @@ func file_v1_endpoints_proto_rawDescGZIP() []byte {
 	return file_v1_endpoints_proto_rawDescData
 }
 
-var file_v1_endpoints_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_v1_endpoints_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_v1_endpoints_proto_goTypes = []any{
-	(*ListEndpointsRequest)(nil),  // 0: edge.admin.v1.ListEndpointsRequest
-	(*ListEndpointsResponse)(nil), // 1: edge.admin.v1.ListEndpointsResponse
-	(*Endpoint)(nil),              // 2: edge.admin.v1.Endpoint
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*ModbusQuestion)(nil),        // 0: edge.admin.v1.ModbusQuestion
+	(*ProbeModbusRequest)(nil),    // 1: edge.admin.v1.ProbeModbusRequest
+	(*ProbeModbusResponse)(nil),   // 2: edge.admin.v1.ProbeModbusResponse
+	(*ScanModbusRequest)(nil),     // 3: edge.admin.v1.ScanModbusRequest
+	(*ScanModbusResponse)(nil),    // 4: edge.admin.v1.ScanModbusResponse
+	(*ListEndpointsRequest)(nil),  // 5: edge.admin.v1.ListEndpointsRequest
+	(*ListEndpointsResponse)(nil), // 6: edge.admin.v1.ListEndpointsResponse
+	(*Endpoint)(nil),              // 7: edge.admin.v1.Endpoint
+	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_v1_endpoints_proto_depIdxs = []int32{
-	2, // 0: edge.admin.v1.ListEndpointsResponse.endpoints:type_name -> edge.admin.v1.Endpoint
-	3, // 1: edge.admin.v1.Endpoint.since:type_name -> google.protobuf.Timestamp
-	0, // 2: edge.admin.v1.EndpointService.ListEndpoints:input_type -> edge.admin.v1.ListEndpointsRequest
-	1, // 3: edge.admin.v1.EndpointService.ListEndpoints:output_type -> edge.admin.v1.ListEndpointsResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	8,  // 0: edge.admin.v1.ModbusQuestion.timeout:type_name -> google.protobuf.Duration
+	0,  // 1: edge.admin.v1.ProbeModbusRequest.question:type_name -> edge.admin.v1.ModbusQuestion
+	8,  // 2: edge.admin.v1.ProbeModbusResponse.connect:type_name -> google.protobuf.Duration
+	8,  // 3: edge.admin.v1.ProbeModbusResponse.took:type_name -> google.protobuf.Duration
+	0,  // 4: edge.admin.v1.ScanModbusRequest.question:type_name -> edge.admin.v1.ModbusQuestion
+	8,  // 5: edge.admin.v1.ScanModbusResponse.took:type_name -> google.protobuf.Duration
+	7,  // 6: edge.admin.v1.ListEndpointsResponse.endpoints:type_name -> edge.admin.v1.Endpoint
+	9,  // 7: edge.admin.v1.Endpoint.since:type_name -> google.protobuf.Timestamp
+	5,  // 8: edge.admin.v1.EndpointService.ListEndpoints:input_type -> edge.admin.v1.ListEndpointsRequest
+	1,  // 9: edge.admin.v1.EndpointService.ProbeModbus:input_type -> edge.admin.v1.ProbeModbusRequest
+	3,  // 10: edge.admin.v1.EndpointService.ScanModbus:input_type -> edge.admin.v1.ScanModbusRequest
+	6,  // 11: edge.admin.v1.EndpointService.ListEndpoints:output_type -> edge.admin.v1.ListEndpointsResponse
+	2,  // 12: edge.admin.v1.EndpointService.ProbeModbus:output_type -> edge.admin.v1.ProbeModbusResponse
+	4,  // 13: edge.admin.v1.EndpointService.ScanModbus:output_type -> edge.admin.v1.ScanModbusResponse
+	11, // [11:14] is the sub-list for method output_type
+	8,  // [8:11] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_v1_endpoints_proto_init() }
@@ -285,7 +689,7 @@ func file_v1_endpoints_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_endpoints_proto_rawDesc), len(file_v1_endpoints_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,15 +20,25 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	EndpointService_ListEndpoints_FullMethodName = "/edge.admin.v1.EndpointService/ListEndpoints"
+	EndpointService_ProbeModbus_FullMethodName   = "/edge.admin.v1.EndpointService/ProbeModbus"
+	EndpointService_ScanModbus_FullMethodName    = "/edge.admin.v1.EndpointService/ScanModbus"
 )
 
 // EndpointServiceClient is the client API for EndpointService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// EndpointService shows the connections to devices.
+// EndpointService shows the connections to devices, and asks over them.
 type EndpointServiceClient interface {
 	ListEndpoints(ctx context.Context, in *ListEndpointsRequest, opts ...grpc.CallOption) (*ListEndpointsResponse, error)
+	// ProbeModbus asks a Modbus device one question over the endpoint's own
+	// connection, between polls. It only reads, and is audited since it takes the
+	// line's time.
+	ProbeModbus(ctx context.Context, in *ProbeModbusRequest, opts ...grpc.CallOption) (*ProbeModbusResponse, error)
+	// ScanModbus asks one unit after the other, as ProbeModbus does, and sends a
+	// message after each. At most one scan runs on an endpoint; polls have half of
+	// the line's time.
+	ScanModbus(ctx context.Context, in *ScanModbusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScanModbusResponse], error)
 }
 
 type endpointServiceClient struct {
@@ -49,13 +59,50 @@ func (c *endpointServiceClient) ListEndpoints(ctx context.Context, in *ListEndpo
 	return out, nil
 }
 
+func (c *endpointServiceClient) ProbeModbus(ctx context.Context, in *ProbeModbusRequest, opts ...grpc.CallOption) (*ProbeModbusResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProbeModbusResponse)
+	err := c.cc.Invoke(ctx, EndpointService_ProbeModbus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *endpointServiceClient) ScanModbus(ctx context.Context, in *ScanModbusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScanModbusResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &EndpointService_ServiceDesc.Streams[0], EndpointService_ScanModbus_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ScanModbusRequest, ScanModbusResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type EndpointService_ScanModbusClient = grpc.ServerStreamingClient[ScanModbusResponse]
+
 // EndpointServiceServer is the server API for EndpointService service.
 // All implementations must embed UnimplementedEndpointServiceServer
 // for forward compatibility.
 //
-// EndpointService shows the connections to devices.
+// EndpointService shows the connections to devices, and asks over them.
 type EndpointServiceServer interface {
 	ListEndpoints(context.Context, *ListEndpointsRequest) (*ListEndpointsResponse, error)
+	// ProbeModbus asks a Modbus device one question over the endpoint's own
+	// connection, between polls. It only reads, and is audited since it takes the
+	// line's time.
+	ProbeModbus(context.Context, *ProbeModbusRequest) (*ProbeModbusResponse, error)
+	// ScanModbus asks one unit after the other, as ProbeModbus does, and sends a
+	// message after each. At most one scan runs on an endpoint; polls have half of
+	// the line's time.
+	ScanModbus(*ScanModbusRequest, grpc.ServerStreamingServer[ScanModbusResponse]) error
 	mustEmbedUnimplementedEndpointServiceServer()
 }
 
@@ -68,6 +115,12 @@ type UnimplementedEndpointServiceServer struct{}
 
 func (UnimplementedEndpointServiceServer) ListEndpoints(context.Context, *ListEndpointsRequest) (*ListEndpointsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEndpoints not implemented")
+}
+func (UnimplementedEndpointServiceServer) ProbeModbus(context.Context, *ProbeModbusRequest) (*ProbeModbusResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProbeModbus not implemented")
+}
+func (UnimplementedEndpointServiceServer) ScanModbus(*ScanModbusRequest, grpc.ServerStreamingServer[ScanModbusResponse]) error {
+	return status.Error(codes.Unimplemented, "method ScanModbus not implemented")
 }
 func (UnimplementedEndpointServiceServer) mustEmbedUnimplementedEndpointServiceServer() {}
 func (UnimplementedEndpointServiceServer) testEmbeddedByValue()                         {}
@@ -108,6 +161,35 @@ func _EndpointService_ListEndpoints_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EndpointService_ProbeModbus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProbeModbusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EndpointServiceServer).ProbeModbus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EndpointService_ProbeModbus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EndpointServiceServer).ProbeModbus(ctx, req.(*ProbeModbusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EndpointService_ScanModbus_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ScanModbusRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(EndpointServiceServer).ScanModbus(m, &grpc.GenericServerStream[ScanModbusRequest, ScanModbusResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type EndpointService_ScanModbusServer = grpc.ServerStreamingServer[ScanModbusResponse]
+
 // EndpointService_ServiceDesc is the grpc.ServiceDesc for EndpointService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -119,7 +201,17 @@ var EndpointService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListEndpoints",
 			Handler:    _EndpointService_ListEndpoints_Handler,
 		},
+		{
+			MethodName: "ProbeModbus",
+			Handler:    _EndpointService_ProbeModbus_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ScanModbus",
+			Handler:       _EndpointService_ScanModbus_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "v1/endpoints.proto",
 }

@@ -39,7 +39,7 @@ func New() *Gateway {
 	f := &Gateway{
 		drivers: map[string]*admin.Driver{
 			"press": {ID: "press", Kind: "static", Proto: "modbus", Endpoint: "plc1", State: "running", Since: Epoch(), Points: 2, Polls: 41},
-			"oven":  {ID: "oven", Kind: "static", Proto: "modbus", Endpoint: "plc2", State: "fault", Since: Epoch(), Error: "dial tcp: refused"},
+			"oven":  {ID: "oven", Kind: "static", Proto: "modbus", Endpoint: "bus1", State: "fault", Since: Epoch(), Error: "dial tcp: refused"},
 		},
 		paused: map[string]bool{}, level: "info",
 		live: make(chan admin.TailPart), events: make(chan admin.ConfigEvent),
@@ -113,7 +113,38 @@ func (fakeStatus) Info(context.Context) (admin.Info, error) {
 type fakeEndpoints struct{}
 
 func (fakeEndpoints) List(context.Context) ([]admin.Endpoint, error) {
-	return []admin.Endpoint{{ID: "plc1", URL: "tcp://10.0.0.1:502", State: "up", Since: Epoch(), Open: 1, Max: 1, Drivers: []string{"press"}}}, nil
+	return []admin.Endpoint{
+		{ID: "bus1", URL: "serial:///dev/ttyFAKE?baud=9600", State: "idle", Since: Epoch(), Max: 1, Drivers: []string{"oven"}},
+		{ID: "plc1", URL: "tcp://10.0.0.1:502", State: "up", Since: Epoch(), Open: 1, Max: 1, Drivers: []string{"press"}},
+	}, nil
+}
+
+// ProbeModbus answers for unit 1 of plc1: registers 0x4145, 0x70A4.
+func (fakeEndpoints) ProbeModbus(_ context.Context, endpoint string, q admin.ModbusQuestion) (admin.ModbusAnswer, error) {
+	if endpoint != "plc1" {
+		return admin.ModbusAnswer{}, fmt.Errorf("endpoint %q: %w", endpoint, admin.ErrNotFound)
+	}
+	a := admin.ModbusAnswer{Connect: time.Microsecond, Took: 3 * time.Millisecond, Addr: q.Addr, Count: q.Count}
+	if q.Unit != 1 {
+		a.Refusal = "wait for the answer: timeout"
+		return a, nil
+	}
+	a.Data = bytes.Repeat([]byte{0x41, 0x45, 0x70, 0xA4}, int(q.Count+1)/2)[:2*q.Count]
+	return a, nil
+}
+
+func (e fakeEndpoints) ScanModbus(ctx context.Context, endpoint string, q admin.ModbusQuestion, units []uint8, send func(admin.ModbusFound) error) error {
+	for _, u := range units {
+		q.Unit = u
+		a, err := e.ProbeModbus(ctx, endpoint, q)
+		if err != nil {
+			return err
+		}
+		if err := send(admin.ModbusFound{Unit: u, Found: a.Refusal == "", Took: a.Took}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type fakeDrivers struct{ *Gateway }

@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -30,6 +31,29 @@ type Question struct {
 
 // String describes what is asked, such as "0x03 0+2".
 func (q Question) String() string { return fmt.Sprintf("%s %d+%d", q.Func, q.Addr, q.Count) }
+
+// ErrQuestion is wrapped by errors about questions that cannot be asked.
+var ErrQuestion = errors.New("cannot be asked")
+
+// check refuses what no device could answer, or what would be more than a read.
+func (q Question) check() error {
+	limit := 0
+	switch q.Func {
+	case FuncReadCoils, FuncReadDiscrete:
+		limit = maxReadBits
+	case FuncReadHolding, FuncReadInput:
+		limit = maxReadRegisters
+	default:
+		return fmt.Errorf("function %s %w: expected a read, 0x01 to 0x04", q.Func, ErrQuestion)
+	}
+	switch {
+	case q.Count < 1 || int(q.Count) > limit:
+		return fmt.Errorf("length %d %w: expected 1 to %d", q.Count, ErrQuestion, limit)
+	case int(q.Addr)+int(q.Count) > 1<<16:
+		return fmt.Errorf("%s %w: it ends beyond address 65535", q, ErrQuestion)
+	}
+	return nil
+}
 
 // ParseQuestion reads ADDR, ADDR:LEN or TYPE:ADDR:LEN, where ADDR is in Modicon
 // notation or zero-based (a holding register without TYPE), such as 40001:2 or
@@ -107,12 +131,23 @@ func Probe(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint, q Qu
 	if a.Err == nil && q.Around {
 		around(l, q, &a)
 	}
-	broken := l.detach()
-	if !intact(a.Err) {
-		broken = a.Err
-	}
-	lease.Release(broken)
+	lease.Release(l.leave(a.Err))
 	return a, nil
+}
+
+// leave ends a lease after an answer or none and returns why the connection must
+// not be used again, nil if it may. A serial line on which a unit was silent is
+// kept once it is silent for sure: opening it anew would help nobody. On a network
+// a peer may still work on the question, and would let the next one wait.
+func (l *link) leave(err error) error {
+	if isTimeout(err) && l.settings.Serial {
+		l.suspect, err = true, l.settle()
+	}
+	broken := l.detach()
+	if !intact(err) {
+		broken = err
+	}
+	return broken
 }
 
 func ask(l *link, q Question, a *Answer) {
@@ -147,6 +182,9 @@ func around(l *link, q Question, a *Answer) {
 
 // questionLink returns a link that is nobody's metrics.
 func questionLink(item config.Endpoint, q Question) (*link, error) {
+	if err := q.check(); err != nil {
+		return nil, err
+	}
 	cfg := map[string]any{"unit_id": q.Unit, "polling": "1s"}
 	if q.Framing != "" {
 		cfg["framing"] = string(q.Framing)
@@ -156,10 +194,10 @@ func questionLink(item config.Endpoint, q Question) (*link, error) {
 	}
 	s, err := ParseSettings(cfg, item)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s %w: %w", q, ErrQuestion, err)
 	}
 	if s.broadcast() {
-		return nil, fmt.Errorf("unit 0 on a serial line is a broadcast, which nobody answers; expected 1 to 247")
+		return nil, fmt.Errorf("unit 0 %w on a serial line: it is a broadcast, which nobody answers; expected 1 to 247", ErrQuestion)
 	}
 	m, err := newMetrics(prometheus.NewRegistry(), 0)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
 // Line is how a serial line is set. On a network it is the zero value.
@@ -120,6 +121,40 @@ func (s *Scanner) try(ctx context.Context, line Line) (found int, err error) {
 		}
 	}
 	return found, nil
+}
+
+// ScanShared looks for devices over an endpoint that others use at the same time:
+// each unit is asked over a lease of its own, and afterwards the line is theirs
+// for as long as the question took. each is called after every question, with
+// whether a device answered; its error ends the scan. A device that closes the
+// connection twice in a row is left alone, since they would lose theirs each time.
+func ScanShared(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint, q Question, units []uint8, each func(f Found, answered bool) error) error {
+	lost := 0
+	for _, unit := range units {
+		q.Unit = unit
+		began := time.Now()
+		a, err := Probe(ctx, ep, item, q)
+		if err != nil {
+			return fmt.Errorf("scan, unit %d: %w", unit, err)
+		}
+		code := exceptionCode(a.Err)
+		answered := intact(a.Err) && code != GatewayPath && code != GatewayTarget
+		if err := each(Found{Unit: unit, Took: a.Took, Err: a.Err}, answered); err != nil {
+			return err
+		}
+		if lost++; intact(a.Err) || isTimeout(a.Err) || rejected(a.Err) {
+			lost = 0
+		}
+		if lost == 2 {
+			return fmt.Errorf("the scan stopped at unit %d: the device closes the connection when it is asked for a unit that it does not have, "+
+				"which disturbs polling: %w", unit, a.Err)
+		}
+		sleep(ctx, time.Since(began))
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func rejected(err error) bool {
