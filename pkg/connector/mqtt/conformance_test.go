@@ -214,7 +214,11 @@ func TestUpdate(t *testing.T) {
 		{map[string]any{"payload": "json"}, false},
 		{map[string]any{"max_frames": 0.0}, false},
 	} {
-		made, err := NewFactory(prometheus.NewRegistry()).New("mqtt", base(nil), deps)
+		factory, err := NewFactory(prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := factory.New("mqtt", base(nil), deps)
 		if err != nil {
 			t.Fatal(err)
 		}
