@@ -64,6 +64,11 @@ bench-e2e: setup build ## PLC -> broker: throughput, latency, start-up, CPU per 
 bench-peers: setup build ## beside other products, in one run: Telegraf (built from its module, which takes minutes)
 	$(GO) test -count=1 -timeout 60m -run '^$$' -bench 'CPUPerPoint|Peer' -benchtime 1x ./test/e2e/...
 
+.PHONY: bench-bus
+bench-bus: ## the bus and its log beside raw Pebble and NATS JetStream's file store, in one run
+	$(GO) test -run '^$$' -bench 'RawPebble100|Publish100' -benchtime 500000x ./pkg/wal ./pkg/bus
+	cd test/peers/nats && $(GO) test -run '^$$' -bench . -benchtime 500000x
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME each (default 20s)
 	@scripts/fuzz $(or $(FUZZTIME),20s)
