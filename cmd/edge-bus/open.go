@@ -23,6 +23,14 @@ const defaultWAL = "/var/lib/edge-gw/log"
 type source struct {
 	admin.BusBackend
 	stopped *busadmin.Bus // set when it is a stopped gateway's directory
+	outlets *outlets      // of a stopped gateway whose configuration is known
+}
+
+// place is where a gateway is looked for when no flag says so.
+type place struct {
+	socket  string // "": the usual ones
+	dir     string // of its log
+	outlets *outlets
 }
 
 // access is what a command does with a log.
@@ -36,23 +44,33 @@ const (
 // withLog opens the log that the flags name and runs use. Without flags it is the
 // running gateway's, else the log at the default place; which one is told.
 func withLog(cmd *cobra.Command, a access, use func(context.Context, source) error) error {
+	return withLogAt(cmd, a, place{dir: defaultWAL}, use)
+}
+
+func withLogAt(cmd *cobra.Command, a access, at place, use func(context.Context, source) error) error {
 	dir, err := walDir(cmd)
 	if err != nil {
 		return err
 	}
 	if dir != "" {
-		return withDir(cmd, dir, a, use)
+		return withDir(cmd, dir, a, at.outlets, use)
+	}
+	given := cmd.Flags().Changed("socket")
+	if at.socket != "" && !given {
+		if err := cmd.Flags().Set("socket", at.socket); err != nil {
+			return err
+		}
 	}
 	err = cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error { return use(ctx, source{BusBackend: c.Bus}) })
 	var away *admin.UnreachableError
-	if !errors.As(err, &away) || cmd.Flags().Changed("socket") {
+	if !errors.As(err, &away) || given {
 		return err
 	}
-	if _, serr := os.Stat(defaultWAL); serr != nil {
+	if _, serr := os.Stat(at.dir); serr != nil {
 		return fmt.Errorf("%w; for the log of a stopped gateway say --wal-dir DIR", err)
 	}
-	cmd.PrintErrf("no gateway runs: working on the log in %s\n", defaultWAL)
-	return withDir(cmd, defaultWAL, a, use)
+	cmd.PrintErrf("no gateway runs: working on the log in %s\n", at.dir)
+	return withDir(cmd, at.dir, a, at.outlets, use)
 }
 
 // walDir returns the directory to work on, "" for the socket. A flag wins over
@@ -69,7 +87,7 @@ func walDir(cmd *cobra.Command) (string, error) {
 	return dir.Value.String(), nil
 }
 
-func withDir(cmd *cobra.Command, dir string, a access, use func(context.Context, source) error) error {
+func withDir(cmd *cobra.Command, dir string, a access, out *outlets, use func(context.Context, source) error) error {
 	archive, err := bus.OpenArchive(dir, bool(a), nil)
 	if errors.Is(err, bus.ErrLocked) {
 		return fmt.Errorf("%s: a gateway that runs uses this log: leave --wal-dir out to work through its socket, or stop it: %w", dir, err)
@@ -80,8 +98,9 @@ func withDir(cmd *cobra.Command, dir string, a access, use func(context.Context,
 	if err != nil {
 		return err
 	}
-	b := busadmin.Stopped(archive)
-	err = use(cmd.Context(), source{BusBackend: b, stopped: b})
+	b := busadmin.Stopped(archive, out.resendFrom(archive))
+	err = use(cmd.Context(), source{BusBackend: b, stopped: b, outlets: out})
+	out.close()
 	if cerr := archive.Close(); err == nil {
 		err = cerr
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +22,7 @@ import (
 
 type replayFlags struct {
 	filterFlags
-	from, to, speed, target string
+	from, to, speed, target, config string
 }
 
 func newReplay() *cobra.Command {
@@ -36,18 +37,29 @@ not), or a time ago (-15m). --from 0 is the oldest frame.
 --target stdout (the default) or a FILE that does not exist yet takes the frames in
 the format of -o; a FILE's default is json, or csv where its name ends so. --target
 mqtt, the name of a connector, sends them through it again: on a topic of their
-own, TOPIC/replay/ID, marked with the replay's id.`,
+own, TOPIC/replay/ID, marked with the replay's id. With the gateway stopped,
+--config names its gateway.yml, which says where the log is and how the connector
+reaches its broker; it is connected to as CLIENT_ID-replay-….`,
 		Example: `  edge-bus replay --from 0 -o json
   edge-bus replay --from -15m --tag 'plant.*' -o csv
   edge-bus replay --from 2026-03-01T06:00:00Z --to 2026-03-01T07:00:00Z --target shift.csv
-  edge-bus replay --from 41000 --to 42000 --target mqtt --speed 1x`,
+  edge-bus replay --from 41000 --to 42000 --target mqtt --speed 1x
+  edge-bus replay --from -8h --target mqtt --config /etc/edge-gw/gateway.yml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, speed, err := flags.parse(time.Now())
 			if err != nil {
 				return err
 			}
-			return withLog(cmd, reading, func(ctx context.Context, log source) error {
+			at := place{dir: defaultWAL}
+			if flags.config != "" {
+				out, err := readOutlets(flags.config, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+				if err != nil {
+					return err
+				}
+				at = out.place()
+			}
+			return withLogAt(cmd, reading, at, func(ctx context.Context, log source) error {
 				return replay(ctx, cmd, log, r, speed, flags.target)
 			})
 		},
@@ -57,8 +69,11 @@ own, TOPIC/replay/ID, marked with the replay's id.`,
 	cmd.Flags().StringVar(&flags.to, "to", "", "last seq, or a time; default: the newest frame now")
 	cmd.Flags().StringVar(&flags.speed, "speed", "max", "max, or 1x for as they came (any factor: 10x)")
 	cmd.Flags().StringVar(&flags.target, "target", "stdout", "stdout, mqtt (or connector:NAME), or a file")
-	if err := cmd.MarkFlagRequired("from"); err != nil {
-		panic(err) // the flag was added above
+	cmd.Flags().StringVar(&flags.config, "config", "", "gateway.yml of the gateway, for a replay to a connector while it is stopped")
+	for _, err := range []error{cmd.MarkFlagRequired("from"), cmd.MarkFlagFilename("config", "yml", "yaml")} {
+		if err != nil {
+			panic(err) // the flags were added above
+		}
 	}
 	cli.AddOutputFlag(cmd, cli.FormatTable, cli.FormatJSON, formatCSV)
 	return cmd
@@ -114,8 +129,11 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 	out := cli.NewOutput(cmd)
 	p := newProgress(cmd)
 	known := connectors(ctx, log)
-	if slices.Contains(known, target) {
+	switch {
+	case slices.Contains(known, target):
 		target = "connector:" + target
+	case target == "mqtt" && len(known) == 1: // the only one, whatever its name
+		target = "connector:" + known[0]
 	}
 	switch name, isConnector := strings.CutPrefix(target, "connector:"); {
 	case target == "stdout":
@@ -123,11 +141,12 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 			return err
 		}
 		return sayEmpty(ctx, cmd, log)
-	case isConnector || target == "mqtt":
-		if err := log.runningOnly("--target " + target); err != nil {
-			return err
-		}
+	case isConnector && log.stopped != nil && log.outlets == nil, target == "mqtt" && log.stopped != nil && log.outlets == nil:
+		return cli.Usagef("--target %s: the gateway is stopped: name its gateway.yml with --config", target)
+	case isConnector:
 		return replayConnector(ctx, out, log, r, speed, name, p)
+	case target == "mqtt":
+		return cli.Usagef("--target mqtt: no connector has this name: expected one of %s", strings.Join(known, ", "))
 	}
 	if !strings.ContainsAny(target, "./\\") {
 		return cli.Usagef("--target %s: expected stdout, a connector (%s), or a file with a dot or a slash in its name such as %s.json",
@@ -153,19 +172,22 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 	return sayEmpty(ctx, cmd, log)
 }
 
-// connectors names the consumers of a running gateway's log, which are its
-// connectors; nil if they cannot be learned, which the replay itself will tell.
+// connectors names the active consumers of a running gateway's log, which are its
+// connectors, or those in the configuration of a stopped one; nil if they cannot be
+// learned, which the replay itself will tell.
 func connectors(ctx context.Context, log source) []string {
 	if log.stopped != nil {
-		return nil
+		return log.outlets.names()
 	}
 	s, err := log.Stats(ctx)
 	if err != nil {
 		return nil
 	}
-	names := make([]string, len(s.Consumers))
-	for i, c := range s.Consumers {
-		names[i] = c.Name
+	var names []string
+	for _, c := range s.Consumers {
+		if !c.Parked {
+			names = append(names, c.Name)
+		}
 	}
 	return names
 }

@@ -117,6 +117,23 @@ type Updater interface {
 	Update(cfg map[string]any) bool
 }
 
+// Replayer is a [Factory] whose connectors can replay without one that runs: with
+// the gateway stopped, from its log.
+type Replayer interface {
+	// OpenReplay connects to the peer that cfg names, beside the connector's own
+	// session there, which it leaves alone. epoch is the log's. Of deps,
+	// Consumer and Commands are not set.
+	OpenReplay(ctx context.Context, name string, cfg map[string]any, epoch string, deps Deps) (Replay, error)
+}
+
+// Replay is a connection for replays alone.
+type Replay interface {
+	// Replay is as that of a [Connector].
+	Replay(ctx context.Context, id string, batches []*frame.Batch) (where string, err error)
+	// Close ends the connection.
+	Close()
+}
+
 // ErrDown is returned by what needs a connection when there is none.
 var ErrDown = errors.New("not connected")
 

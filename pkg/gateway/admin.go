@@ -25,7 +25,7 @@ func (g *Gateway) openAdmin() error {
 		admin.Config{Socket: g.cfg.Admin.Socket, Mode: fs.FileMode(mode), Group: g.cfg.Admin.Group},
 		admin.Backend{
 			Status: adminStatus{g}, Endpoints: adminEndpoints{g}, Drivers: adminDrivers{g}, Tags: adminTags{g},
-			Bus: busadmin.Running(g.bus, g.replayTo), Connectors: adminConnectors{g}, Config: adminConfig{g}, Diagnostics: adminDiagnostics{g},
+			Bus: busadmin.Running(g.bus, g.resend), Connectors: adminConnectors{g}, Config: adminConfig{g}, Diagnostics: adminDiagnostics{g},
 		},
 		admin.Deps{Log: g.log, Registerer: g.reg, Gatherer: g.reg, Audit: g.audit},
 	)

@@ -2,13 +2,10 @@ package gateway
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
-	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
@@ -112,70 +109,8 @@ func connectorError(err error) error {
 	return err
 }
 
-// replayFrames is how many frames a replay hands to a connector at a time.
-const replayFrames = 5000
-
-// replayTo sends a part of the log through a connector once more. speed 1 is as
-// the frames came, 0 as fast as the connector takes them.
-func (g *Gateway) replayTo(ctx context.Context, r admin.Range, name string, speed float64, send func(admin.ReplayProgress) error) error {
-	last := g.bus.Head()
-	if r.ToSeq > 0 {
-		last = min(last, r.ToSeq)
-	}
-	p := admin.ReplayProgress{Replay: "r-" + rand.Text()[:10], LastSeq: last}
-	var part []*frame.Batch
-	flush := func() error {
-		if len(part) == 0 {
-			return nil
-		}
-		topic, err := g.connectors.Replay(ctx, name, p.Replay, part)
-		if err != nil {
-			return connectorError(err)
-		}
-		p.Topic, p.Frames, p.Seq = topic, p.Frames+uint64(frame.CountFrames(part)), part[len(part)-1].LastSeq()
-		part = nil
-		return send(p)
-	}
-	pace := pacer{speed: speed}
-	sel := bus.Selection{First: r.FromSeq, Last: last, From: r.FromTime, To: r.ToTime, Filter: r.Filter}
-	_, err := g.bus.Archive().Replay(ctx, sel, func(b *frame.Batch) error {
-		if wait := pace.wait(b.Frames[0].TS); wait > 0 {
-			if err := flush(); err != nil {
-				return err
-			}
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(wait):
-			}
-		}
-		part = append(part, b)
-		if frame.CountFrames(part) < replayFrames {
-			return nil
-		}
-		return flush()
-	})
-	if err != nil {
-		return busadmin.KindOf(err)
-	}
-	return flush()
-}
-
-// pacer spaces frames as their source times were.
-type pacer struct {
-	speed float64
-	began time.Time
-	first int64
-}
-
-// wait returns how long a frame of source time ts is still to be held back.
-func (p *pacer) wait(ts int64) time.Duration {
-	if p.speed <= 0 {
-		return 0
-	}
-	if p.began.IsZero() {
-		p.began, p.first = time.Now(), ts
-	}
-	due := p.began.Add(time.Duration(float64(ts-p.first) / p.speed))
-	return time.Until(due)
+// resend sends frames through a connector once more.
+func (g *Gateway) resend(ctx context.Context, name, id string, batches []*frame.Batch) (string, error) {
+	topic, err := g.connectors.Replay(ctx, name, id, batches)
+	return topic, connectorError(err)
 }

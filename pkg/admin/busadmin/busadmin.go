@@ -18,23 +18,20 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
-// ReplayTo replays a range through a connector; see [admin.BusBackend].
-type ReplayTo func(ctx context.Context, r admin.Range, connector string, speed float64, send func(admin.ReplayProgress) error) error
-
 // Bus is an [admin.BusBackend].
 type Bus struct {
-	bus      *bus.Bus // nil: the gateway is stopped
-	archive  *bus.Archive
-	replayTo ReplayTo
+	bus     *bus.Bus // nil: the gateway is stopped
+	archive *bus.Archive
+	resend  Resend
 }
 
-// Running shows the log of a running gateway. replayTo may be nil.
-func Running(b *bus.Bus, replayTo ReplayTo) *Bus {
-	return &Bus{bus: b, archive: b.Archive(), replayTo: replayTo}
+// Running shows the log of a running gateway. resend may be nil.
+func Running(b *bus.Bus, resend Resend) *Bus {
+	return &Bus{bus: b, archive: b.Archive(), resend: resend}
 }
 
-// Stopped shows the log of a stopped gateway.
-func Stopped(a *bus.Archive) *Bus { return &Bus{archive: a} }
+// Stopped shows the log of a stopped gateway. resend may be nil.
+func Stopped(a *bus.Archive, resend Resend) *Bus { return &Bus{archive: a, resend: resend} }
 
 // needsGateway is the answer for what a log alone cannot do.
 func needsGateway(what string) error {
@@ -142,14 +139,6 @@ func (b *Bus) Replay(ctx context.Context, r admin.Range, send func(admin.ReplayP
 		return nil
 	}
 	return send(admin.ReplayPart{LastSeq: last, Damages: damages(done.Damaged)})
-}
-
-// ReplayTo implements [admin.BusBackend].
-func (b *Bus) ReplayTo(ctx context.Context, r admin.Range, connector string, speed float64, send func(admin.ReplayProgress) error) error {
-	if b.replayTo == nil {
-		return needsGateway("a replay through a connector")
-	}
-	return b.replayTo(ctx, r, connector, speed, send)
 }
 
 // Export implements [admin.BusBackend].

@@ -100,7 +100,7 @@ func TestRunningAndStoppedSayTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	stopped := busadmin.Stopped(a)
+	stopped := busadmin.Stopped(a, nil)
 	s2, v2, c2 := look(stopped)
 	if s2.Epoch != s1.Epoch || s2.LastSeq != 5000 || len(v2) != len(v1) || c2.Frames != c1.Frames {
 		t.Errorf("stopped: %+v, %d values, %+v", s2, len(v2), c2)
@@ -126,7 +126,7 @@ func TestRunningAndStoppedSayTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ca.Close()
-	if got, err := busadmin.Stopped(ca).Stats(t.Context()); err != nil || got.Epoch != s1.Epoch || got.LastSeq != 5000 {
+	if got, err := busadmin.Stopped(ca, nil).Stats(t.Context()); err != nil || got.Epoch != s1.Epoch || got.LastSeq != 5000 {
 		t.Errorf("copy: %+v, %v", got, err)
 	}
 }
@@ -208,7 +208,7 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	_, readOnly := busadmin.Stopped(a).CollectGarbage(t.Context(), admin.GC{Force: true})
+	_, readOnly := busadmin.Stopped(a, nil).CollectGarbage(t.Context(), admin.GC{Force: true})
 	refused["opened for reading"] = struct{ err, kind error }{readOnly, admin.ErrConflict}
 	for name, r := range refused {
 		if !errors.Is(r.err, r.kind) {
