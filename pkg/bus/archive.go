@@ -28,6 +28,8 @@ type (
 	DamageError = wal.DamageError
 	// Gap is a run of frames that is known to be lost.
 	Gap = wal.Gap
+	// Place is where a consumer stands in an export.
+	Place = wal.Place
 	// ExportHeader begins an export.
 	ExportHeader = wal.ExportHeader
 )
@@ -65,6 +67,10 @@ func (a *Archive) Stats() Stats {
 	}
 	return s
 }
+
+// Format returns the version of the format that the log is in, and the newest that
+// this release writes.
+func (a *Archive) Format() (found, newest int) { return a.log.Format() }
 
 // Gaps returns the runs of frames that are known to be lost.
 func (a *Archive) Gaps() []Gap { return a.log.Gaps() }
@@ -219,6 +225,13 @@ func (a *Archive) Flush(ctx context.Context) error {
 // copy with the same epoch and seqs, for looking at it elsewhere.
 func Import(dir string, r io.Reader, log *slog.Logger) (ExportReport, error) {
 	return wal.Import(dir, r, wal.Options{Log: log})
+}
+
+// Restore makes a log in dir, which must be empty or not exist, from an export, for
+// a gateway to go on with: a new epoch begins, frames keep their seqs, consumers
+// their places, but not their sessions.
+func Restore(dir string, r io.Reader, log *slog.Logger) (ExportReport, error) {
+	return wal.Restore(dir, r, wal.Options{Log: log})
 }
 
 // Import publishes the frames of an export as new frames of this bus, with their

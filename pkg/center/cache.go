@@ -14,7 +14,28 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
 )
 
-const cacheFormat = 1
+// NewestCacheFormat is the version of the cache file that this release writes.
+const NewestCacheFormat = 1
+
+// CacheFormat returns the version of a cache file; [ErrFormat] if this release
+// doesn't know it.
+func CacheFormat(path string) (int, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, fmt.Errorf("configuration cache: %w", err)
+	}
+	defer func() { _ = file.Close() }() // only read
+	var c struct {
+		Format int `json:"format"`
+	}
+	if err := json.NewDecoder(file).Decode(&c); err != nil {
+		return 0, fmt.Errorf("configuration cache %s: %w: %w", path, ErrDamaged, err)
+	}
+	if c.Format < 1 || c.Format > NewestCacheFormat {
+		return c.Format, fmt.Errorf("configuration cache %s: %w: format %d, and this version reads format %d", path, ErrFormat, c.Format, NewestCacheFormat)
+	}
+	return c.Format, nil
+}
 
 // cacheFile is the gateway's own copy of the last configuration that it ran, so
 // that it starts without the store. One line of JSON, then the document's chunks,
@@ -55,7 +76,7 @@ func (f cacheFile) save(c cached) error {
 	if err != nil {
 		return fmt.Errorf("configuration cache: %w", err)
 	}
-	c.Format, c.Rev = cacheFormat, c.Commit.Rev
+	c.Format, c.Rev = NewestCacheFormat, c.Commit.Rev
 	c.Commit.Delta = nil
 	first, err := json.Marshal(c)
 	if err != nil {
@@ -104,8 +125,8 @@ func (f cacheFile) read(r *bufio.Reader) (*cached, error) {
 	if err := json.Unmarshal(first, &c); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	if c.Format != cacheFormat {
-		return nil, fmt.Errorf("%w: format %d, and this version reads format %d", ErrFormat, c.Format, cacheFormat)
+	if c.Format != NewestCacheFormat {
+		return nil, fmt.Errorf("%w: format %d, and this version reads format %d", ErrFormat, c.Format, NewestCacheFormat)
 	}
 	c.Commit.Rev = c.Rev
 	head, err := json.Marshal(c.Head)

@@ -9,8 +9,9 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
-// commitFormat is the version of the commit record and of the protocol around it.
-const commitFormat = 1
+// NewestCommitFormat is the version of the commit record, and of the protocol
+// around it, that this release writes.
+const NewestCommitFormat = 1
 
 const (
 	// maxDelta bounds what a commit record carries of the change itself.
@@ -78,9 +79,9 @@ func parseCommit(b []byte, rev int64) (Commit, error) {
 		return Commit{}, fmt.Errorf("%w: commit record of rev %d: %w", ErrDamaged, rev, err)
 	}
 	c.Rev = rev
-	if c.Format != commitFormat {
+	if c.Format != NewestCommitFormat {
 		return Commit{}, fmt.Errorf("%w: the commit record of rev %d has format %d, and this version reads format %d; use the version that wrote it",
-			ErrFormat, rev, c.Format, commitFormat)
+			ErrFormat, rev, c.Format, NewestCommitFormat)
 	}
 	if !isHash(c.SHA256) || c.BaseSHA256 != "" && !isHash(c.BaseSHA256) || c.Release == 0 || rev <= 0 {
 		return Commit{}, fmt.Errorf("%w: commit record of rev %d: release %d of document %.80q is not possible",

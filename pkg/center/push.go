@@ -111,7 +111,7 @@ func (s *Store) plan(base Version, doc *Document, opts PushOptions) (*plan, erro
 	id := make([]byte, 12)
 	_, _ = rand.Read(id) // never fails
 	p.commit = Commit{
-		Format: commitFormat, Release: base.Commit.Release + 1, ID: hex.EncodeToString(id),
+		Format: NewestCommitFormat, Release: base.Commit.Release + 1, ID: hex.EncodeToString(id),
 		SHA256: doc.SHA256(), Tables: map[config.Table]string{},
 		BaseRev: base.Commit.Rev, BaseSHA256: base.Commit.SHA256,
 		Author: opts.Author, Message: opts.Message, Time: s.cfg.Now().UTC(), Changes: count(p.changes),

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -275,4 +276,18 @@ func createdAt(key string, rev int64) clientv3.Cmp {
 }
 func modifiedAt(key string, rev int64) clientv3.Cmp {
 	return clientv3.Compare(clientv3.ModRevision(key), "=", rev)
+}
+
+// SaveTo writes a snapshot of all of the server's data to w, of every prefix: what
+// etcdctl snapshot save writes, checksum included. embedded.Restore reads it.
+func (s *Store) SaveTo(ctx context.Context, w io.Writer) error {
+	r, err := s.etcd.Snapshot(ctx)
+	if err != nil {
+		return s.classify("snapshot", err)
+	}
+	defer func() { _ = r.Close() }() // read to its end
+	if _, err := io.Copy(w, r); err != nil {
+		return s.classify("snapshot", err)
+	}
+	return nil
 }

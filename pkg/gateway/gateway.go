@@ -100,6 +100,9 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
+	if err := checkRestored(cfg.DataDir); err != nil {
+		return nil, err
+	}
 	for _, build := range []func() error{g.openHTTP, g.openPool, g.openBus, g.openSouth, g.openNorth, g.openConfig, g.openAdmin} {
 		if err := build(); err != nil {
 			return nil, err

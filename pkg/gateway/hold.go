@@ -30,7 +30,7 @@ func (e *heldError) Error() string {
 	return fmt.Sprintf("%s; the directory still holds that configuration (sha256 %.12s): change it, or try it again with edge-ctl config reload", e.hold.Reason, e.hold.SHA256)
 }
 
-func (g *Gateway) holdFile() string { return filepath.Join(g.cfg.DataDir, "config.hold.json") }
+func (g *Gateway) holdFile() string { return filepath.Join(g.cfg.DataDir, holdFile) }
 
 // held returns the error of a snapshot that is not to be run by itself.
 func (g *Gateway) held(snap *config.Snapshot) error {
@@ -69,8 +69,8 @@ func (g *Gateway) dropHold() {
 
 // lastGoodFile holds the snapshot that was applied last, in canonical form;
 // previousFile the one before it.
-func (g *Gateway) lastGoodFile() string { return filepath.Join(g.cfg.DataDir, "config.last-good.json") }
-func (g *Gateway) previousFile() string { return filepath.Join(g.cfg.DataDir, "config.previous.json") }
+func (g *Gateway) lastGoodFile() string { return filepath.Join(g.cfg.DataDir, lastGoodFile) }
+func (g *Gateway) previousFile() string { return filepath.Join(g.cfg.DataDir, previousFile) }
 
 func (g *Gateway) lastGood() (*config.Snapshot, error) { return readDocument(g.lastGoodFile()) }
 

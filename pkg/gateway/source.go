@@ -94,7 +94,7 @@ func (g *Gateway) newEtcdSource() (*etcdSource, error) {
 	}
 	s.follower, err = center.NewFollower(center.FollowerConfig{
 		Store: store, Gateway: g.cfg.GatewayID, Instance: instance, Version: version.String(),
-		CacheFile: filepath.Join(g.cfg.DataDir, "config.cache"), Rollback: center.Policy(c.Rollback), Seed: s.seed,
+		CacheFile: filepath.Join(g.cfg.DataDir, cacheFile), Rollback: center.Policy(c.Rollback), Seed: s.seed,
 		Apply: s.apply,
 		OnInvalid: func(rev int64, err error) {
 			g.refuse(err)
@@ -111,14 +111,23 @@ func (g *Gateway) newEtcdSource() (*etcdSource, error) {
 
 func (g *Gateway) newEmbedded() (*embedded.Server, error) {
 	return embedded.New(embedded.Config{
-		Dir: filepath.Join(g.cfg.DataDir, "etcd"), Socket: center.EmbeddedSocket(g.cfg.DataDir), Listen: g.cfg.Config.Etcd.Listen, Log: g.log,
+		Dir: etcdDir(g.cfg), Socket: center.EmbeddedSocket(g.cfg.DataDir), Listen: g.cfg.Config.Etcd.Listen, Log: g.log,
 	})
 }
+
+// Files of data_dir.
+const (
+	instanceFile = "instance"              // who holds the gateway_id
+	cacheFile    = "config.cache"          // what the follower ran last
+	lastGoodFile = "config.last-good.json" // with source dir: the snapshot that was applied last, in canonical form
+	previousFile = "config.previous.json"  // the one before it
+	holdFile     = "config.hold.json"      // which one not to run
+)
 
 // instanceID returns what tells this data directory from another one with the same
 // gateway_id. It is made once.
 func instanceID(dataDir string) (string, error) {
-	path := filepath.Join(dataDir, "instance")
+	path := filepath.Join(dataDir, instanceFile)
 	text, err := os.ReadFile(path)
 	if err == nil && len(strings.TrimSpace(string(text))) > 0 {
 		return strings.TrimSpace(string(text)), nil

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -41,7 +42,15 @@ type ExportHeader struct {
 type ExportTrailer struct {
 	Batches int     `json:"batches"`
 	Frames  uint64  `json:"frames"`
-	Missing []Range `json:"missing"` // damaged in the log that it was made from
+	Missing []Range `json:"missing"`             // damaged in the log that it was made from
+	Places  []Place `json:"consumers,omitempty"` // where the consumers were; for Restore
+}
+
+// Place is how far a consumer had come within the exported frames.
+type Place struct {
+	Name     string  `json:"name"`
+	Acked    uint64  `json:"acked"`
+	Finished []Range `json:"finished,omitempty"`
 }
 
 // Export writes the durable frames first…last (0: to the end) to w.
@@ -98,6 +107,8 @@ func (l *Log) Export(ctx context.Context, w io.Writer, first, last uint64) (t Ex
 	if err := s.Run(ctx, l); err != nil {
 		return t, fmt.Errorf("export: %w", err)
 	}
+	// Behind the frames: what is delivered meanwhile needs no second delivery.
+	t.Places = l.places(last)
 	if err := e.json('e', t); err != nil {
 		return t, fmt.Errorf("export: %w", err)
 	}
@@ -143,14 +154,14 @@ func ReadExport(r io.Reader, header func(ExportHeader) error, batch func(b *fram
 	in := exportReader{r: bufio.NewReader(z), sets: map[uint64]*frame.TagSet{}}
 	for first := true; ; first = false {
 		kind, p, err := in.record()
+		if err != nil && !errors.Is(err, ErrBadExport) {
+			err = fmt.Errorf("%w: it ends after %d batches: %w", ErrBadExport, in.batches, err)
+		}
 		if err == nil && first != (kind == 'h') {
 			err = fmt.Errorf("%w: header misplaced", ErrBadExport)
 		}
 		if err == nil {
 			err = in.handle(kind, p, header, batch, &t)
-		}
-		if errors.Is(err, io.EOF) {
-			err = fmt.Errorf("%w: it ends after %d batches", ErrBadExport, in.batches)
 		}
 		if err != nil {
 			return t, fmt.Errorf("import: %w", err)
@@ -163,6 +174,8 @@ func ReadExport(r io.Reader, header func(ExportHeader) error, batch func(b *fram
 
 type exportReader struct {
 	r       *bufio.Reader
+	next    uint64 // the first seq that a batch may have
+	last    uint64 // of the export
 	sets    map[uint64]*frame.TagSet
 	batches int
 }
@@ -205,6 +218,10 @@ func (in *exportReader) handle(kind byte, p []byte, header func(ExportHeader) er
 		if h.Format > formatVersion {
 			return fmt.Errorf("%w: format %d, this release knows %d", ErrNewerFormat, h.Format, formatVersion)
 		}
+		if h.First == 0 || h.Last == math.MaxUint64 || h.First > h.Last+1 {
+			return fmt.Errorf("%w: frames %d to %d", ErrBadExport, h.First, h.Last)
+		}
+		in.next, in.last = h.First, h.Last
 		return header(h)
 	case 's':
 		id := number()
@@ -222,7 +239,10 @@ func (in *exportReader) handle(kind byte, p []byte, header func(ExportHeader) er
 		if err != nil {
 			return fmt.Errorf("%w: batch %d: %w", ErrBadExport, first, err)
 		}
-		b.FirstSeq = first
+		if b.FirstSeq = first; len(b.Frames) == 0 || first < in.next || first > in.last || uint64(len(b.Frames))-1 > in.last-first {
+			return fmt.Errorf("%w: a batch of %d frames from %d on", ErrBadExport, len(b.Frames), first)
+		}
+		in.next = b.LastSeq() + 1
 		in.batches++
 		return batch(b, int64(logged))
 	case 'e':
@@ -235,76 +255,5 @@ func (in *exportReader) handle(kind byte, p []byte, header func(ExportHeader) er
 	default:
 		return fmt.Errorf("%w: record of kind %d", ErrBadExport, kind)
 	}
-	return nil
-}
-
-// Import makes a log in dir, where none may be, from an export: with its epoch
-// and its seqs, for looking at it elsewhere. It is there whole or not at all.
-func Import(dir string, r io.Reader, o Options) (t ExportTrailer, err error) {
-	var l *Log
-	partial := dir + ".partial"
-	defer func() {
-		if l != nil {
-			err = errors.Join(err, l.Close())
-		}
-		if err == nil {
-			err = moveInto(o, partial, dir)
-		}
-	}()
-	t, err = ReadExport(r, func(h ExportHeader) error {
-		if err := prepareImport(o, partial, dir); err != nil {
-			return err
-		}
-		o.Epoch, o.NextSeq = h.Epoch, h.First
-		l, err = Open(partial, o)
-		return err
-	}, func(b *frame.Batch, logged int64) error {
-		if err := l.skipTo(b.FirstSeq); err != nil {
-			return err
-		}
-		block, err := frame.AppendBlock(nil, b)
-		if err != nil {
-			return err
-		}
-		return l.Append([]Entry{{First: b.FirstSeq, Count: len(b.Frames), Set: b.Set, Block: block, Logged: logged}})
-	})
-	return t, err
-}
-
-func (o Options) fs() FS {
-	if o.FS == nil {
-		return defaultFS()
-	}
-	return o.FS
-}
-
-func prepareImport(o Options, partial, dir string) error {
-	fs := o.fs()
-	if names, err := fs.List(dir); err == nil && len(names) > 0 {
-		return fmt.Errorf("%s is not empty: an export goes into a directory of its own", dir)
-	}
-	return fs.RemoveAll(partial)
-}
-
-func moveInto(o Options, partial, dir string) error {
-	fs := o.fs()
-	if err := fs.Remove(dir); err != nil {
-		if _, statErr := fs.Stat(dir); statErr == nil {
-			return err
-		}
-	}
-	return fs.Rename(partial, dir)
-}
-
-// skipTo leaves a hole up to seq, which is noted as a gap.
-func (l *Log) skipTo(seq uint64) error {
-	next := l.Next()
-	if seq <= next {
-		return nil
-	}
-	if err := l.addGaps([]Gap{{Range: Range{next, seq - 1}, Reason: "not exported", Time: l.now().UnixMilli(), Told: true}}); err != nil {
-		return err
-	}
-	l.appended.Store(seq - 1)
 	return nil
 }

@@ -57,6 +57,7 @@ type Log struct {
 	frames   *pebble.DB
 	state    *pebble.DB
 	epoch    string
+	format   int
 
 	failed   atomic.Pointer[error]
 	failedCh chan struct{}
@@ -196,11 +197,11 @@ func (l *Log) lockDir() error {
 // epoch goes into state first; "ready" comes last, so that a crash in between is
 // told from a frames database that was taken away.
 func (l *Log) openEpoch(o Options) error {
-	inState, err := readEpoch(l.state, stateEpochKey())
+	inState, format, err := readEpoch(l.state, stateEpochKey())
 	if err != nil {
 		return err
 	}
-	inFrames, err := readEpoch(l.frames, epochKey())
+	inFrames, _, err := readEpoch(l.frames, epochKey())
 	if pebble.IsCorruptionError(err) { // Repair writes it anew
 		inFrames, err = inState, nil
 	}
@@ -216,12 +217,12 @@ func (l *Log) openEpoch(o Options) error {
 			return fmt.Errorf("%w: state has epoch %q, frames has %q: put back the directory that is missing, or move both away to begin a new log", ErrEpochMismatch, inState, inFrames)
 		}
 	}
-	l.epoch = inState
+	l.epoch, l.format = inState, format
 	if ready || l.readOnly {
 		return nil
 	}
 	if inState == "" {
-		l.epoch = o.Epoch
+		l.epoch, l.format = o.Epoch, formatVersion
 		if l.epoch == "" {
 			l.epoch = newEpoch(l.now())
 		}
@@ -238,18 +239,19 @@ func (l *Log) openEpoch(o Options) error {
 
 func epochValue(epoch string) []byte { return append([]byte{formatVersion}, epoch...) }
 
-func readEpoch(db *pebble.DB, key []byte) (string, error) {
+// readEpoch returns the epoch and the version of the format.
+func readEpoch(db *pebble.DB, key []byte) (string, int, error) {
 	v, ok, err := get(db, key)
 	if err != nil || !ok {
-		return "", err
+		return "", 0, err
 	}
 	if len(v) == 0 {
-		return "", fmt.Errorf("%w: empty epoch record", ErrDamaged)
+		return "", 0, fmt.Errorf("%w: empty epoch record", ErrDamaged)
 	}
 	if v[0] > formatVersion {
-		return "", fmt.Errorf("%w: format %d, this release knows %d", ErrNewerFormat, v[0], formatVersion)
+		return "", 0, fmt.Errorf("%w: format %d, this release knows %d", ErrNewerFormat, v[0], formatVersion)
 	}
-	return string(v[1:]), nil
+	return string(v[1:]), int(v[0]), nil
 }
 
 // newEpoch returns 16 hex digits: 12 of Unix milliseconds and 4 random.
@@ -359,6 +361,10 @@ func (l *Log) Dir() string { return l.dir }
 
 // Epoch identifies the log: 16 hex digits that sort by the time of its making.
 func (l *Log) Epoch() string { return l.epoch }
+
+// Format returns the version of the format that the log is in, and the newest that
+// this release writes.
+func (l *Log) Format() (found, newest int) { return l.format, formatVersion }
 
 // Next returns the seq that the next appended frame must have.
 func (l *Log) Next() uint64 { return l.appended.Load() + 1 }

@@ -1,0 +1,82 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+)
+
+// Format is the version of the format in which a part of a gateway's data is.
+type Format struct {
+	Part   string `json:"part"`
+	Path   string `json:"path"`
+	Format int    `json:"format"`
+	Newest int    `json:"newest"` // that this release writes
+}
+
+// Formats returns the formats of the data of a stopped gateway. A part in a format
+// that this release doesn't know is an error.
+//
+// Every format has had one version so far, so there is nothing to bring a part from.
+// The release that brings a second one reads both, goes on writing the first, and
+// changes over when edge-gw migrate tells it to.
+func Formats(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger) ([]Format, error) {
+	archive, err := bus.OpenArchive(cfg.Bus.WALDir, false, log)
+	switch {
+	case errors.Is(err, bus.ErrLocked):
+		return nil, fmt.Errorf("the gateway runs: stop it first: %w", err)
+	case errors.Is(err, bus.ErrNoLog):
+		return nil, fmt.Errorf("there is nothing to migrate: no gateway ever ran with data_dir %s: %w", cfg.DataDir, err)
+	case err != nil:
+		return nil, err
+	}
+	defer func() { _ = archive.Close() }() // it was only read
+	found, newest := archive.Format()
+	out := []Format{{"log", cfg.Bus.WALDir, found, newest}}
+
+	path := filepath.Join(cfg.DataDir, cacheFile)
+	if found, err := center.CacheFormat(path); err == nil {
+		out = append(out, Format{"configuration cache", path, found, center.NewestCacheFormat})
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return out, err
+	}
+	if c := cfg.Config; c.Source == "etcd" && len(c.Etcd.Endpoints) == 0 {
+		f, err := tablesFormat(ctx, cfg, log)
+		if err != nil {
+			return out, err
+		}
+		if f.Format > 0 {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+// tablesFormat asks the embedded etcd; Format is 0 where it holds no tables yet.
+func tablesFormat(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger) (Format, error) {
+	f := Format{Part: "tables", Path: etcdDir(cfg), Newest: center.NewestCommitFormat}
+	if _, err := os.Stat(f.Path); errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	stop, err := serveEmbedded(ctx, cfg, log)
+	if err != nil {
+		return f, err
+	}
+	defer stop()
+	store, err := center.Open(ctx, center.Config{Endpoints: []string{"unix:" + center.EmbeddedSocket(cfg.DataDir)}, Prefix: cfg.Config.Etcd.Prefix})
+	if err != nil {
+		return f, err
+	}
+	defer func() { _ = store.Close() }() // every request has had its answer
+	head, err := store.Head(ctx)
+	f.Format = head.Format
+	return f, err
+}
