@@ -21,16 +21,26 @@ type watched struct {
 }
 
 func newWatch() *cobra.Command {
+	var local bool
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Show commits, and what becomes of them on each gateway, as it happens, until Ctrl-C",
 		Long: `watch prints the commit in force and each gateway's state, and then every commit
-and every change of a state as it happens. What happens inside one gateway while it
-applies a commit is shown by 'edge-ctl config events' there.`,
+and every change of a state as it happens.
+
+With --local it asks the gateway on this machine instead of etcd, through its admin
+socket, and prints each phase of an apply in it.`,
 		Example: `  edge-cfg watch
-  edge-cfg watch -o json | jq .`,
+  edge-cfg watch -o json | jq .
+  edge-cfg watch --local --socket ./data/admin.sock`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if local {
+				return cli.WatchConfig(cmd)
+			}
+			if cmd.Flags().Changed("socket") {
+				return cli.Usagef("--socket goes with --local")
+			}
 			out := cli.NewOutput(cmd)
 			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
 				err := s.Watch(ctx, func(e center.Event) error {
@@ -45,6 +55,8 @@ applies a commit is shown by 'edge-ctl config events' there.`,
 		},
 	}
 	cli.AddOutputFlag(cmd)
+	cli.AddSocketFlag(cmd)
+	cmd.Flags().BoolVar(&local, "local", false, "watch what the gateway on this machine does, through its admin socket")
 	return cmd
 }
 

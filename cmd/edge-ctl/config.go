@@ -100,25 +100,7 @@ func newConfigEvents() *cobra.Command {
 		Short:   "Show each phase and outcome of an apply as it happens, until Ctrl-C",
 		Example: `  edge-ctl config events -o json`,
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			out := cli.NewOutput(cmd)
-			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				ctx, cancel := context.WithCancelCause(ctx)
-				defer cancel(nil)
-				err := c.Config.Watch(ctx, func(e admin.ConfigEvent) {
-					err := out.PrintLine(e, func() string {
-						return fmt.Sprintf("%s  rev %d  %-12s %s", e.Time.Local().Format("15:04:05.000"), e.Rev, e.State, e.Text)
-					})
-					if err != nil {
-						cancel(err)
-					}
-				})
-				if err == nil && cmd.Context().Err() == nil {
-					err = context.Cause(ctx) // what PrintLine said, if it did
-				}
-				return err
-			})
-		},
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cli.WatchConfig(cmd) },
 	}
 	cli.AddOutputFlag(cmd)
 	return cmd

@@ -55,6 +55,22 @@ func (p *plant) cfg(t *testing.T, code int, args ...string) (stdout, stderr stri
 	return out.String(), errs.String()
 }
 
+// watchLocal runs edge-cfg watch --local until the function that it returns is
+// called, which returns what was printed.
+func (p *plant) watchLocal(t *testing.T) func() string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), peer.Build(t, "edge-cfg"), "watch", "--local", "--socket", p.Socket())
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	must(t, cmd.Start())
+	time.Sleep(300 * time.Millisecond) // it prints nothing when it is connected
+	return func() string {
+		must(t, cmd.Process.Signal(os.Interrupt))
+		must(t, cmd.Wait())
+		return out.String()
+	}
+}
+
 // edit replaces text in one of the operator's tables.
 func (p *plant) edit(t *testing.T, file, old, new string) {
 	t.Helper()
@@ -120,6 +136,7 @@ func TestPushAndRollback(t *testing.T) {
 	}
 	gw.cfg(t, 0, "pull", gw.tables)
 	gw.cfg(t, 0, "diff", filepath.Join(gw.Dir, "config"), "--exit-code")
+	local := gw.watchLocal(t)
 
 	gw.edit(t, "variables.yml", "scale: value / 10", "scale: value + 100000")
 	_, said := gw.cfg(t, 0, "push", gw.tables, "-y", "-m", "another scale", "--wait")
@@ -128,6 +145,9 @@ func TestPushAndRollback(t *testing.T) {
 	}
 	peer.WaitFor(t, 10*time.Second, "a value of the new scale", func() bool { return lastValue(sub, tag(0)) >= 100000 })
 	good := gw.log(t)[0]
+	if said := local(); !strings.Contains(said, "Preparing") || !strings.Contains(said, "applied") {
+		t.Errorf("watch --local said:\n%s", said)
+	}
 
 	gw.edit(t, "drivers.yml", "unit_id: 1", "unit_idd: 1")
 	if _, said := gw.cfg(t, 1, "push", gw.tables, "-y"); !strings.Contains(said, "unit_id") {
