@@ -133,9 +133,6 @@ func (res *Result) tables(paths []string) {
 	res.Snapshot = snap
 	res.Findings = append(res.Findings, findings...)
 	res.Findings = append(res.Findings, Snapshot(snap, src, Checkers())...)
-	res.Findings = append(res.Findings, checkTopics(config.Settings, snap.Settings, func(path []string) config.Pos {
-		return src.Pos(config.Settings, path[0], path[1:]...)
-	})...)
 }
 
 // gateway checks a gateway.yml.

@@ -69,6 +69,9 @@ func Snapshot(snap *config.Snapshot, src *config.Source, checkers map[string]Che
 	}
 	checkUnits(snap, r)
 	checkLines(snap, groups, r)
+	r.findings = append(r.findings, checkTopics(config.Settings, snap.Settings, func(path []string) config.Pos {
+		return src.Pos(config.Settings, path[0], path[1:]...)
+	})...)
 	r.findings.Sort()
 	return r.findings
 }
