@@ -101,6 +101,8 @@ func newInit() *cobra.Command {
 			fmt.Fprintf(cmd.ErrOrStderr(), `Written to %[1]s. Next:
   edge-cfg lint %[1]s/config
   edge-gw run --config %[1]s/gateway.yml
+The tables fill the gateway's etcd at its first start. Change them there:
+  edge-cfg --endpoints unix:%[1]s/data/etcd.sock push %[1]s/config
 `, args[0])
 			return nil
 		},

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/gateway"
@@ -119,6 +120,9 @@ func (s *stage) build() (err error) {
 	return err
 }
 
+// dataDir is the gateway's data_dir, as gateway.yml names it.
+func (s *stage) dataDir() string { return filepath.Join(s.opts.DataDir, "data") }
+
 func (s *stage) writeFiles() (*bootstrap.Gateway, error) {
 	tables := filepath.Join(s.opts.DataDir, "config")
 	if err := os.MkdirAll(tables, 0o700); err != nil {
@@ -126,6 +130,12 @@ func (s *stage) writeFiles() (*bootstrap.Gateway, error) {
 	}
 	if err := s.plant.writeTables(tables); err != nil {
 		return nil, err
+	}
+	// The PLCs of an earlier run were elsewhere: its etcd is of no use.
+	for _, name := range []string{"etcd", "config.cache"} {
+		if err := os.RemoveAll(filepath.Join(s.dataDir(), name)); err != nil {
+			return nil, err
+		}
 	}
 	// The port that Prometheus expects, if it is free. Somebody may take it
 	// before the gateway does; then the gateway says so.
@@ -160,6 +170,7 @@ func (s *stage) play(ctx context.Context) error {
 	}
 	v := &view{out: s.out, gw: s.gw, proof: s.proof, began: time.Now(), where: listening{
 		Metrics: s.gw.Addresses().Metrics, Broker: s.url, Admin: s.gw.Addresses().Admin, DataDir: s.opts.DataDir, Topic: topic,
+		Center: "unix:" + center.EmbeddedSocket(s.dataDir()),
 	}}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

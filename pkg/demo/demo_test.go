@@ -43,7 +43,7 @@ func play(t *testing.T, o Options) []line {
 func TestDemoDeliversEverything(t *testing.T) {
 	lines := play(t, Options{PLCs: 2, Points: 20, Polling: 50 * time.Millisecond, Duration: 4 * time.Second, DataDir: t.TempDir()})
 	first, last := lines[0], lines[len(lines)-1]
-	if first.Event != "listening" || first.Broker == "" || first.Admin == "" || first.Metrics == "" {
+	if first.Event != "listening" || first.Broker == "" || first.Admin == "" || first.Metrics == "" || first.Center == "" {
 		t.Errorf("the first line is %+v", first)
 	}
 	if last.Event != "stopped" {

@@ -81,8 +81,7 @@ device: line-1
 data_dir: ./data
 metrics: {listen: %q}
 config:
-  source: dir
-  dir: ./config
+  dir: ./config   # fills the embedded etcd
 connectors:
   mqtt:
     kind: mqtt5

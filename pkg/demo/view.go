@@ -23,6 +23,7 @@ type listening struct {
 	Metrics string `json:"metrics,omitempty"`
 	Broker  string `json:"broker,omitempty"`
 	Admin   string `json:"admin,omitempty"`
+	Center  string `json:"center,omitempty"` // the embedded etcd
 	DataDir string `json:"data_dir,omitempty"`
 	Topic   string `json:"topic,omitempty"`
 }
@@ -74,7 +75,7 @@ func (v *view) say(e event, text func() string) error {
 }
 
 func (v *view) whereText() string {
-	return fmt.Sprintf("metrics http://%s/metrics  broker %s  admin %s  topic %s", v.where.Metrics, v.where.Broker, v.where.Admin, v.where.Topic)
+	return fmt.Sprintf("metrics http://%s/metrics  broker %s  admin %s  etcd %s  topic %s", v.where.Metrics, v.where.Broker, v.where.Admin, v.where.Center, v.where.Topic)
 }
 
 // measure looks at the running gateway.
@@ -132,8 +133,9 @@ Ctrl-C stops. In another terminal:
   bin/edge-ctl status;  bin/edge-ctl tags --watch;  bin/edge-bus stats
   mosquitto_sub -V 5 -p %[2]s -t %[3]s
   curl -s http://%[4]s/metrics | grep framebus
-  $EDITOR %[5]s/config/variables.yml   # it is applied live
-`, v.where.Admin, portOf(v.where.Broker), v.where.Topic, v.where.Metrics, v.where.DataDir)
+  export EDGE_CFG_ENDPOINTS=%[6]s
+  $EDITOR %[5]s/config/variables.yml;  bin/edge-cfg push %[5]s/config   # applied live
+`, v.where.Admin, portOf(v.where.Broker), v.where.Topic, v.where.Metrics, v.where.DataDir, v.where.Center)
 	return nil
 }
 

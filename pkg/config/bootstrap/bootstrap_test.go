@@ -273,7 +273,7 @@ func TestInit(t *testing.T) {
 		t.Fatal(err)
 	}
 	g, err := Load(filepath.Join(dir, "gateway.yml"), nil, nil)
-	if err != nil || len(g.Warnings) != 0 || g.Config.Source != "dir" {
+	if err != nil || len(g.Warnings) != 0 || g.Config.Source != "etcd" {
 		t.Fatalf("gateway.yml: %+v, %v", g, err)
 	}
 	s, err := config.LoadDir(g.Config.Dir)
