@@ -173,6 +173,10 @@ func TestRollbackByHand(t *testing.T) {
 	if err := s.Retry(t.Context(), "gw"); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the retry is taken", func() bool { // a later one would hide the rollback below
+		resp, err := s.get(t.Context(), "look for the retry", s.keys.retry("gw"))
+		return err == nil && len(resp.Kvs) == 0
+	})
 
 	g.decide(refuses(Rejected))
 	mustPush(t, s, docOf(t, 5, "bad"))
