@@ -27,11 +27,11 @@ type schedule struct {
 func (s *schedule) restart(now time.Time) { *s = schedule{start: now, first: true} }
 
 // tick returns the grid, from the Unix epoch on, on which the requests of an
-// interval are due: a fiftieth of it, 1 to 5 ms. Requests of many drivers that fall
+// interval are due: a twentieth of it, 1 to 10 ms. Requests of many drivers that fall
 // on one instant share a wake-up of the process, which costs more than a request
 // does, and no poll moves by more than a tick.
 func tick(interval time.Duration) time.Duration {
-	return min(max((interval/50).Truncate(time.Millisecond), time.Millisecond), 5*time.Millisecond)
+	return min(max((interval/20).Truncate(time.Millisecond), time.Millisecond), 10*time.Millisecond)
 }
 
 // due returns when request s.pos of n is due.
