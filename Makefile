@@ -47,6 +47,7 @@ crash: ## the long campaigns of kill -9, crash points, histories, full disks (ro
 	EDGE_CRASH=all $(GO) test -count=1 -timeout 60m ./pkg/wal ./pkg/bus
 	EDGE_KILLS=200 EDGE_FULL_DISK=1 $(GO) test -count=1 -timeout 60m -v ./test/crash
 	EDGE_APPLY_HISTORIES=10000 $(GO) test -count=1 -timeout 60m -run Histor ./pkg/apply
+	EDGE_KILLS=200 $(GO) test -count=1 -timeout 60m -v -run Killed ./test/apply
 
 .PHONY: soak
 soak: setup build ## 5,000 frames/s for ten minutes, flat memory, no loss
@@ -59,6 +60,7 @@ bench: ## the benchmarks that have budgets (docs/performance.md)
 .PHONY: bench-e2e
 bench-e2e: setup build ## PLC -> broker: throughput, latency, start-up, CPU per point
 	$(GO) test -count=1 -timeout 60m -run '^$$' -bench 'Start|CPU|Latency|Build' -benchtime 1x ./test/e2e/...
+	$(GO) test -count=1 -timeout 10m -run '^$$' -bench . -benchtime 1x ./test/apply
 
 .PHONY: bench-peers
 bench-peers: setup build ## beside other products, in one run: Telegraf (built from its module, which takes minutes)

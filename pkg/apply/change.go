@@ -124,9 +124,13 @@ func (c *change) Drain(ctx context.Context) error {
 }
 
 // Restart implements [Change]. Start replaces a driver that runs: the new one is
-// constructed before the old one ends, and takes over the last values.
+// constructed before the old one ends, and takes over the last values. Drivers that
+// go to another endpoint end first: two that change places would share a device for
+// a moment, a serial line can't have two owners, and values of one device say
+// nothing about another.
 func (c *change) Restart(ctx context.Context) error {
-	if err := each(ctx, c.impact.Stop, c.stop); err != nil {
+	first := pick(slices.Concat(c.impact.Stop, c.impact.Restart), func(id string) bool { return c.roams(id) && !c.stopped[id] })
+	if err := each(ctx, first, c.stop); err != nil {
 		return err
 	}
 	if err := c.giveAway(ctx); err != nil {
@@ -200,12 +204,17 @@ func (c *change) Rollback(ctx context.Context) error {
 
 // endsFirst reports whether driver id, which was touched and is to be as before,
 // must end before anything of the old snapshot begins: because it may be half-way to
-// its end already, because its endpoint changes back, or because it may have a tag
-// that goes back to another driver.
+// its end already, because its endpoint changes back, because it goes back to
+// another endpoint, or because it may have a tag that goes back to another driver.
 func (c *change) endsFirst(id string) bool {
 	_, moves := c.between[id]
 	reopened := c.reopened && (c.drained[c.old.Drivers[id].EndpointID] || c.drained[c.next.Drivers[id].EndpointID])
-	return c.stuck[id] || moves || reopened
+	return c.stuck[id] || moves || reopened || c.roams(id)
+}
+
+// roams reports whether driver id is to have another endpoint, or none.
+func (c *change) roams(id string) bool {
+	return c.old.Drivers[id].EndpointID != c.next.Drivers[id].EndpointID
 }
 
 func (c *change) start(ctx context.Context, id string, v view) error {

@@ -31,7 +31,8 @@
 // A driver outside of the change is not called at all, in a rollback neither. One of
 // which only variables changed is not stopped. One that changed is replaced: the
 // new one is constructed before the old one ends, and takes over its last values.
-// Only drivers of endpoints that change end first, and start without last values.
+// Only drivers of endpoints that change, or that go to another endpoint, end first,
+// and start without last values.
 //
 // A tag that moves from one driver to another is taken from the first before the
 // second gets it, in a rollback too: two that both published it could leave its
@@ -47,8 +48,8 @@
 // left alone, what runs otherwise is replaced. The exceptions end first: drivers
 // that are new; those whose Stop or Start failed with driver.ErrStuck, because they
 // have been told to end and would be taken for running; those on an endpoint that
-// changes back, so that it can be drained between; those that changed and have to
-// do with tags that move. Endpoints are drained only if drivers
+// changes back, so that it can be drained between, or that go back to another
+// endpoint; those that changed and have to do with tags that move. Endpoints are drained only if drivers
 // may have connected to them since: a drain that failed is not tried again. The
 // rollback goes on after errors, ignores the end of Apply's context, and has a
 // phase's time of its own.

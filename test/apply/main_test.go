@@ -1,0 +1,20 @@
+// Package apply changes the configuration of a running plant: the real edge-gw as a
+// child process with the config center embedded in it or beside it, simulated PLCs
+// that know when they were asked and what they answered, a real Mosquitto, and the
+// reference consumer's ledger. The package document of pkg/apply says what must
+// hold; here it is held to that while processes are killed, etcd is lost, and
+// pushes race.
+package apply
+
+import (
+	"os"
+	"testing"
+
+	"github.com/edge-gateway/edge-gateway/test/peer"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	peer.Cleanup()
+	os.Exit(code)
+}
