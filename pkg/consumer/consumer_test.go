@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -185,6 +186,11 @@ func TestDecode(t *testing.T) {
 	} {
 		if _, err := d.Decode(message(t, map[string]string{c.key: c.value})); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s=%s: %v, want an error with %q", c.key, c.value, err, c.want)
+		}
+	}
+	for _, topic := range []string{"/edge/status/acme/line-1", "/edge/cmd/acme/line-1/write", "/edge/cmd-result/acme/line-1"} {
+		if _, err := d.Decode(&Message{Topic: topic, Payload: []byte(`{"status":"online"}`)}); !errors.Is(err, ErrNotData) {
+			t.Errorf("%s: %v, want %v", topic, err, ErrNotData)
 		}
 	}
 }

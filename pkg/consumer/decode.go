@@ -3,7 +3,9 @@ package consumer
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -35,7 +37,7 @@ type Batch struct {
 }
 
 // ErrNotData is returned for messages that carry no frames by intention: those
-// of a connector's test.
+// of a connector's test, and what gateways say and hear beside their data.
 var ErrNotData = errors.New("no data message")
 
 // maxPayload bounds a payload after decompression, in bytes.
@@ -62,7 +64,7 @@ func (d *Decoder) Close() { d.zstd.Close() }
 
 // Decode decodes a message and checks that properties and frames agree.
 func (d *Decoder) Decode(m *Message) (*Batch, error) {
-	if m.Properties["test"] != "" {
+	if m.Properties["test"] != "" || beside(m.Topic) {
 		return nil, ErrNotData
 	}
 	b := &Batch{Topic: m.Topic, Gateway: m.Properties["gw"], Epoch: m.Properties["epoch"], Stream: m.Properties["stream"],
@@ -85,6 +87,15 @@ func (d *Decoder) Decode(m *Message) (*Batch, error) {
 		return nil, fmt.Errorf("message on %s, seq %d to %d: %w", m.Topic, b.FirstSeq, b.LastSeq, err)
 	}
 	return b, b.check()
+}
+
+// beside reports whether a topic is one of those that gateways use for something
+// else than data, unless they are configured otherwise: a subscription to /edge/#
+// gets these too.
+func beside(topic string) bool {
+	return slices.ContainsFunc([]string{"/edge/status/", "/edge/cmd/", "/edge/cmd-result/"}, func(prefix string) bool {
+		return strings.HasPrefix(topic, prefix)
+	})
 }
 
 func (d *Decoder) samples(m *Message) ([]frame.Sample, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,7 @@ type plant struct {
 	executed []frame.Command
 	block    chan struct{} // nil: executes at once
 	refuse   bool          // logs nothing
+	full     chan struct{} // not nil: the log is full until it is closed
 }
 
 func newPlant(r *rig) *plant {
@@ -35,10 +37,17 @@ func newPlant(r *rig) *plant {
 
 func (p *plant) Log(ctx context.Context, cmd frame.Command) error {
 	p.mu.Lock()
-	refuse := p.refuse
+	refuse, full := p.refuse, p.full
 	p.mu.Unlock()
 	if refuse {
-		return errors.New("the disk is full")
+		return errors.New("the disk fails")
+	}
+	if full != nil {
+		select {
+		case <-full:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	b := frame.Single(frame.Cmd, "", frame.Tag{Name: cmd.Tag}, frame.Frame{Value: cmd.Value, TS: cmd.Received.UnixNano()})
 	if err := p.r.bus.PublishSync(ctx, b); err != nil {
@@ -270,4 +279,47 @@ func TestCommandNotLogged(t *testing.T) {
 	if _, n := p.counts(); n != 1 {
 		t.Errorf("executed %d times", n)
 	}
+}
+
+// TestCommandsWhileLogIsFull floods the connector with commands of every QoS that
+// it cannot log: data flows on meanwhile, a stop is not held up, and what had to
+// be acknowledged is executed when there is room.
+func TestCommandsWhileLogIsFull(t *testing.T) {
+	broker := peer.StartMosquitto(t)
+	r, p, c := commandRig(t, broker, nil)
+	full := make(chan struct{})
+	p.mu.Lock()
+	p.full = full
+	p.mu.Unlock()
+	const reliable = 100
+	for i := range reliable {
+		c.publish(t, &paho.Publish{Topic: cmdTopic, QoS: byte(1 + i%2), Payload: fmt.Appendf(nil, `{"seq":%d,"tag":"plant.a","value":%d}`, i+1, i)})
+		c.publish(t, &paho.Publish{Topic: cmdTopic, Payload: fmt.Appendf(nil, `{"seq":%d,"tag":"plant.b","value":%d}`, 1000+i, i)})
+	}
+	for range 5 {
+		r.publish(1000)
+		r.waitDelivered(5 * time.Second)
+	}
+	if n := r.conn.Status().Reconnects; n != 0 {
+		t.Errorf("%d reconnects", n)
+	}
+	if logged, _ := p.counts(); logged != 0 {
+		t.Fatalf("%d commands were logged", logged)
+	}
+	if took := r.stopConnector(); took > 2200*time.Millisecond {
+		t.Errorf("the connector took %s to stop; want 2 s at most", took)
+	}
+	close(full)
+	r.start()
+	executed := func() (n int) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, cmd := range p.executed {
+			if cmd.Tag == "plant.a" {
+				n++
+			}
+		}
+		return n
+	}
+	peer.WaitFor(t, 20*time.Second, "the commands with QoS 1 and 2", func() bool { return executed() == reliable })
 }

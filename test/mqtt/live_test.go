@@ -62,18 +62,20 @@ func TestLiveFirst(t *testing.T) {
 	}
 }
 
-// TestMochi is a smoke run against another broker, over TCP and WebSocket.
-func TestMochi(t *testing.T) {
+// startMochi starts another broker, and returns its addresses for TCP and for
+// WebSocket.
+func startMochi(t *testing.T) (tcp, ws string) {
+	t.Helper()
 	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err := server.AddHook(new(auth.AllowHook), nil); err != nil {
 		t.Fatal(err)
 	}
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	listen, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ws := peer.FreeAddr(t)
-	for _, l := range []listeners.Listener{listeners.NewNet("tcp", tcp), listeners.NewWebsocket(listeners.Config{ID: "ws", Address: ws})} {
+	ws = peer.FreeAddr(t)
+	for _, l := range []listeners.Listener{listeners.NewNet("tcp", listen), listeners.NewWebsocket(listeners.Config{ID: "ws", Address: ws})} {
 		if err := server.AddListener(l); err != nil {
 			t.Fatal(err)
 		}
@@ -82,10 +84,16 @@ func TestMochi(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Close() }) // the test is over
-	for name, url := range map[string]string{"tcp": "mqtt://" + tcp.Addr().String(), "ws": "ws://" + ws} {
+	return listen.Addr().String(), ws
+}
+
+// TestMochi is a smoke run against another broker, over TCP and WebSocket.
+func TestMochi(t *testing.T) {
+	tcp, ws := startMochi(t)
+	for name, url := range map[string]string{"tcp": "mqtt://" + tcp, "ws": "ws://" + ws} {
 		t.Run(name, func(t *testing.T) {
-			ledger := follow(t, tcp.Addr().String(), "mochi/"+name)
-			p := newProxy(t, tcp.Addr().String())
+			ledger := follow(t, tcp, "mochi/"+name)
+			p := newProxy(t, tcp)
 			if name == "tcp" {
 				url = p.url()
 			}

@@ -50,7 +50,9 @@ type proxy struct {
 	refuse  bool                                 // no new connections
 	tap     func(packet []byte, fromBroker bool) // sees every packet; nil: nobody
 	black   bool                                 // packets vanish, connections stay
+	stall   bool                                 // nothing is read from clients any more
 	closed  bool
+	over    chan struct{} // closed when the test is over
 	conns   map[net.Conn]bool
 	rewrite func(packet []byte) []byte // of what the broker says; nil: as it is
 }
@@ -61,12 +63,13 @@ func newProxy(t testing.TB, target string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{t: t, addr: l.Addr().String(), target: target, listen: l, conns: map[net.Conn]bool{}}
+	p := &proxy{t: t, addr: l.Addr().String(), target: target, listen: l, conns: map[net.Conn]bool{}, over: make(chan struct{})}
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		p.mu.Lock()
 		p.closed = true
 		p.mu.Unlock()
+		close(p.over)
 		_ = l.Close() // ends accept
 		p.cutAll()
 		p.wg.Wait()
@@ -133,8 +136,12 @@ func (p *proxy) forward(from, to net.Conn, fromBroker bool) {
 		if p.tap != nil {
 			p.tap(packet, fromBroker)
 		}
-		black, rewrite := p.black, p.rewrite
+		black, rewrite, stall := p.black, p.rewrite, p.stall && !fromBroker
 		p.mu.Unlock()
+		if stall {
+			<-p.over
+			return
+		}
 		if cut && !after {
 			return
 		}

@@ -30,6 +30,19 @@ func StartMosquitto(t testing.TB, extra ...string) *Mosquitto {
 	t.Helper()
 	dir := t.TempDir()
 	m := &Mosquitto{Addr: FreeAddr(t), dir: dir, conf: filepath.Join(dir, "mosquitto.conf")}
+	m.Configure(t, extra...)
+	m.Start(t)
+	t.Cleanup(func() {
+		if m.cmd != nil {
+			m.Stop(t)
+		}
+	})
+	return m
+}
+
+// Configure writes mosquitto.conf with other extra lines, for the next start.
+func (m *Mosquitto) Configure(t testing.TB, extra ...string) {
+	t.Helper()
 	_, port, err := net.SplitHostPort(m.Addr)
 	if err != nil {
 		t.Fatal(err)
@@ -45,20 +58,13 @@ max_inflight_messages 0
 log_dest stderr
 log_type error
 log_type warning
-`, port, dir)
+`, port, m.dir)
 	for _, line := range extra {
 		conf += line + "\n"
 	}
 	if err := os.WriteFile(m.conf, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m.Start(t)
-	t.Cleanup(func() {
-		if m.cmd != nil {
-			m.Stop(t)
-		}
-	})
-	return m
 }
 
 // URL is the broker's address as gateway.yml writes it.

@@ -25,6 +25,7 @@ type Log struct {
 	changed chan struct{}
 	commits []bus.Commit
 	fail    error // of the next commit; nil: none
+	gone    []bus.Range
 }
 
 // state is what a consumer keeps.
@@ -186,12 +187,57 @@ func (l *Log) Fetch(first, last uint64) ([]*frame.Batch, error) {
 		return nil, fmt.Errorf("fetch %d to %d of %d", first, last, l.head())
 	}
 	var out []*frame.Batch
+	var lost []bus.Range
+	at := first
+	for _, g := range l.gone { // sorted by Lose
+		if g.Last < at || g.First > last {
+			continue
+		}
+		lost = append(lost, bus.Range{First: max(at, g.First), Last: min(last, g.Last)})
+		if g.First > at {
+			out = l.slice(out, at, g.First-1)
+		}
+		at = g.Last + 1
+	}
+	if at <= last {
+		out = l.slice(out, at, last)
+	}
+	if len(lost) > 0 {
+		return out, fmt.Errorf("fetch %d to %d: %w", first, last, &bus.GoneError{Ranges: lost})
+	}
+	return out, nil
+}
+
+// Lose makes the frames first…last gone for Fetch, as a repair of a damaged log
+// does.
+func (l *Log) Lose(first, last uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone = append(l.gone, bus.Range{First: first, Last: last})
+	slices.SortFunc(l.gone, func(a, b bus.Range) int { return cmp.Compare(a.First, b.First) })
+}
+
+// slice appends what the log holds of first…last. The caller holds mu.
+func (l *Log) slice(out []*frame.Batch, first, last uint64) []*frame.Batch {
 	for _, b := range l.batches {
 		if part := b.Slice(first, last); part != nil {
 			out = append(out, part)
 		}
 	}
-	return out, nil
+	return out
+}
+
+// Pinned returns what records pin, by their keys.
+func (l *Log) Pinned() map[string]bus.Range {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[string]bus.Range{}
+	for k, r := range l.now.records {
+		if r.Pin != (bus.Range{}) {
+			out[k] = r.Pin
+		}
+	}
+	return out
 }
 
 // Records implements [connector.Consumer].

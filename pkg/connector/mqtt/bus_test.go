@@ -140,3 +140,52 @@ func TestAckBeforeFirstRead(t *testing.T) {
 		t.Errorf("frames %d…%d are delivered again, %d were delivered", w.record.First, w.record.Last, r.c.Acked())
 	}
 }
+
+// TestSetBack has an operator set the consumer back: the frames go again, in a
+// chain that a consumer understands.
+func TestSetBack(t *testing.T) {
+	r := newBusBench(t, "t", func(c *bus.Config) { c.Retain = time.Hour })
+	r.connect(false)
+	for range 2 {
+		b := frames(10)
+		for i := range b.Frames {
+			b.Frames[i].TS = time.Now().UnixNano() // or retention would be over
+		}
+		r.pub(t, b)
+	}
+	r.deliverUpTo(t, 20)
+	r.reopen()
+	if err := r.bus.Rewind(5); err != nil {
+		t.Fatal(err)
+	}
+	r.connect(true)
+	r.deliverUpTo(t, 20)
+	if c := r.session.chains[chain{"t", ""}]; c != 20 {
+		t.Errorf("the chain ends at %d, want 20", c)
+	}
+}
+
+// deliverUpTo delivers up to last, and holds each message's prev_seq against its frames.
+func (r *busBench) deliverUpTo(t *testing.T, last uint64) {
+	t.Helper()
+	for r.c.Acked() < last {
+		w, err := r.reader.next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := w.record.First
+		r.reader.windows <- w
+		r.turn()
+		for id, m := range r.session.byID {
+			if m.record.Prev != first-1 {
+				t.Errorf("frames from %d on are sent with prev_seq %d", first, m.record.Prev)
+			}
+			r.ack(packets.PUBREC, id, 0)
+		}
+		r.turn()
+		for id := range r.session.byID {
+			r.ack(packets.PUBCOMP, id, 0)
+		}
+		r.turn()
+	}
+}

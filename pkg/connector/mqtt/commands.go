@@ -103,21 +103,6 @@ func (c *commands) run(ctx context.Context) {
 	c.work.Wait()
 }
 
-// incoming handles a message from the broker. An error leaves it unacknowledged:
-// the connection ends and the broker delivers it again.
-func (c *Connector) incoming(ctx context.Context, l *link, p *paho.Publish) error {
-	if c.commands == nil {
-		return nil // a subscription of an older configuration
-	}
-	if err := c.commands.take(ctx, p); err != nil {
-		c.log.Error("command not logged; the broker will deliver it again", "topic", p.Topic, "error", err)
-		c.session.refuseAcks()
-		_ = l.conn.Close() // ends the connection; what was not acknowledged comes again
-		return err
-	}
-	return nil
-}
-
 // take accepts or turns down one command.
 func (c *commands) take(ctx context.Context, p *paho.Publish) error {
 	now := time.Now()
@@ -356,12 +341,7 @@ func (c *commands) finishUnlogged(rec *commandRecord, reason error) {
 	c.wakeReplies()
 }
 
-func (c *commands) wakeReplies() {
-	select {
-	case c.replies <- struct{}{}:
-	default: // they will be looked at anyway
-	}
-}
+func (c *commands) wakeReplies() { poke(c.replies) }
 
 // unanswered returns the records whose result has not been sent.
 func (c *commands) unanswered() []*commandRecord {

@@ -31,12 +31,14 @@ const (
 type conn struct {
 	net.Conn
 	sync.Mutex
-	r *bufio.Reader
-	w *bufio.Writer // for the sender; empty whenever the lock is free
+	under *bounded // what Conn is made on
+	r     *bufio.Reader
+	w     *bufio.Writer // for the sender; empty whenever the lock is free
 }
 
-func newConn(c net.Conn) *conn {
-	k := &conn{Conn: c, r: bufio.NewReaderSize(c, 16<<10)}
+// newConn returns a connection of c, which is under itself or a layer on it.
+func newConn(c net.Conn, under *bounded) *conn {
+	k := &conn{Conn: c, under: under, r: bufio.NewReaderSize(c, 16<<10)}
 	k.w = bufio.NewWriterSize(writerFunc(k.Write), 64<<10)
 	return k
 }
@@ -64,6 +66,42 @@ func (c *conn) buffer(p []byte) error {
 
 func (c *conn) flush() error { return c.w.Flush() }
 
+// endWrites has every write end within d, those under way and those to come.
+func (c *conn) endWrites(d time.Duration) { c.under.endWrites(d) }
+
+// bounded is a connection on which writes can be given an end that no later
+// deadline moves: whoever writes next sets one, and so does TLS when it closes.
+type bounded struct {
+	net.Conn
+	mu  sync.Mutex
+	end time.Time // zero: none
+}
+
+// SetWriteDeadline sets a deadline that is not behind the end.
+func (b *bounded) SetWriteDeadline(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.end.IsZero() && (t.IsZero() || t.After(b.end)) {
+		t = b.end
+	}
+	return b.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline sets both deadlines.
+func (b *bounded) SetDeadline(t time.Time) error {
+	if err := b.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return b.SetWriteDeadline(t)
+}
+
+func (b *bounded) endWrites(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.end = time.Now().Add(d)
+	_ = b.Conn.SetWriteDeadline(b.end) // fails only on a closed connection
+}
+
 // secretFunc resolves a configuration value that may be a secret reference.
 type secretFunc func(string) (string, error)
 
@@ -87,7 +125,35 @@ func plainStep(name string, do func() (string, error)) error {
 }
 
 // dial connects up to and including TLS and WebSocket.
-func (d *dialer) dial(ctx context.Context, run step) (net.Conn, error) {
+func (d *dialer) dial(ctx context.Context, run step) (*conn, error) {
+	under, err := d.dialTCP(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	var c net.Conn = under
+	if d.server.encrypted() {
+		err = run("tls", func() (string, error) {
+			t, detail, err := d.handshake(ctx, under)
+			c = t
+			return detail, err
+		})
+	}
+	if err == nil && (d.server.scheme == "ws" || d.server.scheme == "wss") {
+		below := c
+		err = run("websocket", func() (string, error) {
+			c, err = d.websocket(ctx, below)
+			return "subprotocol mqtt", err
+		})
+	}
+	if err != nil {
+		_ = under.Close() // the handshake's error says more
+		return nil, err
+	}
+	return newConn(c, under), nil
+}
+
+// dialTCP looks the name up and connects.
+func (d *dialer) dialTCP(ctx context.Context, run step) (*bounded, error) {
 	var addrs []string
 	host, port, err := net.SplitHostPort(d.server.addr)
 	if err != nil {
@@ -113,30 +179,7 @@ func (d *dialer) dial(ctx context.Context, run step) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.server.encrypted() {
-		plain := c
-		err = run("tls", func() (string, error) {
-			t, detail, err := d.handshake(ctx, plain, host)
-			c = t
-			return detail, err
-		})
-		if err != nil {
-			_ = plain.Close() // the handshake's error says more
-			return nil, err
-		}
-	}
-	if d.server.scheme == "ws" || d.server.scheme == "wss" {
-		under := c
-		err = run("websocket", func() (string, error) {
-			c, err = d.websocket(ctx, under)
-			return "subprotocol mqtt", err
-		})
-		if err != nil {
-			_ = under.Close() // the handshake's error says more
-			return nil, err
-		}
-	}
-	return c, nil
+	return &bounded{Conn: c}, nil
 }
 
 // dialAny tries the addresses in order.
@@ -153,8 +196,8 @@ func dialAny(ctx context.Context, addrs []string, port string) (net.Conn, error)
 	return nil, errors.Join(errs...)
 }
 
-func (d *dialer) handshake(ctx context.Context, plain net.Conn, host string) (net.Conn, string, error) {
-	cfg, err := d.tlsConfig(host)
+func (d *dialer) handshake(ctx context.Context, plain net.Conn) (net.Conn, string, error) {
+	cfg, err := d.tlsConfig(d.server.url.Hostname())
 	if err != nil {
 		return nil, "", err
 	}

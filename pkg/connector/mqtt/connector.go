@@ -70,7 +70,8 @@ type Connector struct {
 	err      error            // why it is not up
 	warnings map[string]error // what does not work though it is up
 	peer     string
-	link     *link             // nil: not connected
+	link     *link // nil: not connected
+	disputes disputes
 	replayed map[string]uint64 // last seq by topic of a replay
 }
 
@@ -136,15 +137,15 @@ func (c *Connector) Run(ctx context.Context) error {
 	}
 	defer c.monitor()()
 	for attempt := 0; ; attempt++ {
-		delivered := c.stats.delivered()
-		err := c.round(ctx)
+		delivered, began := c.stats.delivered(), time.Now()
+		up, err := c.round(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if c.stats.delivered() != delivered {
 			attempt = 0
 		}
-		wait := c.backoff(attempt)
+		wait := c.backoff(max(attempt, c.ended(up, err, time.Since(began))))
 		c.failed(err, wait)
 		select {
 		case <-ctx.Done():
@@ -156,18 +157,26 @@ func (c *Connector) Run(ctx context.Context) error {
 	}
 }
 
+// ended takes notice of how a round ended and how long it lasted, and returns how
+// often to double the back-off at least.
+func (c *Connector) ended(up bool, err error, lasted time.Duration) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.disputes.note(up, err, lasted, c.steady())
+}
+
 // round tries the servers in order, delivers with the first that takes us, and
-// returns when that connection has ended.
-func (c *Connector) round(ctx context.Context) error {
+// returns when that connection has ended; up reports whether there was one.
+func (c *Connector) round(ctx context.Context) (up bool, err error) {
 	var errs []error
 	for _, srv := range c.servers {
 		up, err := c.connectAndServe(ctx, srv)
 		if up || ctx.Err() != nil {
-			return err
+			return up, err
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", srv, err))
 	}
-	return errors.Join(errs...)
+	return false, errors.Join(errs...)
 }
 
 // begin loads what an earlier run left.
@@ -201,7 +210,7 @@ func (c *Connector) failed(err error, wait time.Duration) {
 	}
 	state := "down"
 	var r *refusal
-	if errors.As(err, &r) && needsPerson(r.code) {
+	if errors.As(err, &r) && needsPerson(r.code) || errors.Is(err, errNotOurs) {
 		state = "fault"
 	}
 	c.setState(state, err)
@@ -211,7 +220,7 @@ func (c *Connector) failed(err error, wait time.Duration) {
 // needsPerson reports whether a refusal will not go away by itself.
 func needsPerson(code byte) bool {
 	switch code {
-	case 0x84, 0x85, 0x86, codeNotAuthorized, 0x8A, 0x8C, 0x8E, 0x90, codeTooLarge, 0x99, 0x9A, 0x9B, 0x9D:
+	case 0x84, 0x85, 0x86, codeNotAuthorized, 0x8A, 0x8C, codeTakenOver, 0x90, codeTooLarge, 0x99, 0x9A, 0x9B, 0x9D:
 		return true
 	}
 	return false
@@ -242,6 +251,14 @@ func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, e
 	err = c.serve(ctx, l, st)
 	c.setLink(nil)
 	l.close(errors.Is(err, errStopped))
+	if bye := c.session.farewell(); bye != nil {
+		if bye.code == codeTakenOver {
+			if err := c.takenOver(); err != nil {
+				return true, err
+			}
+		}
+		err = bye // it says more than what followed from it
+	}
 	return true, err
 }
 
@@ -303,11 +320,15 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 
 // Reconnect implements [connector.Connector].
 func (c *Connector) Reconnect() {
-	for _, ch := range []chan struct{}{c.now, c.kick} {
-		select {
-		case ch <- struct{}{}:
-		default: // it will happen anyway
-		}
+	poke(c.now)
+	poke(c.kick)
+}
+
+// poke puts a token into a channel of capacity 1, unless one is there.
+func poke(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default: // it will happen anyway
 	}
 }
 

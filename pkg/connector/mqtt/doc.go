@@ -46,7 +46,15 @@
 // the broker has refused it in so many words. What it refuses is kept and tried
 // again with back-off, and everything behind it waits: nothing is skipped.
 //
-// # Frames lost in flight
+// # What cannot be sent again as it was
+//
+// A broker may come back with a smaller Maximum Packet Size or Maximum QoS than
+// messages in flight need. Then they are remade (remake.go): cut into pieces, the
+// first of which takes the whole's identifier, so that a broker that has the whole
+// says so or puts the piece in its place; or sent anew with a lower QoS. The new
+// records replace the old one in one synced commit, before anything is written. No
+// frame is missing after it; it is counted and told that some may arrive twice
+// (mqtt_remade_total).
 //
 // A repair of a damaged log may take frames out of a message in flight. What is
 // left goes out under the same identifier: a broker that has the message drops the
@@ -63,6 +71,11 @@
 // delivered. A crash exactly between that CONNACK and that sync is the one moment
 // in which a message in state released could be taken for delivered.
 //
+// A session that another client has had (DISCONNECT 0x8E, session taken over) is not
+// ours any more: its packet identifiers may stand for that client's messages. That
+// is stored, and the next connection ends the session and begins a new one, as if
+// the broker had lost it.
+//
 // "Once" begins at the log's commit and ends at the broker, and assumes that the
 // broker persists what it acknowledges.
 //
@@ -72,5 +85,6 @@
 // the stream "live" goes on at the head of the log. The reader serves live first
 // whenever it is due. Windows of both are acknowledged as they complete; the log
 // remembers what is finished beyond the contiguous part. Nothing else is stored:
-// after a restart, what is neither finished nor in flight is split anew.
+// after a restart, what is neither finished nor in flight is split anew, at the
+// latest frame that the live stream has sent.
 package mqtt

@@ -11,16 +11,13 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 )
 
-// ourReceiveMaximum bounds the commands that the broker sends before they are
-// acknowledged.
-const ourReceiveMaximum = 32
-
 // link is one connection to a broker, with paho's client on it.
 type link struct {
 	conn   *conn
 	client *paho.Client
 	errs   chan error // capacity 1: paho's reason for the end
-	says   func() error
+	says   func() *refusal
+	inbox  *inbox
 	cancel context.CancelFunc // ends the handling of commands
 }
 
@@ -36,13 +33,13 @@ func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, e
 	if err != nil {
 		return nil, err
 	}
-	l := &link{conn: newConn(nc), errs: make(chan error, 1), says: c.session.farewell}
+	l := &link{conn: nc, errs: make(chan error, 1), says: c.session.farewell, inbox: newInbox()}
 	handling, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	l.client = paho.NewClient(paho.ClientConfig{
 		Conn: l.conn, Session: c.session, PacketTimeout: dialTimeout,
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
-			return true, c.incoming(handling, l, p.Packet)
+			return true, c.incoming(l, p.Packet)
 		}},
 		OnClientError:      l.ended,
 		OnServerDisconnect: func(*paho.Disconnect) { l.ended(nil) }, // the session has its reason
@@ -64,6 +61,9 @@ func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, e
 		_ = nc.Close() // paho has closed it in most cases
 		return nil, err
 	}
+	if c.commands != nil {
+		l.inbox.work.Go(func() { c.handle(handling, l) })
+	}
 	return l, nil
 }
 
@@ -77,7 +77,7 @@ func (c *Connector) wipe(ctx context.Context, d *dialer, run step) error {
 	}
 	defer func() { _ = nc.Close() }() // closed by paho in most cases
 	return run("clean start", func() (string, error) {
-		client := paho.NewClient(paho.ClientConfig{Conn: newConn(nc), PacketTimeout: dialTimeout})
+		client := paho.NewClient(paho.ClientConfig{Conn: nc, PacketTimeout: dialTimeout})
 		p := &paho.Connect{ClientID: c.clientID, KeepAlive: 30, CleanStart: true, Properties: &paho.ConnectProperties{RequestProblemInfo: true}}
 		if err := c.credentials(p); err != nil {
 			return "", err
@@ -135,8 +135,8 @@ func (l *link) ended(err error) {
 
 // why returns the reason for the end of the connection.
 func (l *link) why() error {
-	if err := l.says(); err != nil {
-		return err
+	if bye := l.says(); bye != nil {
+		return bye
 	}
 	select {
 	case err := <-l.errs:
@@ -153,12 +153,15 @@ func (l *link) why() error {
 // moment.
 func (l *link) interrupt(gently bool) {
 	l.cancel()
-	if gently {
-		_ = l.conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)) // fails only on a closed connection
-		return
+	l.conn.endWrites(farewellTime)
+	if !gently {
+		_ = l.conn.Close() // it is given up anyway
 	}
-	_ = l.conn.Close() // it is given up anyway
 }
+
+// farewellTime is what a broker that takes nothing has left to take a write under
+// way and the farewell.
+const farewellTime = 200 * time.Millisecond
 
 // close ends the connection and waits for paho's goroutines. The broker is told
 // to publish the last will: a gateway that was stopped is offline too.
@@ -169,6 +172,7 @@ func (l *link) close(farewell bool) {
 	}
 	_ = l.conn.Close() // closed by Disconnect, or given up
 	<-l.client.Done()
+	l.inbox.work.Wait()
 }
 
 // isTimeout reports whether the other side did not answer in time.

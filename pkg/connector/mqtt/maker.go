@@ -21,11 +21,19 @@ var errNothingLeft = errors.New("the log holds none of its frames")
 // lost some of its frames, the error is a *bus.GoneError, and the payload holds
 // those that are left, if any.
 func (k *maker) again(r *messageRecord) (payload, error) {
+	if r.From != 0 {
+		return k.make(r, r.From, r.To)
+	}
+	return k.make(r, r.First, r.Last)
+}
+
+// make is again for the frames from…to of the message.
+func (k *maker) make(r *messageRecord, from, to uint64) (payload, error) {
 	c, err := k.codec(r.encoding)
 	if err != nil {
 		return payload{}, err
 	}
-	batches, err := k.fetch(r.First, r.Last)
+	batches, err := k.fetch(from, to)
 	if err != nil && !isGone(err) {
 		return payload{}, err
 	}
@@ -38,7 +46,7 @@ func (k *maker) again(r *messageRecord) (payload, error) {
 	case len(b.parts) > 0:
 		return k.finish(b.codec, b.parts[0]), err
 	case err == nil:
-		err = fmt.Errorf("frames %d to %d on %s: %w", r.First, r.Last, r.Topic, errNothingLeft)
+		err = fmt.Errorf("frames %d to %d on %s: %w", from, to, r.Topic, errNothingLeft)
 	}
 	return payload{}, err
 }

@@ -37,6 +37,11 @@ type messageRecord struct {
 	Last     uint64 `json:"last"`
 	Template string `json:"template"` // what the topic was made from
 	encoding
+
+	// Of a message that was remade (remake.go):
+	From  uint64 `json:"from,omitempty"`  // the frames of the window that are meant; 0: all
+	To    uint64 `json:"to,omitempty"`    // of the topic
+	Again bool   `json:"again,omitempty"` // released only to end the exchange: it is sent anew then
 }
 
 func (m *messageRecord) key() string { return fmt.Sprintf("%s%05d", keyMessage, m.ID) }
@@ -111,10 +116,12 @@ type message struct {
 	window *window
 	made   payload // empty when it was sent and can be made again
 
-	onWire  bool // written on this connection
-	dup     bool // the broker may have it: it was written before
-	repeat  bool // it was written as a repeat on this connection
-	refused bool // the broker has refused it and does not have it
+	onWire  bool     // written on this connection
+	dup     bool     // the broker may have it: it was written before
+	repeat  bool     // it was written as a repeat on this connection
+	refused bool     // the broker has refused it and does not have it
+	remade  bool     // what the broker may have under its identifier is the whole that it is a piece of
+	after   *message // the first piece of the same whole, until the broker has answered it
 	sentAt  time.Time
 	size    int // of the payload in bytes, once known
 	frames  int
@@ -156,11 +163,14 @@ func readRecords(records []bus.Record) (*stored, error) {
 			return nil, fmt.Errorf("record %s: %w (was it written by a newer release?)", r.Key, err)
 		}
 	}
-	slices.SortFunc(s.messages, func(a, b *message) int { return cmp.Compare(a.record.Order, b.record.Order) })
+	slices.SortFunc(s.messages, func(a, b *message) int {
+		return cmp.Or(cmp.Compare(a.record.Order, b.record.Order), cmp.Compare(a.record.From, b.record.From))
+	})
 	for _, m := range s.messages {
 		w, ok := byFirst[m.record.First]
 		if !ok {
 			w = &window{record: windowRecord{First: m.record.First, Last: m.record.Last, Next: 1, Total: 1}}
+			byFirst[m.record.First] = w
 		}
 		m.window = w
 		w.pending++

@@ -19,6 +19,8 @@ type metrics struct {
 	backlogAge  *prometheus.GaugeVec
 	resent      *prometheus.CounterVec
 	sessionLost *prometheus.CounterVec
+	takeover    *prometheus.CounterVec
+	remade      *prometheus.CounterVec // connector, reason
 	refused     *prometheus.CounterVec // connector, reason
 	commands    *prometheus.CounterVec // connector, result
 	up          *prometheus.GaugeVec
@@ -37,11 +39,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		backlogAge:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mqtt_backlog_age_seconds", Help: "Age of the oldest frame that is not delivered."}, byName),
 		resent:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_resent_total", Help: "Messages and releases that were sent again on a new connection."}, byName),
 		sessionLost: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_session_lost_total", Help: "Times that the broker had lost the session while messages were in flight."}, byName),
+		takeover:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_takeover_total", Help: "Times that another client with the same client id took the connection."}, byName),
+		remade:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_remade_total", Help: "Messages in flight that could not be sent again as they were, by reason: packet_size, qos, frames_gone."}, []string{"connector", "reason"}),
 		refused:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_refused_total", Help: "Messages that the broker refused, by reason code."}, []string{"connector", "reason"}),
 		commands:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_commands_total", Help: "Commands that came down, by what became of them."}, []string{"connector", "result"}),
 		up:          prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mqtt_up", Help: "1 while there is a connection."}, byName),
 	}
-	for _, c := range []prometheus.Collector{m.outBytes, m.batchFrames, m.retryTotal, m.rtt, m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.refused, m.commands, m.up} {
+	for _, c := range []prometheus.Collector{m.outBytes, m.batchFrames, m.retryTotal, m.rtt, m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.commands, m.up} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("mqtt metrics: %w", err)
 		}
@@ -52,7 +56,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 // forget removes the series of a connector that is gone.
 func (m *metrics) forget(name string) {
 	labels := prometheus.Labels{"connector": name}
-	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.refused, m.commands, m.up} {
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.commands, m.up} {
 		v.DeletePartialMatch(labels)
 	}
 }

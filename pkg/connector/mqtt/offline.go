@@ -60,7 +60,7 @@ func (c *Connector) openReplay(ctx context.Context, srv server) (*replayLink, er
 	if err != nil {
 		return nil, err
 	}
-	l := &link{conn: newConn(nc)}
+	l := &link{conn: nc}
 	l.client = paho.NewClient(paho.ClientConfig{Conn: l.conn, PacketTimeout: dialTimeout})
 	err = plainStep("connect", func() (string, error) { return "", c.joinReplay(ctx, l) })
 	if err != nil {

@@ -50,7 +50,7 @@ func (t *tester) try(ctx context.Context, srv server) {
 	if err != nil {
 		return
 	}
-	client := paho.NewClient(paho.ClientConfig{Conn: newConn(nc), PacketTimeout: dialTimeout})
+	client := paho.NewClient(paho.ClientConfig{Conn: nc, PacketTimeout: dialTimeout})
 	err = t.step("connect", func() (string, error) { return t.connect(ctx, client, srv) })
 	if err != nil {
 		_ = nc.Close() // paho has closed it in most cases

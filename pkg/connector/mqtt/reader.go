@@ -95,6 +95,20 @@ func newReader(c connector.Consumer, skip []bus.Range, o readerOptions, k *maker
 	return r, nil
 }
 
+// goOn has the live stream begin behind the last frame that it has sent, so that
+// it never goes back: what is left before that is backlog.
+func (r *reader) goOn() {
+	sent := uint64(0)
+	for ch, last := range r.chains {
+		if ch.stream == streamLive {
+			sent = max(sent, last)
+		}
+	}
+	if r.live.cursor <= sent {
+		r.split(sent)
+	}
+}
+
 // run makes windows until ctx ends. rest are windows of which some messages were
 // never stored: they go first.
 func (r *reader) run(ctx context.Context, rest []*window) error {

@@ -6,6 +6,7 @@ import "fmt"
 const (
 	codeNotAuthorized  = 0x87
 	codeInUse          = 0x91 // packet identifier in use
+	codeTakenOver      = 0x8E
 	codeNotFound       = 0x92 // packet identifier not found
 	codeTooLarge       = 0x95
 	codeQuotaExceeded  = 0x97
@@ -58,8 +59,8 @@ func reasonText(code byte) string {
 		return "bad authentication method"
 	case 0x8D:
 		return "keep alive timeout"
-	case 0x8E:
-		return "another client has connected with the same client id; each gateway needs its own client_id"
+	case codeTakenOver:
+		return "another client has connected with the same client id; look for a second gateway with this client_id or gateway_id, each needs its own"
 	case 0x90:
 		return "topic name invalid; check topic"
 	case codeInUse:

@@ -48,6 +48,7 @@ type turn struct {
 	pubrel []pubrel   // to write, before the messages
 	send   []*message // to write, in this order
 	qos0   []*message // of send, those that are done when written
+	more   bool       // the next turn has something to do
 }
 
 type pubrel struct {
@@ -123,7 +124,7 @@ func (s *sender) turn(admit bool) (more bool, err error) {
 		return false, err
 	}
 	s.stats.inflight(len(s.session.inflight))
-	return len(t.send) > 0, stuck
+	return len(t.send) > 0 || t.more, stuck
 }
 
 // commit stores a change of state. It is durable before anything is written that
@@ -151,6 +152,8 @@ func (s *sender) settle(t *turn, a ack) error {
 		return nil // an answer to what was settled already
 	case a.kind == packets.PUBREC && m.record.QoS == 2:
 		return s.received(t, m, a.code)
+	case a.kind == packets.PUBCOMP && m.record.Again:
+		return s.anew(t, m)
 	case a.kind == packets.PUBCOMP && m.record.Released:
 		return s.done(t, m) // 0x92 says that it was completed before
 	case a.kind == packets.PUBACK && m.record.QoS == 1:
@@ -170,6 +173,7 @@ func (s *sender) received(t *turn, m *message, code byte) error {
 		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID}) // a repeat
 	case code < 0x80, code == codeInUse && m.repeat:
 		// In use after a repeat: the broker has it from before.
+		s.accepted(t, m, m.remade && code == codeInUse)
 		m.record.Released, m.refused = true, false
 		if err := t.put(m.record.key(), m.record, m.window.rng()); err != nil {
 			return err
@@ -187,6 +191,7 @@ func (s *sender) received(t *turn, m *message, code byte) error {
 // window is acknowledged, in the same commit.
 func (s *sender) done(t *turn, m *message) error {
 	s.stats.settled(m)
+	s.accepted(t, m, false)
 	s.session.forget(m)
 	t.commit.Delete = append(t.commit.Delete, m.record.key())
 	s.windowDone(&t.commit, m.window)
@@ -211,7 +216,7 @@ func (s *sender) windowDone(c *bus.Commit, w *window) {
 // refuse keeps a message that the broker does not want for a later attempt. All
 // that comes after it waits: nothing is skipped.
 func (s *sender) refuse(m *message, code byte) {
-	m.refused, m.onWire, m.dup = true, false, false
+	m.refused, m.onWire, m.dup, m.remade = true, false, false, false
 	s.stats.refused(code)
 	if s.retryAt.IsZero() {
 		s.retryAt = time.Now().Add(s.options.backoff(s.retries))
@@ -246,65 +251,41 @@ func (s *sender) again(t *turn) (waiting bool, err error) {
 		}
 	}
 	due := !time.Now().Before(s.retryAt)
-	var lost []*message
-	for _, m := range s.session.inflight {
+	for i := 0; i < len(s.session.inflight); i++ { // which prepare may change at m and behind it
+		m := s.session.inflight[i]
 		switch {
 		case m.onWire:
+			waiting = waiting || m.record.Again
 		case m.record.Released:
 			m.onWire = true
 			onWire++
 			s.stats.resent()
 			t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
-		case waiting || onWire >= s.limits.inflight || len(t.send) >= resendAtOnce || m.refused && !due:
+			waiting = waiting || m.record.Again
+		case waiting || onWire >= s.limits.inflight || len(t.send) >= resendAtOnce || m.refused && !due || m.after != nil:
 			waiting = true
 		default:
+			ready, err := s.prepare(t, m)
+			if err != nil {
+				return true, err
+			}
+			if !ready {
+				waiting, t.more = true, true
+				continue
+			}
 			if m.refused {
 				s.retryAt = time.Time{} // until it is refused once more
 			}
 			m.onWire = true
 			onWire++
 			s.stats.resent()
-			switch err := s.remake(m); {
-			case err == nil:
-				t.send = append(t.send, m)
-			case !isGone(err):
-				return true, err
-			case m.record.QoS == 2: // if the broker has it, this completes it
-				m.record.Released = true
-				if err := t.put(m.record.key(), m.record, m.window.rng()); err != nil {
-					return true, err
-				}
-				t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
-			default:
-				lost = append(lost, m)
+			t.send = append(t.send, m)
+			if m.record.QoS == 0 {
+				t.qos0 = append(t.qos0, m)
 			}
 		}
 	}
-	for _, m := range lost {
-		s.session.forget(m)
-		t.commit.Delete = append(t.commit.Delete, m.record.key())
-		s.windowDone(&t.commit, m.window)
-	}
 	return waiting, nil
-}
-
-// remake makes the payload of a message that was stored before. If a repair of the
-// log took out some of its frames, the rest is sent: a broker that has the message
-// already drops the repeat, whatever it holds. With nothing left, the error says
-// so.
-func (s *sender) remake(m *message) error {
-	made, err := s.make.again(&m.record)
-	if isGone(err) {
-		s.log.Error("a message in flight has lost frames: they were damaged", "topic", m.record.Topic, "left", made.frames, "error", err)
-		if made.frames > 0 {
-			err = nil
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("make message %d again: %w", m.record.ID, err)
-	}
-	m.made, m.size, m.frames = made, len(made.body), made.frames
-	return s.checkSize(m)
 }
 
 // resendAtOnce bounds the payloads that are made again in one turn.
@@ -319,9 +300,14 @@ func (s *sender) hasRoom() bool {
 	return len(s.session.inflight) < s.limits.inflight && !s.session.anyRefused() && !s.options.paused()
 }
 
+// admits reports whether a turn takes one more new message.
+func (s *sender) admits(t *turn) bool {
+	return s.hasRoom() && len(t.send) < admitAtOnce && !t.more
+}
+
 // admit takes new messages.
 func (s *sender) admit(t *turn) error {
-	for s.hasRoom() && len(t.send) < admitAtOnce {
+	for s.admits(t) {
 		if s.current == nil {
 			select {
 			case s.current = <-s.windows:
@@ -351,12 +337,8 @@ func (s *sender) admitFrom(t *turn, w *window) error {
 		return nil
 	}
 	took := false
-	for len(w.parts) > 0 && s.hasRoom() && len(t.send) < admitAtOnce {
-		m := w.parts[0]
-		if err := s.checkSize(m); err != nil {
-			return err
-		}
-		if err := s.register(t, m); err != nil {
+	for len(w.parts) > 0 && s.admits(t) {
+		if err := s.register(t, w.parts[0]); err != nil {
 			return err
 		}
 		w.parts = w.parts[1:]
@@ -369,13 +351,15 @@ func (s *sender) admitFrom(t *turn, w *window) error {
 	return t.put(w.record.key(), w.record, w.rng())
 }
 
-// checkSize returns an error for a message that the broker would not take.
-func (s *sender) checkSize(m *message) error {
-	if size := len(m.made.body) + len(m.record.Topic) + headerRoom; size > s.limits.packetSize {
-		return &refusal{code: codeTooLarge, text: fmt.Sprintf("frames %d to %d on %s make a packet of %d bytes, the broker takes %d",
-			m.made.first, m.made.last, m.record.Topic, size, s.limits.packetSize)}
-	}
-	return nil
+// fits reports whether the broker takes a message of r with the given body.
+func (s *sender) fits(r *messageRecord, body []byte) bool {
+	return len(body)+len(r.Topic)+headerRoom <= s.limits.packetSize
+}
+
+// tooLarge is why a message of r that cannot be made smaller is not sent.
+func (s *sender) tooLarge(r *messageRecord, p payload) error {
+	return &refusal{code: codeTooLarge, text: fmt.Sprintf("frame %d on %s makes a packet of %d bytes, the broker takes %d",
+		p.first, r.Topic, len(p.body)+len(r.Topic)+headerRoom, s.limits.packetSize)}
 }
 
 // headerRoom is the most that a PUBLISH holds besides topic and payload: the
@@ -387,11 +371,21 @@ const headerRoom = 512
 func (s *sender) register(t *turn, m *message) error {
 	ch := chain{m.record.Topic, m.record.Stream}
 	m.record.Prev = s.session.chains[ch]
+	if m.record.Prev >= m.made.first { // the position was set back: what is sent anew vouches for itself alone
+		m.record.Prev = m.made.first - 1
+	}
 	s.session.chains[ch] = m.made.last
-	m.size, m.frames, m.onWire = len(m.made.body), m.made.frames, true
+	m.size, m.frames = len(m.made.body), m.made.frames
 	s.stats.batch(m.frames)
-	t.send = append(t.send, m)
-	if m.record.QoS == 0 {
+	fits := s.fits(&m.record, m.made.body)
+	if fits {
+		m.onWire = true
+		t.send = append(t.send, m)
+	} else { // of a window that was begun under another limit: it is remade in the next turn
+		s.make.recycle(m.made.body)
+		m.made.body, t.more = nil, true
+	}
+	if m.record.QoS == 0 && fits {
 		r, err := put(ch.key(), chainRecord{ch.topic, ch.stream, m.made.last}, bus.Range{})
 		t.after.Put = append(t.after.Put, r)
 		t.qos0 = append(t.qos0, m)
@@ -442,6 +436,11 @@ func (s *sender) write(t *turn) error {
 	for _, m := range t.qos0 {
 		s.stats.settled(m)
 		s.windowDone(&t.after, m.window)
+		if m.record.ID != 0 { // it had another QoS before
+			s.accepted(t, m, false)
+			s.session.forget(m)
+			t.after.Delete = append(t.after.Delete, m.record.key())
+		}
 	}
 	return nil
 }

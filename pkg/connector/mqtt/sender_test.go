@@ -106,7 +106,7 @@ func (b *bench) connect(present bool) {
 	if err := b.session.ConAckReceived(b.wire, &packets.Connect{ClientID: "gw"}, &packets.Connack{SessionPresent: present, Properties: &packets.Properties{}}); err != nil {
 		b.t.Fatal(err)
 	}
-	up, err := b.conn.newUplink(&link{conn: newConn(b.wire)}, st, b.limits)
+	up, err := b.conn.newUplink(&link{conn: newConn(b.wire, &bounded{Conn: b.wire})}, st, b.limits)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -40,7 +40,6 @@ type session struct {
 	lastID   uint16
 	acks     []ack
 	requests map[uint16]chan<- packets.ControlPacket // SUBSCRIBE and PUBLISH of paho's own
-	holdAcks bool                                    // acknowledge nothing that came in
 	limits   limits
 	bye      *packets.Disconnect // what the broker said when it closed
 
@@ -87,14 +86,39 @@ func (s *session) load() (*stored, error) {
 // cleanStart reports whether what the server may still hold for us is not the
 // session that the records belong to.
 func (s *session) cleanStart(server, clientID string) bool {
-	return s.record.Epoch != s.consumer.Epoch() || s.record.ClientID != clientID || slices.Contains(s.record.Stale, server)
+	return s.record.Epoch != s.consumer.Epoch() || s.record.ClientID != clientID || len(s.record.Servers) == 0 || slices.Contains(s.record.Stale, server)
 }
+
+// disown notes, durably, that another client has had the session: what it left
+// there under our packet identifiers must not be taken for ours.
+func (s *session) disown() error {
+	rec := s.record
+	rec.Servers, rec.Stale = nil, slices.Clone(rec.Stale)
+	for _, server := range s.record.Servers {
+		if !slices.Contains(rec.Stale, server) {
+			rec.Stale = append(rec.Stale, server)
+		}
+	}
+	r, err := put(keySession, rec, bus.Range{})
+	if err != nil {
+		return err
+	}
+	if err := s.consumer.Commit(bus.Commit{Put: []bus.Record{r}, Sync: true}); err != nil {
+		return fmt.Errorf("store that the session is another client's: %w", err)
+	}
+	s.record = rec
+	return nil
+}
+
+// errNotOurs says that the broker has a session under our client id though we
+// have just ended the one that it had.
+var errNotOurs = errors.New("another client with the same client id has begun a session in the same moment; each gateway needs its own client_id")
 
 // expect prepares for a CONNACK of server.
 func (s *session) expect(server string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.server, s.bye, s.holdAcks, s.acks = server, nil, false, nil
+	s.server, s.bye, s.acks = server, nil, nil
 }
 
 // ConAckReceived takes note of the connection. When the broker has no session it
@@ -122,6 +146,9 @@ func (s *session) ConAckReceived(w io.Writer, cp *packets.Connect, ca *packets.C
 func (s *session) adopt(server, clientID string, present bool) error {
 	rec := sessionRecord{Epoch: s.consumer.Epoch(), ClientID: clientID}
 	var c bus.Commit
+	if present && s.cleanStart(server, clientID) {
+		return errNotOurs
+	}
 	sameEpoch := s.record.Epoch == rec.Epoch
 	if !sameEpoch { // a log restored from a backup: its chains begin anew
 		for ch := range s.chains {
@@ -129,7 +156,7 @@ func (s *session) adopt(server, clientID string, present bool) error {
 		}
 		clear(s.chains)
 	}
-	if present && sameEpoch {
+	if present {
 		rec.Servers, rec.Stale = s.record.Servers, s.record.Stale
 		if slices.Contains(rec.Servers, server) {
 			return nil // the session as we know it
@@ -147,7 +174,7 @@ func (s *session) adopt(server, clientID string, present bool) error {
 			if !m.record.Released && sameEpoch {
 				continue
 			}
-			m.record.Released = false
+			m.record.Released, m.record.Again = false, false
 			if !sameEpoch {
 				m.record.Prev = 0 // what came before has no number in this epoch
 			}
@@ -306,12 +333,7 @@ func (s *session) queue(a ack) {
 }
 
 // poke wakes the sender.
-func (s *session) poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default: // it will wake anyway
-	}
-}
+func (s *session) poke() { poke(s.wake) }
 
 // takeAcks returns the answers since the last call.
 func (s *session) takeAcks() []ack {
@@ -322,32 +344,28 @@ func (s *session) takeAcks() []ack {
 	return acks
 }
 
-// Ack acknowledges a message that came in: its handler is done with it.
-func (s *session) Ack(p *packets.Publish) error {
-	switch p.QoS {
+// Ack is called when paho has handed a message on; it is acknowledged when the
+// command in it is safe.
+func (s *session) Ack(*packets.Publish) error { return nil }
+
+// acknowledge tells the broker that a message that came in is safe here.
+func (s *session) acknowledge(qos byte, id uint16) error {
+	switch qos {
 	case 1:
-		return s.answer(&packets.Puback{PacketID: p.PacketID, Properties: &packets.Properties{}})
+		return s.answer(&packets.Puback{PacketID: id, Properties: &packets.Properties{}})
 	case 2:
-		return s.answer(&packets.Pubrec{PacketID: p.PacketID, Properties: &packets.Properties{}})
+		return s.answer(&packets.Pubrec{PacketID: id, Properties: &packets.Properties{}})
 	}
 	return nil
-}
-
-// refuseAcks makes the broker keep what it has sent and what was not acknowledged
-// yet, until the next connection.
-func (s *session) refuseAcks() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.holdAcks = true
 }
 
 func (s *session) answer(p interface {
 	WriteTo(io.Writer) (int64, error)
 }) error {
 	s.mu.Lock()
-	conn, hold := s.conn, s.holdAcks
+	conn := s.conn
 	s.mu.Unlock()
-	if conn == nil || hold {
+	if conn == nil {
 		return pahosession.ErrNoConnection // the broker sends it again
 	}
 	_, err := p.WriteTo(conn)
@@ -362,7 +380,7 @@ func (s *session) currentLimits() limits {
 }
 
 // farewell returns what the broker said when it closed the connection, if it did.
-func (s *session) farewell() error {
+func (s *session) farewell() *refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bye == nil {

@@ -54,6 +54,9 @@ func (c *Connector) Status() connector.Status {
 	if c.err != nil {
 		words = append(words, c.err.Error())
 	}
+	if w := c.disputes.warning(c.clientID, c.steady()); w != nil {
+		words = append(words, w.Error())
+	}
 	for _, what := range slices.Sorted(maps.Keys(c.warnings)) {
 		words = append(words, what+": "+c.warnings[what].Error())
 	}

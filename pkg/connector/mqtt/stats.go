@@ -84,6 +84,12 @@ func (s *stats) resent() {
 	s.status.Resent++
 }
 
+// remade notes a message that could not be sent again as it was.
+func (s *stats) remade(why string) { s.m.remade.WithLabelValues(s.name, why).Inc() }
+
+// takenOver notes that another client has taken the connection.
+func (s *stats) takenOver() { s.m.takeover.WithLabelValues(s.name).Inc() }
+
 func (s *stats) refused(code byte) {
 	s.m.refused.WithLabelValues(s.name, reasonLabel(code)).Inc()
 	s.mu.Lock()

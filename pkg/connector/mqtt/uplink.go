@@ -43,6 +43,9 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 		return nil, err
 	}
 	r.chains = maps.Clone(c.session.chains)
+	if o.liveFirst {
+		r.goOn()
+	}
 	s := &sender{session: c.session, conn: l.conn, make: newMaker(), windows: r.windows, limits: limits, stats: c.stats, log: c.log,
 		aliases: map[string]uint16{}}
 	s.options = senderOptions{qos: cfg.QoS, describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault}

@@ -1,0 +1,106 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+)
+
+// inbox holds the messages that have come in on a connection and are not safe yet.
+// While the log is full they wait here, and what the broker may not send before
+// they are acknowledged waits there: paho's reading goroutine, on which the answers
+// to our own messages come, is never held up.
+type inbox struct {
+	queue chan *paho.Publish
+	work  sync.WaitGroup
+
+	mu   sync.Mutex
+	left int       // messages for which there was no room, left unacknowledged
+	told time.Time // when it was last told that messages of QoS 0 are turned away
+}
+
+// ourReceiveMaximum bounds the commands that the broker sends before they are
+// acknowledged.
+const ourReceiveMaximum = 32
+
+// newInbox has room for the receive maximum, and as much again for QoS 0, for
+// which there is no such bound.
+func newInbox() *inbox { return &inbox{queue: make(chan *paho.Publish, 2*ourReceiveMaximum)} }
+
+// tellEvery bounds how often it is logged that commands are turned away.
+const tellEvery = 10 * time.Second
+
+// incoming takes a message from paho, without waiting.
+func (c *Connector) incoming(l *link, p *paho.Publish) error {
+	if c.commands == nil { // a subscription of an older configuration
+		return c.session.acknowledge(p.QoS, p.PacketID)
+	}
+	if p.QoS == 0 && len(l.inbox.queue) >= ourReceiveMaximum {
+		c.commands.turnedAway(l.inbox, p.Topic)
+		return nil
+	}
+	select {
+	case l.inbox.queue <- p:
+	default:
+		// Mosquitto 2.0 sends more than the receive maximum when a session goes
+		// on. What is not acknowledged it delivers again on the next connection.
+		l.inbox.mu.Lock()
+		defer l.inbox.mu.Unlock()
+		l.inbox.left++
+	}
+	return nil
+}
+
+// overflowed reports whether messages were left, and nothing else waits.
+func (in *inbox) overflowed() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.left > 0 && len(in.queue) == 0
+}
+
+var errLeft = errors.New("reconnecting for messages that the broker sent beyond the receive maximum")
+
+// turnedAway counts a command of QoS 0 for which there is no room.
+func (c *commands) turnedAway(in *inbox, topic string) {
+	c.counter.WithLabelValues("rejected").Inc()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if time.Since(in.told) > tellEvery {
+		in.told = time.Now()
+		c.log.Warn("commands with QoS 0 come faster than they can be logged; some are dropped", "topic", topic, "waiting", len(in.queue))
+	}
+}
+
+// handle makes the messages of l's inbox safe, in order, and acknowledges them,
+// until ctx ends. What it does not acknowledge the broker delivers again on the
+// next connection; for that it ends this one when a command cannot be logged.
+func (c *Connector) handle(ctx context.Context, l *link) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case p := <-l.inbox.queue:
+			err := contain(func() error { return c.commands.take(ctx, p) })
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				c.log.Error("command not logged; the broker will deliver it again", "topic", p.Topic, "error", err)
+				_ = l.conn.Close() // ends the connection
+				return
+			}
+			if err := c.session.acknowledge(p.QoS, p.PacketID); err != nil {
+				return // the connection has ended
+			}
+			if l.inbox.overflowed() {
+				poke(c.now)
+				l.ended(errLeft)
+				_ = l.conn.Close() // the next one brings the rest
+				return
+			}
+		}
+	}
+}
