@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net"
 	"path/filepath"
 	"testing"
@@ -19,7 +20,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the command against the small gateway of admintest, whose
-// socket is $WORK/admin.sock. "gateway stop" stops it; "listens HOST:PORT" waits
+// socket is $WORK/admin.sock. "gateway stop" stops it, "gateway busy"
+// gives it as many calls as it takes at once, "gateway watched" waits for a client; "listens HOST:PORT" waits
 // for a listener; "lint DIR" wants tables without a finding; "audited METHOD CODE" wants
 // a call in the audit log; clitest has the other commands.
 func TestScripts(t *testing.T) {
@@ -29,12 +31,13 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			socket := filepath.Join(env.WorkDir, "admin.sock")
-			s, err := admintest.Serve(admin.Config{Socket: socket}, admintest.New().Backend())
+			fake := admintest.New()
+			s, err := admintest.Serve(admin.Config{Socket: socket}, fake.Backend())
 			if err != nil {
 				return err
 			}
 			env.Defer(func() { _ = s.Stop() }) // nil, or said by the script
-			env.Values["gateway"] = s
+			env.Values["gateway"], env.Values["fake"] = s, fake
 			env.Setenv("EDGE_CTL_SOCKET", socket)
 			env.Setenv("TZ", "UTC")
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,10 +55,52 @@ func TestScripts(t *testing.T) {
 }
 
 func gateway(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 || args[0] != "stop" {
-		ts.Fatalf("usage: gateway stop")
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: gateway stop|busy|watched")
 	}
-	ts.Check(ts.Value("gateway").(*admintest.Server).Stop())
+	s, fake := ts.Value("gateway").(*admintest.Server), ts.Value("fake").(*admintest.Gateway)
+	switch args[0] {
+	case "stop":
+		ts.Check(s.Stop())
+	case "busy":
+		ts.Defer(keepBusy(ts, s, fake))
+	case "watched":
+		await(ts, "a client watches tags", func() bool { return fake.TagCalls() > 0 })
+	default:
+		ts.Fatalf("usage: gateway stop|busy|watched")
+	}
+}
+
+// keepBusy makes as many calls as the gateway takes at once; they go on until end.
+func keepBusy(ts *testscript.TestScript, s *admintest.Server, fake *admintest.Gateway) (end func()) {
+	const calls = 64
+	free := fake.Busy()
+	c, err := admin.Dial(context.Background(), s.Socket)
+	ts.Check(err)
+	ended := make(chan error, calls)
+	for range calls {
+		go func() {
+			_, err := c.Config.Reload(context.Background())
+			ended <- err
+		}()
+	}
+	await(ts, "64 calls run", func() bool { return fake.Reloads() == calls })
+	return func() {
+		free()
+		for range calls {
+			<-ended // nil, or that the gateway was stopped
+		}
+		_ = c.Close() // every call has ended
+	}
+}
+
+// await waits until cond holds.
+func await(ts *testscript.TestScript, what string, cond func() bool) {
+	for began := time.Now(); !cond(); time.Sleep(10 * time.Millisecond) { // another process works on it
+		if time.Since(began) > 10*time.Second {
+			ts.Fatalf("%s: not within 10 s", what)
+		}
+	}
 }
 
 func audited(ts *testscript.TestScript, neg bool, args []string) {
@@ -90,8 +135,8 @@ func lintTables(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: lint DIR")
 	}
-	res := lint.Paths(ts.MkAbs(args[0]))
-	if len(res.Findings) > 0 || len(res.Files) != 3 {
-		ts.Fatalf("%v: %v", res.Files, res.Findings)
-	}
+	await(ts, "three tables without a finding", func() bool {
+		res := lint.Paths(ts.MkAbs(args[0]))
+		return len(res.Findings) == 0 && len(res.Files) == 3
+	})
 }

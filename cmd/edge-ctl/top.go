@@ -107,7 +107,7 @@ func topHead(t *cli.Table, before, now sample, perSecond func(was, is uint64) st
 		pressure = cli.Cell{Text: "paused", Color: cli.Red}
 	}
 	t.Cells(cli.Cell{Text: "bus", Color: cli.Bold}, pressure,
-		text(fmt.Sprintf("%s frames/s   seq %d   not durable yet %d   log %s", perSecond(before.bus.LastSeq, b.LastSeq), b.LastSeq, b.LastSeq-min(b.DurableSeq, b.LastSeq), log)))
+		text(fmt.Sprintf("%s frames/s   log %s   not durable yet %d   seq %d", perSecond(before.bus.LastSeq, b.LastSeq), log, b.LastSeq-min(b.DurableSeq, b.LastSeq), b.LastSeq)))
 	for _, p := range st.Problems {
 		t.Cells(cli.Cell{Text: p.Part, Color: cli.Red}, cli.Cell{Text: p.Name, Color: cli.Red}, text(p.Text))
 	}
@@ -119,11 +119,13 @@ func topConnectors(t *cli.Table, before, now sample, perSecond func(was, is uint
 		was[c.Name] = c
 	}
 	right := func(s string) cli.Cell { return cli.Cell{Text: s, Right: true} }
-	t.Header("CONNECTOR", "STATE", "FRAMES/S", "MSG/S", "BYTES/S", "LAG", "INFLIGHT", "RTT P95", "PEER")
+	// What matters most comes first: a narrow terminal cuts the last columns.
+	t.Header("CONNECTOR", "STATE", "FRAMES/S", "LAG", "RTT P95", "BYTES/S", "MSG/S", "INFLIGHT", "PEER")
 	for _, c := range now.connectors {
 		w := was[c.Name]
-		t.Cells(text(c.Name), stateCell(c.State), right(perSecond(w.OutFrames, c.OutFrames)), right(perSecond(w.OutMessages, c.OutMessages)),
-			right(perSecond(w.OutBytes, c.OutBytes)), right(cli.Count(c.Lag)), count(c.Inflight), right(fmt.Sprintf("%.1f ms", c.RTTP95Ms)), text(c.Peer))
+		t.Cells(text(c.Name), stateCell(c.State), right(perSecond(w.OutFrames, c.OutFrames)), right(cli.Count(c.Lag)),
+			right(fmt.Sprintf("%.1f ms", c.RTTP95Ms)), right(perSecond(w.OutBytes, c.OutBytes)), right(perSecond(w.OutMessages, c.OutMessages)),
+			count(c.Inflight), text(c.Peer))
 	}
 }
 
@@ -133,10 +135,10 @@ func topDrivers(t *cli.Table, before, now sample, perSecond func(was, is uint64)
 		was[d.ID] = d
 	}
 	right := func(s string) cli.Cell { return cli.Cell{Text: s, Right: true} }
-	t.Header("DRIVER", "STATE", "POLLS/S", "ERRORS/S", "POINTS", "OVERRUNS", "LAST READ", "ERROR")
+	t.Header("DRIVER", "STATE", "POLLS/S", "ERRORS/S", "LAST READ", "OVERRUNS", "POINTS", "ERROR")
 	for _, d := range now.drivers {
 		w := was[d.ID]
 		t.Cells(text(d.ID), stateCell(d.State), right(perSecond(w.Polls, d.Polls)), right(perSecond(w.Errors, d.Errors)),
-			count(d.Points), number(d.Overruns), ago(d.LastRead), text(d.Error))
+			ago(d.LastRead), number(d.Overruns), count(d.Points), text(d.Error))
 	}
 }

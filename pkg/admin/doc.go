@@ -14,10 +14,11 @@
 //
 // # The gateway comes first
 //
-// No call may slow a poll. What is watched is sampled (tags) or handed over
-// through a bounded queue that drops, and counts what it dropped (tail, trace,
-// configuration events). Connections, calls at once, message sizes and the rate of
-// mutating calls are bounded. A panic in a call ends the call.
+// No call may slow a poll. What is watched is sampled, and shown within a budget
+// that all clients share (tags), or handed over through a bounded queue that drops,
+// and counts what it dropped (tail, trace, configuration events). Connections, calls
+// at once, message sizes and the rate of mutating calls are bounded. A panic in a
+// call ends the call.
 //
 // # Who may call
 //

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -22,6 +23,12 @@ var (
 	ErrTooMany     = errors.New("too many calls")
 )
 
+// errStopping ends what runs when the gateway stops. To a client it is as if there
+// were no gateway.
+var errStopping = fmt.Errorf("the gateway is stopping: %w", ErrUnavailable)
+
+const stoppingReason = "STOPPING"
+
 // errorDomain is the domain of the ErrorInfo details.
 const errorDomain = "edge-gateway"
 
@@ -34,6 +41,7 @@ type errorKind struct {
 
 func errorKinds() []errorKind {
 	return []errorKind{
+		{errStopping, codes.Unavailable, stoppingReason},
 		{ErrNotFound, codes.NotFound, "NOT_FOUND"},
 		{ErrInvalid, codes.InvalidArgument, "INVALID"},
 		{ErrUnsupported, codes.Unimplemented, "UNSUPPORTED"},
@@ -96,7 +104,11 @@ func fromStatus(err error) error {
 	}
 	for _, d := range st.Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == errorDomain {
-			return &Error{Code: st.Code(), Text: st.Message()}
+			answer := &Error{Code: st.Code(), Text: st.Message()}
+			if info.Reason == stoppingReason {
+				return &UnreachableError{Text: answer.Text, Err: answer}
+			}
+			return answer
 		}
 	}
 	switch st.Code() {

@@ -110,7 +110,7 @@ func (g *guard) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	return g.call(ctx, info.FullMethod, g.streams, func() any { return s.request }, func() error {
 		err := handle(srv, s)
 		if g.running.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-			return fmt.Errorf("the gateway is stopping: %w", ErrUnavailable)
+			return errStopping
 		}
 		return err
 	})
@@ -136,13 +136,13 @@ func (g *guard) call(ctx context.Context, full string, sem chan struct{}, reques
 // admit takes a place in sem; nil means that the caller has to give it back.
 func (g *guard) admit(sem chan struct{}, m method) error {
 	if m.mutates && !g.limiter.Allow() {
-		return fmt.Errorf("%w that change something: more than %d in a second", ErrTooMany, maxMutations)
+		return fmt.Errorf("%w that change something: more than %d in a second; try again in a moment", ErrTooMany, maxMutations)
 	}
 	select {
 	case sem <- struct{}{}:
 		return nil
 	default:
-		return fmt.Errorf("%w at once: %d are running", ErrTooMany, cap(sem))
+		return fmt.Errorf("%w at once: %d are running; try again in a moment", ErrTooMany, cap(sem))
 	}
 }
 

@@ -27,6 +27,7 @@ const (
 	maxStreams       = 256     // calls at once that stream
 	maxStreamsPerCon = 64      // calls at once of one client
 	maxRequestBytes  = 4 << 20 // of one message
+	connBuffer       = 8 << 10 // of a connection, each way
 	maxMutations     = 50      // per second, calls that change something
 	mutationBurst    = 100     //
 	unaryTimeout     = 2 * time.Minute
@@ -109,6 +110,8 @@ func (s *Server) Run(ctx context.Context) error {
 		grpc.Creds(peerCredentials{}),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxConcurrentStreams(maxStreamsPerCon),
+		grpc.ReadBufferSize(connBuffer),
+		grpc.WriteBufferSize(connBuffer),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: time.Hour}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.UnaryInterceptor(g.unary),
@@ -141,7 +144,7 @@ func (s *Server) register(srv *grpc.Server, healthy *health.Server) {
 	pb.RegisterStatusServiceServer(srv, &statusService{b: b})
 	pb.RegisterEndpointServiceServer(srv, &endpointService{b: b.Endpoints})
 	pb.RegisterDriverServiceServer(srv, &driverService{b: b.Drivers})
-	pb.RegisterTagServiceServer(srv, &tagService{b: b.Tags, sampler: &tagSampler{backend: b.Tags}})
+	pb.RegisterTagServiceServer(srv, newTagService(b.Tags))
 	pb.RegisterBusServiceServer(srv, &busService{b: b.Bus})
 	pb.RegisterConnectorServiceServer(srv, &connectorService{b: b.Connectors})
 	pb.RegisterConfigServiceServer(srv, &configService{b: b.Config, metrics: s.metrics})

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
@@ -16,7 +17,19 @@ type tagService struct {
 	pb.UnimplementedTagServiceServer
 	b       TagBackend
 	sampler *tagSampler
+	budget  *rate.Limiter // of tags shown to all watches together
 }
+
+func newTagService(b TagBackend) *tagService {
+	return &tagService{b: b, sampler: &tagSampler{backend: b, every: minWatch}, budget: rate.NewLimiter(watchBudget, watchBurst)}
+}
+
+// What all watches together are shown, in tags: a tag costs about a microsecond,
+// and polls come first. Clients that want more see some values less often.
+const (
+	watchBudget = 100_000 // in a second
+	watchBurst  = 20_000
+)
 
 // tagChunk bounds the tags of one message.
 const tagChunk = 1000
@@ -87,16 +100,21 @@ func (s *tagService) WatchTags(r *pb.WatchTagsRequest, out grpc.ServerStreamingS
 	if interval < minWatch || interval > maxWatch {
 		return fmt.Errorf("interval %v: %w: expected %v to %v", interval, ErrInvalid, minWatch, maxWatch)
 	}
-	w := &tagWatch{match: match, out: out}
+	w := &tagWatch{match: match}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	for ctx, first := out.Context(), true; ; first = false {
-		tags, err := s.sampler.sample(ctx)
-		if err != nil {
-			return err
-		}
+	for ctx := out.Context(); ; {
 		began := time.Now()
-		if err := w.send(tags, first); err != nil {
+		err := w.round(ctx, s.sampler, func(m *pb.WatchTagsResponse) error {
+			if err := out.Send(m); err != nil {
+				return err
+			}
+			return s.budget.WaitN(ctx, len(m.Tags))
+		})
+		if ctx.Err() != nil {
+			return ctx.Err() // the budget's own error says less
+		}
+		if err != nil {
 			return err
 		}
 		w.skipped += uint64(time.Since(began) / interval)
@@ -112,90 +130,138 @@ func (s *tagService) WatchTags(r *pb.WatchTagsRequest, out grpc.ServerStreamingS
 type tagSampler struct {
 	backend TagBackend
 
-	mu   sync.Mutex
-	tags []Tag
-	at   time.Time
+	mu     sync.Mutex
+	sample tagSample
+	at     time.Time
+	every  time.Duration // at least minWatch
 }
 
-// sample returns the tags as they were at most 100 ms ago.
-func (s *tagSampler) sample(ctx context.Context) ([]Tag, error) {
+// tagSample is every tag at one moment. Samples with the same tags share names.
+type tagSample struct {
+	tags  []Tag
+	names *[]string
+}
+
+// sampleShare is the part of a processor that sampling may take, one in so many.
+const sampleShare = 20
+
+// get returns the tags as they were at most 100 ms ago; longer, where it takes long
+// to ask.
+func (s *tagSampler) get(ctx context.Context) (tagSample, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.at.IsZero() && time.Since(s.at) < minWatch {
-		return s.tags, nil
+	began := time.Now()
+	if !s.at.IsZero() && began.Sub(s.at) < s.every {
+		return s.sample, nil
 	}
 	tags, err := s.backend.Tags(ctx)
 	if err != nil {
-		return nil, err
+		return tagSample{}, err
 	}
-	s.tags, s.at = tags, time.Now()
-	return tags, nil
+	names := s.sample.names
+	if names == nil || !sameNames(*names, tags) {
+		list := each(tags, func(t Tag) string { return t.Name })
+		names = &list
+	}
+	s.sample, s.at = tagSample{tags, names}, time.Now()
+	s.every = max(minWatch, min(sampleShare*s.at.Sub(began), time.Second))
+	return s.sample, nil
 }
 
-// tagWatch knows what one client has seen.
+func sameNames(names []string, tags []Tag) bool {
+	if len(names) != len(tags) {
+		return false
+	}
+	for i := range tags {
+		if tags[i].Name != names[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// tagWatch knows what one client has seen. It is small, since many clients may
+// watch many tags.
 type tagWatch struct {
 	match   func(string) bool
-	out     grpc.ServerStreamingServer[pb.WatchTagsResponse]
-	seen    []seenTag // one for each tag of the last sample
+	names   *[]string // of the last sample
+	seen    []seenTag // one for each of them
+	told    bool      // the client has had a message
 	skipped uint64
 }
 
 type seenTag struct {
-	name   string
+	ts     int64
+	frames uint32 // its lowest bits
 	match  bool
 	sent   bool
-	ts     int64
-	frames uint64
 }
 
-// send sends what is new in tags; the first time, at least one message.
-func (w *tagWatch) send(tags []Tag, first bool) error {
-	w.align(tags)
-	chunk := make([]*pb.Tag, 0, min(len(tags), tagChunk))
-	for i := range tags {
-		t, seen := &tags[i], &w.seen[i]
-		if !seen.match || seen.sent && seen.ts == t.TS && seen.frames == t.Frames {
+// watchChunk bounds the tags of one message of a watch: what a client that stalls
+// holds on to.
+const watchChunk = 250
+
+// round sends once what is new, in messages of bounded size; the first round, at
+// least one. Each message is made of a new sample: while a client stalls it keeps
+// its message, and not every tag as it was.
+func (w *tagWatch) round(ctx context.Context, s *tagSampler, send func(*pb.WatchTagsResponse) error) error {
+	for next := 0; ; {
+		m, at, err := w.message(ctx, s, next)
+		if err != nil {
+			return err
+		}
+		if len(m.Tags) == 0 && w.told {
+			return nil
+		}
+		if err := send(m); err != nil {
+			return err
+		}
+		if w.told, next = true, at; len(m.Tags) < watchChunk {
+			return nil
+		}
+	}
+}
+
+// message collects what is new from tag from on, and returns where it stopped.
+func (w *tagWatch) message(ctx context.Context, s *tagSampler, from int) (*pb.WatchTagsResponse, int, error) {
+	sample, err := s.get(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	if sample.names != w.names {
+		w.align(sample.names)
+		from = 0 // what was sent is marked as seen
+	}
+	m := &pb.WatchTagsResponse{Skipped: w.skipped}
+	i := from
+	for ; i < len(sample.tags) && len(m.Tags) < watchChunk; i++ {
+		t, seen := &sample.tags[i], &w.seen[i]
+		if !seen.match || seen.sent && seen.ts == t.TS && seen.frames == uint32(t.Frames) {
 			continue
 		}
-		seen.sent, seen.ts, seen.frames = true, t.TS, t.Frames
-		if chunk = append(chunk, toTag(t)); len(chunk) == tagChunk {
-			if err := w.out.Send(&pb.WatchTagsResponse{Tags: chunk, Skipped: w.skipped}); err != nil {
-				return err
-			}
-			chunk, first = make([]*pb.Tag, 0, tagChunk), false
-		}
+		seen.sent, seen.ts, seen.frames = true, t.TS, uint32(t.Frames)
+		m.Tags = append(m.Tags, toTag(t))
 	}
-	if len(chunk) == 0 && !first {
-		return nil
-	}
-	return w.out.Send(&pb.WatchTagsResponse{Tags: chunk, Skipped: w.skipped})
+	return m, i, nil
 }
 
-// align makes w.seen parallel to tags. Both are sorted by name.
-func (w *tagWatch) align(tags []Tag) {
-	if len(w.seen) == len(tags) {
-		same := true
-		for i := range tags {
-			if tags[i].Name != w.seen[i].name {
-				same = false
-				break
-			}
-		}
-		if same {
-			return
-		}
+// align makes w.seen parallel to names, which are sorted as those before were.
+func (w *tagWatch) align(names *[]string) {
+	var old []string
+	if w.names != nil {
+		old = *w.names
 	}
-	old := w.seen
-	w.seen = make([]seenTag, len(tags))
-	for i := range tags {
-		name := tags[i].Name
-		for len(old) > 0 && old[0].name < name {
-			old = old[1:]
+	was := w.seen
+	w.names, w.seen = names, make([]seenTag, len(*names))
+	k := 0
+	for i, name := range *names {
+		for k < len(old) && old[k] < name {
+			k++
 		}
-		if len(old) > 0 && old[0].name == name {
-			w.seen[i] = old[0]
+		if k < len(old) && old[k] == name {
+			w.seen[i] = was[k]
 		} else {
-			w.seen[i] = seenTag{name: name, match: w.match(name)}
+			w.seen[i] = seenTag{match: w.match(name)}
 		}
 	}
 }

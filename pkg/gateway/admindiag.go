@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
+	"sync"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
 type adminDiagnostics struct{ g *Gateway }
@@ -31,15 +33,43 @@ func (a adminDiagnostics) SetLogLevel(_ context.Context, name string) error {
 }
 
 // Trace implements [admin.DiagnosticsBackend].
-func (a adminDiagnostics) Trace(ctx context.Context, endpoint string, emit func(admin.TraceEvent)) error {
-	if err := a.g.pool.Trace(endpoint, true); err != nil {
+func (a adminDiagnostics) Trace(ctx context.Context, id string, emit func(admin.TraceEvent)) error {
+	if err := a.g.traces.begin(a.g.pool, id); err != nil {
 		return adminError(err)
 	}
-	defer func() { _ = a.g.pool.Trace(endpoint, false) }() // gone with the endpoint, if that fails
-	stop := a.g.tap.hub.watch(endpoint, func(r slog.Record) { emit(traceEvent(r)) })
+	defer a.g.traces.end(a.g.pool, id)
+	stop := a.g.tap.hub.watch(id, func(r slog.Record) { emit(traceEvent(r)) })
 	defer stop()
 	<-ctx.Done()
 	return nil
+}
+
+// traces counts who traces which endpoint: the last one to leave ends it.
+type traces struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+func (t *traces) begin(pool *endpoint.Pool, id string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := pool.Trace(id, true); err != nil {
+		return err
+	}
+	if t.of == nil {
+		t.of = map[string]int{}
+	}
+	t.of[id]++
+	return nil
+}
+
+func (t *traces) end(pool *endpoint.Pool, id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.of[id]--; t.of[id] == 0 {
+		delete(t.of, id)
+		_ = pool.Trace(id, false) // gone with the endpoint, if that fails
+	}
 }
 
 // traceEvent turns a record of the endpoint's trace into an event.

@@ -56,8 +56,9 @@ type Gateway struct {
 	started  time.Time
 	booted   chan struct{} // closed when the first configuration runs
 	bootOnce sync.Once
-	state    atomic.Value          // string: starting, running, stopping
-	rev      atomic.Uint64         // of the configuration that runs
+	state    atomic.Value  // string: starting, running, stopping
+	rev      atomic.Uint64 // of the configuration that runs
+	traces   traces
 	scans    sync.Map              // ids of the endpoints that are being scanned
 	refused  atomic.Pointer[error] // why the newest configuration could not be read; nil if it could
 	failed   chan error            // the first failure for good

@@ -13,6 +13,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -148,5 +149,40 @@ func TestMaskedHidesPasswords(t *testing.T) {
 	}
 	if snap.Endpoints["a"].Opts["password"] != "hunter2" {
 		t.Error("the snapshot itself was changed")
+	}
+}
+
+// TestTracesAreCounted: who stops looking first does not blind the other.
+func TestTracesAreCounted(t *testing.T) {
+	pool, err := endpoint.NewPool(endpoint.PoolOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close(t.Context())
+	u, err := endpoint.Parse("tcp://127.0.0.1:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Open("plc1", u); err != nil {
+		t.Fatal(err)
+	}
+	var tr traces
+	on := func(want bool) {
+		t.Helper()
+		if s, err := pool.State("plc1"); err != nil || s.Trace != want {
+			t.Errorf("traced %t, %v; want %t", s.Trace, err, want)
+		}
+	}
+	for range 2 {
+		if err := tr.begin(pool, "plc1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr.end(pool, "plc1")
+	on(true)
+	tr.end(pool, "plc1")
+	on(false)
+	if err := tr.begin(pool, "nope"); !errors.Is(err, endpoint.ErrNotFound) {
+		t.Errorf("an endpoint that is not there: %v", err)
 	}
 }

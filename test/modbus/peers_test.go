@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -195,6 +196,39 @@ func serialPair(t testing.TB) (ours, theirs string) {
 	return ours, theirs
 }
 
+// secured puts OpenSSL, as socat has it, in front of a device and returns its address.
+func secured(t testing.TB, device string, ca *authority) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr = l.Addr().String()
+	if err := l.Close(); err != nil { // socat does not take a listener
+		t.Fatal(err)
+	}
+	cert := ca.issue(t, "plc")
+	_, port, _ := strings.Cut(addr, ":")
+	cmd := exec.Command("socat", fmt.Sprintf("OPENSSL-LISTEN:%s,bind=127.0.0.1,reuseaddr,fork,cert=%s,key=%s,cafile=%s,verify=1",
+		port, cert.cert, cert.key, ca.file), "TCP:"+device)
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%v; scripts/setup installs socat", err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it never ends by itself
+		_ = cmd.Wait()         // killed
+	})
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) { // socat does not tell when it is ready
+		if c, err := net.Dial("tcp", addr); err == nil {
+			_ = c.Close() // nothing was sent
+			return addr
+		}
+		if time.Since(began) > 5*time.Second {
+			t.Fatal("socat did not listen within 5s")
+		}
+	}
+}
+
 // peers are the ways to a device.
 func peers() map[string]func(t *testing.T) (url string, m memory, opts []modbustest.Option) {
 	py := func(network, framing string) func(*testing.T) (string, memory, []modbustest.Option) {
@@ -214,6 +248,14 @@ func peers() map[string]func(t *testing.T) (url string, m memory, opts []modbust
 		"pymodbus tcp":          py("tcp", "tcp"),
 		"pymodbus rtu over tcp": py("tcp", "rtu"),
 		"pymodbus udp":          py("udp", "tcp"),
+		"pymodbus rtu over udp": py("udp", "rtu"),
+		"pymodbus rtu over tls": func(t *testing.T) (string, memory, []modbustest.Option) {
+			p := startPymodbus(t, "tcp", "rtu")
+			ca := newAuthority(t)
+			addr, us := secured(t, p.addr, ca), ca.issue(t, "gateway")
+			return fmt.Sprintf("tls+tcp://%s?ca=%s&client_cert=%s&client_key=%s", addr, ca.file, us.cert, us.key), p,
+				[]modbustest.Option{modbustest.Cfg("framing", "rtu")}
+		},
 		"pymodbus rtu serial":   line("rtu"),
 		"pymodbus ascii serial": line("ascii"),
 		"simonvetter tcp": func(t *testing.T) (string, memory, []modbustest.Option) {

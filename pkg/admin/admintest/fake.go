@@ -26,6 +26,8 @@ type Gateway struct {
 	level   string
 	calls   int // of Tags
 	panics  bool
+	busy    chan struct{}
+	reloads int // begun
 
 	live   chan admin.TailPart
 	events chan admin.ConfigEvent
@@ -70,6 +72,21 @@ func (f *Gateway) Panic() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.panics = true
+}
+
+// Busy makes reloads last until the function that it returns is called.
+func (f *Gateway) Busy() (free func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy = make(chan struct{})
+	return sync.OnceFunc(func() { close(f.busy) })
+}
+
+// Reloads returns how many reloads have begun.
+func (f *Gateway) Reloads() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reloads
 }
 
 // TagCalls returns how often the tags were asked for.
@@ -362,7 +379,22 @@ func (f fakeConfig) Watch(ctx context.Context, emit func(admin.ConfigEvent)) err
 		}
 	}
 }
-func (f fakeConfig) Reload(ctx context.Context) (admin.ConfigStatus, error) { return f.Status(ctx) }
+
+// Reload takes as long as somebody keeps the gateway busy.
+func (f fakeConfig) Reload(ctx context.Context) (admin.ConfigStatus, error) {
+	f.mu.Lock()
+	busy := f.busy
+	f.reloads++
+	f.mu.Unlock()
+	if busy != nil {
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return admin.ConfigStatus{}, ctx.Err()
+		}
+	}
+	return f.Status(ctx)
+}
 func (f fakeConfig) Rollback(ctx context.Context, rev uint64) (admin.ConfigStatus, error) {
 	s, err := f.Status(ctx)
 	s.Rev = rev
