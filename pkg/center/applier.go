@@ -87,7 +87,10 @@ func (f *Follower) failed(v Version, out Outcome) {
 		reason = out.Err.Error()
 	}
 	state := out.State
-	if state == RolledBack {
+	switch {
+	case state == RolledBack && f.running.Doc == nil:
+		state = Failed // to nothing
+	case state == RolledBack:
 		state = Pinned // until the store is put back too
 	}
 	f.cfg.Log.Error("a configuration could not be applied", "rev", v.Commit.Rev, "state", state, "reason", reason)

@@ -219,7 +219,7 @@ func (g *Gateway) begin(ctx context.Context, tables *parts) error {
 	select {
 	case <-g.booted:
 	case <-time.After(bootPatience):
-		g.log.Warn("there is no configuration yet; the gateway waits for one", "source", g.cfg.Config.Source)
+		g.log.Warn("no configuration runs yet; the gateway waits for one that does", "source", g.cfg.Config.Source)
 	case err := <-g.failed:
 		return err
 	case <-ctx.Done():
