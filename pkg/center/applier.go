@@ -30,7 +30,7 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 				st.State, st.Error = Applied, ""
 			}
 		})
-		f.save()
+		f.saveLater()
 		return
 	}
 	if f.running.Doc != nil && f.bad.stands(c, f.cfg.Version) {
@@ -52,7 +52,7 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 	f.update(func(st *Status) {
 		st.State, st.Error, st.Rev, st.SHA256, st.Target = Applied, "", c.Rev, c.SHA256, c.Rev
 	})
-	f.save()
+	f.saveLater()
 }
 
 // supersede drops the verdict on a commit that isn't newer than c. A start from the
@@ -151,11 +151,53 @@ func (b *verdict) stands(c Commit, version string) bool {
 // save writes the cache. A gateway that can't, runs on; it would start with an
 // older configuration if the store were away then.
 func (f *Follower) save() {
+	f.remember()
+	f.write()
+}
+
+// saveLater has the cache written while the applier is free for the next commit: for
+// a hundred thousand variables that takes as long as a few applies.
+func (f *Follower) saveLater() {
+	f.remember()
+	select {
+	case f.unsaved <- struct{}{}:
+	default: // it will be written anyway
+	}
+}
+
+// remember makes what runs, and the verdict, what the cache is to hold.
+func (f *Follower) remember() {
 	c := cached{Prefix: f.keys.prefix, Commit: f.running.Commit, Bad: f.bad, doc: f.running.Doc}
 	f.mu.Lock()
 	f.good = &c
 	f.mu.Unlock()
-	if err := f.cache.save(c); err != nil {
+}
+
+// write writes the cache as it is to be now, so that an older one never follows a
+// newer one.
+func (f *Follower) write() {
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	if err := f.cache.save(*f.cached()); err != nil {
 		f.cfg.Log.Error("the configuration cache could not be written", "error", err)
+	}
+}
+
+// saver does what saveLater asks for, until the applier has ended and everything is
+// written.
+func (f *Follower) saver(ended <-chan struct{}) {
+	for {
+		select {
+		case <-f.unsaved:
+			f.write()
+			continue
+		case <-ended:
+		}
+		select {
+		case <-f.unsaved:
+			f.write()
+		default:
+		}
+		return
 	}
 }

@@ -175,15 +175,13 @@ func putAll(table []Item, items map[string]json.RawMessage) ([]Item, error) {
 	}
 	slices.SortFunc(put, func(a, b Item) int { return cmp.Compare(a.ID, b.ID) })
 	out := make([]Item, 0, len(table)+len(put))
-	for len(table) > 0 || len(put) > 0 {
-		switch order := compareHeads(table, put); {
-		case order < 0:
-			out, table = append(out, table[0]), table[1:]
-		case order > 0:
-			out, put = append(out, put[0]), put[1:]
-		default:
-			out, table, put = append(out, put[0]), table[1:], put[1:]
+	for _, it := range put {
+		n, found := find(table, it.ID)
+		out = append(append(out, table[:n]...), it)
+		if found {
+			n++
 		}
+		table = table[n:]
 	}
-	return out, nil
+	return append(out, table...), nil
 }

@@ -97,6 +97,9 @@ type Follower struct {
 	work chan Version
 	told chan struct{} // status or rollback has changed
 
+	unsaved chan struct{} // the cache file is older than what runs
+	writing sync.Mutex    // held while the cache file is written
+
 	// Owned by who holds the token, or by the applier while it works.
 	last    Version // what was handed to the applier last
 	running Version // what Apply accepted last
@@ -159,7 +162,7 @@ func NewFollower(cfg FollowerConfig) (*Follower, error) {
 		cfg: cfg, keys: keys, codec: codec,
 		cache: cacheFile{path: cfg.CacheFile, codec: codec},
 		me:    presence{Instance: cfg.Instance, Boot: bootID(), Host: cfg.Host},
-		idle:  make(chan struct{}, 1), work: make(chan Version), told: make(chan struct{}, 1),
+		idle:  make(chan struct{}, 1), work: make(chan Version), told: make(chan struct{}, 1), unsaved: make(chan struct{}, 1),
 	}
 	f.status = Status{
 		Format: statusFormat, Gateway: cfg.Gateway, Instance: cfg.Instance, Host: cfg.Host, Version: cfg.Version,
@@ -202,7 +205,9 @@ func (f *Follower) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { f.applier(ctx) })
+	ended := make(chan struct{})
+	wg.Go(func() { defer close(ended); f.applier(ctx) })
+	wg.Go(func() { f.saver(ended) })
 
 	boot := make(chan struct{}) // closed when the store has had its chance
 	var once sync.Once

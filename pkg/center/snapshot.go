@@ -89,16 +89,18 @@ func (d *decoder) variables(prevDoc, doc *Document) {
 	}
 	out := make([]config.Variable, len(items))
 	var missing []int
-	o := 0
-	for i, it := range items {
-		for o < len(old) && old[o].ID < it.ID {
-			o++
+	for i, o := 0, 0; i < len(items); {
+		if n := sameRun(old[o:], items[i:]); n > 0 {
+			copy(out[i:], prev[o:o+n]) // in one go: the garbage collector may be at work
+			i, o = i+n, o+n
+			continue
 		}
-		if o < len(old) && old[o].ID == it.ID && sameBytes(old[o].JSON, it.JSON) {
-			out[i] = prev[o]
+		if o < len(old) && old[o].ID < items[i].ID {
+			o++
 			continue
 		}
 		missing = append(missing, i)
+		i++
 	}
 	errs := make([]error, len(missing))
 	var wg sync.WaitGroup
@@ -120,6 +122,17 @@ func (d *decoder) variables(prevDoc, doc *Document) {
 		}
 	}
 	d.snap.Variables = out
+}
+
+// sameRun returns how many items from the first on are the same in both.
+func sameRun(a, b []Item) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i].ID != b[i].ID || !sameBytes(a[i].JSON, b[i].JSON) {
+			return i
+		}
+	}
+	return n
 }
 
 // interner keeps one copy of each string: most variables share their driver, unit
