@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
@@ -27,8 +28,8 @@ func (v *changesView) show(d *difference) error {
 			continue
 		}
 		v.line(cli.Bold, "%s: %s", t, countsText(len(td.Added), len(td.Removed), len(td.Changed)))
-		v.ids(cli.Green, "+", td.Added)
-		v.ids(cli.Red, "-", td.Removed)
+		v.items(cli.Green, "+", t, d.new, td.Added)
+		v.items(cli.Red, "-", t, d.old, td.Removed)
 		for i, c := range td.Changed {
 			if v.cut(i, len(td.Changed)) {
 				break
@@ -42,12 +43,17 @@ func (v *changesView) show(d *difference) error {
 	return v.err
 }
 
-func (v *changesView) ids(color cli.Color, sign string, ids []string) {
+// items lists whole items with what is in them, a line each.
+func (v *changesView) items(color cli.Color, sign string, t config.Table, doc *center.Document, ids []string) {
 	for i, id := range ids {
 		if v.cut(i, len(ids)) {
 			return
 		}
-		v.line(color, "  %s %s", sign, id)
+		item := itemTree(doc, t, id)
+		if t == config.Variables {
+			delete(item, "tag") // it is the id
+		}
+		v.line(color, "  %s %s  %s", sign, id, fieldText(withoutSecrets(t, id, item)))
 	}
 }
 
@@ -89,9 +95,11 @@ func fieldText(v any) string {
 	if v == nil {
 		return "–"
 	}
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // a scale may have < and >
+	if err := enc.Encode(v); err != nil {
 		return fmt.Sprint(v)
 	}
-	return string(b)
+	return strings.TrimSuffix(b.String(), "\n")
 }

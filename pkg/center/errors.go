@@ -50,8 +50,14 @@ func (e *StoreError) Error() string {
 	if st, ok := status.FromError(e.Err); ok {
 		cause = st.Message() // without gRPC's own words around it
 	}
-	if strings.Contains(cause, "error reading server preface: EOF") {
+	if inner, ok := strings.CutPrefix(cause, `connection error: desc = "transport: `); ok {
+		cause = strings.TrimPrefix(strings.TrimSuffix(inner, `"`), "Error while dialing: ")
+	}
+	switch {
+	case strings.Contains(cause, "error reading server preface: EOF"):
 		cause += " (does the server expect TLS? --cacert)"
+	case strings.HasPrefix(cause, "dial unix"):
+		cause += " (the gateway whose etcd it is does not run, or its data_dir is elsewhere)"
 	}
 	return fmt.Sprintf("%s: %v (%s): %s", e.Op, e.Kind, strings.Join(e.Endpoints, ","), cause)
 }
