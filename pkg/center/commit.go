@@ -16,6 +16,8 @@ const NewestCommitFormat = 1
 const (
 	// maxDelta bounds what a commit record carries of the change itself.
 	maxDelta = 64 << 10
+	// maxRelease is the last number that a release's key has digits for.
+	maxRelease = 9_999_999_999
 	// maxMessage bounds a commit's message, bytes.
 	maxMessage = 4 << 10
 )
@@ -83,7 +85,7 @@ func parseCommit(b []byte, rev int64) (Commit, error) {
 		return Commit{}, fmt.Errorf("%w: the commit record of rev %d has format %d, and this version reads format %d; use the version that wrote it",
 			ErrFormat, rev, c.Format, NewestCommitFormat)
 	}
-	if !isHash(c.SHA256) || c.BaseSHA256 != "" && !isHash(c.BaseSHA256) || c.Release == 0 || rev <= 0 {
+	if !isHash(c.SHA256) || c.BaseSHA256 != "" && !isHash(c.BaseSHA256) || c.Release == 0 || c.Release > maxRelease || rev <= 0 {
 		return Commit{}, fmt.Errorf("%w: commit record of rev %d: release %d of document %.80q is not possible",
 			ErrDamaged, rev, c.Release, c.SHA256)
 	}

@@ -45,7 +45,9 @@ func (s *Store) Push(ctx context.Context, base Version, doc *Document, opts Push
 	for tries := 0; ; tries++ {
 		head, err := s.Load(ctx)
 		if errors.Is(err, ErrDamaged) && head.Commit.Release == 0 {
-			head.Commit.Release, err = s.lastRelease(ctx)
+			if head.Commit.Release, err = s.lastRelease(ctx); err != nil {
+				return Commit{}, err
+			}
 		}
 		if err != nil && !errors.Is(err, ErrDamaged) {
 			return Commit{}, err
@@ -66,7 +68,12 @@ func (s *Store) lastRelease(ctx context.Context) (uint64, error) {
 	if err != nil || len(resp.Kvs) == 0 {
 		return 0, err
 	}
-	return s.keys.parseRelease(string(resp.Kvs[0].Key))
+	key := string(resp.Kvs[0].Key)
+	n, err := s.keys.parseRelease(key)
+	if err != nil || key != s.keys.release(n) || n > maxRelease {
+		return 0, fmt.Errorf("%w: %q is not the key of a release: remove it with etcdctl", ErrDamaged, key)
+	}
+	return n, nil
 }
 
 func (s *Store) push(ctx context.Context, base Version, doc *Document, opts PushOptions) (Commit, error) {
@@ -107,6 +114,9 @@ type plan struct {
 }
 
 func (s *Store) plan(base Version, doc *Document, opts PushOptions) (*plan, error) {
+	if base.Commit.Release >= maxRelease {
+		return nil, fmt.Errorf("%w: release %d is the last that is possible", ErrDamaged, base.Commit.Release)
+	}
 	p := &plan{base: base, doc: doc, changes: changes(base.Document(), doc)}
 	id := make([]byte, 12)
 	_, _ = rand.Read(id) // never fails

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -63,7 +64,12 @@ func report(ctx context.Context, cmd *cobra.Command, err error) {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		text = "interrupted"
 	}
-	cmd.PrintErrf("%s: %s\n", cmd.Root().Name(), text)
+	// It may quote what others wrote: a commit's author, a device's answer.
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = Printable(lines[i])
+	}
+	cmd.PrintErrf("%s: %s\n", cmd.Root().Name(), strings.Join(lines, "\n"))
 	if CodeOf(err) == Usage {
 		cmd.PrintErrf("Type '%s --help' to see how it is used.\n", cmd.CommandPath())
 	}
