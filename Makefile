@@ -47,7 +47,7 @@ crash: ## the long campaigns of kill -9, crash points, histories, full disks (ro
 	EDGE_CRASH=all $(GO) test -count=1 -timeout 60m ./pkg/wal ./pkg/bus
 	EDGE_KILLS=200 EDGE_FULL_DISK=1 $(GO) test -count=1 -timeout 60m -v ./test/crash
 	EDGE_APPLY_HISTORIES=10000 $(GO) test -count=1 -timeout 60m -run Histor ./pkg/apply
-	EDGE_KILLS=200 $(GO) test -count=1 -timeout 60m -v -run Killed ./test/apply
+	EDGE_KILLS=200 EDGE_APPLY_PUSHES=500 $(GO) test -count=1 -timeout 60m -v -run "Killed|Random" ./test/apply
 
 .PHONY: soak
 soak: setup build ## 5,000 frames/s for ten minutes, flat memory, no loss

@@ -84,7 +84,8 @@ func waitApplied(ctx context.Context, cmd *cobra.Command, s *center.Store, c cen
 	last := map[string]gatewayStatus{}
 	err := s.WaitApplied(ctx, c, func(g center.Gateway) {
 		st := statusOf(g)
-		if was, seen := last[g.Gateway]; !seen || was.State != st.State || was.Rev != st.Rev {
+		// What it says of an earlier commit would be taken for news of this one.
+		if was, seen := last[g.Gateway]; g.Target >= c.Rev && (!seen || was.Target < c.Rev || was.State != st.State || was.Rev != st.Rev) {
 			fmt.Fprintln(cmd.ErrOrStderr(), cli.Printable(st.String()))
 		}
 		last[g.Gateway] = st

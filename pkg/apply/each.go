@@ -2,9 +2,9 @@ package apply
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -51,14 +51,36 @@ func each(ctx context.Context, ids []string, do func(context.Context, string) er
 // center, and people read the first ones.
 const maxErrors = 20
 
-// join is [errors.Join] of the first errors, with the number of the others.
+// join is [errors.Join] of the first errors, with the number of the others. Its
+// text is one line: it goes into tables and logs.
 func join(errs []error) error {
 	errs = slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
 	if more := len(errs) - maxErrors; more > 0 {
 		errs = append(errs[:maxErrors], fmt.Errorf("and %d more errors", more))
 	}
-	return errors.Join(errs...)
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return joined(errs)
 }
+
+// joined is errors side by side.
+type joined []error
+
+// Error lists them.
+func (j joined) Error() string {
+	texts := make([]string, len(j))
+	for i, err := range j {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap returns them.
+func (j joined) Unwrap() []error { return j }
 
 // pick returns the ids that ok is true for.
 func pick(ids []string, ok func(string) bool) []string {

@@ -125,6 +125,17 @@ func NewRunner(c RunnerConfig) *Runner {
 // an apply is under way. It does not wait for one.
 func (r *Runner) Current() *config.Snapshot { return r.current.Load() }
 
+// Renumber gives the snapshot that runs another revision: the source has put the
+// same configuration in force anew.
+func (r *Runner) Renumber(rev uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	same := *r.Current()
+	same.Rev = rev
+	r.current.Store(&same)
+	r.metrics.revision.Set(float64(rev))
+}
+
 // ErrBroken is the error of every apply after a rollback has failed.
 var ErrBroken = errors.New("an earlier rollback failed: the gateway must be restarted")
 
@@ -217,7 +228,7 @@ func (r *run) do(ctx context.Context, effect Effect) error {
 	defer cancel()
 	err := r.phase(ctx, effect)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return fmt.Errorf("%w (%w)", err, context.Cause(ctx))
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	return err
 }

@@ -29,8 +29,14 @@ func (c *change) Verify(ctx context.Context) error {
 	for i, id := range left {
 		errs[i] = c.unreached(id)
 	}
-	return fmt.Errorf("%w: %w", join(errs), err)
+	return unverified{join(errs), err}
 }
+
+// unverified says what the drivers do; that time ran out is told by the runner.
+type unverified struct{ drivers, end error }
+
+func (u unverified) Error() string   { return u.drivers.Error() }
+func (u unverified) Unwrap() []error { return []error{u.drivers, u.end} }
 
 // reached reports whether driver id does what is asked of it.
 func (c *change) reached(id string) bool {
@@ -58,11 +64,11 @@ func (c *change) unreached(id string) error {
 	if s.Error == "" {
 		s.Error = "no good answer yet"
 	}
-	before := "is to read"
+	before := "is to run"
 	if slices.Contains(c.ran, id) {
-		before = "ran before and is to read again"
+		before = "ran before"
 	}
-	return fmt.Errorf("driver %s %s, but its state is %s: %s", id, before, s.State, s.Error)
+	return fmt.Errorf("driver %s %s, and its state is %s: %s", id, before, s.State, s.Error)
 }
 
 // look is how often verify and prepare look at a driver.

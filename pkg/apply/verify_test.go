@@ -168,7 +168,7 @@ func TestVerifySaysWhy(t *testing.T) {
 		}
 		res := r.Apply(ctx, bad.rev(2), false)
 		r.expect(res, apply.RolledBack, old)
-		for _, want := range []string{"driver daa ran before", "its state is fault: connection refused", "and 10 more errors", "not done within 10s"} {
+		for _, want := range []string{"driver daa ran before", "its state is fault: connection refused; driver", "; and 10 more errors", "not done within 10s: "} {
 			if !strings.Contains(res.Err.Error(), want) {
 				t.Errorf("the error lacks %q: %v", want, res.Err)
 			}

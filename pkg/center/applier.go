@@ -22,6 +22,9 @@ func (f *Follower) applier(ctx context.Context) {
 func (f *Follower) apply(ctx context.Context, v Version) {
 	c := v.Commit
 	if f.running.Doc != nil && f.running.Doc.SHA256() == c.SHA256 {
+		if f.running.Commit.Rev != c.Rev && f.cfg.OnSame != nil {
+			f.cfg.OnSame(c.Rev)
+		}
 		f.running.Commit = c
 		f.supersede(c)
 		f.update(func(st *Status) {
@@ -48,7 +51,7 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 		return
 	}
 	f.supersede(c)
-	f.cfg.Log.Info("configuration applied", "rev", c.Rev, "sha256", c.SHA256, "items", v.Doc.Len(), "took", time.Since(begin))
+	f.cfg.Log.Debug("commit applied", "rev", c.Rev, "sha256", c.SHA256, "items", v.Doc.Len(), "took", time.Since(begin))
 	f.update(func(st *Status) {
 		st.State, st.Error, st.Rev, st.SHA256, st.Target = Applied, "", c.Rev, c.SHA256, c.Rev
 	})
@@ -93,7 +96,7 @@ func (f *Follower) failed(v Version, out Outcome) {
 	case state == RolledBack:
 		state = Pinned // until the store is put back too
 	}
-	f.cfg.Log.Error("a configuration could not be applied", "rev", v.Commit.Rev, "state", state, "reason", reason)
+	f.cfg.Log.Debug("commit not applied", "rev", v.Commit.Rev, "state", state, "reason", reason)
 	f.bad = &verdict{Rev: v.Commit.Rev, ID: v.Commit.ID, State: state, Error: reason, Version: f.cfg.Version}
 	if f.running.Doc != nil {
 		f.save()

@@ -70,6 +70,9 @@ type FollowerConfig struct {
 	// Apply makes a snapshot the running configuration. It is never called twice
 	// at the same time. When its context ends it should return soon.
 	Apply func(ctx context.Context, snap *config.Snapshot) Outcome
+	// OnSame is told of a commit whose document runs already, as after a rollback
+	// of the store: Apply does not see it. May be nil.
+	OnSame func(rev int64)
 	// OnInvalid is told of a commit that isn't even a snapshot, so that Apply
 	// never sees it. May be nil.
 	OnInvalid func(rev int64, err error)

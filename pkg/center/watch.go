@@ -143,7 +143,11 @@ type NotAppliedError struct {
 
 // Error names the gateways.
 func (e *NotAppliedError) Error() string {
-	text := fmt.Sprintf("rev %d is committed, but not applied everywhere", e.Commit.Rev)
+	verb := "is"
+	if e.Replaced != nil {
+		verb = "was"
+	}
+	text := fmt.Sprintf("rev %d %s committed, but not applied everywhere", e.Commit.Rev, verb)
 	for _, g := range e.Failed {
 		text += fmt.Sprintf("; %s: %s: %s", g.Gateway, g.State, g.Error)
 	}

@@ -96,6 +96,10 @@ func (g *Gateway) newEtcdSource() (*etcdSource, error) {
 		Store: store, Gateway: g.cfg.GatewayID, Instance: instance, Version: version.String(),
 		CacheFile: filepath.Join(g.cfg.DataDir, cacheFile), Rollback: center.Policy(c.Rollback), Seed: s.seed,
 		Apply: s.apply,
+		OnSame: func(rev int64) {
+			g.rev.Store(uint64(rev))
+			g.runner.Renumber(uint64(rev))
+		},
 		OnInvalid: func(rev int64, err error) {
 			g.refuse(err)
 			g.log.Error("a commit of the configuration center is no configuration; what runs goes on", "rev", rev, "error", err)
@@ -162,7 +166,6 @@ func (s *etcdSource) rolledBack(r center.Rollback) {
 		s.g.metrics.CountRollback()
 		s.g.tellRollback(uint64(r.RevOld), uint64(r.RevBad), r.Reason)
 	}
-	s.g.log.Warn("the configuration center was put back", "rev_old", r.RevOld, "rev_bad", r.RevBad, "rev", r.Rev, "reason", r.Reason)
 }
 
 // Run implements [source].
