@@ -69,13 +69,12 @@ func listConnectors(ctx context.Context, c *admin.Client, out *cli.Output) error
 }
 
 func connectorAction(cmd *cobra.Command, name, action string) error {
-	told := func(act func(context.Context, *admin.Client) error, done string) error {
+	told := func(act func(context.Context, *admin.Client) error, past string) error {
 		return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
 			if err := act(ctx, c); err != nil {
 				return err
 			}
-			cmd.PrintErrf("connector %s: %s\n", name, done)
-			return nil
+			return done{name, past}.tell(cmd, "connector")
 		})
 	}
 	switch action {

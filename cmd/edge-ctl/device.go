@@ -151,7 +151,7 @@ func (d *device) probe(ctx context.Context, q modbus.Question) (modbus.Answer, [
 	if a.Refusal != "" {
 		out.Err = errors.New(a.Refusal)
 	}
-	return out, []stage{{Name: "gateway", Ms: ms(a.Connect), Text: "the connection was free"}}, nil
+	return out, []stage{{Name: "gateway", Ms: ms(a.Connect), Text: "waited for its turn on the connection"}}, nil
 }
 
 func wireQuestion(q modbus.Question) admin.ModbusQuestion {

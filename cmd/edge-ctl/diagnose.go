@@ -64,6 +64,9 @@ A slow terminal loses events, which are counted; the gateway never waits.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := cli.NewOutput(cmd)
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				if err := tellState(ctx, cmd, c, args[0]); err != nil {
+					return err
+				}
 				ctx, cancel := context.WithCancelCause(ctx)
 				defer cancel(nil)
 				dropped := uint64(0)
@@ -87,6 +90,21 @@ A slow terminal loses events, which are counted; the gateway never waits.`,
 	return cmd
 }
 
+// tellState says what an endpoint is doing: of one that is down there is nothing to
+// be seen, and why is what the person wants to know.
+func tellState(ctx context.Context, cmd *cobra.Command, c *admin.Client, id string) error {
+	d, err := named(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	e := d.owner
+	cmd.PrintErrf("endpoint %s, %s, is %s\n", e.ID, e.URL, e.State)
+	if e.Error != "" && e.State != "up" {
+		cmd.PrintErrf("%s\n", e.Error)
+	}
+	return nil
+}
+
 func traceLine(e admin.TraceEvent) string {
 	arrow := map[string]string{"send": "→", "receive": "←"}[e.Event]
 	if arrow == "" {
@@ -96,7 +114,7 @@ func traceLine(e admin.TraceEvent) string {
 }
 
 func newBundle() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "bundle [FILE]",
 		Short: "Write a support archive: state, configuration, log, profile, without secrets",
 		Long: `bundle writes a .tar.gz with the state of every part, the configuration (secrets
@@ -123,11 +141,15 @@ gateway and the time by default; - is standard output. Nothing is overwritten.`,
 				if err := writeNew(name, func(w io.Writer) error { return c.Diagnostics.Bundle(ctx, w) }); err != nil {
 					return err
 				}
-				_, err := fmt.Fprintln(cmd.OutOrStdout(), name)
-				return err
+				v := struct {
+					File string `json:"file"`
+				}{name}
+				return cli.NewOutput(cmd).Print(v, func(t *cli.Table) { t.Row(name) })
 			})
 		},
 	}
+	cli.AddOutputFlag(cmd)
+	return cmd
 }
 
 // writeNew makes a file that only its owner may read, or leaves nothing behind.

@@ -47,8 +47,8 @@ func driversTable(t *cli.Table, list []admin.Driver) {
 	}
 }
 
-func newDriverAction(name, short, done string, act func(admin.DriverBackend, context.Context, string) error) *cobra.Command {
-	return &cobra.Command{
+func newDriverAction(name, short, past string, act func(admin.DriverBackend, context.Context, string) error) *cobra.Command {
+	cmd := &cobra.Command{
 		Use:               name + " NAME",
 		Short:             short,
 		Example:           fmt.Sprintf("  edge-ctl drivers %s press-1", name),
@@ -59,11 +59,12 @@ func newDriverAction(name, short, done string, act func(admin.DriverBackend, con
 				if err := act(c.Drivers, ctx, args[0]); err != nil {
 					return err
 				}
-				cmd.PrintErrf("driver %s %s\n", args[0], done)
-				return nil
+				return done{args[0], past}.tell(cmd, "driver")
 			})
 		},
 	}
+	cli.AddOutputFlag(cmd)
+	return cmd
 }
 
 func newDriverDiag() *cobra.Command {

@@ -129,6 +129,9 @@ connection only, and a serial line has one master. It only reads.`,
 			expected := cmd.Flags().Changed("expect")
 			q.Unit, q.Around = unit, expected
 			return withDevice(cmd, args[0], "", func(ctx context.Context, d device) error {
+				if d.client != nil && !cmd.Flags().Changed("timeout") {
+					q.Timeout = 0 // the driver's: its polls wait meanwhile
+				}
 				return showProbe(ctx, cmd, d, q, expected, expect)
 			})
 		},

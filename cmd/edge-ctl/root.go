@@ -38,6 +38,22 @@ Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
 	return root
 }
 
+// done is what a command prints that changed something and has no more to say.
+type done struct {
+	Name string `json:"name"` // of the driver or connector
+	Done string `json:"done"` // "paused"
+}
+
+// tell says it to people beside the output, to programs on it.
+func (d done) tell(cmd *cobra.Command, what string) error {
+	out := cli.NewOutput(cmd)
+	if out.Format == cli.FormatTable {
+		cmd.PrintErrf("%s %s %s\n", what, d.Name, d.Done)
+		return nil
+	}
+	return out.Print(d, nil)
+}
+
 // stateCell shows a state in the colour that it deserves.
 func stateCell(state string) cli.Cell {
 	color := cli.Plain

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -18,6 +19,17 @@ type sample struct {
 	drivers    []admin.Driver
 	connectors []admin.Connector
 	bus        admin.BusStats
+}
+
+// MarshalJSON writes what the other commands print, together.
+func (s sample) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Time       time.Time         `json:"time"`
+		Status     admin.Status      `json:"status"`
+		Bus        admin.BusStats    `json:"bus"`
+		Connectors []admin.Connector `json:"connectors"`
+		Drivers    []admin.Driver    `json:"drivers"`
+	}{s.at, s.status, s.bus, s.connectors, s.drivers})
 }
 
 func takeSample(ctx context.Context, c *admin.Client) (s sample, err error) {
@@ -40,7 +52,8 @@ func newTop() *cobra.Command {
 		Use:   "top",
 		Short: "Show poll rates, latency, backlog and faults, live, until Ctrl-C",
 		Long: `top refreshes in place on a terminal. Rates are those since the picture before.
-Without a terminal one picture follows the other.`,
+Without a terminal one picture follows the other; with -o json each is a line, of
+counters, without rates.`,
 		Example: `  edge-ctl top
   edge-ctl top --interval 5s`,
 		Args: cobra.NoArgs,
@@ -60,12 +73,16 @@ Without a terminal one picture follows the other.`,
 						return err
 					}
 					defer func() { before = now }()
+					if out.Format != cli.FormatTable {
+						return out.PrintLine(now, nil)
+					}
 					return printTop(out, before, now)
 				})
 			})
 		},
 	}
 	cmd.Flags().Duration("interval", time.Second, "how often (100ms or more)")
+	cli.AddOutputFlag(cmd)
 	return cmd
 }
 

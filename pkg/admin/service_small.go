@@ -63,10 +63,9 @@ func (s *endpointService) ScanModbus(r *pb.ScanModbusRequest, out grpc.ServerStr
 
 // How long a question may hold the line.
 const (
-	minProbeTimeout     = 10 * time.Millisecond
-	maxProbeTimeout     = 5 * time.Second
-	maxScanTimeout      = time.Second
-	defaultProbeTimeout = time.Second
+	minProbeTimeout = 10 * time.Millisecond
+	maxProbeTimeout = 5 * time.Second
+	maxScanTimeout  = time.Second
 )
 
 // fromQuestion checks what the message could hold and the struct could not; what
@@ -80,10 +79,7 @@ func fromQuestion(m *pb.ModbusQuestion, longest time.Duration) (ModbusQuestion, 
 		Unit: uint8(m.GetUnit()), Function: uint8(m.GetFunction()), Addr: uint16(m.GetAddress()), Count: uint16(m.GetCount()),
 		Framing: m.GetFraming(), Timeout: m.GetTimeout().AsDuration(), Around: m.GetAround(),
 	}
-	if m.GetTimeout() == nil {
-		q.Timeout = defaultProbeTimeout
-	}
-	if q.Timeout < minProbeTimeout || q.Timeout > longest {
+	if m.GetTimeout() != nil && (q.Timeout < minProbeTimeout || q.Timeout > longest) {
 		return q, fmt.Errorf("timeout %v: %w: expected %v to %v, since polls wait meanwhile", q.Timeout, ErrInvalid, minProbeTimeout, longest)
 	}
 	return q, nil

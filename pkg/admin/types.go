@@ -71,7 +71,7 @@ type ModbusQuestion struct {
 	Addr     uint16
 	Count    uint16
 	Framing  string        // "": that of the endpoint's driver
-	Timeout  time.Duration // of the answer; 0: 1 s
+	Timeout  time.Duration // of the answer; 0: that of the endpoint's driver
 	Around   bool          // ask for the items just before and behind, too
 }
 

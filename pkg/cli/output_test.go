@@ -134,6 +134,27 @@ func TestNarrowTableDropsTheLastColumns(t *testing.T) {
 	}
 }
 
+func TestNarrowListGoesOnBelow(t *testing.T) {
+	tb := &Table{width: 30}
+	tb.Row("state", "running")
+	tb.Row("problems", "driver oven: endpoint plc2 is down: connection refused")
+	tb.Row("path", "/a/word/that/has/no/place/to/break")
+	var b bytes.Buffer
+	if err := tb.print(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := `state     running
+problems  driver oven:
+          endpoint plc2 is
+          down: connection
+          refused
+path      /a/word/that/has/no…
+`
+	if b.String() != want {
+		t.Errorf("%s\nwant\n%s", b.String(), want)
+	}
+}
+
 func TestColorNeedsATerminal(t *testing.T) {
 	cmd := &cobra.Command{}
 	AddColorFlag(cmd)

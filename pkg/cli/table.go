@@ -73,6 +73,9 @@ func (t *Table) print(w io.Writer) error {
 		}
 		widths = t.columnWidths(rows)
 	}
+	if t.header == nil && t.width > 0 {
+		rows = wrapped(rows, widths)
+	}
 	var b strings.Builder
 	for _, row := range rows {
 		if t.isRemark(rows, row) {
@@ -87,6 +90,50 @@ func (t *Table) print(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// wrapped continues the last cells of a list's rows on lines of their own where
+// they are wider than their column: a sentence says its reason at the end.
+func wrapped(rows [][]Cell, widths []int) [][]Cell {
+	var out [][]Cell
+	for _, row := range rows {
+		last := len(row) - 1
+		if last < 0 {
+			continue
+		}
+		for i, line := range wrapText(Printable(row[last].Text), widths[last]) {
+			cells := make([]Cell, len(row))
+			if i == 0 {
+				copy(cells, row)
+			}
+			cells[last] = Cell{Text: line, Color: row[last].Color, Right: row[last].Right}
+			out = append(out, cells)
+		}
+	}
+	return out
+}
+
+// wrapText breaks s at blanks into lines of at most width columns. A word that is
+// wider has a line of its own, to be cut.
+func wrapText(s string, width int) []string {
+	lines, rest := []string{}, s
+	for displayWidth(rest) > width {
+		at := 0
+		for i, r := range rest {
+			if r != ' ' || i == 0 {
+				continue
+			}
+			if at > 0 && displayWidth(rest[:i]) > width {
+				break
+			}
+			at = i
+		}
+		if at == 0 {
+			break
+		}
+		lines, rest = append(lines, strings.TrimRight(rest[:at], " ")), strings.TrimLeft(rest[at:], " ")
+	}
+	return append(lines, rest)
 }
 
 // alignedHeader is the header with the alignment of the first row.

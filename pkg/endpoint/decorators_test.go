@@ -278,7 +278,7 @@ func TestTraceLayer(t *testing.T) {
 	to.Store(a)
 	m := newMemory()
 	m.limit = time.Now().Add(-time.Hour)
-	c := trace(&to)(m)
+	c := trace(&to, 7)(m)
 	_, _ = c.Write([]byte("silent"))
 	a.trace.Store(true)
 	_, _ = c.Write(make([]byte, 2*maxDump))

@@ -77,8 +77,9 @@ type DownError struct {
 }
 
 func (e *DownError) Error() string {
-	return fmt.Sprintf("endpoint %s is down since %s (%d failures, next dial at %s): %v",
-		e.ID, e.Since.Format(time.DateTime), e.Failures, e.Retry.Format("15:04:05.000"), e.Err)
+	// The reason first: what follows may be cut off on a narrow terminal.
+	return fmt.Sprintf("endpoint %s is down: %v (since %s, %d failures, next dial at %s)",
+		e.ID, e.Err, e.Since.Format(time.DateTime), e.Failures, e.Retry.Format("15:04:05"))
 }
 
 // Unwrap makes errors.Is find both [ErrDown] and the cause.

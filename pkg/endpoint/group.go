@@ -52,6 +52,7 @@ type group struct {
 	failures  int        // since the last connection that proved good
 	failing   time.Time  // since
 	connected bool       // ever
+	opened    uint64     // connections, ever
 	lastErr   error
 	lastErrAt time.Time
 	failback  time.Time // when to try the endpoint itself again

@@ -71,7 +71,8 @@ func (g *group) dialed(l *link, onBackup bool, err error, drains uint64, backup 
 
 // add takes in a new connection. It needs g.mu.
 func (g *group) add(l *link, onBackup bool) {
-	c := newPooled(g, l)
+	g.opened++
+	c := newPooled(g, l, g.opened)
 	now := g.pool.tick.Load()
 	c.onBackup, c.drains, c.born, c.used = onBackup, g.drains, now, now
 	if g.connected {

@@ -23,9 +23,10 @@ type pooled struct {
 	used     uint32 // ditto, when it was released last
 }
 
-func newPooled(g *group, l *link) *pooled {
+// newPooled makes the n-th connection of g.
+func newPooled(g *group, l *link, n uint64) *pooled {
 	c := &pooled{link: l, group: g}
-	c.Conn = trace(&c.user)(meter(&c.user)(l))
+	c.Conn = trace(&c.user, n)(meter(&c.user)(l))
 	return c
 }
 

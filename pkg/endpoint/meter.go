@@ -43,17 +43,18 @@ func (c *meterConn) Write(p []byte) (int, error) {
 // traceConn writes traffic to the debug log while the account's trace is on.
 type traceConn struct {
 	Conn
-	to *atomic.Pointer[account]
+	to     *atomic.Pointer[account]
+	number uint64 // of the connection
 }
 
-func trace(to *atomic.Pointer[account]) decorator {
-	return func(c Conn) Conn { return &traceConn{c, to} }
+func trace(to *atomic.Pointer[account], number uint64) decorator {
+	return func(c Conn) Conn { return &traceConn{c, to, number} }
 }
 
 func (c *traceConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if a := c.to.Load(); a.trace.Load() {
-		a.dump("received", p[:max(n, 0)], err)
+		a.dump("received", c.number, p[:max(n, 0)], err)
 	}
 	return n, err
 }
@@ -61,7 +62,7 @@ func (c *traceConn) Read(p []byte) (int, error) {
 func (c *traceConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if a := c.to.Load(); a.trace.Load() {
-		a.dump("sent", p[:max(n, 0)], err)
+		a.dump("sent", c.number, p[:max(n, 0)], err)
 	}
 	return n, err
 }
@@ -69,8 +70,8 @@ func (c *traceConn) Write(p []byte) (int, error) {
 // maxDump is how many bytes of one read or write are traced.
 const maxDump = 1024
 
-func (a *account) dump(what string, p []byte, err error) {
-	args := []any{"bytes", len(p), "hex", fmt.Sprintf("% x", p[:min(len(p), maxDump)])}
+func (a *account) dump(what string, number uint64, p []byte, err error) {
+	args := []any{"conn", number, "bytes", len(p), "hex", fmt.Sprintf("% x", p[:min(len(p), maxDump)])}
 	if err != nil {
 		args = append(args, "error", err)
 	}

@@ -162,8 +162,8 @@ func TestTrace(t *testing.T) {
 		}
 		echo(t, l, "\x00\x01AB")
 		text := out.String()
-		if got := strings.Contains(text, `msg=sent endpoint=plc bytes=4 hex="00 01 41 42"`) &&
-			strings.Contains(text, `msg=received endpoint=plc bytes=4 hex="00 01 41 42"`); got != on {
+		if got := strings.Contains(text, `msg=sent endpoint=plc conn=1 bytes=4 hex="00 01 41 42"`) &&
+			strings.Contains(text, `msg=received endpoint=plc conn=1 bytes=4 hex="00 01 41 42"`); got != on {
 			t.Errorf("trace %v wrote %q", on, text)
 		}
 		out.Reset()

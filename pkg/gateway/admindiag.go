@@ -38,7 +38,12 @@ func (a adminDiagnostics) Trace(ctx context.Context, id string, emit func(admin.
 		return adminError(err)
 	}
 	defer a.g.traces.end(a.g.pool, id)
-	stop := a.g.tap.hub.watch(id, func(r slog.Record) { emit(traceEvent(r)) })
+	var line questions
+	stop := a.g.tap.hub.watch(id, func(r slog.Record) {
+		if e := traceEvent(r); line.shows(&e) {
+			emit(e)
+		}
+	})
 	defer stop()
 	<-ctx.Done()
 	return nil
@@ -72,6 +77,31 @@ func (t *traces) end(pool *endpoint.Pool, id string) {
 	}
 }
 
+// questions knows on which connections an answer is due. Its user serialises calls.
+type questions struct{ open map[uint64]bool }
+
+// shows reports whether a person should see e. Drivers wait for a line to be silent
+// before they ask: that nothing came then is what they wanted; that nothing came
+// after a question is an event.
+func (q *questions) shows(e *admin.TraceEvent) bool {
+	if q.open == nil {
+		q.open = map[uint64]bool{}
+	}
+	switch {
+	case e.Event == "send":
+		q.open[e.Connection] = true
+	case e.Event == "receive" && len(e.Data) > 0:
+		q.open[e.Connection] = false
+	case e.Event == "receive" && strings.Contains(e.Text, "timeout"):
+		if !q.open[e.Connection] {
+			return false
+		}
+		q.open[e.Connection] = false
+		e.Event, e.Text = "error", "no answer in time"
+	}
+	return true
+}
+
 // traceEvent turns a record of the endpoint's trace into an event.
 func traceEvent(r slog.Record) admin.TraceEvent {
 	e := admin.TraceEvent{Time: r.Time, Event: r.Message}
@@ -85,6 +115,11 @@ func traceEvent(r slog.Record) admin.TraceEvent {
 			}
 		case "bytes":
 			return true
+		case "conn":
+			if a.Value.Kind() == slog.KindUint64 {
+				e.Connection = a.Value.Uint64()
+				return true
+			}
 		}
 		rest = append(rest, a.Key+"="+a.Value.String())
 		return true

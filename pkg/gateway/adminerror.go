@@ -6,7 +6,9 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
 
 // adminError marks err with the kind that the API's callers tell apart.
@@ -18,6 +20,9 @@ func adminError(err error) error {
 		{driver.ErrUnknownDriver, admin.ErrNotFound},
 		{driver.ErrUnknownTag, admin.ErrNotFound},
 		{endpoint.ErrNotFound, admin.ErrNotFound},
+		{point.ErrRange, admin.ErrInvalid},
+		{point.ErrNotInvertible, admin.ErrInvalid},
+		{modbus.ErrRange, admin.ErrInvalid},
 		{driver.ErrAccess, admin.ErrDenied},
 		{driver.ErrPaused, admin.ErrConflict},
 		{driver.ErrNotRunning, admin.ErrUnavailable},

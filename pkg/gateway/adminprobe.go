@@ -15,6 +15,10 @@ import (
 // lineWait is how long a question waits for its turn on the line.
 const lineWait = 10 * time.Second
 
+// longestAnswer is how long it waits for the answer, if the driver would be more
+// patient.
+const longestAnswer = time.Second
+
 // ProbeModbus implements [admin.EndpointBackend].
 func (a adminEndpoints) ProbeModbus(ctx context.Context, id string, asked admin.ModbusQuestion) (admin.ModbusAnswer, error) {
 	ep, item, giveUp, err := a.line(id)
@@ -81,21 +85,28 @@ func (p patient) Acquire(ctx context.Context) (endpoint.Lease, error) {
 	return l, err
 }
 
-// question makes the driver's question of q. The framing is that of a driver of
-// the endpoint, unless q names one.
+// question makes the driver's question of q. Framing and timeout are those of a
+// driver of the endpoint, unless q names others.
 func (a adminEndpoints) question(id string, item config.Endpoint, q admin.ModbusQuestion) modbus.Question {
-	framing := modbus.Framing(q.Framing)
+	out := modbus.Question{
+		Unit: q.Unit, Func: modbus.Func(q.Function), Addr: q.Addr, Count: q.Count, Framing: modbus.Framing(q.Framing), Timeout: q.Timeout, Around: q.Around,
+	}
 	for _, d := range a.g.runner.Current().Drivers {
-		if framing != "" || d.EndpointID != id || d.Proto != modbus.Proto {
+		if d.EndpointID != id || d.Proto != modbus.Proto {
 			continue
 		}
-		if s, err := modbus.ParseSettings(d.Cfg, item); err == nil {
-			framing = s.Framing
+		s, err := modbus.ParseSettings(d.Cfg, item)
+		if err != nil {
+			continue // a driver that could not be built
+		}
+		if out.Framing == "" {
+			out.Framing = s.Framing
+		}
+		if out.Timeout == 0 {
+			out.Timeout = min(s.Timeout, longestAnswer)
 		}
 	}
-	return modbus.Question{
-		Unit: q.Unit, Func: modbus.Func(q.Function), Addr: q.Addr, Count: q.Count, Framing: framing, Timeout: q.Timeout, Around: q.Around,
-	}
+	return out
 }
 
 func probeError(err error) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -149,6 +150,30 @@ func TestMaskedHidesPasswords(t *testing.T) {
 	}
 	if snap.Endpoints["a"].Opts["password"] != "hunter2" {
 		t.Error("the snapshot itself was changed")
+	}
+}
+
+// TestTraceShowsQuestions: waiting for a silent line before a question is no event;
+// a question without an answer is one.
+func TestTraceShowsQuestions(t *testing.T) {
+	record := func(msg string, args ...any) slog.Record {
+		r := slog.NewRecord(time.Time{}, slog.LevelDebug, msg, 0)
+		r.Add(append([]any{"conn", uint64(3)}, args...)...)
+		return r
+	}
+	nothing := []any{"bytes", 0, "hex", "", "error", errors.New("read /dev/ttyUSB0: i/o timeout")}
+	var q questions
+	var seen []string
+	for _, r := range []slog.Record{
+		record("received", nothing...), record("sent", "hex", "01 03"), record("received", "hex", "01 83"), record("received", nothing...),
+		record("sent", "hex", "01 04"), record("received", nothing...), record("received", nothing...),
+	} {
+		if e := traceEvent(r); q.shows(&e) {
+			seen = append(seen, fmt.Sprintf("%d %s %x %s", e.Connection, e.Event, e.Data, e.Text))
+		}
+	}
+	if got := strings.Join(seen, "|"); got != "3 send 0103 |3 receive 0183 |3 send 0104 |3 error  no answer in time" {
+		t.Error(got)
 	}
 }
 

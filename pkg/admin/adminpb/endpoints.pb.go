@@ -31,7 +31,7 @@ type ModbusQuestion struct {
 	Address       uint32                 `protobuf:"varint,3,opt,name=address,proto3" json:"address,omitempty"`   // zero-based
 	Count         uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`       // registers or bits
 	Framing       string                 `protobuf:"bytes,5,opt,name=framing,proto3" json:"framing,omitempty"`    // "tcp", "rtu", "ascii"; empty: that of the endpoint's driver
-	Timeout       *durationpb.Duration   `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`    // of the answer, 10 ms to 5 s (scan: 1 s); default 1 s
+	Timeout       *durationpb.Duration   `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`    // of the answer, 10 ms to 5 s (scan: 1 s); default: that of the endpoint's driver
 	Around        bool                   `protobuf:"varint,7,opt,name=around,proto3" json:"around,omitempty"`     // ask for the items just before and behind, too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -71,7 +71,10 @@ func diagnose(l *link) ([]driver.Fact, error) {
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, one)
+		found = append(found, one.Fact)
+		if one.unknown {
+			break // it does not know the function; the others would be told the same
+		}
 	}
 	return found, nil
 }
@@ -79,8 +82,14 @@ func diagnose(l *link) ([]driver.Fact, error) {
 // refused is the value of what the device does not say.
 func refused(err error) string { return "not told: " + err.Error() }
 
-func (q diagnosis) ask(l *link) (driver.Fact, error) {
-	d := driver.Fact{Name: q.name}
+// diagnosed is a fact, or that the device does not know function 0x08 at all.
+type diagnosed struct {
+	driver.Fact
+	unknown bool
+}
+
+func (q diagnosis) ask(l *link) (diagnosed, error) {
+	d := diagnosed{Fact: driver.Fact{Name: q.name}}
 	sent := uint16(0)
 	if q.sub == 0 {
 		sent = echoPattern
@@ -91,7 +100,7 @@ func (q diagnosis) ask(l *link) (driver.Fact, error) {
 	case !intact(err):
 		return d, err
 	case err != nil:
-		d.Value = refused(err)
+		d.Value, d.unknown = refused(err), q.sub == 0 && exceptionCode(err) == IllegalFunction
 		return d, nil
 	case len(data) != 4 || binary.BigEndian.Uint16(data) != q.sub:
 		return d, rejectf("length", "answer to function %s, sub-function %d, is % X", FuncDiagnostics, q.sub, data)

@@ -154,7 +154,24 @@ func ask(l *link, q Question, a *Answer) {
 	start := time.Now()
 	a.Data, a.Err = l.read(q.Func, q.Addr, q.Count)
 	a.Took, a.Addr, a.Count = time.Since(start), q.Addr, q.Count
+	if isTimeout(a.Err) {
+		a.Err = &silence{l.settings.Timeout, a.Err}
+	}
 }
+
+// silence is a timeout in words for the person who asked.
+type silence struct {
+	after time.Duration
+	err   error
+}
+
+// Error implements error.
+func (s *silence) Error() string {
+	return fmt.Sprintf("no answer within %v: nobody has this unit id, or the framing or the line's settings differ", s.after)
+}
+
+// Unwrap returns the timeout.
+func (s *silence) Unwrap() error { return s.err }
 
 // around asks for one item more on each side. If the device refuses, or is
 // silent, what is known stays.

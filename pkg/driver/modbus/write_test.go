@@ -404,6 +404,12 @@ func TestDiag(t *testing.T) {
 		if found, err = r.Driver.(driver.Diagnoser).Diagnose(timeout(t)); err != nil || !strings.Contains(found[0].Value, "illegal function") {
 			t.Errorf("%s: refused: %v, %v", framing, found, err)
 		}
+		dev.Lock()
+		dev.Refuse[8] = 1
+		dev.Unlock()
+		if found, err = r.Driver.(driver.Diagnoser).Diagnose(timeout(t)); err != nil || len(found) != 2 || !strings.Contains(found[1].Value, "illegal function") {
+			t.Errorf("%s: without 0x08: %v, %v; expected to be told once", framing, found, err)
+		}
 	}
 }
 
