@@ -100,7 +100,7 @@ func checkLines(snap *config.Snapshot, groups map[string][]config.Variable, r *R
 		}
 		if load > 1 {
 			r.Warnf(config.Endpoints, id, nil, "line-capacity",
-				"%s (%s) cannot carry its polls: the %d requests of %d drivers take at least %.2f s of every second; lengthen polling, or raise baud",
+				"%s (%s) cannot carry its polls: %d requests (drivers: %d) take at least %.2f s of every second; lengthen polling, or raise baud",
 				id, l, requests, len(lines[id]), load)
 		}
 	}

@@ -184,7 +184,7 @@ func TestLineCapacity(t *testing.T) {
 	}
 	res := Paths(plant(26, "1s"))
 	if len(res.Findings) != 1 || !strings.Contains(res.Findings[0].Message,
-		"plc (9600 baud, 8N1) cannot carry its polls: the 26 requests of 26 drivers take at least 1.08 s of every second") {
+		"plc (9600 baud, 8N1) cannot carry its polls: 26 requests (drivers: 26) take at least 1.08 s of every second") {
 		t.Errorf("got %v", res.Findings)
 	}
 	if res := Paths(plant(26, "2s")); len(res.Findings) != 0 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -117,6 +118,7 @@ type (
 	}
 	sarifRun struct {
 		Tool    sarifTool     `json:"tool"`
+		Columns string        `json:"columnKind"`
 		Results []sarifResult `json:"results"`
 	}
 	sarifTool struct {
@@ -134,7 +136,7 @@ type (
 		RuleID    string          `json:"ruleId"`
 		Level     string          `json:"level"`
 		Message   sarifMessage    `json:"message"`
-		Locations []sarifLocation `json:"locations"`
+		Locations []sarifLocation `json:"locations,omitempty"`
 	}
 	sarifMessage struct {
 		Text string `json:"text"`
@@ -157,7 +159,7 @@ type (
 
 // WriteSARIF writes the findings in the form that code review tools import.
 func WriteSARIF(w io.Writer, fs config.Findings, version string) error {
-	run := sarifRun{Results: []sarifResult{}}
+	run := sarifRun{Columns: "unicodeCodePoints", Results: []sarifResult{}}
 	run.Tool.Driver = sarifDriver{Name: "edge-cfg", Version: version, Rules: []sarifRule{}}
 	seen := make(map[string]bool)
 	for _, f := range fs {
@@ -165,11 +167,7 @@ func WriteSARIF(w io.Writer, fs config.Findings, version string) error {
 			seen[f.Rule] = true
 			run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{f.Rule})
 		}
-		p := sarifPhysical{Artifact: sarifArtifact{filepath.ToSlash(f.File)}}
-		if f.Line > 0 {
-			p.Region = &sarifRegion{f.Line, f.Column}
-		}
-		run.Results = append(run.Results, sarifResult{f.Rule, string(f.Severity), sarifMessage{f.Message}, []sarifLocation{{p}}})
+		run.Results = append(run.Results, sarifResult{f.Rule, string(f.Severity), sarifMessage{f.Message}, sarifLocations(f)})
 	}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -179,4 +177,20 @@ func WriteSARIF(w io.Writer, fs config.Findings, version string) error {
 		Version: "2.1.0",
 		Runs:    []sarifRun{run},
 	})
+}
+
+// sarifLocations returns where a finding is: nowhere if it is in no file.
+func sarifLocations(f config.Finding) []sarifLocation {
+	if f.File == "" {
+		return nil
+	}
+	uri := url.URL{Path: filepath.ToSlash(f.File)}
+	if filepath.IsAbs(f.File) {
+		uri.Scheme = "file"
+	}
+	p := sarifPhysical{Artifact: sarifArtifact{uri.String()}}
+	if f.Line > 0 {
+		p.Region = &sarifRegion{f.Line, f.Column}
+	}
+	return []sarifLocation{{p}}
 }

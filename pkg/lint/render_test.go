@@ -2,6 +2,7 @@ package lint
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,5 +43,29 @@ func TestWriteTextWithSource(t *testing.T) {
 	}
 	if want := path + ":2:9: \x1b[1;31merror:\x1b[0m bad \ufffd[31m (r)\n"; buf.String() != want {
 		t.Errorf("got %q, want %q", buf.String(), want)
+	}
+}
+
+func TestWriteSARIF(t *testing.T) {
+	fs := config.Findings{
+		{File: "a b/drivers.yml", Line: 2, Column: 9, Severity: config.SeverityError, Rule: "value", Message: "x < y"},
+		{File: "/etc/ü/variables.yml", Severity: config.SeverityWarning, Rule: "no-file", Message: "cannot be read"},
+		{Key: "drivers/m1", Severity: config.SeverityWarning, Rule: "value", Message: "from the center"},
+	}
+	var buf bytes.Buffer
+	if err := WriteSARIF(&buf, fs, "1.2"); err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	if err := json.Compact(&got, buf.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	want := `{"$schema":"https://json.schemastore.org/sarif-2.1.0.json","version":"2.1.0","runs":[{` +
+		`"tool":{"driver":{"name":"edge-cfg","version":"1.2","rules":[{"id":"value"},{"id":"no-file"}]}},"columnKind":"unicodeCodePoints","results":[` +
+		`{"ruleId":"value","level":"error","message":{"text":"x < y"},"locations":[{"physicalLocation":{"artifactLocation":{"uri":"a%20b/drivers.yml"},"region":{"startLine":2,"startColumn":9}}}]},` +
+		`{"ruleId":"no-file","level":"warning","message":{"text":"cannot be read"},"locations":[{"physicalLocation":{"artifactLocation":{"uri":"file:///etc/%C3%BC/variables.yml"}}}]},` +
+		`{"ruleId":"value","level":"warning","message":{"text":"from the center"}}]}]}`
+	if got.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &got, want)
 	}
 }
