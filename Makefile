@@ -46,6 +46,7 @@ race: setup build ## all tests under the race detector
 crash: ## the long campaigns of kill -9, crash points, histories, full disks (root)
 	EDGE_CRASH=all $(GO) test -count=1 -timeout 60m ./pkg/wal ./pkg/bus
 	EDGE_KILLS=200 EDGE_FULL_DISK=1 $(GO) test -count=1 -timeout 60m -v ./test/crash
+	EDGE_CAMPAIGN=1 $(GO) test -count=1 -timeout 60m -v ./test/center
 	EDGE_APPLY_HISTORIES=10000 $(GO) test -count=1 -timeout 60m -run Histor ./pkg/apply
 	EDGE_KILLS=200 EDGE_APPLY_PUSHES=500 $(GO) test -count=1 -timeout 60m -v -run "Killed|Random" ./test/apply
 

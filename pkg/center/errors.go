@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,11 +51,14 @@ func (e *StoreError) Error() string {
 	if st, ok := status.FromError(e.Err); ok {
 		cause = st.Message() // without gRPC's own words around it
 	}
-	if inner, ok := strings.CutPrefix(cause, `connection error: desc = "transport: `); ok {
-		cause = strings.TrimPrefix(strings.TrimSuffix(inner, `"`), "Error while dialing: ")
+	if quoted, ok := strings.CutPrefix(cause, "connection error: desc = "); ok {
+		if text, err := strconv.Unquote(quoted); err == nil {
+			cause = strings.TrimPrefix(strings.TrimPrefix(text, "transport: "), "Error while dialing: ")
+		}
 	}
 	switch {
-	case strings.Contains(cause, "error reading server preface: EOF"):
+	case strings.Contains(cause, "tls: "), strings.Contains(cause, "x509: "):
+	case strings.HasPrefix(cause, "error reading server preface"):
 		cause += " (does the server expect TLS? --cacert)"
 	case strings.HasPrefix(cause, "dial unix"):
 		cause += " (the gateway whose etcd it is does not run, or its data_dir is elsewhere)"

@@ -12,7 +12,9 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
 // authority signs certificates for a test.
@@ -84,8 +87,8 @@ func TestTLSAndPasswords(t *testing.T) {
 	ca, stranger := newAuthority(t), newAuthority(t)
 	ca.sign("server", ca)
 	ca.sign("ann", ca)
-	client, peer := freePort(t), freePort(t)
-	child(t, "member", "NAME=m0", "DIR="+t.TempDir(), "CLIENT=https://"+client, "PEER=http://"+peer, "CLUSTER=m0=http://"+peer,
+	client, peerAddr := freePort(t), freePort(t)
+	child(t, "member", "NAME=m0", "DIR="+t.TempDir(), "CLIENT=https://"+client, "PEER=http://"+peerAddr, "CLUSTER=m0=http://"+peerAddr,
 		"CERT="+ca.path("server.crt"), "KEY="+ca.path("server.key"), "CA="+ca.path("ca.crt"), "CLIENT_CERTS=yes")
 	good := center.TLS{CA: ca.path("ca.crt"), Cert: ca.path("ann.crt"), Key: ca.path("ann.key")}
 	cfg := center.Config{Endpoints: []string{client}, TLS: &good, DialTimeout: 5 * time.Second}
@@ -130,6 +133,34 @@ func TestTLSAndPasswords(t *testing.T) {
 		})
 	}
 
+	// The command tells the same, with exit code 2.
+	password := ca.path("password")
+	if err := os.WriteFile(password, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wrong := ca.path("wrong")
+	if err := os.WriteFile(wrong, []byte("wrong\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags := []string{"--endpoints", client, "--cert", good.Cert, "--key", good.Key}
+	for _, tc := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"--cacert", stranger.path("ca.crt"), "log"}, 2, "certificate signed by unknown authority"},
+		{[]string{"--cacert", good.CA, "--user", "operator", "--password-file", wrong, "log"}, 2, "etcd refused"},
+		{[]string{"--cacert", good.CA, "--user", "reader", "--password-file", password, "set", "bus.wal_flush_ms", "20"}, 2, "permission denied"},
+		{[]string{"--cacert", good.CA, "--user", "reader", "--password-file", password, "log"}, 0, ""},
+		{[]string{"--cacert", good.CA, "--user", "operator", "--password-file", password, "set", "bus.wal_flush_ms", "20"}, 0, ""},
+		{[]string{"--cacert", good.CA, "--user", "operator", "--password-file", password, "log"}, 0, "operator ("},
+	} {
+		out, code := edgeCfg(t, append(flags, tc.args...)...)
+		if code != tc.code || !strings.Contains(out, tc.want) {
+			t.Errorf("edge-cfg %s: exit code %d, expected %d with %q:\n%s", strings.Join(tc.args, " "), code, tc.code, tc.want, out)
+		}
+	}
+
 	// One who may only read is refused when pushing, and nothing is left behind.
 	c2 := cfg
 	c2.User, c2.Password = "reader", "secret"
@@ -145,6 +176,18 @@ func TestTLSAndPasswords(t *testing.T) {
 	if _, err := reader.Push(t.Context(), base, document(4, 1), center.PushOptions{}); !errors.Is(err, center.ErrRefused) {
 		t.Errorf("a reader pushed: %v", err)
 	}
+}
+
+// edgeCfg runs the command and returns all that it printed, and its exit code.
+func edgeCfg(t *testing.T, args ...string) (string, int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), peer.Build(t, "edge-cfg"), args...)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
 }
 
 // enableAuth turns passwords on, with an operator and one who may only read.

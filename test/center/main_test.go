@@ -24,13 +24,16 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
 // The test binary is also the processes that the tests kill.
 func TestMain(m *testing.M) {
 	switch os.Getenv("CENTER_CHILD") {
 	case "":
-		os.Exit(m.Run())
+		code := m.Run()
+		peer.Cleanup()
+		os.Exit(code)
 	case "member":
 		member()
 	case "server":
