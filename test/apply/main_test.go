@@ -7,6 +7,7 @@
 package apply
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -14,6 +15,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if n := os.Getenv(farmEnv); n != "" {
+		if err := runFarm(n); err != nil {
+			fmt.Fprintln(os.Stderr, "farm:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	peer.Cleanup()
 	os.Exit(code)

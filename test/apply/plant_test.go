@@ -82,7 +82,9 @@ type plant struct {
 	tb     testing.TB
 	broker *peer.Mosquitto
 	store  *center.Store
-	ledger *consumer.Ledger
+
+	endpoint string // of the config center
+	ledger   *consumer.Ledger
 
 	mu     sync.Mutex
 	values map[string][]float64 // by tag, in order
@@ -109,18 +111,27 @@ func newPlant(tb testing.TB, first tables, confMore, endpoint string) *plant {
 	}
 	p.WriteFile(tb, "gateway.yml", strings.Replace(string(text), "source: dir, dir: ./config", conf, 1))
 	p.consume()
-	if endpoint == "" {
-		endpoint = "unix:" + center.EmbeddedSocket(filepath.Join(p.Dir, "data"))
+	if p.endpoint = endpoint; endpoint == "" {
+		p.endpoint = "unix:" + center.EmbeddedSocket(filepath.Join(p.Dir, "data"))
 	}
 	p.Start(tb)
-	peer.WaitFor(tb, 20*time.Second, "the config center", func() bool {
-		p.store, err = center.Open(tb.Context(), center.Config{Endpoints: []string{endpoint}})
-		return err == nil
-	})
-	tb.Cleanup(func() { _ = p.store.Close() }) // the test is over
+	p.store = p.open(center.Config{})
 	p.push(first)
 	p.WaitReady(tb)
 	return p
+}
+
+// open returns a client of the config center.
+func (p *plant) open(cfg center.Config) (s *center.Store) {
+	p.tb.Helper()
+	cfg.Endpoints = []string{p.endpoint}
+	peer.WaitFor(p.tb, 20*time.Second, "the config center", func() bool {
+		var err error
+		s, err = center.Open(p.tb.Context(), cfg)
+		return err == nil
+	})
+	p.tb.Cleanup(func() { _ = s.Close() }) // the test is over
+	return s
 }
 
 // consume takes everything that is published into the ledger until the test ends.

@@ -35,14 +35,22 @@ type plc struct {
 // startPLC starts a device on a free port; it ends with the test.
 func startPLC(t testing.TB, base uint16) *plc {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := newPLC(base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &plc{addr: l.Addr().String(), base: base, listener: l, conns: map[net.Conn]bool{}}
-	p.wg.Go(p.accept)
 	t.Cleanup(p.stop)
 	return p
+}
+
+func newPLC(base uint16) (*plc, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &plc{addr: l.Addr().String(), base: base, listener: l, conns: map[net.Conn]bool{}}
+	p.wg.Go(p.accept)
+	return p, nil
 }
 
 // stop closes the listener and all connections.
@@ -149,6 +157,11 @@ func (p *punctuality) add(o punctuality) {
 	p.doubly += o.doubly
 	p.late += o.late
 	p.worst = max(p.worst, o.worst)
+}
+
+// onTime is the share of the polls that were made in time, in percent.
+func (p *punctuality) onTime() float64 {
+	return 100 * float64(p.polls-p.late-p.missed) / float64(p.polls)
 }
 
 // grid holds polls against the grid that the earliest of them lies on: a driver

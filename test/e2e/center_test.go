@@ -121,8 +121,8 @@ func rollbacks(sub *peer.Subscriber) []map[string]any {
 
 // TestPushAndRollback takes a gateway through what an operator does to it with
 // edge-cfg: a change that is applied live; a driver without a unit_id, which lint
-// refuses, and which, forced, is refused by the gateway; an endpoint where nobody
-// answers, which is drained, tried, and undone. Each time what is in force in the
+// refuses, and which, forced, is refused by the gateway; a driver whose plugin does
+// not exist; an endpoint where nobody answers, which is drained, tried, and undone. Each time what is in force in the
 // config center is again what ran before, and the broker is told.
 func TestPushAndRollback(t *testing.T) {
 	plc := peer.StartPLC(t, "")
@@ -157,12 +157,16 @@ func TestPushAndRollback(t *testing.T) {
 	gw.refused(t, sub, good, 1, "unit_id", "push", gw.tables, "-y", "--force", "--wait")
 	gw.edit(t, "drivers.yml", "polling: 50ms", "unit_id: 1\n    polling: 50ms")
 
+	gw.edit(t, "drivers.yml", "kind: static", "kind: dyn\n  path: ./nothere")
+	gw.refused(t, sub, good, 2, "is not built yet", "push", gw.tables, "-y", "--wait")
+	gw.edit(t, "drivers.yml", "kind: dyn\n  path: ./nothere", "kind: static")
+
 	// The PLC that answers is left for an address where nobody does.
 	_, port, _ := strings.Cut(plc.Addr, ":")
 	dead := peer.FreeAddr(t)
 	_, deadPort, _ := strings.Cut(dead, ":")
 	gw.edit(t, "endpoints.yml", port, deadPort)
-	gw.refused(t, sub, good, 2, "refused", "push", gw.tables, "-y", "--wait")
+	gw.refused(t, sub, good, 3, "refused", "push", gw.tables, "-y", "--wait")
 
 	before := sub.Count()
 	peer.WaitFor(t, 10*time.Second, "frames after the rollback", func() bool { return sub.Count() > before+10 && lastValue(sub, tag(0)) >= 100000 })
