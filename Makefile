@@ -47,12 +47,19 @@ crash: ## the long campaigns of kill -9, crash points, histories, full disks (ro
 	EDGE_CRASH=all $(GO) test -count=1 -timeout 60m ./pkg/wal ./pkg/bus
 	EDGE_KILLS=200 EDGE_FULL_DISK=1 $(GO) test -count=1 -timeout 60m -v ./test/crash
 	EDGE_CAMPAIGN=1 $(GO) test -count=1 -timeout 60m -v ./test/center
+	EDGE_KILLS=200 EDGE_KILL_RATE=100000 $(GO) test -count=1 -timeout 60m -v -run 'Kill$$' ./test/mqtt
 	EDGE_APPLY_HISTORIES=10000 $(GO) test -count=1 -timeout 60m -run Histor ./pkg/apply
 	EDGE_KILLS=200 EDGE_APPLY_PUSHES=500 $(GO) test -count=1 -timeout 60m -v -run "Killed|Random" ./test/apply
 
 .PHONY: soak
 soak: setup build ## 5,000 frames/s for ten minutes, flat memory, no loss
 	EDGE_SOAK=10m $(GO) test -count=1 -timeout 30m -v -run Soak ./test/e2e/...
+
+.PHONY: campaign
+campaign: setup build ## a million frames/s for a minute, half of it for ten, an hour without a broker: no loss
+	EDGE_CAMPAIGN=1m EDGE_CAMPAIGN_PLCS=100 $(GO) test -count=1 -timeout 30m -v -run Campaign ./test/e2e
+	EDGE_CAMPAIGN=10m EDGE_CAMPAIGN_PLCS=50 $(GO) test -count=1 -timeout 60m -v -run Campaign ./test/e2e
+	EDGE_AWAY=90s $(GO) test -count=1 -timeout 30m -v -run HourAway ./test/e2e
 
 .PHONY: bench
 bench: ## the benchmarks that have budgets (docs/performance.md)

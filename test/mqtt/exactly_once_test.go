@@ -64,6 +64,14 @@ func TestRestarts(t *testing.T) {
 	checkAll(t, sub, int(r.value))
 }
 
+// quiet waits until nothing more arrives.
+func quiet(sub *peer.Subscriber) {
+	for n := -1; n != sub.Count(); {
+		n = sub.Count()
+		time.Sleep(300 * time.Millisecond) // quiet for so long is quiet
+	}
+}
+
 // restartBroker restarts the broker, gracefully, so that it keeps its sessions,
 // behind a connection that was cut in full flight. The broker's other side is
 // quiet then: after a restart Mosquitto 2.0.11 sends a message anew to a
@@ -74,9 +82,8 @@ func restartBroker(t *testing.T, broker *peer.Mosquitto, p *proxy, sub *peer.Sub
 	p.refuse = true
 	p.mu.Unlock()
 	p.cutAll()
-	for n := -1; n != sub.Count() || sub.LastSeq() < r.consumer.Acked(); {
-		n = sub.Count()
-		time.Sleep(300 * time.Millisecond) // quiet for so long is quiet
+	for quiet(sub); sub.LastSeq() < r.consumer.Acked(); {
+		quiet(sub)
 	}
 	broker.Stop(t)
 	broker.Start(t)

@@ -133,18 +133,28 @@ func startChild(t *testing.T, dir, broker string, rate int) (*exec.Cmd, *bufio.S
 	return cmd, lines
 }
 
-// TestKill kills the process with log and connector again and again while it
-// delivers through a proxy that cuts connections too. A plain subscriber gets
+// number returns a number from the environment.
+func number(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// TestKill kills the process with log and connector again and again (EDGE_KILLS)
+// while it delivers EDGE_KILL_RATE frames a second through a proxy that cuts
+// connections too, and the broker restarts now and then. A plain subscriber gets
 // every frame that the log holds, once, in order.
 func TestKill(t *testing.T) {
-	kills := 15
-	if s := os.Getenv("EDGE_CRASH_CYCLES"); s != "" {
-		var err error
-		if kills, err = strconv.Atoi(s); err != nil {
-			t.Fatalf("EDGE_CRASH_CYCLES: %v", err)
-		}
-	} else if testing.Short() {
-		kills = 3
+	kills, rate := number(t, "EDGE_KILLS", 15), number(t, "EDGE_KILL_RATE", 20_000)
+	if testing.Short() {
+		kills = min(kills, 3)
 	}
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)
@@ -154,13 +164,20 @@ func TestKill(t *testing.T) {
 		return packetNames[kind] != "" && rnd.IntN(200) == 0, rnd.IntN(2) == 0
 	})
 	dir := t.TempDir()
-	for range kills {
-		cmd, _ := startChild(t, dir, p.url(), 20_000)
+	restarts := 0
+	for i := range kills {
+		cmd, _ := startChild(t, dir, p.url(), rate)
 		time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond) // a kill at any moment, from the start on
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait() // killed: that is an error
+		if i%8 == 7 {
+			restarts++
+			quiet(sub)
+			broker.Stop(t)
+			broker.Start(t)
+		}
 	}
 	cuts := p.heal()
 	cmd, lines := startChild(t, dir, p.url(), 0)
@@ -177,7 +194,7 @@ func TestKill(t *testing.T) {
 		t.Fatalf("the last child: %v", err)
 	}
 	checkAll(t, sub, int(head))
-	t.Logf("%d kills, %d cuts, %d frames in %d messages", kills, cuts, head, len(sub.Messages()))
+	t.Logf("%d kills, %d cuts, %d restarts of the broker, %d frames in %d messages", kills, cuts, restarts, head, len(sub.Messages()))
 	if head < 1000 {
 		t.Errorf("only %d frames were delivered", head)
 	}

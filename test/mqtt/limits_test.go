@@ -26,16 +26,9 @@ func flight(t *testing.T, cfg map[string]any, received bool) (*peer.Mosquitto, *
 	r.start()
 	r.publish(100)
 	r.waitDelivered(10 * time.Second)
-	p.plan(func(kind byte) (bool, bool) {
-		switch {
-		case kind == publish && !received, kind == pubrec:
-			p.refuse = true // the plan is called under the lock
-			return true, false
-		}
-		return false, false
-	})
+	p.holdBack(received)
 	r.publish(2000)
-	peer.WaitFor(t, 10*time.Second, "the cut", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.refuse })
+	peer.WaitFor(t, 10*time.Second, "the cut", p.refuses)
 	return broker, sub, p, r
 }
 

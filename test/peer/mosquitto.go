@@ -115,6 +115,9 @@ func (m *Mosquitto) Stop(t testing.TB) {
 	m.cmd = nil
 }
 
+// Database returns the file in which a stopped broker keeps everything.
+func (m *Mosquitto) Database() string { return filepath.Join(m.dir, "mosquitto.db") }
+
 // FreeAddr returns a loopback address whose port was free a moment ago.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
