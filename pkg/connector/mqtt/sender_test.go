@@ -246,6 +246,9 @@ func TestRefusals(t *testing.T) {
 		{"in use, by somebody else", false, codeInUse, []string{"PUBLISH 2"}},
 		{"quota", false, codeQuotaExceeded, []string{"PUBLISH 1"}},
 		{"not authorized", false, codeNotAuthorized, []string{"PUBLISH 1"}},
+		{"topic name invalid", false, 0x90, []string{"PUBLISH 1"}},
+		{"too large", false, codeTooLarge, []string{"PUBLISH 1"}},
+		{"payload format invalid", false, 0x99, []string{"PUBLISH 1"}},
 		{"not authorized after a repeat", true, codeNotAuthorized, []string{"PUBLISH 1"}},
 	}
 	for _, c := range cases {
@@ -285,6 +288,23 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("the fault was not taken back: %v", last)
 			}
 		})
+	}
+}
+
+// TestFaultStates says which refusals need a person, and shows each in words.
+func TestFaultStates(t *testing.T) {
+	b := newBench(t, "t", 2)
+	for code, want := range map[byte]string{codeQuotaExceeded: "up", 0x89: "up", 0x96: "up",
+		codeNotAuthorized: "fault", 0x90: "fault", codeTooLarge: "fault", 0x99: "fault", 0x9B: "fault"} {
+		b.conn.setFault(fmt.Errorf("message on t refused: %w", &refusal{code: code}))
+		st := b.conn.Status()
+		if st.State != want || !strings.Contains(st.Error, reasonText(code)) {
+			t.Errorf("0x%02X: state %s (%s), want %s", code, st.State, st.Error, want)
+		}
+	}
+	b.conn.setFault(nil)
+	if st := b.conn.Status(); st.State != "up" || st.Error != "" {
+		t.Errorf("after all: %+v", st)
 	}
 }
 
