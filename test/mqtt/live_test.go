@@ -31,7 +31,7 @@ func TestLiveFirst(t *testing.T) {
 	peer.WaitFor(t, 10*time.Second, "the first of the backlog", func() bool { return sub.Count() > 0 })
 	r.publish(500)
 	r.stopConnector() // in the middle: the streams begin anew from what is stored
-	quiet(sub) // or what comes late would be taken for the backlog that goes on
+	quiet(sub)        // or what comes late would be taken for the backlog that goes on
 	before := sub.Count()
 	r.start()
 	peer.WaitFor(t, 10*time.Second, "more of the backlog", func() bool { return sub.Count() > before })
