@@ -57,8 +57,8 @@ soak: setup build ## 5,000 frames/s for ten minutes, flat memory, no loss
 
 .PHONY: campaign
 campaign: setup build ## a million frames/s for a minute, half of it for ten, an hour without a broker: no loss
-	EDGE_CAMPAIGN=1m EDGE_CAMPAIGN_PLCS=100 $(GO) test -count=1 -timeout 30m -v -run Campaign ./test/e2e
-	EDGE_CAMPAIGN=10m EDGE_CAMPAIGN_PLCS=50 $(GO) test -count=1 -timeout 60m -v -run Campaign ./test/e2e
+	EDGE_LOAD=1m EDGE_LOAD_PLCS=100 $(GO) test -count=1 -timeout 30m -v -run Campaign ./test/e2e
+	EDGE_LOAD=10m EDGE_LOAD_PLCS=50 $(GO) test -count=1 -timeout 60m -v -run Campaign ./test/e2e
 	EDGE_AWAY=90s $(GO) test -count=1 -timeout 30m -v -run HourAway ./test/e2e
 
 .PHONY: bench

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +22,7 @@ type verifyFlags struct {
 	cfg                    consumer.Config
 	qos                    uint8
 	unit, password, ledger string
+	ca, cert, key          string
 	duration               time.Duration
 }
 
@@ -47,6 +50,9 @@ With --ledger FILE what it knows is kept: the next run goes on from there.`,
 	f.StringVar(&flags.cfg.ClientID, "client-id", "", "client id (default: one that no other run has)")
 	f.StringVar(&flags.cfg.Username, "username", "", "user name at the broker")
 	f.StringVar(&flags.password, "password-file", "", "file that holds the password")
+	f.StringVar(&flags.ca, "cacert", "", "file with the certificate authority of the broker (default: the system's)")
+	f.StringVar(&flags.cert, "cert", "", "file with our certificate, if the broker wants one")
+	f.StringVar(&flags.key, "key", "", "file with the key of --cert")
 	f.StringVar(&flags.ledger, "ledger", "", "keep what is known in this file")
 	f.StringVar(&flags.unit, "timestamp-unit", "ms", "unit of ts in the payload: ms, us or ns")
 	for _, name := range []string{"broker", "topic"} {
@@ -108,9 +114,41 @@ func (f *verifyFlags) complete(cmd *cobra.Command) (err error) {
 		}
 		f.cfg.Password = strings.TrimRight(string(text), "\r\n")
 	}
+	if f.cfg.TLS, err = f.tls(); err != nil {
+		return err
+	}
 	f.cfg.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	f.cfg.Ledger, err = consumer.OpenLedger(f.ledger)
 	return err
+}
+
+// tls returns what the flags say about certificates, nil if they say nothing.
+func (f *verifyFlags) tls() (*tls.Config, error) {
+	if (f.cert == "") != (f.key == "") {
+		return nil, cli.Usagef("--cert and --key go together: give both or none")
+	}
+	if f.ca == "" && f.cert == "" {
+		return nil, nil
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.ca != "" {
+		text, err := os.ReadFile(f.ca)
+		if err != nil {
+			return nil, fmt.Errorf("--cacert: %w", err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("--cacert %s: no certificate in PEM", f.ca)
+		}
+	}
+	if f.cert != "" {
+		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+		if err != nil {
+			return nil, fmt.Errorf("--cert and --key: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	return cfg, nil
 }
 
 func verifyTable(t *cli.Table, r consumer.Report) {

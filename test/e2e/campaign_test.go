@@ -24,26 +24,26 @@ func setting(t *testing.T, name string, otherwise time.Duration) time.Duration {
 }
 
 // campaignPLCs is how many PLCs of a thousand registers are polled each 100 ms:
-// EDGE_CAMPAIGN_PLCS, ten by default, which is 100,000 points a second.
+// EDGE_LOAD_PLCS, ten by default, which is 100,000 points a second.
 func campaignPLCs(t *testing.T) int {
 	t.Helper()
-	text := os.Getenv("EDGE_CAMPAIGN_PLCS")
+	text := os.Getenv("EDGE_LOAD_PLCS")
 	if text == "" {
 		return 10
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		t.Fatalf("EDGE_CAMPAIGN_PLCS: %v", err)
+		t.Fatalf("EDGE_LOAD_PLCS: %v", err)
 	}
 	return n
 }
 
 // TestCampaign has simulated PLCs, gateway and Mosquitto at full load on one
-// machine for EDGE_CAMPAIGN (two seconds by default). What arrives is recorded as
+// machine for EDGE_LOAD (two seconds by default). What arrives is recorded as
 // it is and verified afterwards: every frame once, in order. The rate that was
 // reached is reported; it is no reason to fail.
 func TestCampaign(t *testing.T) {
-	period, plcs := setting(t, "EDGE_CAMPAIGN", 2*time.Second), campaignPLCs(t)
+	period, plcs := setting(t, "EDGE_LOAD", 2*time.Second), campaignPLCs(t)
 	p := newLoadPlant(t, plcs, 1000)
 	rec := peer.Record(t, p.broker.Addr, "campaign", topic)
 	l := p.poll(t, 100*time.Millisecond, "")
