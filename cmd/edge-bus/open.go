@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -88,7 +89,7 @@ func walDir(cmd *cobra.Command) (string, error) {
 }
 
 func withDir(cmd *cobra.Command, dir string, a access, out *outlets, use func(context.Context, source) error) error {
-	archive, err := bus.OpenArchive(dir, bool(a), nil)
+	archive, err := bus.OpenArchive(dir, bool(a), slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if errors.Is(err, bus.ErrLocked) {
 		return fmt.Errorf("%s: a gateway that runs uses this log: leave --wal-dir out to work through its socket, or stop it: %w", dir, err)
 	}

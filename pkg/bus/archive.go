@@ -90,8 +90,8 @@ type Selection struct {
 	Filter      frame.Filter // what else must hold
 }
 
-// clockSlack is how much later than its source time a frame may have been logged
-// and still be found by time: back-pressure and outages of devices delay frames.
+// clockSlack is how far a source's clock may be ahead of the gateway's for its
+// frames to be found by time.
 const clockSlack = time.Hour
 
 // Replayed is what a replay came by.
@@ -154,25 +154,16 @@ func (sel Selection) nanos() (from, to int64) {
 	return from, to
 }
 
-// narrow finds where in the log the selected times can be.
+// narrow finds where in the log the selected times can begin. Where they end can't
+// be told: frames are logged late, by back-pressure, after a jump of the clock, or
+// when they are imported. Blocks are left out by the times in their headers.
 func (a *Archive) narrow(s *wal.Scan, sel Selection) error {
-	if !sel.From.IsZero() {
-		seq, err := a.log.SeqAtTime(sel.From.Add(-time.Minute).UnixMilli())
-		if err != nil {
-			return err
-		}
-		s.From = max(s.From, seq)
+	if sel.From.IsZero() {
+		return nil
 	}
-	if !sel.To.IsZero() {
-		seq, err := a.log.SeqAtTime(sel.To.Add(clockSlack).UnixMilli())
-		if err != nil {
-			return err
-		}
-		if s.To == 0 || seq-1 < s.To {
-			s.To = max(seq-1, 1)
-		}
-	}
-	return nil
+	seq, err := a.log.SeqAtTime(sel.From.Add(-clockSlack).UnixMilli())
+	s.From = max(s.From, seq)
+	return err
 }
 
 // byTime appends the parts of b with from ≤ source time < to.

@@ -132,6 +132,50 @@ func TestReplaySelections(t *testing.T) {
 	readTo(t, c, 4, 603, -3)
 }
 
+// TestReplayOfLateFrames finds frames by their source times that were logged at
+// other times: after the clock went forward and back, and by an import.
+func TestReplayOfLateFrames(t *testing.T) {
+	now := atomic.Int64{}
+	start := time.Unix(1763888400, 0)
+	cfg := testConfig(filepath.Join(t.TempDir(), "log"))
+	b := openBus(t, cfg, Deps{Now: func() time.Time { return time.Unix(now.Load(), 0) }})
+	openConsumer(t, b, "mqtt")
+	set := testSet("plc", 10)
+	at := func(clock, source time.Duration) {
+		t.Helper()
+		now.Store(start.Add(clock).Unix())
+		batch := batchOf(set, 10, 0)
+		for i := range batch.Frames {
+			batch.Frames[i].TS = start.Add(source).UnixNano()
+		}
+		publish(t, b, batch)
+		syncBus(t, b)
+	}
+	day, year := 24*time.Hour, 365*24*time.Hour
+	at(0, 0)                             // 1
+	at(70*year, 70*year)                 // 11: the clock was wrong
+	at(time.Minute, time.Minute)         // 21: and was set right
+	at(2*time.Minute, 2*time.Minute)     // 31
+	at(day, day)                         // 41
+	at(day+time.Minute, 90*time.Second)  // 51: an import of old frames
+	at(day+2*time.Minute, day+time.Hour) // 61: a device's clock is ahead by nearly an hour
+	at(day-time.Hour, day-time.Hour)     // 71: the clock was set back
+	for _, tc := range []struct {
+		name     string
+		from, to time.Duration
+		want     []Range
+	}{
+		{"the first minutes", 0, 3 * time.Minute, []Range{{First: 1, Last: 10}, {First: 21, Last: 40}, {First: 51, Last: 60}}},
+		{"the wrong time", 69 * year, 71 * year, []Range{{First: 11, Last: 20}}},
+		{"the next day", day, day + 2*time.Hour, []Range{{First: 41, Last: 50}, {First: 61, Last: 70}}},
+		{"before the jump back", day - 2*time.Hour, day, []Range{{First: 71, Last: 80}}},
+	} {
+		if d := cmp.Diff(tc.want, seqsOf(t, b.Archive(), Selection{From: start.Add(tc.from), To: start.Add(tc.to)})); d != "" {
+			t.Errorf("%s: %s", tc.name, d)
+		}
+	}
+}
+
 func TestGC(t *testing.T) {
 	b := openBus(t, testConfig(t.TempDir()), Deps{})
 	c := openConsumer(t, b, "mqtt")
@@ -162,6 +206,9 @@ func TestGC(t *testing.T) {
 	if s := b.Stats(); s.FirstSeq != 1 {
 		t.Errorf("a dry run deleted frames before %d", s.FirstSeq)
 	}
+	if r := gc(all/2, true, true); r.Unacked != r.Last-2000 {
+		t.Errorf("dry run with force: %+v", r)
+	}
 	if r := gc(all/2, false, false); r.Last != 2000 || b.Stats().FirstSeq != 2001 {
 		t.Errorf("without force: %+v, first %d", r, b.Stats().FirstSeq)
 	}
@@ -175,6 +222,18 @@ func TestGC(t *testing.T) {
 		t.Errorf("told %+v", g)
 	}
 	readTo(t, c, r.Last+1, 10000, 0)
+
+	// Of retained frames, only those that somebody has not had are a gap.
+	if err := c.Commit(Commit{Ack: []Range{{First: 1, Last: 8000}}}); err != nil {
+		t.Fatal(err)
+	}
+	if r = gc(all/10, false, true); r.First > 8000 || r.Last < 8500 || r.Unacked != r.Last-8000 {
+		t.Errorf("with force and retained frames: %+v", r)
+	}
+	waitFor(t, "the second gap to be told", func() bool { return len(gapsTold(t, b)) == 2 })
+	if g := gapsTold(t, b)[1]; g.From != 8001 || g.To != r.Last {
+		t.Errorf("told %+v", g)
+	}
 }
 
 func TestTail(t *testing.T) {

@@ -190,6 +190,7 @@ func (b *Bus) publishParts(ctx context.Context, batch *frame.Batch, always bool)
 		part := *batch
 		part.Frames = batch.Frames[at:min(at+frame.MaxBlockFrames, len(batch.Frames))]
 		if err := b.publish(ctx, &part, always); err != nil {
+			b.metrics.dropped("ring_full", len(batch.Frames)-at-len(part.Frames)) // the rest; publish has counted the part
 			return err
 		}
 		if at == 0 {

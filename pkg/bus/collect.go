@@ -135,7 +135,8 @@ func (b *Bus) giveUp(cfg *Config, lo uint64) error {
 	b.mu.Lock()
 	everyone := slices.Collect(maps.Values(b.consumers))
 	b.mu.Unlock()
-	if err := b.drop(b.log.Floor(), target-1, everyone, wal.Gap{Reason: "overflow"}); err != nil {
+	_, all, _ = b.needs()
+	if err := b.drop(max(all, b.log.Floor()), target-1, everyone, wal.Gap{Reason: "overflow"}); err != nil {
 		return err
 	}
 	return b.log.Collect(target, false)

@@ -57,7 +57,7 @@ func (a *Archive) GC(ctx context.Context, keepBytes uint64, dryRun, force bool) 
 		return r, nil
 	}
 	if r.Unacked > 0 {
-		gaps, err := a.log.Drop(Range{First: r.First, Last: cut - 1}, behind, Gap{Reason: "gc"})
+		gaps, err := a.log.Drop(Range{First: max(r.First, cut-r.Unacked), Last: cut - 1}, behind, Gap{Reason: "gc"})
 		if err != nil {
 			return r, fmt.Errorf("gc: %w", err)
 		}

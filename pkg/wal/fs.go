@@ -94,10 +94,13 @@ func (d *diskFS) check(err error) error {
 }
 
 // openBallast sets size bytes aside in path; what can't be had now is tried
-// again by holdBallast.
+// again by holdBallast. With size 0 nothing is set aside, but what is there can be
+// given up: a tool that trims the log of a stopped gateway may meet a full disk.
 func (d *diskFS) openBallast(path string, size int64) {
+	_, err := d.FS.Stat(path)
 	d.mu.Lock()
 	d.ballast, d.ballastSize = path, size
+	d.ballastHeld = err == nil && size <= 0
 	d.mu.Unlock()
 	d.holdBallast()
 }
