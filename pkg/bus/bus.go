@@ -72,7 +72,7 @@ func Open(cfg Config, deps Deps) (*Bus, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	log, err := wal.Open(cfg.WALDir, wal.Options{FS: deps.FS, Log: deps.Log, Now: deps.Now, Ballast: ballastSize(cfg.MinFree)})
+	log, err := wal.Open(cfg.WALDir, wal.Options{FS: deps.FS, Log: deps.Log, Now: deps.Now, Ballast: ballastSize(cfg.MinFree), MaxBytes: cfg.WALMaxBytes})
 	if err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}

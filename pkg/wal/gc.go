@@ -11,12 +11,12 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
+// exciseBytes is how much must be deletable, and exciseDistance how far behind the
+// end it must lie, in memtables, for whole tables to be cut off instead of a
+// tombstone being written over them.
 const (
-	// exciseBytes is how much must be deletable, and exciseDistance how far behind
-	// the end it must lie, for whole tables to be cut off instead of a tombstone
-	// being written over them.
-	exciseBytes    = segmentBytes
-	exciseDistance = 48 << 20
+	exciseBytes    = 2
+	exciseDistance = 6
 )
 
 // collector deletes what nobody needs.
@@ -74,8 +74,9 @@ func (l *Log) collect(limit uint64, lazy bool) error {
 	if ok {
 		cut, segment, cutPos = max(min(p.first, limit), floor), p.seg, p.pos
 	}
-	far := l.endPos.Load()-cutPos > exciseDistance
-	if far && lazy && cutPos-l.floorPos.Load() < exciseBytes {
+	table := l.buffer(framesBuffer)
+	far := l.endPos.Load()-cutPos > exciseDistance*table
+	if far && lazy && cutPos-l.floorPos.Load() < exciseBytes*table {
 		return nil
 	}
 	l.gc.cutting.Store(cut) // from here on nobody can pin what is before cut

@@ -35,6 +35,9 @@ type Options struct {
 	Now      func() time.Time // nil: time.Now
 	ReadOnly bool             // for looking at a log whose gateway is stopped
 	Ballast  int64            // bytes set aside and given up when the disk is full; 0: none
+	// MaxBytes is how large the log is meant to become: a small one gets small
+	// buffers in memory and, four to five times their size, on the disk. 0: large.
+	MaxBytes uint64
 	// Epoch and NextSeq make a new log begin there; for restoring a copy.
 	Epoch   string
 	NextSeq uint64
@@ -51,7 +54,8 @@ type Log struct {
 	log      *slog.Logger
 	now      func() time.Time
 	readOnly bool
-	memTable uint64
+	memTable uint64 // bytes; in tests that flush often
+	maxBytes uint64
 	startPos uint64 // endPos at Open
 	lock     io.Closer
 	frames   *pebble.DB
@@ -82,7 +86,7 @@ type Log struct {
 
 // Open opens the log in dir, or makes one there.
 func Open(dir string, o Options) (*Log, error) {
-	l := &Log{dir: dir, log: o.Log, now: o.Now, readOnly: o.ReadOnly, memTable: o.memTable, failedCh: make(chan struct{})}
+	l := &Log{dir: dir, log: o.Log, now: o.Now, readOnly: o.ReadOnly, memTable: o.memTable, maxBytes: o.MaxBytes, failedCh: make(chan struct{})}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}

@@ -12,12 +12,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
+// framesBuffer is the memtable of a large log's frames, in bytes.
+const framesBuffer = 8 << 20
+
 // framesOptions tunes Pebble for a queue: keys only grow, every value is written
 // once, read about once and deleted in order, so tables never overlap and move
 // down the levels without being rewritten.
 func (l *Log) framesOptions() *pebble.Options {
 	o := l.commonOptions()
-	o.MemTableSize = cmp.Or(l.memTable, 8<<20)
+	o.MemTableSize = cmp.Or(l.memTable, l.buffer(framesBuffer))
 	o.MemTableStopWritesThreshold = 4
 	o.CacheSize = 2 << 20
 	o.L0CompactionThreshold = 4
@@ -31,10 +34,19 @@ func (l *Log) framesOptions() *pebble.Options {
 	return o
 }
 
+// buffer returns the size of a database's memtable: most, but 1/64 of a small log
+// and 256 KiB at least. Pebble keeps up to five log files of that size.
+func (l *Log) buffer(most uint64) uint64 {
+	if l.maxBytes == 0 {
+		return most
+	}
+	return min(most, max(l.maxBytes/64, 256<<10))
+}
+
 // stateOptions: few small keys, overwritten all the time.
 func (l *Log) stateOptions() *pebble.Options {
 	o := l.commonOptions()
-	o.MemTableSize = cmp.Or(l.memTable, 1<<20)
+	o.MemTableSize = cmp.Or(l.memTable, l.buffer(1<<20))
 	o.MemTableStopWritesThreshold = 4
 	o.CacheSize = 512 << 10
 	o.L0CompactionThreshold = 2
