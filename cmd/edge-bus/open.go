@@ -99,11 +99,20 @@ func withDir(cmd *cobra.Command, dir string, a access, out *outlets, use func(co
 	if err != nil {
 		return err
 	}
-	b := busadmin.Stopped(archive, out.resendFrom(archive))
-	err = use(cmd.Context(), source{BusBackend: b, stopped: b, outlets: out})
-	out.close()
-	if cerr := archive.Close(); err == nil {
-		err = cerr
+	done := make(chan error, 1)
+	go func() {
+		b := busadmin.Stopped(archive, out.resendFrom(archive))
+		err := use(cmd.Context(), source{BusBackend: b, stopped: b, outlets: out})
+		out.close()
+		if cerr := archive.Close(); err == nil {
+			err = cerr
+		}
+		done <- err
+	}()
+	select {
+	case err = <-done:
+	case <-archive.Failed(): // what met the failure never returns
+		err = archive.Err()
 	}
 	return err
 }

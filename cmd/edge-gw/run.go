@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -48,7 +50,9 @@ func run(cmd *cobra.Command, _ []string) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
-	g, err := gateway.Open(cfg, gateway.Options{Log: log, Level: level, ReplayFrom: replayFrom})
+	g, err := open(cmd.Context(), func() (*gateway.Gateway, error) {
+		return gateway.Open(cfg, gateway.Options{Log: log, Level: level, ReplayFrom: replayFrom})
+	})
 	if err != nil {
 		return err
 	}
@@ -57,6 +61,31 @@ func run(cmd *cobra.Command, _ []string) error {
 		return restart(log, err)
 	}
 	return err
+}
+
+// open opens the gateway, or gives it up when ctx ends: on a full disk the log
+// waits for space, and a stop must not.
+func open(ctx context.Context, open func() (*gateway.Gateway, error)) (*gateway.Gateway, error) {
+	type opened struct {
+		g   *gateway.Gateway
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		g, err := open()
+		done <- opened{g, err}
+	}()
+	select {
+	case o := <-done:
+		return o.g, o.err
+	case <-ctx.Done():
+	}
+	select {
+	case o := <-done:
+		return o.g, o.err // Run cleans up
+	case <-time.After(2 * time.Second):
+		return nil, errors.New("stopped before the log was open: is its disk full?")
+	}
 }
 
 // restarted is set in the environment of a process that has replaced one whose

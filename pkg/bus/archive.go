@@ -37,7 +37,7 @@ type (
 // OpenArchive opens the log of a stopped gateway; ErrLocked says that it runs.
 // With write, GC, Repair and RemoveConsumer work.
 func OpenArchive(dir string, write bool, log *slog.Logger) (*Archive, error) {
-	l, err := wal.OpenExisting(dir, wal.Options{ReadOnly: !write, Log: log})
+	l, err := wal.OpenExisting(dir, wal.Options{ReadOnly: !write, Log: log, Tool: true})
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +46,13 @@ func OpenArchive(dir string, write bool, log *slog.Logger) (*Archive, error) {
 
 // Archive returns the running bus's log.
 func (b *Bus) Archive() *Archive { return &Archive{log: b.log, bus: b} }
+
+// Failed is closed when the log failed, and Err then says why. Calls that are under
+// way may never return: the process must end.
+func (a *Archive) Failed() <-chan struct{} { return a.log.Failed() }
+
+// Err returns why the log failed, nil while it works.
+func (a *Archive) Err() error { return a.log.Err() }
 
 // Close closes the log of a stopped gateway.
 func (a *Archive) Close() error {

@@ -37,6 +37,7 @@ var (
 	ErrGone          = wal.ErrGone          // frames that were deleted or dropped
 	ErrNoLog         = wal.ErrNoLog         // the directory holds no log
 	ErrClosed        = wal.ErrClosed        // the bus is closed
+	ErrDiskFull      = wal.ErrDiskFull      // no space, for an archive, which does not wait for it
 	ErrReadOnly      = wal.ErrReadOnly      // the log was opened for reading only
 	ErrNoConsumer    = wal.ErrNoConsumer    // no consumer of that name
 	ErrBadExport     = wal.ErrBadExport     // a file that is no whole export

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -72,6 +73,10 @@ func (d *diskFS) retry(op func() error) error {
 	defer d.full.Add(-1)
 	for wait := 10 * time.Millisecond; isFull(err); wait = min(2*wait, time.Second) {
 		d.dropBallast()
+		if d.l.tool && wait > time.Second/2 { // a person waits, who had better free some space
+			d.l.fail(fmt.Errorf("%w: free some space, then try again: %w", ErrDiskFull, err))
+			select {}
+		}
 		t := time.NewTimer(wait)
 		select {
 		case <-d.closed:

@@ -35,6 +35,9 @@ type Options struct {
 	Now      func() time.Time // nil: time.Now
 	ReadOnly bool             // for looking at a log whose gateway is stopped
 	Ballast  int64            // bytes set aside and given up when the disk is full; 0: none
+	// Tool is for a person's command on the log of a stopped gateway: it fails with
+	// ErrDiskFull instead of waiting for space.
+	Tool bool
 	// MaxBytes is how large the log is meant to become: a small one gets small
 	// buffers in memory and, four to five times their size, on the disk. 0: large.
 	MaxBytes uint64
@@ -54,6 +57,7 @@ type Log struct {
 	log      *slog.Logger
 	now      func() time.Time
 	readOnly bool
+	tool     bool
 	memTable uint64 // bytes; in tests that flush often
 	maxBytes uint64
 	startPos uint64 // endPos at Open
@@ -86,7 +90,7 @@ type Log struct {
 
 // Open opens the log in dir, or makes one there.
 func Open(dir string, o Options) (*Log, error) {
-	l := &Log{dir: dir, log: o.Log, now: o.Now, readOnly: o.ReadOnly, memTable: o.memTable, maxBytes: o.MaxBytes, failedCh: make(chan struct{})}
+	l := &Log{dir: dir, log: o.Log, now: o.Now, readOnly: o.ReadOnly, tool: o.Tool, memTable: o.memTable, maxBytes: o.MaxBytes, failedCh: make(chan struct{})}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}

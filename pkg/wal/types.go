@@ -66,6 +66,8 @@ var (
 	ErrNoLog = errors.New("no log there")
 	// ErrGone: the frames were deleted, or dropped since the log was full.
 	ErrGone = errors.New("frames are gone")
+	// ErrDiskFull: there is no space, for a tool that does not wait for it.
+	ErrDiskFull = errors.New("the disk is full")
 	// ErrReadOnly: the log was opened for reading only.
 	ErrReadOnly = errors.New("the log was opened for reading only")
 	// ErrNoConsumer: the log knows no consumer of that name.
