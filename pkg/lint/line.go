@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 )
 
 // line is a serial line's settings, as far as its speed depends on them.
@@ -109,12 +110,15 @@ func checkLines(snap *config.Snapshot, groups map[string][]config.Variable, r *R
 // driverLoad returns the part of its time that a line spends on a driver's polls,
 // and the number of requests in them.
 func driverLoad(l line, d *Driver) (load float64, requests int) {
-	c := readModbusCfg(d)
+	s, err := modbusSettings(d)
+	if err != nil {
+		return 0, 0 // said already
+	}
 	classes := make(map[time.Duration][]modbusRange)
 	for i := range d.Variables {
 		v := &d.Variables[i]
-		m, ok := c.resolve(v, &Report{})
-		every := c.polling
+		m, ok := resolveModbus(s, v, &Report{})
+		every := s.Polling
 		if v.Polling > 0 {
 			every = v.Polling.Std()
 		}
@@ -123,8 +127,8 @@ func driverLoad(l line, d *Driver) (load float64, requests int) {
 		}
 	}
 	for every, ranges := range classes {
-		for _, m := range merge(ranges, &c) {
-			load += (l.request(c.framing, &m) + c.requestGap).Seconds() / every.Seconds()
+		for _, m := range merge(ranges, s) {
+			load += (l.request(string(s.Framing), &m) + s.RequestGap).Seconds() / every.Seconds()
 			requests++
 		}
 	}
@@ -132,7 +136,7 @@ func driverLoad(l line, d *Driver) (load float64, requests int) {
 }
 
 // merge joins ranges into requests as the driver's poll plan does.
-func merge(ranges []modbusRange, c *modbusCfg) []modbusRange {
+func merge(ranges []modbusRange, s *modbus.Settings) []modbusRange {
 	slices.SortFunc(ranges, func(a, b modbusRange) int {
 		if a.table != b.table {
 			return slices.Compare([]byte(a.table), []byte(b.table))
@@ -141,9 +145,9 @@ func merge(ranges []modbusRange, c *modbusCfg) []modbusRange {
 	})
 	var out []modbusRange
 	for _, m := range ranges {
-		limit, gap := c.maxRegs, c.maxGap
+		limit, gap := int(s.MaxRegs), int(s.MaxGap)
 		if m.bits() {
-			limit, gap = modbusMaxBits, 16*c.maxGap
+			limit, gap = modbusMaxBits, 16*int(s.MaxGap)
 		}
 		if n := len(out); n > 0 && out[n-1].table == m.table && m.start-out[n-1].end() <= gap && m.end()-out[n-1].start <= limit {
 			out[n-1].count = max(out[n-1].end(), m.end()) - out[n-1].start

@@ -93,7 +93,7 @@ func readFunc(t config.AddressType) (Func, error) {
 	case config.AddrDiscrete:
 		return FuncReadDiscrete, nil
 	}
-	return 0, fmt.Errorf("address.type: %q, expected holding, input, coil or discrete", t)
+	return 0, fmt.Errorf("address.type: %s is not of Modbus; expected holding, input, coil or discrete", t)
 }
 
 // modicon is a range of Modicon numbers and the table that it stands for.
@@ -129,7 +129,7 @@ func (s *Settings) protocolAddress(a config.Address) (uint16, error) {
 		}
 	}
 	if a.Addr > 0xFFFF {
-		return 0, fmt.Errorf("address.addr: %d, expected 0 to 65535 or Modicon notation", a.Addr)
+		return 0, fmt.Errorf("address.addr: expected 0 to 65535 or Modicon notation, got %d", a.Addr)
 	}
 	return uint16(a.Addr), nil
 }
@@ -151,7 +151,7 @@ func (p *Point) sizeBits(v *config.Variable) error {
 	case p.kind == kindBinary && v.Address.Len == 0:
 		return fmt.Errorf("address.len: binary needs the number of bits")
 	case p.Count > limit:
-		return fmt.Errorf("address.len: %d, a %s takes at most %d bits", p.Count, v.Datatype, limit)
+		return fmt.Errorf("address.len: %d bits, but a %s has at most %d", p.Count, v.Datatype, limit)
 	}
 	return nil
 }
@@ -170,7 +170,7 @@ func (p *Point) sizeRegisters(v *config.Variable, limit uint16) (warnings []stri
 	case n != 0 && n < p.Count:
 		return nil, fmt.Errorf("address.len: %d, but %s needs %d registers", n, v.Datatype, p.Count)
 	case n > p.Count:
-		warnings = append(warnings, fmt.Sprintf("address.len: %d, but %s uses only the first %d", n, v.Datatype, p.Count))
+		warnings = append(warnings, fmt.Sprintf("address.len: %d registers, but %s needs %d", n, v.Datatype, p.Count))
 	}
 	if p.Count > limit {
 		return nil, fmt.Errorf("address.len: %d registers do not fit one request (max_regs_per_req: %d)", p.Count, limit)
@@ -194,7 +194,7 @@ func (s *Settings) checkAccess(v *config.Variable, p *Point) error {
 	if v.Access.Writable() {
 		switch {
 		case p.Func == FuncReadInput || p.Func == FuncReadDiscrete:
-			return fmt.Errorf("access: %s, but a %s cannot be written", v.Access, v.Address.Type)
+			return fmt.Errorf("access: %s, but %s is read-only; expected R", v.Access, v.Address.Type)
 		case !p.Func.bits() && p.Count > maxWriteRegisters:
 			return fmt.Errorf("address.len: %d, at most %d registers can be written at once", p.Count, maxWriteRegisters)
 		}
