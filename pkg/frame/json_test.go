@@ -212,3 +212,19 @@ func BenchmarkDecodeJSON(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1024, "ns/frame")
 }
+
+// TestValuesForPeople: large and small numbers have no exponent where a display
+// would have none.
+func TestValuesForPeople(t *testing.T) {
+	for f, want := range map[float64]string{
+		1234567.5: "1234567.5", 24937484: "24937484", -0.0001: "-0.0001", 12.3: "12.3", 1e300: "1e+300", 3.7e-35: "3.7e-35",
+		math.Inf(-1): "-Inf",
+	} {
+		if got := FloatValue(f).String(); got != want {
+			t.Errorf("%v is shown as %s, want %s", f, got, want)
+		}
+	}
+	if got := FloatValue(math.NaN()).String(); got != "NaN" {
+		t.Errorf("NaN is shown as %s", got)
+	}
+}

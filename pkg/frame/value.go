@@ -115,7 +115,7 @@ func (v Value) Number() (f float64, ok bool) {
 	return 0, false
 }
 
-// String formats v for people: numbers in shortest form, bytes in base64.
+// String formats v for people: numbers as in JSON, in shortest form, bytes in base64.
 func (v Value) String() string {
 	switch v.kind {
 	case KindNone:
@@ -127,7 +127,11 @@ func (v Value) String() string {
 	case KindUint:
 		return strconv.FormatUint(v.num, 10)
 	case KindFloat:
-		return strconv.FormatFloat(math.Float64frombits(v.num), 'g', -1, 64)
+		f := math.Float64frombits(v.num)
+		if math.IsNaN(f) || math.IsInf(f, 0) { // of a device, in no frame
+			return strconv.FormatFloat(f, 'g', -1, 64)
+		}
+		return string(appendJSONFloat(nil, f))
 	case KindString, KindObject:
 		return v.str
 	case KindBytes:
