@@ -145,7 +145,7 @@ func (s *Server) register(srv *grpc.Server, healthy *health.Server) {
 	pb.RegisterEndpointServiceServer(srv, &endpointService{b: b.Endpoints})
 	pb.RegisterDriverServiceServer(srv, &driverService{b: b.Drivers})
 	pb.RegisterTagServiceServer(srv, newTagService(b.Tags))
-	pb.RegisterBusServiceServer(srv, &busService{b: b.Bus})
+	pb.RegisterBusServiceServer(srv, &busService{b: b.Bus, metrics: s.metrics})
 	pb.RegisterConnectorServiceServer(srv, &connectorService{b: b.Connectors})
 	pb.RegisterConfigServiceServer(srv, &configService{b: b.Config, metrics: s.metrics})
 	pb.RegisterDiagnosticsServiceServer(srv, &diagnosticsService{b: b.Diagnostics, all: b, gatherer: s.deps.Gatherer, metrics: s.metrics})

@@ -10,8 +10,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -63,6 +67,35 @@ func TestEverythingComesThrough(t *testing.T) {
 	same(t, "read",
 		func(ctx context.Context) (admin.Reading, error) { return c.Tags.Read(ctx, "line.b") },
 		func(ctx context.Context) (admin.Reading, error) { return b.Tags.Read(ctx, "line.b") })
+	q := admin.ModbusQuestion{Unit: 1, Function: 3, Addr: 7, Count: 2, Framing: "rtu", Timeout: time.Second, Around: true}
+	same(t, "probe",
+		func(ctx context.Context) (admin.ModbusAnswer, error) { return c.Endpoints.ProbeModbus(ctx, "plc1", q) },
+		func(ctx context.Context) (admin.ModbusAnswer, error) { return b.Endpoints.ProbeModbus(ctx, "plc1", q) })
+}
+
+// TestQuestionsAreBounded: a probe cannot hold a line for long, nor ask for what is
+// no read of a Modbus device.
+func TestQuestionsAreBounded(t *testing.T) {
+	s := admintest.Start(t, admintest.New().Backend())
+	c := pb.NewEndpointServiceClient(rawConn(t, s))
+	for name, q := range map[string]*pb.ModbusQuestion{
+		"unit": {Unit: 256, Function: 3, Count: 1}, "address": {Unit: 1, Function: 3, Address: 1 << 16, Count: 1},
+		"long timeout":  {Unit: 1, Function: 3, Count: 1, Timeout: durationpb.New(time.Minute)},
+		"short timeout": {Unit: 1, Function: 3, Count: 1, Timeout: durationpb.New(-time.Second)},
+	} {
+		if _, err := c.ProbeModbus(t.Context(), &pb.ProbeModbusRequest{Endpoint: "plc1", Question: q}); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, n := range []int{0, 257} {
+		stream, err := c.ScanModbus(t.Context(), &pb.ScanModbusRequest{Endpoint: "plc1", Units: make([]byte, n)})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		if status.Code(err) != codes.InvalidArgument {
+			t.Errorf("%d units: %v", n, err)
+		}
+	}
 }
 
 func TestStatusSumsUpAndNamesProblems(t *testing.T) {

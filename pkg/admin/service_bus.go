@@ -13,7 +13,8 @@ import (
 
 type busService struct {
 	pb.UnimplementedBusServiceServer
-	b BusBackend
+	b       BusBackend
+	metrics *metrics
 }
 
 func (s *busService) GetBusStats(ctx context.Context, _ *pb.GetBusStatsRequest) (*pb.GetBusStatsResponse, error) {
@@ -35,7 +36,10 @@ func (s *busService) Tail(r *pb.TailRequest, out grpc.ServerStreamingServer[pb.T
 	if err != nil {
 		return err
 	}
+	counted := uint64(0)
 	return s.b.Tail(out.Context(), filter, func(p TailPart) error {
+		s.metrics.dropped.WithLabelValues("tail").Add(float64(p.Dropped - min(counted, p.Dropped)))
+		counted = p.Dropped
 		if len(p.Batches) == 0 {
 			return out.Send(&pb.TailResponse{Dropped: p.Dropped})
 		}

@@ -164,7 +164,8 @@ func TestStalledWatchersCostNothing(t *testing.T) {
 
 func TestTail(t *testing.T) {
 	f := admintest.New()
-	c := admintest.Dial(t, admintest.Start(t, f.Backend()))
+	s := admintest.Start(t, f.Backend())
+	c := admintest.Dial(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go f.Live(admin.TailPart{Batches: f.Log, Dropped: 3})
@@ -180,6 +181,9 @@ func TestTail(t *testing.T) {
 	})
 	if err != nil || n != 10_000 {
 		t.Errorf("%d frames, %v", n, err)
+	}
+	if got := metric(t, s, "admin_stream_dropped_total", "tail"); got != 3 {
+		t.Errorf("%v frames counted as dropped, want 3", got)
 	}
 	stop := errors.New("terminal gone")
 	f = admintest.New() // the tail above may not have noticed yet that nobody listens
