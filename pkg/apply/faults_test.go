@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
@@ -319,5 +321,47 @@ func TestNothingMoreIsBegun(t *testing.T) {
 				t.Errorf("%d updates there and back, though the first one failed", n)
 			}
 		})
+	}
+}
+
+// One line of the log tells the whole of an apply: its id, the impact, each phase's
+// time, the outcome and the reason.
+func TestApplyIsLogged(t *testing.T) {
+	old, next := mixed()
+	f := newFake()
+	metrics, err := apply.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	r := apply.NewRunner(apply.RunnerConfig{
+		Plant: apply.NewPlant(apply.PlantConfig{Drivers: f, Endpoints: fakeEndpoints{f}, Settings: fakeSettings{f},
+			Verify: apply.VerifyConnect, Commit: f.commit}),
+		Timeouts: apply.Timeouts{Phase: time.Minute, Verify: time.Minute},
+		Log:      slog.New(slog.NewTextHandler(&out, nil)), Metrics: metrics,
+	})
+	r.Apply(ctx, old, true)
+	r.Apply(ctx, next, false)
+	f.fail = func(_ context.Context, c string) error {
+		if c == "drain e1" {
+			return errTest
+		}
+		return nil
+	}
+	r.Apply(ctx, old, false)
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("%d lines of three applies:\n%s", len(lines), out.String())
+	}
+	for i, want := range [][]string{
+		{"apply=1", "rev=1", "outcome=applied", "impact="},
+		{"apply=2", "rev=2", "outcome=applied", `impact="drain e1,gone; stop removed; start new; restart `, "DrainEP=", "RestartDrv=", "ReloadMap=", "Verifying=", "Committing="},
+		{"level=WARN", "apply=3", "rev=1", "outcome=rolled_back", "RollingBack=", "failed_in=DrainEP", "error=injected"},
+	} {
+		for _, w := range want {
+			if !strings.Contains(lines[i], w) {
+				t.Errorf("apply %d: the line lacks %s:\n%s", i+1, w, lines[i])
+			}
+		}
 	}
 }

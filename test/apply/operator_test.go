@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -293,4 +294,101 @@ func TestRollbackFailsInDirectory(t *testing.T) {
 	next := b.onto(base, "3s")
 	writeTables(t, gw, next)
 	peer.WaitFor(t, 10*time.Second, "the mended directory", is(next, "applied"))
+}
+
+// TestNobodysFault changes one driver while the PLC of another goes away, and adds
+// one whose PLC is not there: both changes are applied, and both drivers say so.
+func TestNobodysFault(t *testing.T) {
+	t.Parallel()
+	a, b := startPLC(t, baseA), startPLC(t, baseB)
+	tab := newTables().endpoint("a", a.addr).endpoint("b", b.addr).driver("a", "a", 50*time.Millisecond).driver("b", "b", 50*time.Millisecond).
+		variable("a.0", "a", 0, "").variable("b.0", "b", 0, "")
+	p := newPlant(t, tab, ", verify: first_read, verify_timeout: 5s", "")
+	p.shows(tab, []*plc{a, b})
+	stop := p.phases(func(e admin.ConfigEvent) {
+		if e.State == "RestartDrv" {
+			b.stop()
+		}
+	})
+	tab = tab.clone().driver("a", "a", 100*time.Millisecond)
+	p.applied(tab)
+	stop()
+	tab = tab.clone().endpoint("c", peer.FreeAddr(t)).driver("c", "c", 50*time.Millisecond).variable("c.0", "c", 0, "")
+	p.applied(tab)
+	p.forgetValues()
+	p.shows(tab, []*plc{a})
+	c := p.dial()
+	defer func() { _ = c.Close() }() // only asked
+	peer.WaitFor(t, 10*time.Second, "the drivers without a device, and no other, to be at fault", func() bool {
+		states := ""
+		drivers, err := c.Drivers.List(t.Context())
+		for _, d := range drivers {
+			states += d.ID + " " + d.State + "; "
+		}
+		return err == nil && states == "a running; b fault; c fault; "
+	})
+	if h := p.history(); h[0].State != "applied" || strings.Contains(h[1].Impact, "b") {
+		t.Errorf("history: %+v", h[:2])
+	}
+	p.check()
+}
+
+// TestOneSiteDoesNotRollBackTheFleet has two gateways on one config center, of which
+// one can't run what is pushed: the other runs it, the push says whose fault it is,
+// and a retry is all it takes when the reason is gone.
+func TestOneSiteDoesNotRollBackTheFleet(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	a := startPLC(t, baseA)
+	tab := newTables().endpoint("a", a.addr).driver("a", "a", 50*time.Millisecond).variable("a.0", "a", 0, "")
+	p := newPlant(t, tab, "", c.addr)
+	other := peer.NewGateway(t, "", nil)
+	text, err := os.ReadFile(filepath.Join(other.Dir, "gateway.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.WriteFile(t, "gateway.yml", strings.NewReplacer("gateway_id: gw-test", "gateway_id: gw-other",
+		"source: dir, dir: ./config", `source: etcd, verify: strict, verify_timeout: 2s, etcd: {endpoints: ["`+c.addr+`"]}`).Replace(string(text)))
+	other.Start(t)
+	states := func() string {
+		all, err := p.store.Gateways(t.Context())
+		if err != nil {
+			return err.Error()
+		}
+		out := ""
+		for _, g := range all {
+			out += g.Gateway + " " + string(g.State) + "; "
+		}
+		return out
+	}
+	both := func(want string) {
+		t.Helper()
+		peer.WaitFor(t, 20*time.Second, want, func() bool { return states() == want })
+	}
+	both("gw-other applied; gw-test applied; ")
+	addr := peer.FreeAddr(t)
+	next := tab.clone().endpoint("new", addr).driver("new", "new", 50*time.Millisecond).variable("new.0", "new", 0, "")
+	pushed := p.push(next)
+	err = p.settled(pushed)
+	if err == nil || !strings.Contains(err.Error(), "gw-other: pinned: not done within 2s: driver new") || strings.Contains(err.Error(), "gw-test:") {
+		t.Errorf("the push says: %v", err)
+	}
+	both("gw-other pinned; gw-test applied; ")
+	if head, err := p.store.Head(t.Context()); err != nil || head.Rev != pushed.Rev {
+		t.Errorf("the head is rev %d, %v; want rev %d", head.Rev, err, pushed.Rev)
+	}
+	// The device comes, and the gateway is told.
+	host, port, _ := strings.Cut(addr, ":")
+	sim := exec.Command(peer.Build(t, "edge-ctl"), "sim", "modbus", "--listen", host+":"+port)
+	if err := sim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sim.Process.Kill(); _ = sim.Wait() }) // the test is over
+	peer.WaitFor(t, 10*time.Second, "the simulator", func() bool {
+		conn, err := net.DialTimeout("tcp", addr, time.Second)
+		return err == nil && conn.Close() == nil
+	})
+	command(t, 0, "edge-cfg", "--endpoints", c.addr, "retry", "gw-other")
+	both("gw-other applied; gw-test applied; ")
+	p.check()
 }
