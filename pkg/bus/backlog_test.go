@@ -1,8 +1,10 @@
 package bus
 
 import (
+	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"testing"
@@ -45,11 +47,14 @@ func TestBacklog(t *testing.T) {
 	if most > 128<<20 {
 		t.Errorf("heap of %d MiB", most>>20)
 	}
+	crashed := cfg
+	crashed.WALDir = t.TempDir()
+	linkTree(t, cfg.WALDir, crashed.WALDir) // what a crash leaves: nothing was closed
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
 	began = time.Now()
-	b = openBus(t, cfg, Deps{})
+	b = openBus(t, crashed, Deps{})
 	took := time.Since(began)
 	if took > 2*time.Second {
 		t.Errorf("open took %v", took)
@@ -59,5 +64,26 @@ func TestBacklog(t *testing.T) {
 	if err != nil || done.Frames != frames || len(done.Damaged) > 0 {
 		t.Fatalf("replayed %d frames of %d, %v", done.Frames, frames, err)
 	}
-	t.Logf("open took %v; replay %.1f M frames/s", took.Round(time.Millisecond), float64(frames)/time.Since(began).Seconds()/1e6)
+	t.Logf("open after a crash took %v; replay %.1f M frames/s", took.Round(time.Millisecond), float64(frames)/time.Since(began).Seconds()/1e6)
+}
+
+// linkTree makes to a copy of from, with links in the place of files.
+func linkTree(t *testing.T, from, to string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil || rel == "." {
+			return err
+		}
+		if d.IsDir() {
+			return os.Mkdir(filepath.Join(to, rel), 0o700)
+		}
+		return os.Link(path, filepath.Join(to, rel))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -246,24 +246,29 @@ func campaign(sample, n int) int {
 // TestCrashAtEveryWrite runs the workload and crashes the machine at each write
 // of a file in turn, with a random part of what was not synced lost.
 func TestCrashAtEveryWrite(t *testing.T) {
-	const seed = 7
-	count := &atomic.Int64{}
-	counting := errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
-			count.Add(1)
-		}
-		return nil
-	})
-	w := newWorkload(12)
-	if err := w.run(errorfs.Wrap(vfs.NewCrashableMem(), counting), seed, func() bool { return false }); err != nil {
-		t.Fatal(err)
+	seeds := uint64(1)
+	if campaign(1, 2) == 1 {
+		seeds = 25
 	}
-	n := int(count.Load())
-	step := campaign(150, n)
-	t.Logf("%d writes, every %d", n, step)
-	for k := 1; k <= n; k += step {
-		if err := crashAt(int64(k), seed); err != nil {
-			t.Fatalf("crash at write %d (seed %d): %v", k, seed, err)
+	for seed := 7 * seeds; seed < 8*seeds; seed++ {
+		count := &atomic.Int64{}
+		counting := errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+				count.Add(1)
+			}
+			return nil
+		})
+		w := newWorkload(12)
+		if err := w.run(errorfs.Wrap(vfs.NewCrashableMem(), counting), seed, func() bool { return false }); err != nil {
+			t.Fatal(err)
+		}
+		n := int(count.Load())
+		step := campaign(150, n)
+		t.Logf("seed %d: %d writes, every %d", seed, n, step)
+		for k := 1; k <= n; k += step {
+			if err := crashAt(int64(k), seed); err != nil {
+				t.Fatalf("crash at write %d (seed %d): %v", k, seed, err)
+			}
 		}
 	}
 }
