@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -165,6 +166,9 @@ func verifyTable(t *cli.Table, r consumer.Report) {
 		for _, gap := range g.Gaps {
 			t.Cells(cli.Cell{Text: g.Gateway}, cli.Cell{Text: "missing", Color: cli.Red}, cli.Cell{Text: fmt.Sprintf("%d–%d", gap.First, gap.Last)}, cli.Cell{Text: gap.Topic})
 		}
+	}
+	if slices.ContainsFunc(r.Gateways, func(g consumer.GatewayReport) bool { return g.Repeats > 0 }) {
+		t.Cells(cli.Cell{Text: "repeats: frames of messages that the broker delivered again, as it does when a connection breaks before it has read the acknowledgement"})
 	}
 	if r.Bad > 0 {
 		t.Cells(cli.Cell{Text: fmt.Sprintf("%d messages were not understood: %s", r.Bad, r.BadError), Color: cli.Red})
