@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -281,5 +282,55 @@ func TestDamageUnderPins(t *testing.T) {
 				t.Errorf("gaps %+v: one that a message in flight runs into is kept", l.Gaps())
 			}
 		})
+	}
+}
+
+// TestBeyondRepair: what can't be opened is left as it is, and the error says what
+// to do.
+func TestBeyondRepair(t *testing.T) {
+	for _, name := range []string{"state", "frames"} {
+		for what, harm := range map[string]func(t *testing.T, dir string){
+			"marker lost": func(t *testing.T, dir string) {
+				markers, err := filepath.Glob(filepath.Join(dir, name, "marker.manifest.*"))
+				if err != nil || len(markers) != 1 {
+					t.Fatal(markers, err)
+				}
+				if err := os.Remove(markers[0]); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"manifest": func(t *testing.T, dir string) {
+				manifests, err := filepath.Glob(filepath.Join(dir, name, "MANIFEST-*"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, path := range manifests {
+					if err := os.WriteFile(path, bytes.Repeat([]byte{0x5a}, 300), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+			},
+		} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				dir := damagedLog(t, func(dir string) { harm(t, dir) })
+				tables := func() (names []string) {
+					names, err := filepath.Glob(filepath.Join(dir, "*", "*.sst"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					return names
+				}
+				before := tables()
+				for _, readOnly := range []bool{true, false} {
+					_, err := Open(dir, Options{ReadOnly: readOnly})
+					if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "move it away") || strings.Contains(err.Error(), "\n") {
+						t.Errorf("read only %v: %v", readOnly, err)
+					}
+				}
+				if d := cmp.Diff(before, tables()); d != "" || len(before) < 2 {
+					t.Errorf("tables: %s", d)
+				}
+			})
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -135,6 +136,11 @@ func (l *Log) open(o Options) (err error) {
 			return fmt.Errorf("finish repair: %w", err)
 		}
 	}
+	for _, name := range []string{"state", "frames"} {
+		if err := l.checkMarker(name); err != nil {
+			return err
+		}
+	}
 	l.disk.live.Store(true)
 	if l.state, err = pebble.Open(l.path("state"), l.stateOptions()); err != nil {
 		return l.openError("state", err)
@@ -148,12 +154,26 @@ func (l *Log) open(o Options) (err error) {
 		}
 	}
 	if err := l.openEpoch(o); err != nil {
-		return err
+		return l.openError("state", err)
 	}
 	if err := l.loadState(); err != nil {
-		return err
+		return l.openError("state", err)
 	}
 	return l.recover(o)
+}
+
+// checkMarker keeps Pebble from taking a database for a new one whose marker is
+// lost: it would delete the tables that it does not know.
+func (l *Log) checkMarker(name string) error {
+	names, err := l.fs.List(l.path(name))
+	if err != nil {
+		return nil // there is none yet, or Open tells
+	}
+	has := func(ok func(string) bool) bool { return slices.ContainsFunc(names, ok) }
+	if has(func(n string) bool { return strings.HasSuffix(n, ".sst") }) && !has(func(n string) bool { return strings.HasPrefix(n, "marker.manifest.") }) {
+		return l.openError(name, fmt.Errorf("%w: it has tables, but not the file marker.manifest that says which count", ErrDamaged))
+	}
+	return nil
 }
 
 // syncDirs makes the log's directory itself durable, with those above it that may
@@ -176,12 +196,27 @@ func (l *Log) syncDirs() error {
 	}
 }
 
+// openError says what can be done about a database that can't be opened, which is
+// not much: what is in it can't be told apart any more.
 func (l *Log) openError(name string, err error) error {
-	if pebble.IsCorruptionError(err) {
-		return fmt.Errorf("%s: %w: run edge-bus check --repair: %w", name, ErrDamaged, err)
+	if pebble.IsCorruptionError(err) || errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("%s: %w beyond repair: keep a copy of %s for whoever may read it, and move it away; the next start begins a new log: %w",
+			name, ErrDamaged, l.dir, brief{err})
 	}
 	return fmt.Errorf("%s: %w", name, err)
 }
+
+// brief shows the first line of an error: Pebble's have more.
+type brief struct{ error }
+
+// Error returns the first line.
+func (b brief) Error() string {
+	line, _, _ := strings.Cut(b.error.Error(), "\n")
+	return line
+}
+
+// Unwrap returns the whole error.
+func (b brief) Unwrap() error { return b.error }
 
 func (l *Log) path(name string) string { return l.fs.PathJoin(l.dir, name) }
 
