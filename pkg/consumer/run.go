@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/url"
 	"time"
 
@@ -97,7 +98,8 @@ func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- 
 				cfg.Log.Error("not subscribed", "topic", cfg.Topic, "error", err)
 			}
 		},
-		OnConnectError: func(err error) { cfg.Log.Warn("no connection to the broker", "error", err) },
+		ReconnectBackoff: backoff,
+		OnConnectError:   func(err error) { cfg.Log.Warn("no connection to the broker", "error", err) },
 		ClientConfig: paho.ClientConfig{
 			ClientID: cfg.ClientID, EnableManualAcknowledgment: true, SendAcksInterval: ackEvery,
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
@@ -109,6 +111,16 @@ func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- 
 			}},
 		},
 	})
+}
+
+// backoff returns how long to wait before an attempt to connect: nothing before the
+// first, then from a quarter of a second up to ten, with jitter.
+func backoff(attempt int) time.Duration {
+	if attempt == 0 {
+		return 0
+	}
+	d := min(10*time.Second, 250*time.Millisecond<<min(attempt-1, 10))
+	return d/2 + rand.N(d/2)
 }
 
 // fromPaho copies what a message holds.
