@@ -145,8 +145,9 @@ func newConfigRollback() *cobra.Command {
 		Use:   "rollback",
 		Short: "Put an earlier configuration back, on this gateway alone",
 		Long: `rollback makes this gateway run an earlier configuration: the one before, or that
-of --to. The tables in the config center stay as they are; 'edge-cfg rollback' is
-for those, and for all gateways.`,
+of --to. The tables in the config center, or in the directory, stay as they are;
+'edge-cfg rollback' is for those, and for all gateways. This one stays on what was
+put back, through restarts, until they change or 'edge-ctl config reload' is called.`,
 		Example: `  edge-ctl config rollback
   edge-ctl config rollback --to 1234 -y`,
 		Args: cobra.NoArgs,
