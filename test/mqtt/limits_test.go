@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -149,6 +150,25 @@ func TestTakenOver(t *testing.T) {
 		if len(g.Gaps) > 0 {
 			t.Errorf("%s: gaps %v", g.Epoch, g.Gaps)
 		}
+	}
+}
+
+// TestFirstSession begins sessions at a broker that forgets one only after it has
+// closed the connection: none is mistaken for another client's.
+func TestFirstSession(t *testing.T) {
+	addr, _ := startMochi(t)
+	for i := range 20 {
+		r := newRig(t, "mqtt://"+addr, map[string]any{"client_id": fmt.Sprintf("first-%d", i), "backoff": map[string]any{"base": "5s", "max": "5s"}})
+		began := time.Now()
+		r.start()
+		r.waitState("up")
+		if took := time.Since(began); took > 4*time.Second {
+			t.Errorf("session %d began after %v: not at the first attempt", i, took)
+		}
+		if s := r.conn.Status(); s.Error != "" {
+			t.Errorf("session %d: %s", i, s.Error)
+		}
+		r.stopConnector()
 	}
 }
 

@@ -21,14 +21,38 @@ type link struct {
 	cancel context.CancelFunc // ends the handling of commands
 }
 
+// forget is how long a broker gets, in turn, to forget a session that was wiped:
+// it closes the connection first, and the one that follows at once may still meet
+// the session. Who has one after the last pause is another client.
+var forget = [...]time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond}
+
 // connect makes a connection to srv and the MQTT session on it.
 func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, error) {
 	d := dialer{server: srv, tls: c.config().TLS, secret: c.deps.Secret}
-	if c.session.cleanStart(srv.String(), c.clientID) {
-		if err := c.wipe(ctx, &d, run); err != nil {
+	if !c.session.cleanStart(srv.String(), c.clientID) {
+		return c.attach(ctx, &d, run)
+	}
+	var err error
+	for _, pause := range forget {
+		if err = c.wipe(ctx, &d, run); err != nil {
 			return nil, err
 		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		var l *link
+		if l, err = c.attach(ctx, &d, run); !errors.Is(err, errNotOurs) {
+			return l, err
+		}
 	}
+	return nil, err
+}
+
+// attach makes a connection and goes on with the session that the server has, or
+// begins one.
+func (c *Connector) attach(ctx context.Context, d *dialer, run step) (*link, error) {
 	nc, err := d.dial(ctx, run)
 	if err != nil {
 		return nil, err
@@ -49,7 +73,7 @@ func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, e
 		if err != nil {
 			return "", err
 		}
-		c.session.expect(srv.String())
+		c.session.expect(d.server.String())
 		ack, err := l.client.Connect(ctx, packet)
 		if ack != nil && ack.ReasonCode >= 0x80 {
 			return "", &refusal{code: ack.ReasonCode, text: ack.Properties.ReasonString}
