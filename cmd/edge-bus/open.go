@@ -56,7 +56,8 @@ func withLogAt(cmd *cobra.Command, a access, at place, use func(context.Context,
 	if dir != "" {
 		return withDir(cmd, dir, a, at.outlets, use)
 	}
-	given := cmd.Flags().Changed("socket")
+	socket := cmd.Flags().Lookup("socket")
+	given := socket.Changed && (at.socket == "" || cli.FromEnv(socket) == "") // a place that a flag names wins over the environment
 	if at.socket != "" && !given {
 		if err := cmd.Flags().Set("socket", at.socket); err != nil {
 			return err
@@ -64,10 +65,10 @@ func withLogAt(cmd *cobra.Command, a access, at place, use func(context.Context,
 	}
 	err = cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error { return use(ctx, source{BusBackend: c.Bus}) })
 	var away *admin.UnreachableError
-	if !errors.As(err, &away) || given {
+	if !errors.As(err, &away) {
 		return err
 	}
-	if _, serr := os.Stat(at.dir); serr != nil {
+	if _, serr := os.Stat(at.dir); given || serr != nil {
 		return fmt.Errorf("%w; for the log of a stopped gateway say --wal-dir DIR", err)
 	}
 	cmd.PrintErrf("no gateway runs: working on the log in %s\n", at.dir)

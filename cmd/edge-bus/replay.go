@@ -94,6 +94,9 @@ func (f *replayFlags) parse(now time.Time) (r admin.Range, speed float64, err er
 			return r, 0, cli.Usagef("--to 0: expected a seq of 1 or more")
 		}
 	}
+	if r.ToSeq != 0 && r.ToSeq < r.FromSeq || !r.ToTime.IsZero() && !r.FromTime.IsZero() && !r.ToTime.After(r.FromTime) {
+		return r, 0, cli.Usagef("--to %s is before --from %s: nothing lies between", f.to, f.from)
+	}
 	speed, err = parseSpeed(f.speed)
 	return r, speed, err
 }

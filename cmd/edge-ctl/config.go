@@ -132,7 +132,7 @@ func settled(cmd *cobra.Command, s admin.ConfigStatus) error {
 		return err
 	}
 	switch s.State {
-	case "rejected", "rolled_back", "failed":
+	case "rejected", "failed": // after "rolled_back", what is in force runs
 		return fmt.Errorf("the configuration was not applied: %s: %s", s.State, s.Error)
 	}
 	return nil

@@ -98,7 +98,7 @@ func newInit() *cobra.Command {
 			if err := bootstrap.Init(args[0]); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), `Written to %[1]s. Next:
+			fmt.Fprintf(cmd.ErrOrStderr(), `Wrote %[1]s/gateway.yml and the tables in %[1]s/config. Next:
   edge-cfg lint %[1]s/config
   edge-gw run --config %[1]s/gateway.yml
 The tables fill the gateway's etcd at its first start. Change them there:

@@ -88,7 +88,7 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 			limited, cancel := context.WithTimeout(ctx, limit)
 			defer cancel()
 			err := fromStatus(invoke(limited, method, req, reply, cc, opts...))
-			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil { // else it is the gateway that tells of a time-out
 				return &UnreachableError{Text: fmt.Sprintf("the gateway at %s did not answer within %v; it may be overloaded or hang", socket, limit), Err: err}
 			}
 			return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -171,6 +172,23 @@ func TestErrorsKeepTheirKindAndText(t *testing.T) {
 		if !errors.Is(tc.err, tc.kind) || !strings.Contains(tc.err.Error(), tc.text) {
 			t.Errorf("%s: got %q, want kind %q and text %q", tc.name, tc.err, tc.kind, tc.text)
 		}
+	}
+}
+
+// timedOut is a configuration whose rollback meets a time limit of its own.
+type timedOut struct{ admin.ConfigBackend }
+
+func (timedOut) Rollback(context.Context, uint64) (admin.ConfigStatus, error) {
+	return admin.ConfigStatus{}, fmt.Errorf("rev 25 does not run: not done within 10s: %w", context.DeadlineExceeded)
+}
+
+// A time limit that the gateway tells of is its answer, not its silence.
+func TestATimeOutInTheGatewayIsAnAnswer(t *testing.T) {
+	b := admintest.New().Backend()
+	b.Config = timedOut{b.Config}
+	_, err := admintest.Dial(t, admintest.Start(t, b)).Config.Rollback(t.Context(), 0)
+	if unreachable := (*admin.UnreachableError)(nil); errors.As(err, &unreachable) || err == nil || !strings.Contains(err.Error(), "rev 25 does not run") {
+		t.Errorf("got %v", err)
 	}
 }
 

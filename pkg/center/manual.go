@@ -38,7 +38,7 @@ func (f *Follower) Rollback(ctx context.Context, rev int64) (Rollback, error) {
 		}
 		out := f.try(ctx, old)
 		if out.State != Applied {
-			return fmt.Errorf("rev %d does not run either: %s: %w", old.Commit.Rev, out.State, out.Err)
+			return fmt.Errorf("rev %d does not run either: %s: %w; --to names another one, and edge-cfg log lists them", old.Commit.Rev, out.State, out.Err)
 		}
 		f.stayOn(old.Commit, head.Commit)
 		done = Rollback{RevOld: old.Commit.Rev, RevBad: from.Rev, Rev: old.Commit.Rev, State: Pinned, Reason: "edge-ctl config rollback"}

@@ -104,7 +104,8 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 	if err := checkRestored(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	for _, build := range []func() error{g.openHTTP, g.openPool, g.openBus, g.openSouth, g.openNorth, g.openConfig, g.openAdmin} {
+	// The log comes first: its lock tells a second gateway what is wrong with it.
+	for _, build := range []func() error{g.openBus, g.openHTTP, g.openPool, g.openSouth, g.openNorth, g.openConfig, g.openAdmin} {
 		if err := build(); err != nil {
 			return nil, err
 		}
@@ -133,6 +134,9 @@ func (g *Gateway) openBus() (err error) {
 	g.bus, err = bus.Open(busConfig(&g.cfg.Bus), bus.Deps{
 		Log: g.log, Registerer: g.reg, OnPressure: g.onPressure, OnFailure: g.fail,
 	})
+	if errors.Is(err, bus.ErrLocked) {
+		return fmt.Errorf("data_dir %s: a gateway that runs uses it; stop that one, or give this one another data_dir: %w", g.cfg.DataDir, err)
+	}
 	return err
 }
 

@@ -139,6 +139,25 @@ func TestHistoryIsBoundedAndTold(t *testing.T) {
 	}
 }
 
+// A rollback by hand goes to what ran, not to a release that failed.
+func TestHistoryKnowsWhatRanBefore(t *testing.T) {
+	h := newHistory()
+	for _, r := range []apply.Result{
+		{Rev: 3, SHA256: "a", Outcome: apply.Applied}, {Rev: 5, SHA256: "b", Outcome: apply.Applied},
+		{Rev: 7, SHA256: "c", Outcome: apply.RolledBack}, {Rev: 11, SHA256: "d", Outcome: apply.Rejected},
+	} {
+		h.add(r)
+	}
+	for current, want := range map[*config.Snapshot]uint64{
+		{Rev: 9, SHA256: "b"}:  3, // the store was put back: b has another revision
+		{Rev: 13, SHA256: "e"}: 5, {Rev: 3, SHA256: "a"}: 0,
+	} {
+		if got := h.ranBefore(current); got != want {
+			t.Errorf("before rev %d %s ran rev %d, want %d", current.Rev, current.SHA256, got, want)
+		}
+	}
+}
+
 func TestMaskedHidesPasswords(t *testing.T) {
 	snap := &config.Snapshot{Endpoints: map[string]config.Endpoint{
 		"a": {Scheme: "tcp", Host: "h", Opts: map[string]string{"password": "hunter2", "timeout": "1s"}},

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
 // historySize bounds what is remembered of applies.
@@ -56,6 +57,17 @@ func (h *history) list(limit int) []apply.Result {
 		out = out[:limit]
 	}
 	return out
+}
+
+// ranBefore returns the revision that ran before current and differed from it; 0 if
+// this process ran nothing else. The release before may be one that failed.
+func (h *history) ranBefore(current *config.Snapshot) uint64 {
+	for _, r := range h.list(0) {
+		if r.Outcome == apply.Applied && r.Rev < current.Rev && r.SHA256 != current.SHA256 {
+			return r.Rev
+		}
+	}
+	return 0
 }
 
 // watch returns a channel of apply.Progress and apply.Result values, until the

@@ -199,6 +199,9 @@ func (s *etcdSource) Reload(ctx context.Context) error { return centerError(s.fo
 
 // Rollback implements [source].
 func (s *etcdSource) Rollback(ctx context.Context, rev uint64) error {
+	if rev == 0 {
+		rev = s.g.history.ranBefore(s.g.runner.Current())
+	}
 	r, err := s.follower.Rollback(ctx, int64(rev))
 	if err != nil {
 		return centerError(err)

@@ -89,6 +89,22 @@ func TestOperatorPutsGatewayBack(t *testing.T) {
 	d.check()
 }
 
+// TestOperatorPutsGatewayBackAfterFailure goes back by hand after a push that failed
+// and was taken back in the store: to what ran, not to what failed. A reload then is
+// a success: what is in force runs.
+func TestOperatorPutsGatewayBackAfterFailure(t *testing.T) {
+	t.Parallel()
+	d := newDuel(t, "", "")
+	d.applied(d.new)
+	d.push(d.dead)
+	d.status("the store to be put back", func(g center.Gateway) bool { return g.State == center.RolledBack && g.Rev > 0 && g.Target == g.Rev })
+	d.runs(1)
+	says(t, d.Socket(), "rolled_back", "config", "reload")
+	says(t, d.Socket(), "pinned", "config", "rollback", "-y")
+	d.runs(0)
+	d.check()
+}
+
 // dirPlant is a gateway whose tables are in a directory.
 func dirPlant(t *testing.T, tab tables) *peer.Gateway {
 	t.Helper()

@@ -86,7 +86,7 @@ func TestRefusals(t *testing.T) {
 }
 
 // TestDataDirLocked starts a second gateway on the data directory of a running
-// one.
+// one, with the same port for metrics: the directory is what is told.
 func TestDataDirLocked(t *testing.T) {
 	first := peer.NewGateway(t, "", tables("127.0.0.1:1", 2, "1s"))
 	first.Start(t)
@@ -95,11 +95,11 @@ func TestDataDirLocked(t *testing.T) {
 		return ok
 	})
 	second := peer.NewGateway(t, "", tables("127.0.0.1:1", 2, "1s"))
-	second.Start(t, "--data-dir", filepath.Join(first.Dir, "data"))
+	second.Start(t, "--data-dir", filepath.Join(first.Dir, "data"), "--metrics-listen", first.Metrics)
 	if code := second.Wait(t, 10*time.Second); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	for _, w := range []string{filepath.Join(first.Dir, "data"), "another"} {
+	for _, w := range []string{filepath.Join(first.Dir, "data"), "a gateway that runs uses it; stop that one"} {
 		if !strings.Contains(second.Output(), w) {
 			t.Errorf("output lacks %q:\n%s", w, second.Output())
 		}
