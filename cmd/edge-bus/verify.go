@@ -84,7 +84,7 @@ func (f *verifyFlags) run(cmd *cobra.Command) error {
 	}
 	switch {
 	case len(report.Gateways) == 0 && report.Bad == 0:
-		return errors.New("nothing came: is the topic right, does a gateway send, may this user subscribe?")
+		return errors.New("nothing came: is there a connection to the broker, is the topic right, does a gateway send, may this user subscribe?")
 	case !report.OK():
 		return errors.New("not everything is there")
 	}

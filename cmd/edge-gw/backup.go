@@ -56,7 +56,7 @@ func runBackup(cmd *cobra.Command, file string, secrets bool) error {
 		return errors.Join(err, fmt.Errorf("%s exists; name another file or remove it", file))
 	}
 	if err := durable.Write(file, 0o600, func(w io.Writer) error { return gateway.Backup(cmd.Context(), cfg, w, opts) }); err != nil {
-		return err
+		return fmt.Errorf("backup to %s: %w", file, err)
 	}
 	c, err := gateway.CheckBackup(file)
 	if err != nil {

@@ -8,7 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+	"github.com/edge-gateway/edge-gateway/pkg/lint"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
@@ -137,7 +139,19 @@ func newConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, w := range cfg.Warnings {
+			path, err := cmd.Flags().GetString("config")
+			if err != nil {
+				return err
+			}
+			file, err := config.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			findings := append(cfg.Warnings, lint.Connectors(cfg, file.Pos)...)
+			if err := findings.Err(); err != nil {
+				return fmt.Errorf("the configuration cannot be used:\n%w", err)
+			}
+			for _, w := range findings {
 				fmt.Fprintln(cmd.ErrOrStderr(), w)
 			}
 			fmt.Fprintln(cmd.ErrOrStderr(), "✓ OK")

@@ -60,6 +60,8 @@ func (e *StoreError) Error() string {
 	case strings.Contains(cause, "tls: "), strings.Contains(cause, "x509: "):
 	case strings.HasPrefix(cause, "error reading server preface"):
 		cause += " (does the server expect TLS? --cacert)"
+	case strings.HasPrefix(cause, "dial unix") && strings.HasSuffix(cause, "permission denied"):
+		cause += " (only the gateway's own user may use it: try sudo)"
 	case strings.HasPrefix(cause, "dial unix"):
 		cause += " (the gateway whose etcd it is does not run, or its data_dir is elsewhere)"
 	}

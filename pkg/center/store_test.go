@@ -300,3 +300,16 @@ func TestPrefixes(t *testing.T) {
 		}
 	}
 }
+
+// What a person can do about a socket depends on why it does not answer.
+func TestStoreErrorSaysWhatToDo(t *testing.T) {
+	for cause, want := range map[string]string{
+		"dial unix /d/etcd.sock: connect: permission denied":         "try sudo",
+		"dial unix /d/etcd.sock: connect: no such file or directory": "does not run",
+	} {
+		err := &StoreError{Kind: ErrUnavailable, Endpoints: []string{"unix:/d/etcd.sock"}, Op: "connect", Err: errors.New(cause)}
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q lacks %q", err.Error(), want)
+		}
+	}
+}

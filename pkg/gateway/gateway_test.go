@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -155,6 +157,30 @@ func TestHistoryKnowsWhatRanBefore(t *testing.T) {
 		if got := h.ranBefore(current); got != want {
 			t.Errorf("before rev %d %s ran rev %d, want %d", current.Rev, current.SHA256, got, want)
 		}
+	}
+}
+
+// What can't be read is no restore that was cut off: nobody is told to empty it.
+func TestUnreadableDataDirIsNoRestore(t *testing.T) {
+	dir := t.TempDir()
+	if err := checkRestored(dir); err != nil {
+		t.Error(err)
+	}
+	mark := filepath.Join(dir, restoringAt)
+	if err := os.Mkdir(mark, 0o700); err != nil { // root may read everything, but no directory
+		t.Fatal(err)
+	}
+	if err := checkRestored(dir); err == nil || strings.Contains(err.Error(), "empty") {
+		t.Errorf("an unreadable mark: %v", err)
+	}
+	if err := os.Remove(mark); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(mark, []byte("b.tar.zst\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkRestored(dir); err == nil || !strings.Contains(err.Error(), "restore of b.tar.zst is not complete: empty the directory") {
+		t.Errorf("a restore that was cut off: %v", err)
 	}
 }
 

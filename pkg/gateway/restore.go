@@ -101,7 +101,13 @@ func checkRestored(dataDir string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(err, fmt.Errorf("data_dir %s: the restore of %s is not complete: empty the directory and restore again", dataDir, strings.TrimSpace(string(file))))
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("data_dir %s: this user may not use it; run edge-gw as the user to whom it belongs: %w", dataDir, err)
+	}
+	if err != nil {
+		return fmt.Errorf("data_dir %s: %w", dataDir, err)
+	}
+	return fmt.Errorf("data_dir %s: the restore of %s is not complete: empty the directory and restore again", dataDir, strings.TrimSpace(string(file)))
 }
 
 type restorer struct {

@@ -154,18 +154,25 @@ func (res *Result) gateway(path string) {
 		res.unreadable(path, err)
 		return
 	}
+	res.Findings = append(res.Findings, Connectors(g, f.Pos)...)
+}
+
+// Connectors checks the connectors of a gateway.yml that was loaded. pos tells where
+// a key stands.
+func Connectors(g *bootstrap.Gateway, pos func(path []string) config.Pos) config.Findings {
+	var out config.Findings
 	known := make(map[string]map[string]any)
 	for name, c := range g.Connectors {
 		if c["kind"] != "mqtt5" {
-			res.Findings = append(res.Findings, config.Finding{Severity: config.SeverityWarning, Rule: "not-built", Key: "connectors." + name + ".kind",
+			out = append(out, config.Finding{Severity: config.SeverityWarning, Rule: "not-built", Key: "connectors." + name + ".kind",
 				Message: "kind: connectors of kind " + text(c["kind"]) + " are not built yet; the gateway will refuse this one"}.
-				At(f.Pos([]string{"connectors", name, "kind"})))
+				At(pos([]string{"connectors", name, "kind"})))
 			continue
 		}
 		known["connectors."+name] = c
 	}
-	res.Findings = append(res.Findings, checkTopics("", known, func(path []string) config.Pos {
-		return f.Pos(append(strings.Split(path[0], "."), path[1:]...))
+	return append(out, checkTopics("", known, func(path []string) config.Pos {
+		return pos(append(strings.Split(path[0], "."), path[1:]...))
 	})...)
 }
 

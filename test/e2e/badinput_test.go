@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -132,5 +134,21 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestConfigCheckSeesTopics: what a connector would refuse at the start, the check
+// refuses before it, with its place.
+func TestConfigCheckSeesTopics(t *testing.T) {
+	gw := peer.NewGateway(t, "connectors: {mqtt: {kind: mqtt5, topic: \"/edge/{line}\"}}\n", nil)
+	file := filepath.Join(gw.Dir, "gateway.yml")
+	out, err := exec.CommandContext(t.Context(), gw.Bin, "config", "check", "--config", file).CombinedOutput()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), file+":8:") ||
+		!strings.Contains(string(out), "nothing fills in {line}") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, err = exec.CommandContext(t.Context(), gw.Bin, "config", "check", "--config", file, "--set", "connectors.mqtt.topic=/edge/{device}").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "OK") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
