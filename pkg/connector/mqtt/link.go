@@ -113,9 +113,29 @@ func (c *Connector) wipe(ctx context.Context, d *dialer, run step) error {
 		if err != nil {
 			return "", err
 		}
-		return "", client.Disconnect(&paho.Disconnect{})
+		return "", leave(ctx, client, nc)
 	})
 }
+
+// leave says goodbye and lets the broker close the connection, which it does when
+// it has ended the session: whoever connected before that could still find it.
+func leave(ctx context.Context, client *paho.Client, nc *conn) error {
+	if _, err := (&paho.Disconnect{}).Packet().WriteTo(nc); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-client.Done():
+	case <-time.After(leaveTime): // a broker that leaves it to us
+	}
+	err := ctx.Err()
+	_ = nc.Close() // the session has ended
+	<-client.Done()
+	return err
+}
+
+// leaveTime is how long a broker has to close a connection that is left.
+const leaveTime = time.Second
 
 // connectPacket returns the CONNECT, with the last will.
 func (c *Connector) connectPacket() (*paho.Connect, error) {
