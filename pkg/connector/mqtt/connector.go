@@ -196,9 +196,10 @@ func (c *Connector) begin() error {
 // backoff returns how long to wait after so many failures: twice as long each
 // time, with jitter, so that a fleet does not return in step.
 func (c *Connector) backoff(attempt int) time.Duration {
-	d := c.config().Backoff.Max.Std()
-	if attempt < 30 {
-		d = min(d, c.config().Backoff.Base.Std()<<attempt)
+	b := c.config().Backoff
+	d := b.Max.Std()
+	if b.Base.Std() <= d>>attempt { // so that doubling does not overflow
+		d = b.Base.Std() << attempt
 	}
 	return d/2 + rand.N(d/2+1)
 }

@@ -112,6 +112,17 @@ func (s *sender) pieces(m *message, whole payload) ([]payload, error) {
 // cut puts pieces in the place of m, which becomes the first of them.
 func (s *sender) cut(t *turn, m *message, pieces []payload) error {
 	whole := m.record
+	ids := make([]uint16, len(pieces)-1) // before anything is changed: half a cut would lose the rest
+	for i := range pieces[1:] {
+		id, err := s.session.takeID()
+		if err != nil {
+			for _, id := range ids[:i] {
+				s.session.freeID(id)
+			}
+			return fmt.Errorf("cut message %d into %d pieces: %w", whole.ID, len(pieces), err)
+		}
+		ids[i] = id
+	}
 	m.remade = m.dup && whole.QoS == 2
 	m.take(pieces[0])
 	m.record.From, m.record.To = pieces[0].first, pieces[0].last
@@ -122,12 +133,8 @@ func (s *sender) cut(t *turn, m *message, pieces []payload) error {
 	for i, p := range pieces[1:] {
 		x := &message{record: whole, window: m.window, after: m, size: len(p.body), frames: p.frames}
 		x.record.From, x.record.To, x.record.Prev = p.first, p.last, pieces[i].last
-		id, err := s.session.takeID()
-		if err != nil {
-			return err
-		}
-		x.record.ID = id
-		s.session.byID[id] = x
+		x.record.ID = ids[i]
+		s.session.byID[ids[i]] = x
 		s.session.inflight = slices.Insert(s.session.inflight, at+i, x)
 		m.window.pending++
 		if err := t.put(x.record.key(), x.record, x.window.rng()); err != nil {

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -176,6 +179,54 @@ func TestPacketSizeTooSmall(t *testing.T) {
 	r.settle(b)
 	if least, most := r.times(80); least != 1 || most != 1 {
 		t.Errorf("frames arrived %d to %d times", least, most)
+	}
+}
+
+// TestNoIdentifiersForPieces has all packet identifiers but one in use, so that a
+// message can't be cut: nothing of it is lost.
+func TestNoIdentifiersForPieces(t *testing.T) {
+	r := newReceiver(t, compares)
+	b := inFlight(t, "t", r, false)
+	r.limit = headerRoom + 500
+	b.limits.packetSize = r.limit
+	b.connect(true)
+	var taken []uint16
+	for {
+		id, err := b.session.takeID()
+		if err != nil {
+			break
+		}
+		taken = append(taken, id)
+	}
+	b.session.freeID(taken[0])
+	if _, err := b.sender.turn(true); err == nil || !strings.Contains(err.Error(), "cut message") {
+		t.Fatalf("error: %v", err)
+	}
+	for _, id := range taken[1:] {
+		b.session.freeID(id)
+	}
+	b.connect(true)
+	r.settle(b)
+	if least, most := r.times(80); least != 1 || most != 1 {
+		t.Errorf("frames arrived %d to %d times", least, most)
+	}
+}
+
+// TestBackoffStaysWithin has a long outage and a long base: doubling it must not
+// overflow.
+func TestBackoffStaysWithin(t *testing.T) {
+	b := newBench(t, "t", 2)
+	cfg := b.cfg
+	cfg.Backoff = Backoff{Base: config.Duration(20 * time.Minute), Max: config.Duration(24 * time.Hour)}
+	b.conn.cfg.Store(&cfg)
+	for attempt := range 100 {
+		most := 24 * time.Hour
+		if attempt < 7 { // 20 min × 2⁶ is the last below a day
+			most = 20 * time.Minute << attempt
+		}
+		if d := b.conn.backoff(attempt); d < most/2 || d > most {
+			t.Errorf("attempt %d: %v, expected %v to %v", attempt, d, most/2, most)
+		}
 	}
 }
 
