@@ -39,8 +39,35 @@ func Restore(dir string, r io.Reader, o Options) (ExportTrailer, error) {
 }
 
 // fill makes the log beside its place and moves it there when finish is through.
-// Without an epoch in o, it has that of the export.
-func fill(dir string, r io.Reader, o Options, finish func(*Log, ExportTrailer) error) (t ExportTrailer, err error) {
+// Without an epoch in o, it has that of the export. On a full disk it fails: what
+// it was doing never returns then, and the process must end.
+func fill(dir string, r io.Reader, o Options, finish func(*Log, ExportTrailer) error) (ExportTrailer, error) {
+	o.Tool = true
+	type result struct {
+		t   ExportTrailer
+		err error
+	}
+	opened, done := make(chan *Log, 1), make(chan result, 1)
+	go func() {
+		t, err := fillBeside(dir, r, o, opened, finish)
+		done <- result{t, err}
+	}()
+	var failed <-chan struct{}
+	var l *Log
+	for {
+		select {
+		case l = <-opened:
+			failed = l.Failed()
+		case <-failed:
+			return ExportTrailer{}, l.Err()
+		case res := <-done:
+			return res.t, res.err
+		}
+	}
+}
+
+// fillBeside is fill, waiting for the disk; it tells of the log when that is open.
+func fillBeside(dir string, r io.Reader, o Options, opened chan<- *Log, finish func(*Log, ExportTrailer) error) (t ExportTrailer, err error) {
 	var l *Log
 	partial := dir + ".partial"
 	defer func() {
@@ -59,7 +86,9 @@ func fill(dir string, r io.Reader, o Options, finish func(*Log, ExportTrailer) e
 			o.Epoch = h.Epoch
 		}
 		o.NextSeq = h.First
-		l, err = Open(partial, o)
+		if l, err = Open(partial, o); err == nil {
+			opened <- l
+		}
 		return err
 	}, func(b *frame.Batch, logged int64) error {
 		if err := l.skipTo(b.FirstSeq); err != nil {
@@ -141,7 +170,14 @@ func moveInto(o Options, partial, dir string) error {
 			return err
 		}
 	}
-	return fs.Rename(partial, dir)
+	if err := fs.Rename(partial, dir); err != nil {
+		return err
+	}
+	parent, err := fs.OpenDir(fs.PathDir(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(parent.Sync(), parent.Close())
 }
 
 // skipTo leaves a hole up to seq, which is noted as a gap.

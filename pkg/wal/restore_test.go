@@ -6,9 +6,13 @@ import (
 	"errors"
 	"path/filepath"
 	"reflect"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -114,6 +118,53 @@ func TestRestoreEmptied(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	if l.Next() != 11 || l.Consumers()[0].Acked() != 10 || c.Acked() != 10 {
 		t.Errorf("next %d, consumer at %d", l.Next(), l.Consumers()[0].Acked())
+	}
+}
+
+// A power cut just after a restore leaves what was restored.
+func TestRestoreIsDurable(t *testing.T) {
+	file, _ := exported(t)
+	mem := vfs.NewCrashableMem()
+	if err := mem.MkdirAll("disk", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore("disk/log", bytes.NewReader(file), Options{FS: mem}); err != nil {
+		t.Fatal(err)
+	}
+	l := openLog(t, "disk/log", Options{FS: clone(mem)})
+	defer func() { _ = l.Close() }()
+	if gens, err := readAll(l, 31, 100); l.Next() != 101 || err != nil || len(gens) != 70 {
+		t.Errorf("next %d, %d frames, %v", l.Next(), len(gens), err)
+	}
+}
+
+// A restore onto a disk that is too small says so and does not wait for space.
+func TestRestoreDiskFull(t *testing.T) {
+	file, _ := exported(t)
+	for k := int64(1); k <= 200; k += 20 {
+		var count atomic.Int64
+		fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if (op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpCreate) && count.Add(1) >= k {
+				return syscall.ENOSPC
+			}
+			return nil
+		}))
+		done := make(chan error, 1)
+		go func() {
+			_, err := Restore("log", bytes.NewReader(file), Options{FS: fs})
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if err == nil && count.Load() < k {
+				return // all of it went in before
+			}
+			if !errors.Is(err, ErrDiskFull) {
+				t.Fatalf("full at write %d: %v", k, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("full at write %d: the restore waits", k)
+		}
 	}
 }
 
