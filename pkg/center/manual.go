@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
@@ -61,26 +62,33 @@ func (f *Follower) stayOn(old, head Commit) {
 	f.save()
 }
 
+// handPatience is how long what a person asks for waits for the store, and for an
+// apply that is under way.
+const handPatience = time.Minute
+
 // byHand calls do with the store and what is in force there, while the applier
-// rests.
+// rests. It reads the store only then: a commit that came while it waited would
+// be undone by an older one.
 func (f *Follower) byHand(ctx context.Context, do func(*Store, Version) error) error {
-	store, err := Open(ctx, f.cfg.Store)
+	wait, cancel := context.WithTimeout(ctx, handPatience)
+	defer cancel()
+	store, err := Open(wait, f.cfg.Store)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = store.Close() }() // what matters was answered
-	head, err := store.Load(ctx)
+	select {
+	case <-wait.Done():
+		return fmt.Errorf("another configuration is being applied: %w", wait.Err())
+	case <-f.idle:
+	}
+	defer func() { f.idle <- struct{}{} }()
+	head, err := store.Load(wait)
 	if err != nil {
 		return err
 	}
 	if head.Commit.None() {
 		return fmt.Errorf("%w: the config center is empty", ErrNoRelease)
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-f.idle:
-	}
-	defer func() { f.idle <- struct{}{} }()
 	return do(store, head)
 }
