@@ -99,7 +99,8 @@ func (s *dirSource) Rollback(ctx context.Context, rev uint64) error {
 	}
 	now, err := s.load()
 	held := err == nil && now.SHA256 != old.SHA256
-	if held { // before anything else: a crash must not undo what the person did
+	earlier, _ := os.ReadFile(s.g.holdFile()) // none, or it can't be kept
+	if held {                                 // before anything else: a crash must not undo what the person did
 		if err := s.g.setHold(now, "put back by hand (edge-ctl config rollback)"); err != nil {
 			return err
 		}
@@ -108,7 +109,9 @@ func (s *dirSource) Rollback(ctx context.Context, rev uint64) error {
 	err = s.g.apply(ctx, old, false).Err
 	switch {
 	case err != nil:
-		s.g.dropHold()
+		if held { // else it is an earlier one, or says that this one broke down
+			s.g.resetHold(earlier)
+		}
 		return fmt.Errorf("what ran before does not run now: %w", err)
 	case held:
 		s.g.refuse(s.g.held(now))

@@ -61,6 +61,17 @@ func (g *Gateway) setHold(snap *config.Snapshot, reason string) error {
 	return durable.WriteFile(g.holdFile(), append(text, '\n'), 0o600)
 }
 
+// resetHold puts a note back as it was; empty: there was none.
+func (g *Gateway) resetHold(text []byte) {
+	if len(text) == 0 {
+		g.dropHold()
+		return
+	}
+	if err := durable.WriteFile(g.holdFile(), text, 0o600); err != nil {
+		g.log.Warn("the note on which configuration not to run was not put back", "file", g.holdFile(), "error", err)
+	}
+}
+
 func (g *Gateway) dropHold() {
 	if err := os.Remove(g.holdFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		g.log.Warn("the note on which configuration not to run was not removed", "file", g.holdFile(), "error", err)

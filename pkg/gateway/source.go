@@ -292,7 +292,7 @@ var ErrRestart = errors.New("the gateway has to be restarted")
 
 // breakDown ends the process so that the next one runs what was good.
 func (g *Gateway) breakDown(snap *config.Snapshot, err error) {
-	if _, none := g.lastGood(); none == nil { // a directory; with etcd the follower's cache has it
+	if g.cfg.Config.Source == "dir" { // with etcd the follower's cache has it
 		reason := fmt.Sprintf("neither it nor a rollback worked, and the gateway was restarted: %v", err)
 		if err := g.setHold(snap, reason); err != nil {
 			g.log.Error("the failed configuration may be tried again after the restart", "error", err)

@@ -175,6 +175,23 @@ func TestOperatorPutsDirectoryBack(t *testing.T) {
 		t.Errorf("after a reload: %+v", running(t, gw))
 	}
 	says(t, gw.Socket(), "pinned", "config", "rollback", "-y")
+
+	// A rollback that fails leaves what the one before it has put back.
+	previous := filepath.Join(gw.Dir, "data", "config.previous.json")
+	text, err := os.ReadFile(previous)
+	if err == nil {
+		err = os.WriteFile(previous, bytes.ReplaceAll(text, []byte(`"unit_id":1`), []byte(`"framing":"ascii","max_inflight":4,"unit_id":1`)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := command(t, 1, "edge-ctl", "--socket", gw.Socket(), "config", "rollback", "-y"); !strings.Contains(out, "what ran before does not run now") {
+		t.Errorf("the rollback failed for another reason: %s", out)
+	}
+	gw.Kill(t)
+	gw.Start(t)
+	peer.WaitFor(t, 10*time.Second, "the first one after a rollback that failed", is(one, "pinned"))
+
 	writeTables(t, gw, two.clone().variable("z", "d", 2, ""))
 	peer.WaitFor(t, 10*time.Second, "what is newer", is(two.clone().variable("z", "d", 2, ""), "applied"))
 	command(t, 1, "edge-ctl", "--socket", gw.Socket(), "config", "rollback", "-y", "--to", "7")
