@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -214,8 +215,8 @@ func serveEmbedded(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger
 			}
 		}, nil
 	case err := <-done:
-		cancel()
-		return nil, errors.Join(err, ctx.Err())
+		defer cancel()
+		return nil, cmp.Or(err, ctx.Err())
 	}
 }
 

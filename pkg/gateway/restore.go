@@ -16,6 +16,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/backup"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
 )
@@ -143,7 +144,7 @@ func (r *restorer) part(p backup.Part, in io.Reader) error {
 		return r.etcd(in)
 	case dir == dirData && slices.Contains(keptFiles(), name):
 		return r.file(filepath.Join(r.cfg.DataDir, name), p, in)
-	case dir == dirTables && filepath.IsLocal(name):
+	case dir == dirTables && slices.ContainsFunc(config.Tables(), func(t config.Table) bool { return t.FileName() == name }):
 		return r.missing(filepath.Join(r.cfg.Config.Dir, name), p, in)
 	case dir == dirSecrets && filepath.IsLocal(name):
 		return r.missing(filepath.Join(r.cfg.SecretsDir, name), p, in)
