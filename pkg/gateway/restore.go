@@ -63,6 +63,15 @@ func Restore(ctx context.Context, cfg *bootstrap.Gateway, path string, log *slog
 			return nil, err
 		}
 	}
+	// The log is made beside its directory and renamed into its place, on the disk
+	// that a link leads to.
+	walDir := cfg.Bus.WALDir
+	if target, err := filepath.EvalSymlinks(walDir); err == nil {
+		walDir = target
+	}
+	if err := os.Remove(walDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("bus.wal_dir: %w: nothing was restored; if it is a mount point, let bus.wal_dir be a directory in it", err)
+	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
@@ -70,7 +79,7 @@ func Restore(ctx context.Context, cfg *bootstrap.Gateway, path string, log *slog
 	if err := durable.WriteFile(marker, []byte(path+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
-	r := &restorer{cfg: cfg, log: log, done: &Restored{Contents: *contents}}
+	r := &restorer{cfg: cfg, walDir: walDir, log: log, done: &Restored{Contents: *contents}}
 	if err := r.read(ctx, path); err != nil {
 		return nil, fmt.Errorf("%w\nthe restore is not complete, and edge-gw run will refuse it: empty %s and try again", err, cfg.DataDir)
 	}
@@ -112,9 +121,10 @@ func checkRestored(dataDir string) error {
 }
 
 type restorer struct {
-	cfg  *bootstrap.Gateway
-	log  *slog.Logger
-	done *Restored
+	cfg    *bootstrap.Gateway
+	walDir string // the log's, without links
+	log    *slog.Logger
+	done   *Restored
 }
 
 func (r *restorer) read(ctx context.Context, path string) error {
@@ -155,11 +165,10 @@ func (r *restorer) part(p backup.Part, in io.Reader) error {
 }
 
 func (r *restorer) frames(in io.Reader) (err error) {
-	dir := r.cfg.Bus.WALDir
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(r.walDir), 0o700); err != nil {
 		return err
 	}
-	r.done.Log, err = bus.Restore(dir, in, r.log)
+	r.done.Log, err = bus.Restore(r.walDir, in, r.log)
 	return err
 }
 
