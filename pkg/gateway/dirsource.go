@@ -99,8 +99,9 @@ func (s *dirSource) Rollback(ctx context.Context, rev uint64) error {
 	}
 	now, err := s.load()
 	held := err == nil && now.SHA256 != old.SHA256
-	earlier, _ := os.ReadFile(s.g.holdFile()) // none, or it can't be kept
-	if held {                                 // before anything else: a crash must not undo what the person did
+	// What can't be read can't be kept.
+	earlier, _ := os.ReadFile(s.g.holdFile())
+	if held { // before anything else: a crash must not undo what the person did
 		if err := s.g.setHold(now, "put back by hand (edge-ctl config rollback)"); err != nil {
 			return err
 		}
