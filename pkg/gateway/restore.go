@@ -81,7 +81,7 @@ func Restore(ctx context.Context, cfg *bootstrap.Gateway, path string, log *slog
 	}
 	r := &restorer{cfg: cfg, walDir: walDir, log: log, done: &Restored{Contents: *contents}}
 	if err := r.read(ctx, path); err != nil {
-		return nil, fmt.Errorf("%w\nthe restore is not complete, and edge-gw run will refuse it: empty %s and try again", err, cfg.DataDir)
+		return nil, fmt.Errorf("%w\nthe restore is not complete, and edge-gw run will refuse it: empty %s and %s, then try again", err, cfg.DataDir, walDir)
 	}
 	if err := errors.Join(os.Remove(marker), durable.SyncDir(cfg.DataDir)); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
@@ -117,7 +117,7 @@ func checkRestored(dataDir string) error {
 	if err != nil {
 		return fmt.Errorf("data_dir %s: %w", dataDir, err)
 	}
-	return fmt.Errorf("data_dir %s: the restore of %s is not complete: empty the directory and restore again", dataDir, strings.TrimSpace(string(file)))
+	return fmt.Errorf("data_dir %s: the restore of %s is not complete: empty the directory, and bus.wal_dir if it is elsewhere, and restore again", dataDir, strings.TrimSpace(string(file)))
 }
 
 type restorer struct {
