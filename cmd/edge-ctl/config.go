@@ -33,7 +33,7 @@ func printConfigStatus(out *cli.Output, s admin.ConfigStatus) error {
 		row("sha256", text(s.SHA256))
 		row("tables", text(plural(s.Endpoints, "endpoint")+", "+plural(s.Drivers, "driver")+", "+plural(s.Variables, "variable")))
 		if s.Error != "" {
-			row("error", cli.Cell{Text: s.Error, Color: cli.Red})
+			row("error", cli.Cell{Text: cli.OneLine(s.Error), Color: cli.Red})
 		}
 	})
 }
@@ -79,7 +79,7 @@ func newConfigHistory() *cobra.Command {
 					for _, a := range list {
 						problem := a.Error
 						if a.FailedIn != "" {
-							problem = a.FailedIn + ": " + problem
+							problem = a.FailedIn + ": " + cli.OneLine(problem)
 						}
 						t.Cells(number(a.Rev), text(a.SHA256[:min(len(a.SHA256), 12)]), stateCell(a.State),
 							text(a.Began.Local().Format(time.DateTime)), cli.Cell{Text: fmt.Sprintf("%.1f ms", a.DurationMs), Right: true},

@@ -95,7 +95,7 @@ func statusTable(t *cli.Table, st admin.Status) {
 		if !p.Since.IsZero() {
 			since = " (for " + cli.Ago(p.Since, time.Now()) + ")"
 		}
-		row(name, cli.Cell{Text: fmt.Sprintf("%s %s: %s%s", p.Part, p.Name, p.Text, since), Color: cli.Red})
+		row(name, cli.Cell{Text: fmt.Sprintf("%s %s: %s%s", p.Part, p.Name, cli.OneLine(p.Text), since), Color: cli.Red})
 	}
 }
 

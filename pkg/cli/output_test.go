@@ -199,3 +199,9 @@ func FuzzPrintable(f *testing.F) {
 		}
 	})
 }
+
+func TestOneLine(t *testing.T) {
+	if got := OneLine("a: wrong\nb: missing"); got != "a: wrong; b: missing" {
+		t.Errorf("got %q", got)
+	}
+}

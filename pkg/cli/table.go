@@ -249,6 +249,9 @@ func Printable(s string) string {
 	return strings.Map(clean, s)
 }
 
+// OneLine puts the lines of an error that names several things behind one another.
+func OneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
+
 // truncate cuts s to n columns, an ellipsis showing where.
 func truncate(s string, n int) string {
 	if displayWidth(s) <= n {

@@ -295,8 +295,8 @@ func within(ctx context.Context, what string, do func() error) error {
 	}
 }
 
-// Readiness says whether the gateway does its job: the log takes frames, every
-// driver has made its first poll, every connector is up.
+// Readiness says whether the gateway does its job: the log takes frames, a
+// configuration runs, every driver has made its first poll, every connector is up.
 func (g *Gateway) Readiness() Readiness {
 	var missing []string
 	if g.state.Load() != "running" {
@@ -307,6 +307,9 @@ func (g *Gateway) Readiness() Readiness {
 	}
 	if err := g.bus.Err(); err != nil {
 		missing = append(missing, "log: "+err.Error())
+	}
+	if !g.hasBooted() {
+		missing = append(missing, "no configuration runs yet")
 	}
 	for _, d := range g.drivers.List() {
 		if d.State == driver.Starting && d.Tags > 0 {

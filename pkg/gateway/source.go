@@ -226,6 +226,12 @@ func centerError(err error) error {
 func (s *etcdSource) State() sourceState {
 	v := s.follower.View()
 	switch {
+	case !s.g.hasBooted() && (v.State == "" || v.State == center.Applied || v.State == center.Applying && v.Error == ""):
+		waiting := sourceState{State: "waiting", Error: "no configuration runs yet"}
+		if v.Err != nil {
+			waiting.Error += ": " + v.Err.Error()
+		}
+		return waiting
 	case v.State == center.Applied:
 		return sourceState{}
 	case v.State == center.Applying && v.Error == "": // the history tells, once there is something to tell

@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,4 +153,31 @@ func TestConfigCheckSeesTopics(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "OK") {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+// TestBrokenTablesAtFirstStart: a gateway whose etcd is empty and whose tables are
+// broken runs nothing, says why, is not ready, and goes on when they are mended.
+func TestBrokenTablesAtFirstStart(t *testing.T) {
+	tab := tables("127.0.0.1:1", 2, "1s")
+	good := tab["drivers.yml"]
+	tab["drivers.yml"] = strings.Replace(good, "kind:", "knd:", 1)
+	gw := peer.NewGateway(t, "", tab)
+	gw.Start(t, "--set", "config.source=etcd")
+	peer.WaitFor(t, 15*time.Second, "the status to say why", func() bool {
+		out, err := exec.CommandContext(t.Context(), peer.Build(t, "edge-ctl"), "--socket", gw.Socket(), "status").CombinedOutput()
+		return err == nil && strings.Contains(string(out), "config waiting: no configuration runs yet: ") && strings.Contains(string(out), "unknown key knd")
+	})
+	answer, err := http.Get("http://" + gw.Metrics + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), "no configuration runs yet") {
+		t.Errorf("readyz: %s %s %v", answer.Status, text, err)
+	}
+	gw.WriteFile(t, "config/drivers.yml", good)
+	peer.WaitFor(t, 20*time.Second, "the mended tables to run", func() bool {
+		n, ok := gw.Metric("cfg_revision_current")
+		return ok && n > 0
+	})
 }

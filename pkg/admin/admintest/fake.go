@@ -362,7 +362,7 @@ func (f fakeConfig) Status(context.Context) (admin.ConfigStatus, error) {
 
 func (f fakeConfig) History(_ context.Context, limit int) ([]admin.ConfigApply, error) {
 	list := []admin.ConfigApply{{Rev: 7, SHA256: "ab12", State: "applied", Began: Epoch(), DurationMs: 12.5, Impact: "variables +3"},
-		{Rev: 6, State: "rejected", Error: "bad", FailedIn: "prepare", Began: Epoch()}}
+		{Rev: 6, State: "rejected", Error: "bad\nand worse", FailedIn: "prepare", Began: Epoch()}}
 	if limit > 0 {
 		list = list[:min(limit, len(list))]
 	}
