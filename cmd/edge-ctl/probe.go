@@ -163,11 +163,14 @@ func showProbe(ctx context.Context, cmd *cobra.Command, d device, q modbus.Quest
 	}
 	out := describe(a, d, q, expected, expect)
 	out.Stages = append(out.Stages, stages...)
-	if err := cli.NewOutput(cmd).Print(out, func(t *cli.Table) { probeTable(t, out, expected) }); err != nil {
+	if err := cli.NewOutput(cmd).Print(out, func(t *cli.Table) { probeTable(t, out) }); err != nil {
 		return err
 	}
-	if a.Err != nil {
+	switch {
+	case a.Err != nil:
 		return cli.Exit(cli.Failed, fmt.Errorf("unit %d: %w", q.Unit, a.Err))
+	case expected && len(out.Readings) == 0:
+		return cli.Exit(cli.Failed, fmt.Errorf("no way of reading %d gives %v; try --read with more registers, or another address", a.Addr, expect))
 	}
 	return nil
 }
@@ -209,15 +212,12 @@ func describe(a modbus.Answer, d device, q modbus.Question, expected bool, expec
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-func probeTable(t *cli.Table, r probeResult, expected bool) {
-	if r.Error != "" {
-		return // which the command ends with
+func probeTable(t *cli.Table, r probeResult) {
+	if len(r.Readings) == 0 {
+		return // the command ends with why
 	}
 	t.Header("ADDR", "TYPE", "ORDER", "VALUE", "SCALE")
 	for _, w := range r.Readings {
 		t.Cells(cli.Cell{Text: fmt.Sprint(w.Addr), Right: true}, text(w.Type), text(w.Order), cli.Cell{Text: w.text, Right: true}, text(w.Scale))
-	}
-	if expected && len(r.Readings) == 0 {
-		t.Row("-", "no way of reading gives the expected value; try --read with more registers")
 	}
 }

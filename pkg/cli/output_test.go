@@ -128,7 +128,8 @@ func TestNarrowTableDropsTheLastColumns(t *testing.T) {
 	if err := tb.print(&b); err != nil {
 		t.Fatal(err)
 	}
-	want := "TAG               VALUE  UNIT\nplant.line1.flow  123.4  m3_h\n… and 480 more\n"
+	want := "TAG               VALUE  UNIT\nplant.line1.flow  123.4  m3_h\n… and 480 more\n" +
+		"no room for ADDRESS: see them\nwith -o yaml\n"
 	if b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)
 	}

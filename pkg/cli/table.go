@@ -68,10 +68,16 @@ func (t *Table) print(w io.Writer) error {
 	}
 	widths := t.columnWidths(rows)
 	if n := t.fitting(rows, len(widths)); n < len(widths) {
+		remark := t.notShown(n)
 		for i := range rows {
 			rows[i] = rows[i][:min(n, len(rows[i]))]
 		}
 		widths = t.columnWidths(rows)
+		if n > 1 { // with one column, a remark could not be told from a row
+			for _, line := range wrapText(remark, t.width) {
+				rows = append(rows, []Cell{{Text: line, Color: Faint}})
+			}
+		}
 	}
 	if t.header == nil && t.width > 0 {
 		rows = wrapped(rows, widths)
@@ -173,6 +179,15 @@ func (t *Table) fitting(rows [][]Cell, n int) int {
 		}
 	}
 	return n
+}
+
+// notShown says which columns a narrow terminal has no room for, from the nth on.
+func (t *Table) notShown(n int) string {
+	var names []string
+	for _, c := range t.header[min(n, len(t.header)):] {
+		names = append(names, c.Text)
+	}
+	return "no room for " + strings.Join(names, ", ") + ": see them with -o yaml"
 }
 
 // isRemark reports whether row is a sentence below a table: a single cell where
