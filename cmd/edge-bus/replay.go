@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
@@ -219,17 +220,12 @@ func replayTo(ctx context.Context, log source, r admin.Range, speed float64, w *
 	if err := w.begin(); err != nil {
 		return err
 	}
-	pace := &pacer{speed: speed}
+	pace := busadmin.NewPacer(speed)
 	var damages []admin.Damage
 	err := log.Replay(ctx, r, func(part admin.ReplayPart) error {
 		for _, b := range part.Batches {
-			if pace.early(b.Frames[0].TS) {
-				if err := w.flush(); err != nil {
-					return err
-				}
-				if err := pace.wait(ctx, b.Frames[0].TS); err != nil {
-					return err
-				}
+			if err := pace.Hold(ctx, b.Frames[0].TS, w.flush); err != nil {
+				return err
 			}
 			if err := w.write(b); err != nil {
 				return err
@@ -291,33 +287,4 @@ func writeNew(name string, write func(io.Writer) error) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
-}
-
-// pacer holds frames back until as much time has passed as between their source
-// times, divided by the speed.
-type pacer struct {
-	speed float64 // 0: nothing is held back
-	begun time.Time
-	first int64
-}
-
-func (p *pacer) due(ts int64) time.Time {
-	if p.begun.IsZero() {
-		p.begun, p.first = time.Now(), ts
-	}
-	return p.begun.Add(time.Duration(float64(ts-p.first) / p.speed))
-}
-
-// early reports whether ts's turn has not come yet.
-func (p *pacer) early(ts int64) bool { return p.speed > 0 && time.Now().Before(p.due(ts)) }
-
-func (p *pacer) wait(ctx context.Context, ts int64) error {
-	t := time.NewTimer(time.Until(p.due(ts)))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -114,8 +114,8 @@ func (m *Manager) Check(cfgs map[string]map[string]any) error {
 
 // Apply makes the connectors of cfgs run, by name, and no others. One whose
 // configuration has not changed is not touched; one that has changed takes that over
-// if it can, and is replaced, on the same place in the log, if not. All are constructed before anything is changed,
-// and an error then means that nothing was.
+// if it can, and is replaced, on the same place in the log, if not. All are
+// constructed before anything is changed, and an error then means that nothing was.
 func (m *Manager) Apply(ctx context.Context, cfgs map[string]map[string]any) error {
 	m.op.Lock()
 	defer m.op.Unlock()

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -237,18 +238,11 @@ func (b *backupWriter) settings(context.Context) error {
 	if b.opts.Secrets {
 		return b.file(partConfig, b.opts.File)
 	}
-	var text writerTo
+	var text bytes.Buffer
 	if err := b.cfg.Print(&text, false); err != nil {
 		return err
 	}
-	return b.out.File(partConfig, 0o600, text)
-}
-
-type writerTo []byte
-
-func (w *writerTo) Write(p []byte) (int, error) {
-	*w = append(*w, p...)
-	return len(p), nil
+	return b.out.File(partConfig, 0o600, text.Bytes())
 }
 
 func (b *backupWriter) secrets(context.Context) error {

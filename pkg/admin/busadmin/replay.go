@@ -41,18 +41,11 @@ func (b *Bus) ReplayTo(ctx context.Context, r admin.Range, connector string, spe
 		part = nil
 		return send(p)
 	}
-	pace := pacer{speed: speed}
+	pace := NewPacer(speed)
 	sel := bus.Selection{First: r.FromSeq, Last: last, From: r.FromTime, To: r.ToTime, Filter: r.Filter}
 	done, err := b.archive.Replay(ctx, sel, func(batch *frame.Batch) error {
-		if wait := pace.wait(batch.Frames[0].TS); wait > 0 {
-			if err := flush(); err != nil {
-				return err
-			}
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(wait):
-			}
+		if err := pace.Hold(ctx, batch.Frames[0].TS, flush); err != nil {
+			return err
 		}
 		part = append(part, batch)
 		if frame.CountFrames(part) < resendFrames {
@@ -72,15 +65,39 @@ func (b *Bus) ReplayTo(ctx context.Context, r admin.Range, connector string, spe
 	return nil
 }
 
-// pacer spaces frames as their source times were.
-type pacer struct {
+// Pacer holds frames back until as much time has passed as between their source
+// times, divided by the speed.
+type Pacer struct {
 	speed float64 // 0: nothing is held back
 	began time.Time
 	first int64
 }
 
+// NewPacer returns a pacer for a speed: 1 is that of the source times, 0 is none.
+func NewPacer(speed float64) *Pacer { return &Pacer{speed: speed} }
+
+// Hold waits, if the frame of source time ts (Unix nanoseconds) is not due yet, after
+// it has called flush for what came before. The error is flush's or ctx's.
+func (p *Pacer) Hold(ctx context.Context, ts int64, flush func() error) error {
+	early := p.wait(ts)
+	if early <= 0 {
+		return nil
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	t := time.NewTimer(early)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // wait returns how long a frame of source time ts is still to be held back.
-func (p *pacer) wait(ts int64) time.Duration {
+func (p *Pacer) wait(ts int64) time.Duration {
 	if p.speed <= 0 {
 		return 0
 	}

@@ -21,19 +21,17 @@ type link struct {
 	cancel context.CancelFunc // ends the handling of commands
 }
 
-// forget is how long a broker gets, in turn, to forget a session that was wiped:
-// it closes the connection first, and the one that follows at once may still meet
-// the session. Who has one after the last pause is another client.
-var forget = [...]time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond}
-
 // connect makes a connection to srv and the MQTT session on it.
 func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, error) {
 	d := dialer{server: srv, tls: c.config().TLS, secret: c.deps.Secret}
 	if !c.session.cleanStart(srv.String(), c.clientID) {
 		return c.attach(ctx, &d, run)
 	}
+	// A broker closes the connection of a session that was wiped before it has
+	// forgotten the session, which the connection that follows at once may still
+	// meet. Who has one after the last pause is another client.
 	var err error
-	for _, pause := range forget {
+	for _, pause := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond} {
 		if err = c.wipe(ctx, &d, run); err != nil {
 			return nil, err
 		}
