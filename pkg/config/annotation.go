@@ -205,8 +205,9 @@ type Field struct {
 	Enum        []string
 	Default     any // nil if none
 	Secret      bool
-	LiteralOK   bool // a secret that may stand there literally, such as a user name
-	IsPath      bool // a path, relative to the file that holds it
+	LiteralOK   bool     // a secret that may stand there literally, such as a user name
+	IsPath      bool     // a path, relative to the file that holds it
+	Min, Max    Duration // of a duration (x-min, x-max); 0: none
 	Description string
 }
 
@@ -275,8 +276,18 @@ func leafField(at []schemaAt, path []string) Field {
 	_, f.Secret = annotation(at, "x-secret")
 	_, f.LiteralOK = annotation(at, "x-literal")
 	_, f.IsPath = annotation(at, "x-path")
+	f.Min, f.Max = durationBound(at, "x-min"), durationBound(at, "x-max")
 	f.Description = annotationText(at, "description")
 	return f
+}
+
+// durationBound returns a bound of a duration, 0 if there is none.
+func durationBound(at []schemaAt, keyword string) Duration {
+	d, err := ParseDuration(annotationText(at, keyword))
+	if err != nil {
+		return 0 // no bound; a test holds that every bound is a duration
+	}
+	return d
 }
 
 func annotationText(at []schemaAt, keyword string) string {

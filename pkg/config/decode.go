@@ -43,15 +43,7 @@ func isIDByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
 }
 
-// fieldError is a decoder's complaint about one field.
-type fieldError struct {
-	path []string
-	msg  string
-}
-
-func (e *fieldError) Error() string { return strings.Join(e.path, ".") + ": " + e.msg }
-
-func badField(msg string, path ...string) *fieldError { return &fieldError{path, msg} }
+func badField(msg string, path ...string) *FieldError { return &FieldError{path, msg} }
 
 // decodeEndpoint makes an Endpoint of a tree that its schema accepted.
 func decodeEndpoint(m map[string]any) Endpoint {
@@ -87,7 +79,7 @@ func decodeDriver(m map[string]any) Driver {
 // decodeVariable makes a Variable of any tree. It is as strict as the schema,
 // and many times faster: tables have up to 100,000 variables, so the schema is
 // asked only about those that are refused here, for its explanation.
-func decodeVariable(tree any) (v Variable, err *fieldError) {
+func decodeVariable(tree any) (v Variable, err *FieldError) {
 	m, ok := tree.(map[string]any)
 	if !ok {
 		return v, badField("expected a mapping")
@@ -105,7 +97,7 @@ func decodeVariable(tree any) (v Variable, err *fieldError) {
 	return v, nil
 }
 
-func (v *Variable) setField(key string, x any) *fieldError {
+func (v *Variable) setField(key string, x any) *FieldError {
 	s, isText := x.(string)
 	var ok bool
 	switch key {
@@ -146,7 +138,7 @@ func (v *Variable) setField(key string, x any) *fieldError {
 	return nil
 }
 
-func setDuration(to *Duration, key, s string) *fieldError {
+func setDuration(to *Duration, key, s string) *FieldError {
 	d, err := ParseDuration(s)
 	if err != nil {
 		return badField(err.Error(), key)
@@ -190,7 +182,7 @@ func isByteOrder(s string) bool {
 }
 
 // decode reads an address and implies its type.
-func (a *Address) decode(tree any) *fieldError {
+func (a *Address) decode(tree any) *FieldError {
 	m, ok := tree.(map[string]any)
 	if !ok {
 		return badField("expected a mapping", "address")
@@ -272,7 +264,7 @@ func (a *Address) setField(key string, x any) bool {
 }
 
 // variableViolations explains why decodeVariable refused tree.
-func variableViolations(tree any, refused *fieldError) []violation {
+func variableViolations(tree any, refused *FieldError) []violation {
 	vs := checkSchema(itemSchema, tree)
 	m, _ := tree.(map[string]any)
 	if tag, _ := m["tag"].(string); reserved(tag) {
@@ -284,7 +276,7 @@ func variableViolations(tree any, refused *fieldError) []violation {
 		}
 	}
 	if len(vs) == 0 {
-		vs = append(vs, violation{path: refused.path, rule: "value", msg: refused.msg})
+		vs = append(vs, violation{path: refused.Path, rule: "value", msg: refused.Msg})
 	}
 	return vs
 }

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
@@ -21,8 +20,7 @@ const modbusMaxBits = 2000
 // everything its place in the tables.
 type modbusChecker struct{}
 
-// modbusSettings reads a driver's cfg as the driver does. It returns nil if there is
-// nothing to go on with.
+// modbusSettings reads a driver's cfg as the driver does.
 func modbusSettings(d *Driver) (*modbus.Settings, error) {
 	endpoint := config.Endpoint{Scheme: "tcp"} // what is said of the endpoint itself is enough
 	if d.Endpoint != nil {
@@ -34,11 +32,8 @@ func modbusSettings(d *Driver) (*modbus.Settings, error) {
 // Check implements Checker.
 func (modbusChecker) Check(d *Driver, r *Report) {
 	s, err := modbusSettings(d)
-	for _, e := range errorsIn(err) {
-		r.Errorf(config.Drivers, d.ID, fieldOf(e), "modbus-cfg", "%s", e)
-	}
-	if s == nil {
-		return
+	for _, e := range config.FieldErrors(err) {
+		r.Errorf(config.Drivers, d.ID, e.Path, "modbus-cfg", "%v", e)
 	}
 	ranges := make([]modbusRange, 0, len(d.Variables))
 	for i := range d.Variables {
@@ -50,37 +45,17 @@ func (modbusChecker) Check(d *Driver, r *Report) {
 	checkOverlaps(ranges, r)
 }
 
-// errorsIn returns the texts of joined errors.
-func errorsIn(err error) []string {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var out []string
-		for _, e := range joined.Unwrap() {
-			out = append(out, e.Error())
-		}
-		return out
-	}
-	if err != nil {
-		return []string{err.Error()}
-	}
-	return nil
-}
-
-// fieldOf returns the path to the field that a text of the driver begins with:
-// "address.len: …".
-func fieldOf(text string) []string {
-	field, _, _ := strings.Cut(text, ":")
-	return strings.Split(field, ".")
-}
-
 // resolveModbus finds the registers of a variable, and what is wrong with them.
 func resolveModbus(s *modbus.Settings, v *config.Variable, r *Report) (m modbusRange, ok bool) {
 	p, warnings, err := s.Resolve(v)
 	if err != nil {
-		r.Errorf(config.Variables, v.Tag, fieldOf(err.Error()), "modbus-address", "%s", err)
+		for _, e := range config.FieldErrors(err) {
+			r.Errorf(config.Variables, v.Tag, e.Path, "modbus-address", "%v", e)
+		}
 		return m, false
 	}
 	for _, w := range warnings {
-		r.Warnf(config.Variables, v.Tag, fieldOf(w), "modbus-len", "%s", w)
+		r.Warnf(config.Variables, v.Tag, w.Path, "modbus-len", "%v", w)
 	}
 	if v.Access.Writable() && !s.EnableWrite {
 		r.Warnf(config.Variables, v.Tag, []string{"access"}, "modbus-write",

@@ -55,7 +55,7 @@ func addressType(f Func) config.AddressType {
 
 // Resolve turns a variable's address and data type into a [Point]. Warnings are
 // for lint: what works, but is likely not meant. Errors name the field.
-func (s *Settings) Resolve(v *config.Variable) (p Point, warnings []string, err error) {
+func (s *Settings) Resolve(v *config.Variable) (p Point, warnings []*config.FieldError, err error) {
 	p = Point{Type: v.Datatype, Order: s.Order, Bit: -1}
 	if p.Func, err = readFunc(v.Address.Type); err != nil {
 		return p, nil, err
@@ -65,7 +65,7 @@ func (s *Settings) Resolve(v *config.Variable) (p Point, warnings []string, err 
 	}
 	if v.ByteOrder != "" {
 		if p.Order, err = ParseByteOrder(v.ByteOrder); err != nil {
-			return p, nil, fmt.Errorf("byte_order: %w", err)
+			return p, nil, config.FieldErrorf("byte_order", "%v", err)
 		}
 	}
 	if p.Func.bits() {
@@ -77,7 +77,7 @@ func (s *Settings) Resolve(v *config.Variable) (p Point, warnings []string, err 
 		return p, nil, err
 	}
 	if end := int(p.Addr) + int(p.Count); end > 1<<16 {
-		return p, nil, fmt.Errorf("address.addr: %s ends at %d, beyond 65535", &p, end-1)
+		return p, nil, config.FieldErrorf("address.addr", "%s ends at %d, beyond 65535", &p, end-1)
 	}
 	return p, warnings, s.checkAccess(v, &p)
 }
@@ -93,7 +93,7 @@ func readFunc(t config.AddressType) (Func, error) {
 	case config.AddrDiscrete:
 		return FuncReadDiscrete, nil
 	}
-	return 0, fmt.Errorf("address.type: %s is not of Modbus; expected holding, input, coil or discrete", t)
+	return 0, config.FieldErrorf("address.type", "%s is not of Modbus; expected holding, input, coil or discrete", t)
 }
 
 // modicon is a range of Modicon numbers and the table that it stands for.
@@ -121,7 +121,7 @@ func (s *Settings) protocolAddress(a config.Address) (uint16, error) {
 	if s.Addressing == AddressingModicon {
 		if m, ok := modiconOf(a.Addr); ok {
 			if m.table != a.Type {
-				return 0, fmt.Errorf("address.addr: %d is Modicon notation for %s, but type is %s; "+
+				return 0, config.FieldErrorf("address.addr", "%d is Modicon notation for %s, but type is %s; "+
 					"correct one of them, or set addressing: protocol in the driver's cfg if %d is a zero-based address",
 					a.Addr, m.table, a.Type, a.Addr)
 			}
@@ -129,7 +129,7 @@ func (s *Settings) protocolAddress(a config.Address) (uint16, error) {
 		}
 	}
 	if a.Addr > 0xFFFF {
-		return 0, fmt.Errorf("address.addr: expected 0 to 65535 or Modicon notation, got %d", a.Addr)
+		return 0, config.FieldErrorf("address.addr", "expected 0 to 65535 or Modicon notation, got %d", a.Addr)
 	}
 	return uint16(a.Addr), nil
 }
@@ -141,43 +141,43 @@ func (p *Point) sizeBits(v *config.Variable) error {
 		return unknownType(v.Datatype)
 	}
 	if v.Address.Bit != nil {
-		return fmt.Errorf("address.bit: a %s is a bit already; remove it", v.Address.Type)
+		return config.FieldErrorf("address.bit", "a %s is a bit already; remove it", v.Address.Type)
 	}
 	p.Count = max(v.Address.Len, 1)
 	limit := map[kind]uint16{kindBool: 1, kindUint16: 16, kindUint32: 32, kindUint64: 64, kindBinary: maxWriteBits}[p.kind]
 	switch {
 	case limit == 0:
-		return fmt.Errorf("datatype: %s cannot be made of bits; expected bool, uint16, uint32, uint64 or binary", v.Datatype)
+		return config.FieldErrorf("datatype", "%s cannot be made of bits; expected bool, uint16, uint32, uint64 or binary", v.Datatype)
 	case p.kind == kindBinary && v.Address.Len == 0:
-		return fmt.Errorf("address.len: binary needs the number of bits")
+		return config.FieldErrorf("address.len", "binary needs the number of bits")
 	case p.Count > limit:
-		return fmt.Errorf("address.len: %d bits, but a %s has at most %d", p.Count, v.Datatype, limit)
+		return config.FieldErrorf("address.len", "%d bits, but a %s has at most %d", p.Count, v.Datatype, limit)
 	}
 	return nil
 }
 
 // sizeRegisters finds how many registers v takes.
-func (p *Point) sizeRegisters(v *config.Variable, limit uint16) (warnings []string, err error) {
+func (p *Point) sizeRegisters(v *config.Variable, limit uint16) (warnings []*config.FieldError, err error) {
 	var ok bool
 	if p.kind, p.Count, ok = kindOf(v.Datatype); !ok {
 		return nil, unknownType(v.Datatype)
 	}
 	switch n := v.Address.Len; {
 	case p.Count == 0 && n == 0:
-		return nil, fmt.Errorf("address.len: %s needs the number of registers", v.Datatype)
+		return nil, config.FieldErrorf("address.len", "%s needs the number of registers", v.Datatype)
 	case p.Count == 0:
 		p.Count = n
 	case n != 0 && n < p.Count:
-		return nil, fmt.Errorf("address.len: %d, but %s needs %d registers", n, v.Datatype, p.Count)
+		return nil, config.FieldErrorf("address.len", "%d, but %s needs %d registers", n, v.Datatype, p.Count)
 	case n > p.Count:
-		warnings = append(warnings, fmt.Sprintf("address.len: %d registers, but %s needs %d", n, v.Datatype, p.Count))
+		warnings = append(warnings, config.FieldErrorf("address.len", "%d registers, but %s needs %d", n, v.Datatype, p.Count))
 	}
 	if p.Count > limit {
-		return nil, fmt.Errorf("address.len: %d registers do not fit one request (max_regs_per_req: %d)", p.Count, limit)
+		return nil, config.FieldErrorf("address.len", "%d registers do not fit one request (max_regs_per_req: %d)", p.Count, limit)
 	}
 	if bit := v.Address.Bit; bit != nil {
 		if p.kind != kindBool || *bit > 15 {
-			return nil, fmt.Errorf("address.bit: %d of a %s, expected 0 to 15 with datatype bool", *bit, v.Datatype)
+			return nil, config.FieldErrorf("address.bit", "%d of a %s, expected 0 to 15 with datatype bool", *bit, v.Datatype)
 		}
 		p.Bit = int8(*bit)
 	}
@@ -185,7 +185,7 @@ func (p *Point) sizeRegisters(v *config.Variable, limit uint16) (warnings []stri
 }
 
 func unknownType(t config.DataType) error {
-	return fmt.Errorf("datatype: %q, expected bool, uint16, int16, uint32, int32, uint64, int64, float32, float64, "+
+	return config.FieldErrorf("datatype", "%q, expected bool, uint16, int16, uint32, int32, uint64, int64, float32, float64, "+
 		"string, binary, bcd16 or bcd32", t)
 }
 
@@ -194,13 +194,13 @@ func (s *Settings) checkAccess(v *config.Variable, p *Point) error {
 	if v.Access.Writable() {
 		switch {
 		case p.Func == FuncReadInput || p.Func == FuncReadDiscrete:
-			return fmt.Errorf("access: %s, but %s is read-only; expected R", v.Access, v.Address.Type)
+			return config.FieldErrorf("access", "%s, but %s is read-only; expected R", v.Access, v.Address.Type)
 		case !p.Func.bits() && p.Count > maxWriteRegisters:
-			return fmt.Errorf("address.len: %d, at most %d registers can be written at once", p.Count, maxWriteRegisters)
+			return config.FieldErrorf("address.len", "%d, at most %d registers can be written at once", p.Count, maxWriteRegisters)
 		}
 	}
 	if s.broadcast() && v.Access.Readable() {
-		return fmt.Errorf("access: %s, but unit_id 0 on a serial line is a broadcast, which nobody answers; expected W", v.Access)
+		return config.FieldErrorf("access", "%s, but unit_id 0 on a serial line is a broadcast, which nobody answers; expected W", v.Access)
 	}
 	return nil
 }

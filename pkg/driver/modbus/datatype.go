@@ -58,6 +58,12 @@ func ParseByteOrder(s string) (ByteOrder, error) {
 	return ABCD, fmt.Errorf("byte order %q: expected ABCD, BADC, CDAB or DCBA", s)
 }
 
+// UnmarshalText reads what [ParseByteOrder] reads.
+func (o *ByteOrder) UnmarshalText(text []byte) (err error) {
+	*o, err = ParseByteOrder(string(text))
+	return err
+}
+
 // swapsBytes reports whether o swaps the two bytes of a register.
 func (o ByteOrder) swapsBytes() bool { return o == BADC || o == DCBA }
 

@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -76,23 +77,23 @@ func TestSettingsRefused(t *testing.T) {
 	}{
 		{map[string]any{"polling": "1s"}, serial, "cfg.unit_id: missing", true},
 		{map[string]any{"unit_id": 1}, serial, "cfg.polling: missing", true},
-		{map[string]any{"unit_id": 248}, serial, "cfg.unit_id: 248 is reserved", true},
-		{map[string]any{"unit_id": 300}, serial, "cfg.unit_id: 300, expected 0 to 255", true},
-		{map[string]any{"unit_id": "1"}, serial, "cfg.unit_id: string, expected int", true},
-		{map[string]any{"polling": "1"}, serial, `cfg.polling: "1", expected a duration`, true},
-		{map[string]any{"polling": "10us"}, serial, "cfg.polling: ", false},
-		{map[string]any{"max_regs_per_req": 126}, serial, "cfg.max_regs_per_req: 126, expected 1 to 125", true},
+		{map[string]any{"unit_id": 248}, serial, "cfg.unit_id: expected a number from 0 to 247, or 255, got 248", true},
+		{map[string]any{"unit_id": 300}, serial, "cfg.unit_id: expected a number from 0 to 247, or 255, got 300", true},
+		{map[string]any{"unit_id": "1"}, serial, `cfg.unit_id: expected a whole number, got "1"`, true},
+		{map[string]any{"polling": "1"}, serial, "cfg.polling: expected a duration", true},
+		{map[string]any{"polling": "10us"}, serial, "cfg.polling: expected a duration of at least 1ms", false},
+		{map[string]any{"max_regs_per_req": 126}, serial, "cfg.max_regs_per_req: expected a number from 1 to 125, got 126", true},
 		{map[string]any{"max_gap": 124}, serial, "cfg.max_gap", true},
 		{map[string]any{"max_inflight": 0}, serial, "cfg.max_inflight", true},
-		{map[string]any{"retry": 11}, serial, "cfg.retry: 11, expected 0 to 10", true},
+		{map[string]any{"retry": 11}, serial, "cfg.retry: expected a number from 0 to 10, got 11", true},
 		{map[string]any{"timeout": "soon"}, serial, "cfg.timeout", true},
 		{map[string]any{"endian": "middle"}, serial, "cfg.endian", true},
 		{map[string]any{"byte_order": "ACBD"}, serial, "cfg.byte_order", true},
 		{map[string]any{"framing": "xml"}, serial, "cfg.framing", true},
 		{map[string]any{"addressing": "iec"}, serial, "cfg.addressing", true},
 		{map[string]any{"write_func": "single"}, serial, "cfg.write_func", true},
-		{map[string]any{"enable_write": "yes"}, serial, "cfg.enable_write: string, expected bool", true},
-		{map[string]any{"colour": "red"}, serial, `unknown field "colour"`, true},
+		{map[string]any{"enable_write": "yes"}, serial, "cfg.enable_write: expected true or false", true},
+		{map[string]any{"colour": "red"}, serial, "cfg.colour: unknown key colour", true},
 		{map[string]any{"framing": "tcp"}, serial, "cfg.framing: tcp on a serial line", false},
 		{map[string]any{"framing": "ascii"}, config.Endpoint{Scheme: "rtu+tcp"}, "cfg.framing: ascii, but the endpoint's scheme says rtu", false},
 		{map[string]any{"unit_id": 255}, serial, "cfg.unit_id: 255 on a serial line", false},
@@ -110,6 +111,19 @@ func TestSettingsRefused(t *testing.T) {
 		}
 		if err := schema.Validate(c.cfg); (err != nil) != c.schema {
 			t.Errorf("%v: the schema says %v", c.cfg, err)
+		}
+	}
+}
+
+// TestEverySettingIsRead: what the schema describes, Settings has.
+func TestEverySettingIsRead(t *testing.T) {
+	home := map[string]bool{"endian": true, "byte_order": true} // they make Order
+	for i := range reflect.TypeFor[Settings]().NumField() {
+		home[reflect.TypeFor[Settings]().Field(i).Tag.Get("json")] = true
+	}
+	for _, f := range config.Fields("drivers/modbus", nil) {
+		if !home[f.Key()] {
+			t.Errorf("cfg.%s of the schema has no field in Settings", f.Key())
 		}
 	}
 }
@@ -183,7 +197,11 @@ func TestResolve(t *testing.T) {
 		if err == nil && got != c.want || !strings.HasPrefix(got, c.want) {
 			t.Errorf("%+v: %s, want %s", v.Address, got, c.want)
 		}
-		if w := strings.Join(warnings, "; "); w != c.warn {
+		var texts []string
+		for _, w := range warnings {
+			texts = append(texts, w.Error())
+		}
+		if w := strings.Join(texts, "; "); w != c.warn {
 			t.Errorf("%+v: warned %q, want %q", v.Address, w, c.warn)
 		}
 	}

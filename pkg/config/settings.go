@@ -1,0 +1,232 @@
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// FieldError is what is wrong with one field of a value. Path leads to the field
+// from the item that holds it: cfg, polling.
+type FieldError struct {
+	Path []string
+	Msg  string // what is wrong and what was expected
+}
+
+// Error begins with the field: "cfg.polling: expected …".
+func (e *FieldError) Error() string {
+	if len(e.Path) == 0 {
+		return e.Msg
+	}
+	return strings.Join(e.Path, ".") + ": " + e.Msg
+}
+
+// FieldErrorf returns a [FieldError] of the field that key names, with dots
+// between its steps.
+func FieldErrorf(key, format string, args ...any) *FieldError {
+	return &FieldError{strings.Split(key, "."), fmt.Sprintf(format, args...)}
+}
+
+// FieldErrors returns the [FieldError]s that err joins or wraps, in their order.
+// What is none of them becomes one without a path.
+func FieldErrors(err error) []*FieldError {
+	if err == nil {
+		return nil
+	}
+	var list []*FieldError
+	switch e := err.(type) {
+	case *FieldError:
+		return []*FieldError{e}
+	case interface{ Unwrap() []error }:
+		for _, part := range e.Unwrap() {
+			list = append(list, FieldErrors(part)...)
+		}
+		return list
+	}
+	if e, ok := errors.AsType[*FieldError](err); ok {
+		return []*FieldError{e}
+	}
+	return []*FieldError{{Msg: err.Error()}}
+}
+
+// Decode makes a T of value as the schema of that file name ("drivers/modbus")
+// describes it: fields that value lacks have the schema's defaults, and what the
+// schema refuses is an error. The schema is the only place where a setting's type,
+// default and bounds stand. root is the path of value, for the errors.
+//
+// T is a struct whose fields have a json tag each, or are embedded, or have the
+// tag "-". Durations are time.Duration; a type of its own reads itself from text.
+// Decode fails with all that is wrong, joined; each part is a [FieldError].
+func Decode[T any](schema string, value map[string]any, root ...string) (*T, error) {
+	tree, _ := goNumbers(value).(map[string]any)
+	if tree == nil {
+		tree = map[string]any{}
+	}
+	var errs []error
+	for _, v := range checkSchema(schema+".schema.json", tree) {
+		errs = append(errs, v.fieldError(root))
+	}
+	fields := Fields(schema, tree)
+	for i := range fields {
+		if f := &fields[i]; f.Default != nil && ValueAt(tree, f.Path) == nil {
+			SetAt(tree, f.Path, CloneTree(f.Default))
+		}
+	}
+	out := new(T)
+	if len(errs) == 0 {
+		errs = assignStruct(reflect.ValueOf(out).Elem(), tree, root)
+	}
+	for i := range fields {
+		if err := fields[i].checkDuration(tree, root); err != nil && len(errs) == 0 {
+			errs = append(errs, err)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// fieldError words a violation for a value that stands at root.
+func (v violation) fieldError(root []string) *FieldError {
+	e := &FieldError{Path: append(append([]string{}, root...), v.path...), Msg: v.msg}
+	if v.missing != "" {
+		e.Path, e.Msg = append(e.Path, v.missing), "missing"
+	}
+	return e
+}
+
+// checkDuration holds a duration to the schema's x-min and x-max, which JSON
+// Schema has no words for.
+func (f *Field) checkDuration(tree map[string]any, root []string) error {
+	text, ok := ValueAt(tree, f.Path).(string)
+	if !ok || f.Min == 0 && f.Max == 0 {
+		return nil
+	}
+	d, err := ParseDuration(text)
+	switch {
+	case err != nil:
+		return nil // the schema or the decoder has said so
+	case d < f.Min, f.Max > 0 && d > f.Max:
+		want := "a duration of at least " + f.Min.String()
+		if f.Max > 0 {
+			want = fmt.Sprintf("a duration from %v to %v", f.Min, f.Max)
+		}
+		return &FieldError{append(append([]string{}, root...), f.Path...), fmt.Sprintf("expected %s, got %q", want, text)}
+	}
+	return nil
+}
+
+// goNumbers copies a tree with Go's own integers and whole floats as int64, as
+// tables have them.
+func goNumbers(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for k, e := range v {
+			m[k] = goNumbers(e)
+		}
+		return m
+	case []any:
+		l := make([]any, len(v))
+		for i, e := range v {
+			l[i] = goNumbers(e)
+		}
+		return l
+	case float64:
+		return wholeNumber(v)
+	}
+	switch n := reflect.ValueOf(v); {
+	case n.IsValid() && n.CanInt():
+		return n.Int()
+	case n.IsValid() && n.CanUint() && n.Uint() <= math.MaxInt64:
+		return int64(n.Uint())
+	}
+	return v
+}
+
+// assignStruct sets the fields of a struct from a tree that its schema accepted.
+func assignStruct(to reflect.Value, tree map[string]any, path []string) (errs []error) {
+	for i := range to.NumField() {
+		f := to.Type().Field(i)
+		if f.Anonymous {
+			errs = append(errs, assignStruct(to.Field(i), tree, path)...)
+			continue
+		}
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		v, ok := tree[name]
+		if name == "" || name == "-" || !ok {
+			continue
+		}
+		at := append(append([]string{}, path...), name)
+		if m, isMap := v.(map[string]any); isMap && f.Type.Kind() == reflect.Struct {
+			errs = append(errs, assignStruct(to.Field(i), m, at)...)
+		} else if err := assign(to.Field(i), v); err != nil {
+			errs = append(errs, &FieldError{at, err.Error()})
+		}
+	}
+	return errs
+}
+
+// assign sets one value.
+func assign(to reflect.Value, v any) error {
+	if to.Kind() == reflect.Pointer {
+		p := reflect.New(to.Type().Elem())
+		to.Set(p)
+		return assign(p.Elem(), v)
+	}
+	if to.Type() == reflect.TypeFor[time.Duration]() {
+		d, err := ParseDuration(scalarText(v))
+		to.SetInt(int64(d))
+		return err
+	}
+	if t, ok := to.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return t.UnmarshalText([]byte(scalarText(v)))
+	}
+	switch x := v.(type) {
+	case bool:
+		if to.Kind() == reflect.Bool {
+			to.SetBool(x)
+			return nil
+		}
+	case string:
+		if to.Kind() == reflect.String {
+			to.SetString(x)
+			return nil
+		}
+	case int64, float64:
+		if done := assignNumber(to, x); done {
+			return nil
+		}
+	case []any:
+		if to.Kind() == reflect.Slice {
+			s := reflect.MakeSlice(to.Type(), len(x), len(x))
+			for i, e := range x {
+				if err := assign(s.Index(i), e); err != nil {
+					return fmt.Errorf("item %d: %w", i+1, err)
+				}
+			}
+			to.Set(s)
+			return nil
+		}
+	}
+	return fmt.Errorf("%s does not fit %s", describe(v), to.Type())
+}
+
+// assignNumber sets a number that to can hold.
+func assignNumber(to reflect.Value, v any) bool {
+	n, whole := v.(int64)
+	f, _ := number(v)
+	switch {
+	case to.CanInt() && whole && !to.OverflowInt(n):
+		to.SetInt(n)
+	case to.CanUint() && whole && n >= 0 && !to.OverflowUint(uint64(n)):
+		to.SetUint(uint64(n))
+	case to.CanFloat():
+		to.SetFloat(f)
+	default:
+		return false
+	}
+	return true
+}
