@@ -104,8 +104,10 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 	if err := checkRestored(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	// The log comes first: its lock tells a second gateway what is wrong with it.
-	for _, build := range []func() error{g.openBus, g.openHTTP, g.openPool, g.openSouth, g.openNorth, g.openConfig, g.openAdmin} {
+	// The pool takes nothing that only one process can have, and the log may want
+	// its endpoints paused as soon as it is open. Of what is exclusive the log comes
+	// first: its lock tells a second gateway what is wrong with it.
+	for _, build := range []func() error{g.openPool, g.openBus, g.openHTTP, g.openSouth, g.openNorth, g.openConfig, g.openAdmin} {
 		if err := build(); err != nil {
 			return nil, err
 		}
