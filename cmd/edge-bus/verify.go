@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,8 +14,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/consumer"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 type verifyFlags struct {
@@ -109,7 +110,7 @@ func (f *verifyFlags) complete(cmd *cobra.Command) (err error) {
 		f.cfg.ClientID = fmt.Sprintf("edge-bus-verify-%d-%d", os.Getpid(), time.Now().UnixMilli())
 	}
 	if f.password != "" {
-		text, err := os.ReadFile(f.password)
+		text, err := regular.ReadFile(f.password, 64<<10)
 		if err != nil {
 			return fmt.Errorf("--password-file: %w", err)
 		}
@@ -131,23 +132,12 @@ func (f *verifyFlags) tls() (*tls.Config, error) {
 	if f.ca == "" && f.cert == "" {
 		return nil, nil
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.ca != "" {
-		text, err := os.ReadFile(f.ca)
-		if err != nil {
-			return nil, fmt.Errorf("--cacert: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--cacert %s: no certificate in PEM", f.ca)
-		}
-	}
-	if f.cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
-		if err != nil {
-			return nil, fmt.Errorf("--cert and --key: %w", err)
-		}
-		cfg.Certificates = []tls.Certificate{pair}
+	cfg, err := clienttls.Files{CA: f.ca, Cert: f.cert, Key: f.key}.Config()
+	switch {
+	case errors.Is(err, clienttls.ErrCA):
+		return nil, fmt.Errorf("--cacert: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("--cert and --key: %w", err)
 	}
 	return cfg, nil
 }

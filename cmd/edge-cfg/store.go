@@ -13,6 +13,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // The exit codes that edge-cfg has beside those of package cli. The errors of
@@ -85,7 +86,7 @@ func (c connection) config() (center.Config, error) {
 		return cfg, cli.Usagef("--user and --password-file go together")
 	}
 	if c.PasswordFile != "" {
-		b, err := os.ReadFile(c.PasswordFile)
+		b, err := regular.ReadFile(c.PasswordFile, 64<<10)
 		if err != nil {
 			return cfg, cli.Usagef("--password-file: %w", err)
 		}

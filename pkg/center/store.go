@@ -3,13 +3,11 @@ package center
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"time"
 
@@ -17,6 +15,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+
+	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 )
 
 // Defaults of [Config].
@@ -162,27 +162,12 @@ func (s *Store) tlsConfig() (*tls.Config, error) {
 	if files == nil || strings.HasPrefix(s.cfg.Endpoints[0], "unix:") {
 		return nil, nil
 	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12}
-	if files.CA != "" {
-		pem, err := os.ReadFile(files.CA)
-		if err != nil {
-			return nil, fmt.Errorf("CA certificate: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("CA certificate %s: there is no certificate in it (PEM is expected)", files.CA)
-		}
+	out, err := clienttls.Files{CA: files.CA, Cert: files.Cert, Key: files.Key}.Config()
+	if err != nil {
+		return nil, err
 	}
-	if (files.Cert == "") != (files.Key == "") {
-		return nil, errors.New("a client certificate needs its key, and a key its certificate")
-	}
-	if files.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-		if err != nil {
-			return nil, fmt.Errorf("client certificate %s: %w", files.Cert, err)
-		}
-		out.Certificates = []tls.Certificate{pair}
-		s.certs = pair.Leaf.Subject.CommonName
+	if len(out.Certificates) > 0 {
+		s.certs = out.Certificates[0].Leaf.Subject.CommonName
 	}
 	return out, nil
 }

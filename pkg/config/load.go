@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // Table names one of the groups of items that make up a [Snapshot].
@@ -133,17 +135,7 @@ func (r *reader) file(t Table, path string) {
 }
 
 func readBounded(path string) ([]byte, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() && !st.IsDir() { // ReadFile has words for a directory, and would wait for a pipe
-		return nil, errors.New("not a regular file")
-	}
-	if st.Size() > maxFileBytes {
-		return nil, fmt.Errorf("%d MB; the largest is %d MB", st.Size()>>20, maxFileBytes>>20)
-	}
-	return os.ReadFile(path)
+	return regular.ReadFile(path, maxFileBytes)
 }
 
 // table decodes one table from YAML.

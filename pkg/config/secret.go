@@ -3,12 +3,13 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // secretEnvPrefix begins the only environment variables that tables may name.
@@ -70,22 +71,17 @@ func (s Secrets) readFile(ref, name string) (secret string, err error) {
 		return "", fmt.Errorf("secret %s: %w", ref, err)
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	f, err := root.Open(name)
+	f, err := root.OpenFile(name, regular.Flags, 0)
 	if err != nil {
 		return "", fmt.Errorf("secret %s in %s: %w", ref, s.Dir, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if st, err := f.Stat(); err != nil {
-		return "", fmt.Errorf("secret %s in %s: %w", ref, s.Dir, err)
-	} else if !st.Mode().IsRegular() {
-		return "", fmt.Errorf("secret %s in %s: not a regular file", ref, s.Dir)
+	b, err := regular.Read(f, maxSecretBytes)
+	if errors.Is(err, regular.ErrNotRegular) {
+		err = regular.ErrNotRegular // what it is instead is nobody's business who may only push tables
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxSecretBytes+1))
 	if err != nil {
 		return "", fmt.Errorf("secret %s in %s: %w", ref, s.Dir, err)
-	}
-	if len(b) > maxSecretBytes {
-		return "", fmt.Errorf("secret %s in %s: larger than %d KiB", ref, s.Dir, maxSecretBytes>>10)
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
 }

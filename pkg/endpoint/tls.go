@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 )
 
 // certificates holds the files of one endpoint, read again when one of them has
@@ -65,26 +67,15 @@ func (c *certificates) load() (*tls.Config, error) {
 
 // tlsConfig reads the files.
 func (o *Options) tlsConfig() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	config, err := clienttls.Files{CA: o.CA, Cert: o.ClientCert, Key: o.ClientKey}.Config()
+	switch {
+	case errors.Is(err, clienttls.ErrCA):
+		return nil, fmt.Errorf("opts.ca: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("opts.client_cert, opts.client_key: %w", err)
+	}
 	if o.MinVersion == "1.3" {
 		config.MinVersion = tls.VersionTLS13
-	}
-	if o.CA != "" {
-		pem, err := os.ReadFile(o.CA)
-		if err != nil {
-			return nil, fmt.Errorf("opts.ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("opts.ca: %s holds no PEM certificate", o.CA)
-		}
-	}
-	if o.ClientCert != "" {
-		pair, err := tls.LoadX509KeyPair(o.ClientCert, o.ClientKey)
-		if err != nil {
-			return nil, fmt.Errorf("opts.client_cert, opts.client_key: %w", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
 }
