@@ -125,31 +125,71 @@ gateway and the time by default; - is standard output. Nothing is overwritten.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				if len(args) == 1 && args[0] == "-" {
-					return c.Diagnostics.Bundle(ctx, cmd.OutOrStdout())
-				}
-				name := ""
+				file := ""
 				if len(args) == 1 {
-					name = args[0]
-				} else {
-					st, err := c.Status(ctx)
-					if err != nil {
-						return err
-					}
-					name = fmt.Sprintf("edge-gateway-%s-%s.tar.gz", st.Gateway, time.Now().Format("20060102-150405"))
+					file = args[0]
 				}
-				if err := writeNew(name, func(w io.Writer) error { return c.Diagnostics.Bundle(ctx, w) }); err != nil {
-					return err
-				}
-				v := struct {
-					File string `json:"file"`
-				}{name}
-				return cli.NewOutput(cmd).Print(v, func(t *cli.Table) { t.Row(name) })
+				return save(ctx, cmd, c, file, ".tar.gz", func(w io.Writer) error { return c.Diagnostics.Bundle(ctx, w) })
 			})
 		},
 	}
 	cli.AddOutputFlag(cmd)
 	return cmd
+}
+
+func newProfile() *cobra.Command {
+	var duration time.Duration
+	var file string
+	cmd := &cobra.Command{
+		Use:   "profile KIND",
+		Short: "Write a profile of the gateway's process: cpu, heap, goroutine, …",
+		Long: `profile writes what go tool pprof reads. KIND is cpu (over --duration), heap,
+allocs, goroutine, block or mutex. The file is named for the gateway, the kind
+and the time by default; - is standard output. Nothing is overwritten.`,
+		Example: `  edge-ctl profile cpu --duration 30s
+  edge-ctl profile heap --file - | go tool pprof -top -`,
+		Args:      cobra.ExactArgs(1),
+		ValidArgs: []string{"cpu", "heap", "allocs", "goroutine", "block", "mutex"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] != "cpu" && cmd.Flags().Changed("duration") {
+				return cli.Usagef("--duration goes with cpu; a %s profile is of one moment", args[0])
+			}
+			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
+				if args[0] == "cpu" {
+					cmd.PrintErrf("profiling for %v\n", duration)
+				}
+				return save(ctx, cmd, c, file, "-"+args[0]+".pprof", func(w io.Writer) error {
+					return c.Diagnostics.Profile(ctx, args[0], duration, w)
+				})
+			})
+		},
+	}
+	cmd.Flags().DurationVar(&duration, "duration", 10*time.Second, "how long to profile the processor, 1s to 1m")
+	cmd.Flags().StringVar(&file, "file", "", "where to write; - is standard output")
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+// save writes what a gateway sends to a new file and prints its name. "" names the
+// file for the gateway and the time, with suffix behind; "-" is standard output.
+func save(ctx context.Context, cmd *cobra.Command, c *admin.Client, name, suffix string, write func(io.Writer) error) error {
+	if name == "-" {
+		return write(cmd.OutOrStdout())
+	}
+	if name == "" {
+		st, err := c.Status(ctx)
+		if err != nil {
+			return err
+		}
+		name = fmt.Sprintf("edge-gateway-%s-%s%s", st.Gateway, time.Now().Format("20060102-150405"), suffix)
+	}
+	if err := writeNew(name, write); err != nil {
+		return err
+	}
+	v := struct {
+		File string `json:"file"`
+	}{name}
+	return cli.NewOutput(cmd).Print(v, func(t *cli.Table) { t.Row(name) })
 }
 
 // writeNew makes a file that only its owner may read, or leaves nothing behind.

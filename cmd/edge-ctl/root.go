@@ -33,7 +33,7 @@ Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
 	cli.AddSocketFlag(root)
 	root.AddCommand(
 		newStatus(), newEndpoints(), newDrivers(), newTags(), newRead(), newWrite(), newConnector(), newBus(), newConfig(),
-		newLog(), newTrace(), newTop(), newBundle(), newProbe(), newScan(), newSim(), newVersion(),
+		newLog(), newTrace(), newTop(), newBundle(), newProfile(), newProbe(), newScan(), newSim(), newVersion(),
 	)
 	return root
 }
