@@ -32,6 +32,7 @@ type group struct {
 	key    groupKey
 	dialer *dialer
 	line   chan struct{} // token of a serial device; nil on networks
+	memo   *Memo         // of the address
 	max    int
 	ctx    context.Context // ends when the group retires
 	cancel context.CancelFunc
@@ -104,7 +105,7 @@ func (g *group) take(h *Handle, start time.Time) (*pooled, next, error) {
 		c := g.idle[last]
 		g.idle = g.idle[:last]
 		if c.used != g.pool.tick.Load() || c.link.always {
-			if err := c.link.check(); err != nil {
+			if err := g.check(c); err != nil {
 				g.lost(c, err)
 				continue
 			}
@@ -331,7 +332,7 @@ func (g *group) sweep() {
 		case g.outdated(c), older(now-c.used, g.dialer.options.IdleTimeout):
 			return errTooOld
 		case now-c.used >= 1:
-			return c.link.check()
+			return g.check(c)
 		}
 		return nil
 	})

@@ -45,6 +45,7 @@ type Pool struct {
 	groups  map[groupKey]*group
 	leaving map[*group]struct{}      // without handles, until their last lease ends
 	lines   map[string]chan struct{} // one token per serial device
+	memos   map[string]*Memo         // by address
 }
 
 // groupKey is what endpoints that share connections have in common.
@@ -65,7 +66,7 @@ func NewPool(opts PoolOptions) (*Pool, error) {
 	p := &Pool{
 		opts:    opts,
 		handles: make(map[string]*Handle), groups: make(map[groupKey]*group),
-		leaving: make(map[*group]struct{}), lines: make(map[string]chan struct{}),
+		leaving: make(map[*group]struct{}), lines: make(map[string]chan struct{}), memos: make(map[string]*Memo),
 	}
 	_, _ = rand.Read(p.key[:]) // never fails
 	p.metrics = newMetrics(p)
@@ -175,6 +176,7 @@ func (p *Pool) join(h *Handle, u URL) (*group, error) {
 		return nil, err
 	}
 	g := newGroup(p, key, d, line)
+	g.memo = p.memo(key)
 	p.groups[key] = g
 	g.enter(h)
 	return g, nil

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"slices"
 	"time"
 
 	gomodbus "github.com/goburrow/modbus"
@@ -22,53 +21,87 @@ func (l *link) client() gomodbus.Client { return gomodbus.NewClient2(l.packager,
 // Send implements gomodbus.Transporter: one request, one answer, whose length,
 // unit, checksum and function have been checked.
 func (l *link) Send(request []byte) ([]byte, error) {
-	if l.settings.Framing == FramingTCP {
-		l.tx++
-		binary.BigEndian.PutUint16(request, l.tx) // goburrow verifies against this same slice
-	}
 	sent, err := l.packager.Decode(request)
 	if err != nil {
 		return nil, err
 	}
 	start := time.Now()
-	answer, err := l.exchange(request, Func(sent.FunctionCode))
+	pdu, err := l.exchange(request, append([]byte{sent.FunctionCode}, sent.Data...))
 	l.metrics.answered(Func(sent.FunctionCode), err)
-	if err == nil && l.settings.broadcast() {
+	l.rest()
+	switch {
+	case err != nil:
+		return nil, err
+	case l.settings.broadcast():
 		time.Sleep(time.Until(start.Add(turnaround)))
 		return l.packager.Encode(&gomodbus.ProtocolDataUnit{FunctionCode: sent.FunctionCode, Data: echo(sent)})
+	}
+	answer, err := l.packager.Encode(&gomodbus.ProtocolDataUnit{FunctionCode: pdu[0], Data: pdu[1:]})
+	if err == nil && l.settings.Framing == FramingTCP {
+		copy(answer, request[:2]) // goburrow compares them
 	}
 	return answer, err
 }
 
-func (l *link) exchange(request []byte, f Func) ([]byte, error) {
-	if err := l.settle(); err != nil {
+// exchange sends one request and returns the PDU of its answer, which is no
+// exception.
+func (l *link) exchange(request, sent []byte) (pdu []byte, err error) {
+	if l.ordered() {
+		pdu, err = l.exchangeOrdered(request, sent)
+	} else {
+		pdu, err = l.exchangeTCP(request)
+	}
+	if err == nil && !l.settings.broadcast() {
+		err = checkFunc(pdu, Func(sent[0]))
+	}
+	return pdu, err
+}
+
+// exchangeTCP is exchange by transaction id.
+func (l *link) exchangeTCP(request []byte) ([]byte, error) {
+	if err := l.pace(); err != nil {
 		return nil, err
 	}
+	l.tx++
+	binary.BigEndian.PutUint16(request, l.tx)
 	deadline := time.Now().Add(l.settings.Timeout)
 	if err := l.setDeadline(deadline); err != nil {
 		return nil, err
 	}
+	l.quiet = true
 	if err := l.write(request); err != nil || l.settings.broadcast() {
 		return nil, err
 	}
 	for {
 		adu, err := l.receive(deadline)
 		if err != nil {
-			return nil, err
+			if isTimeout(err) {
+				l.timedOut()
+			}
+			return nil, l.withStrays(err)
 		}
-		if l.settings.Framing == FramingTCP && binary.BigEndian.Uint16(adu) != l.tx {
-			l.metrics.reject("transaction")
-			continue
+		if binary.BigEndian.Uint16(adu) == l.tx {
+			return l.unpack(adu)
 		}
-		pdu, err := l.unpack(adu)
-		if err == nil {
-			err = checkFunc(pdu, f)
-		}
-		if err != nil {
-			return nil, err
-		}
-		return slices.Clone(adu), nil
+		l.metrics.reject("transaction")
+		l.strays++
 	}
+}
+
+// exchangeOrdered is exchange where the line's ledger tells whose the answer is.
+// An error that wraps errNotSent is from before the request was sent.
+func (l *link) exchangeOrdered(request, sent []byte) ([]byte, error) {
+	s, at := expected(sent)
+	if !l.settings.broadcast() {
+		if err := l.prove(s, at); err != nil {
+			return nil, err
+		}
+	}
+	t, deadline, err := l.send(request, s, at)
+	if err != nil || l.settings.broadcast() {
+		return nil, err
+	}
+	return l.answerTo(&t, request, deadline)
 }
 
 // echo is what a unit would answer to a write, had it been addressed alone.

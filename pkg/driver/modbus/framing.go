@@ -1,8 +1,8 @@
 package modbus
 
 import (
-	"bytes"
 	"encoding/binary"
+	"fmt"
 
 	gomodbus "github.com/goburrow/modbus"
 )
@@ -41,29 +41,18 @@ func (f Framing) packager(unit uint8) gomodbus.Packager {
 	return h
 }
 
-// scan finds the first ADU in buf: its length, 0 if it is not complete yet, or a
-// [*Rejection] if buf does not begin with one. It is all that stands between the
-// line and goburrow's packagers, which index without looking.
-func (f Framing) scan(buf []byte) (int, error) {
-	switch f {
-	case FramingRTU:
-		return scanRTU(buf)
-	case FramingASCII:
-		return scanASCII(buf)
-	}
-	return scanTCP(buf)
-}
-
+// scanTCP finds the first ADU in buf: its length, 0 if it is not complete yet, or a
+// [*Rejection] if buf does not begin with one.
 func scanTCP(buf []byte) (int, error) {
 	if len(buf) < mbapHeader {
 		return 0, nil
 	}
 	if p := binary.BigEndian.Uint16(buf[2:]); p != 0 {
-		return 0, rejectf("protocol", "MBAP header has protocol id %d, expected 0; the peer may not speak Modbus TCP", p)
+		return 0, astrayf("protocol", "MBAP header has protocol id %d, expected 0; the peer may not speak Modbus TCP", p)
 	}
 	n := int(binary.BigEndian.Uint16(buf[4:]))
 	if n < 2 || n > 1+maxPDU {
-		return 0, rejectf("length", "MBAP header has length %d, expected 2 to %d", n, 1+maxPDU)
+		return 0, astrayf("length", "MBAP header has length %d, expected 2 to %d", n, 1+maxPDU)
 	}
 	if n += mbapHeader - 1; len(buf) >= n {
 		return n, nil
@@ -71,9 +60,14 @@ func scanTCP(buf []byte) (int, error) {
 	return 0, nil
 }
 
-// scanRTU derives the length from the function code: on a stream there is no
-// silence to tell the end of a frame.
-func scanRTU(buf []byte) (int, error) {
+func astrayf(reason, format string, args ...any) error {
+	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...), astray: true}
+}
+
+// rtuLength derives the length of an RTU answer from its function code: on a stream
+// there is no silence to tell the end of a frame. It is 0 while buf is too short to
+// say; the error is a [*Rejection] of what begins no answer.
+func rtuLength(buf []byte) (int, error) {
 	if len(buf) < 3 {
 		return 0, nil
 	}
@@ -93,24 +87,21 @@ func scanRTU(buf []byte) (int, error) {
 	if n > maxRTUADU {
 		return 0, rejectf("length", "RTU answer has byte count %d, expected at most %d", buf[2], maxPDU-2)
 	}
-	if len(buf) >= n {
-		return n, nil
-	}
-	return 0, nil
+	return n, nil
 }
 
-func scanASCII(buf []byte) (int, error) {
-	if len(buf) > 0 && buf[0] != ':' {
-		return 0, rejectf("protocol", "ASCII answer begins with byte 0x%02X, expected ':'", buf[0])
+// crc16 is the checksum of RTU (Modbus over Serial Line V1.02, 6.2.2), four bits at
+// a time.
+func crc16(b []byte) uint16 {
+	table := [16]uint16{
+		0x0000, 0xCC01, 0xD801, 0x1400, 0xF001, 0x3C00, 0x2800, 0xE401,
+		0xA001, 0x6C00, 0x7800, 0xB401, 0x5000, 0x9C01, 0x8801, 0x4400,
 	}
-	end := bytes.Index(buf, []byte("\r\n"))
-	switch {
-	case end >= 0 && end < 7:
-		return 0, rejectf("length", "ASCII answer has %d characters, expected at least 9", end+2)
-	case end >= 0 && end+2 <= maxASCIIADU:
-		return end + 2, nil
-	case end >= 0 || len(buf) > maxASCIIADU:
-		return 0, rejectf("length", "ASCII answer is longer than %d characters", maxASCIIADU)
+	sum := uint16(0xFFFF)
+	for _, c := range b {
+		sum ^= uint16(c)
+		sum = sum>>4 ^ table[sum&15]
+		sum = sum>>4 ^ table[sum&15]
 	}
-	return 0, nil
+	return sum
 }

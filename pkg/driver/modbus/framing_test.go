@@ -124,7 +124,7 @@ func TestAnswers(t *testing.T) {
 		{"too few registers", FramingRTU, []string{"11 03 02 1234 crc"}, "length"},
 		{"too many registers", FramingRTU, []string{"11 03 06 1234 5678 9ABC crc"}, "length"},
 		{"impossible byte count", FramingRTU, []string{"11 03 FF 1234 5678"}, "length"},
-		{"trailing bytes", FramingRTU, []string{"11 03 04 1234 5678 crc 00"}, "trailing"},
+		{"stray bytes behind", FramingRTU, []string{"11 03 04 1234 5678 crc 00"}, ""},
 		{"cut", FramingRTU, []string{"11 03 04 1234 56"}, "timeout"},
 
 		{"good", FramingASCII, []string{"lrc 11 03 04 1234 5678"}, ""},
@@ -315,14 +315,32 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
-// FuzzScan: scan never claims more than there is, nor more than an ADU has.
+// FuzzScan: no frame has more than there is, nor more than an ADU may have.
 func FuzzScan(f *testing.F) {
-	f.Add(uint8(0), []byte("\x15\x01\x00\x00\x00\x07\x11\x03\x04\x12\x34\x56\x78"))
-	f.Fuzz(func(t *testing.T, which uint8, buf []byte) {
-		for framing, limit := range map[Framing]int{FramingTCP: maxTCPADU, FramingRTU: maxRTUADU, FramingASCII: maxASCIIADU} {
-			n, err := framing.scan(buf)
-			if n < 0 || n > len(buf) || n > limit || err != nil && n != 0 {
-				t.Errorf("%s: %d of %d bytes, %v", framing, n, len(buf), err)
+	f.Add([]byte("\x15\x01\x00\x00\x00\x07\x11\x03\x04\x12\x34\x56\x78"))
+	var links []*link
+	for _, framing := range []Framing{FramingTCP, FramingRTU, FramingASCII} {
+		links = append(links, testLink(f, framing))
+	}
+	f.Fuzz(func(t *testing.T, buf []byte) {
+		buf = buf[:min(len(buf), 4096)]
+		if n, err := scanTCP(buf); n < 0 || n > len(buf) || n > maxTCPADU || err != nil && n != 0 {
+			t.Errorf("tcp: %d of %d bytes, %v", n, len(buf), err)
+		}
+		if n, err := rtuLength(buf); n < 0 || n > maxRTUADU || err != nil && n != 0 {
+			t.Errorf("rtu: %d of %d bytes, %v", n, len(buf), err)
+		}
+		for _, l := range links {
+			l.attach(context.Background(), new(script))
+			l.w = copy(l.buf, buf)
+			for {
+				_, pdu, err := l.frame(nil)
+				if l.r > l.w || len(pdu) > maxPDU {
+					t.Fatalf("%s: at %d of %d bytes, % X", l.settings.Framing, l.r, l.w, pdu)
+				}
+				if pdu == nil || err != nil {
+					break
+				}
 			}
 		}
 	})

@@ -112,12 +112,19 @@ func exceptionCode(err error) ExceptionCode {
 // Rejection is an answer that must not be believed: it is another request's, or
 // is not what was asked for. Its values are never used.
 type Rejection struct {
-	Reason string // label of modbus_rejected_total: transaction, protocol, unit, function, length, checksum, trailing
+	Reason string // label of modbus_rejected_total: see docs/modbus.md
 	Detail string
+	Err    error // the timeout in which the right answer did not come, nil if it wasn't waited for
+
+	counted bool // in modbus_rejected_total
+	astray  bool // where the next answer begins is not known
 }
 
 // Error implements error.
 func (r *Rejection) Error() string { return "answer rejected: " + r.Detail }
+
+// Unwrap returns Err.
+func (r *Rejection) Unwrap() error { return r.Err }
 
 func rejectf(reason, format string, args ...any) error {
 	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}

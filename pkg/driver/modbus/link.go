@@ -5,9 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"slices"
 	"time"
 
@@ -32,7 +30,17 @@ type link struct {
 	tx      uint16
 	flights []flight
 	noMask  bool // the device does not know function 0x16
-	suspect bool // an answer may still be on its way on a framing that could not tell
+
+	line    *line
+	account *account
+	state   *connection
+	plan    *plan  // of the driver, nil for a probe
+	turn    turn   // of the flight, on a framing that can't tell answers apart
+	sent    []byte // the last request
+	plain   []byte // an ASCII answer in binary
+	hears   hearing
+	quiet   bool // nothing came since the last request
+	strays  int  // answers with other transaction ids, since the lease began
 }
 
 // flight is a request that waits for its answer.
@@ -45,11 +53,12 @@ type flight struct {
 // errStray is an answer to no request in flight: dropped, and waiting goes on.
 var errStray = errors.New("answer belongs to no request in flight")
 
-// How long nothing must arrive before a request: on a serial line, where noise
-// is common, and after a failure.
+// How long nothing must arrive before a request: on a network, on a serial line,
+// and once something has.
 const (
-	serialSilence = 500 * time.Microsecond
-	lateSilence   = 50 * time.Millisecond
+	networkSilence = 200 * time.Microsecond
+	serialSilence  = 500 * time.Microsecond
+	busySilence    = 5 * time.Millisecond
 )
 
 func newLink(s *Settings, m *driverMetrics) *link {
@@ -58,7 +67,8 @@ func newLink(s *Settings, m *driverMetrics) *link {
 		packager: s.Framing.packager(s.UnitID),
 		metrics:  m,
 		buf:      make([]byte, 4096),
-		tx:       uint16(time.Now().UnixNano()), // drivers that share a connection should not count alike
+		line:     newLine(),
+		plain:    make([]byte, 0, maxASCIIADU/2+1),
 		flights:  make([]flight, 0, s.MaxInflight),
 	}
 	return l
@@ -66,19 +76,116 @@ func newLink(s *Settings, m *driverMetrics) *link {
 
 // attach begins a lease.
 func (l *link) attach(ctx context.Context, conn net.Conn) {
-	l.ctx, l.conn, l.until, l.r, l.w = ctx, conn, time.Time{}, 0, 0
+	if conn != l.conn {
+		l.conn = conn
+		if ln := lineOf(conn, l.line); ln != l.line || l.account == nil {
+			l.line, l.account = ln, ln.account(l.settings)
+		}
+		l.state = l.line.meet(conn)
+	}
+	l.ctx, l.until, l.r, l.w, l.strays = ctx, time.Time{}, 0, 0, 0
 	l.out, l.flights = l.out[:0], l.flights[:0]
+	l.tx = uint16(l.line.tx.Load())
 }
 
 // detach ends a lease. It returns an error if the connection must not be used
 // again: something arrived that nobody asked for.
 func (l *link) detach() error {
-	l.conn = nil
+	l.line.tx.Store(uint32(l.tx))
 	if l.r == l.w {
+		return nil
+	}
+	if l.ordered() {
+		l.sweep()
 		return nil
 	}
 	l.metrics.reject("trailing")
 	return rejectf("trailing", "%d bytes after the answer", l.w-l.r)
+}
+
+// leave ends a lease after an answer or none and returns why the connection must
+// not be used again, nil if it may. A timeout alone is no reason: an answer that
+// comes after all is known by its transaction id, or stands in the ledger; and a
+// new connection to a serial device server would get it just the same.
+func (l *link) leave(err error) error {
+	l.rest()
+	broken := l.detach()
+	if l.spoiled(err) {
+		broken = err
+	}
+	if broken != nil {
+		l.part()
+		return broken
+	}
+	if l.settings.CloseAfter == CloseExchange {
+		_ = l.conn.Close() // nothing is due on it
+		l.part()
+	}
+	return nil
+}
+
+// part forgets the connection.
+func (l *link) part() {
+	l.line.part(l.state)
+	l.conn = nil
+}
+
+// spoiled reports whether the connection can't be used on after err.
+func (l *link) spoiled(err error) bool {
+	if intact(err) {
+		return false
+	}
+	if isTimeout(err) {
+		switch l.settings.OnTimeout {
+		case TimeoutKeep:
+			return false
+		case TimeoutReconnect:
+			return true
+		}
+		return l.line.tired(l.state)
+	}
+	r, ok := errors.AsType[*Rejection](err)
+	return !(ok && !r.astray) && !errors.Is(err, ErrVerify) && !errors.Is(err, errNotSent)
+}
+
+// timedOut notes a timeout.
+func (l *link) timedOut() {
+	if l.quiet {
+		l.state.silent.Add(1)
+	}
+}
+
+// ordered reports whether nothing but their looks and order tells answers apart.
+func (l *link) ordered() bool {
+	return l.settings.Framing != FramingTCP || l.settings.AcceptTransaction == TransactionAny
+}
+
+// rest ends an exchange: pauses count from now on.
+func (l *link) rest() {
+	if l.settings.RequestGap > 0 {
+		l.line.paced.Store(true)
+		l.line.rest(l.settings.RequestGap)
+	} else if l.line.paced.Load() {
+		l.line.rest(0)
+	}
+}
+
+// pace waits until a request may be sent.
+func (l *link) pace() error {
+	var at time.Time
+	if l.settings.ConnectDelay > 0 {
+		at = l.state.born.Add(l.settings.ConnectDelay)
+	}
+	if l.settings.RequestGap > 0 || l.line.paced.Load() {
+		at = later(at, l.line.turnAt(l.settings.RequestGap))
+	}
+	if at.IsZero() {
+		return nil
+	}
+	if sleep(l.ctx, time.Until(at)); l.ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", errNotSent, context.Cause(l.ctx))
+	}
+	return nil
 }
 
 // queue adds req to what the next flush sends.
@@ -97,7 +204,19 @@ func (l *link) flush() error {
 	if len(l.out) == 0 {
 		return nil
 	}
-	if err := l.settle(); err != nil {
+	defer func() { l.out = l.out[:0] }()
+	if l.ordered() {
+		fl := &l.flights[0]
+		at := spot{fl.req.fn, fl.req.addr, fl.req.qty}
+		if err := l.prove(at.shape(), at); err != nil {
+			return err
+		}
+		var err error
+		l.turn, _, err = l.send(l.out, at.shape(), at)
+		fl.sent = time.Now()
+		return err
+	}
+	if err := l.pace(); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -106,11 +225,11 @@ func (l *link) flush() error {
 			l.flights[i].sent = now
 		}
 	}
-	defer func() { l.out = l.out[:0] }()
 	if err := l.setDeadline(now.Add(l.settings.Timeout)); err != nil {
 		return err
 	}
-	if !l.settings.datagram || l.settings.Framing != FramingTCP {
+	l.quiet = true
+	if !l.settings.datagram {
 		return l.write(l.out)
 	}
 	for rest := l.out; len(rest) > 0; {
@@ -121,6 +240,30 @@ func (l *link) flush() error {
 		rest = rest[n:]
 	}
 	return nil
+}
+
+// send sends one request on a framing that can't tell answers apart, and books it.
+func (l *link) send(adu []byte, s shape, at spot) (t turn, deadline time.Time, err error) {
+	if err := l.pace(); err != nil {
+		return t, deadline, err
+	}
+	if err := l.settle(); err != nil {
+		return t, deadline, err
+	}
+	l.quiet = true
+	deadline = time.Now().Add(l.settings.Timeout)
+	if err := l.setDeadline(deadline); err != nil {
+		return t, deadline, err
+	}
+	if l.settings.Framing == FramingTCP {
+		l.tx++
+		binary.BigEndian.PutUint16(adu, l.tx) // for the device's sake
+	}
+	l.sent = append(l.sent[:0], adu...)
+	if !l.settings.broadcast() {
+		t = l.line.begin(l.account, s, at)
+	}
+	return t, deadline, l.write(adu)
 }
 
 func (l *link) write(p []byte) error {
@@ -148,43 +291,51 @@ func (l *link) setDeadline(t time.Time) error {
 	return nil
 }
 
-// settle drops what has arrived before a request, on a framing without
-// transaction ids: it can be no answer to what is not asked yet. After a failure,
-// when an answer may be late, it waits for silence. (The pause of 3.5 characters
-// that a serial line needs between frames is the endpoint's.)
+// settle takes what has arrived before a request, on a framing without transaction
+// ids: it can be no answer to what is not asked yet, and says what is still owed.
+// While something arrives, it waits: on a line, another is still speaking. (The
+// pause of 3.5 characters that a serial line needs between frames is the endpoint's.)
 func (l *link) settle() error {
-	var pause time.Duration
-	switch {
-	case l.settings.Framing == FramingTCP:
-		return nil
-	case l.suspect:
-		pause = min(l.settings.Timeout, lateSilence)
-	case l.settings.Serial:
+	pause := networkSilence
+	if l.settings.Serial {
 		pause = serialSilence
-	default:
-		return nil
 	}
-	if l.r != l.w {
-		l.metrics.reject("trailing")
-	}
-	l.r, l.w = 0, 0
+	l.sweep()
 	end := time.Now().Add(l.settings.Timeout)
 	for {
-		if err := l.setDeadline(time.Now().Add(pause)); err != nil {
-			return err
-		}
-		n, err := l.conn.Read(l.buf)
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			l.suspect = false
+		switch err := l.fill(time.Now().Add(pause)); {
+		case err == nil:
+		case isTimeout(err):
+			l.skip(l.w - l.r)
 			return nil
-		case err != nil:
-			return fmt.Errorf("wait for a silent line: %w", err)
-		case n > 0:
-			l.metrics.reject("trailing")
+		default:
+			return fmt.Errorf("before the request: %w", err)
 		}
+		l.sweep()
+		pause = busySilence
 		if time.Now().After(end) {
 			return rejectf("trailing", "the line is never silent; another master may be on it")
+		}
+	}
+}
+
+// sweep judges the whole answers in the buffer, where none is due.
+func (l *link) sweep() {
+	for {
+		unit, pdu, err := l.frame(nil)
+		if err != nil {
+			l.skip(l.w - l.r)
+		}
+		if pdu == nil {
+			return
+		}
+		switch l.line.judge(&turn{}, unit, pdu) {
+		case late:
+			l.metrics.reject("late")
+		case double:
+			l.metrics.reject("duplicate")
+		default:
+			l.metrics.reject("trailing")
 		}
 	}
 }
@@ -193,7 +344,7 @@ func (l *link) settle() error {
 // the next call.
 func (l *link) receive(deadline time.Time) ([]byte, error) {
 	for {
-		n, err := l.settings.Framing.scan(l.buf[l.r:l.w])
+		n, err := scanTCP(l.buf[l.r:l.w])
 		if err != nil {
 			return nil, err
 		}
@@ -202,23 +353,8 @@ func (l *link) receive(deadline time.Time) ([]byte, error) {
 			l.r += n
 			return adu, nil
 		}
-		if l.r > 0 {
-			l.w = copy(l.buf, l.buf[l.r:l.w])
-			l.r = 0
-		}
-		if err := l.setDeadline(deadline); err != nil {
+		if err := l.fill(deadline); err != nil {
 			return nil, err
-		}
-		got, err := l.conn.Read(l.buf[l.w:])
-		l.w += got
-		switch {
-		case got > 0:
-		case errors.Is(err, io.EOF):
-			return nil, fmt.Errorf("wait for the answer: device closed the connection: %w", io.ErrUnexpectedEOF)
-		case err != nil:
-			return nil, fmt.Errorf("wait for the answer: %w", err)
-		case !time.Now().Before(deadline):
-			return nil, fmt.Errorf("wait for the answer: %w", os.ErrDeadlineExceeded)
 		}
 	}
 }
@@ -229,15 +365,22 @@ func (l *link) receive(deadline time.Time) ([]byte, error) {
 // one is not late. Answers to none are dropped and counted. err is a transport's failure or a
 // [*Rejection]; an exception is a PDU like others here.
 func (l *link) next() (fl flight, pdu []byte, err error) {
+	if l.ordered() {
+		return l.nextOrdered()
+	}
 	deadline := later(l.flights[0].sent, l.heard).Add(l.settings.Timeout)
 	for {
 		adu, err := l.receive(deadline)
 		if err != nil {
-			return flight{}, nil, err
+			if isTimeout(err) {
+				l.timedOut()
+			}
+			return flight{}, nil, l.withStrays(err)
 		}
 		i, pdu, err := l.match(adu)
 		if errors.Is(err, errStray) {
 			l.metrics.reject("transaction")
+			l.strays++
 			continue
 		}
 		if err != nil {
@@ -251,12 +394,51 @@ func (l *link) next() (fl flight, pdu []byte, err error) {
 	}
 }
 
+// withStrays says what came instead of an answer.
+func (l *link) withStrays(err error) error {
+	if l.strays == 0 || !isTimeout(err) {
+		return err
+	}
+	return fmt.Errorf("%w; meanwhile came %d answers with other transaction ids: late ones, or the device does not keep to them (accept_transaction)",
+		err, l.strays)
+}
+
+// nextOrdered is next where only one request can be in flight.
+func (l *link) nextOrdered() (flight, []byte, error) {
+	fl := l.flights[0]
+	pdu, err := l.answerTo(&l.turn, fl.req.adu, fl.sent.Add(l.settings.Timeout))
+	if err != nil {
+		return flight{}, nil, err
+	}
+	l.flights = l.flights[:0]
+	return fl, pdu, nil
+}
+
+// answerTo waits for the answer to t, which was sent as adu. A read whose answer
+// only repeats the one to another request is asked once more, after a question of
+// another length.
+func (l *link) answerTo(t *turn, adu []byte, deadline time.Time) ([]byte, error) {
+	pdu, err := l.await(t, deadline, nil)
+	if err == errTwin && t.shape.fn.reads() { //nolint:errorlint // it is not wrapped
+		if err := l.prove(t.shape, t.spot); err != nil {
+			return nil, err
+		}
+		if *t, deadline, err = l.send(adu, t.shape, t.spot); err != nil {
+			return nil, err
+		}
+		pdu, err = l.await(t, deadline, nil)
+	}
+	if isTimeout(err) {
+		l.timedOut()
+	}
+	if err == errUncertain { //nolint:errorlint // it is not wrapped
+		err = nil
+	}
+	return pdu, err
+}
+
 // match finds the request in flight that adu answers.
 func (l *link) match(adu []byte) (i int, pdu []byte, err error) {
-	if l.settings.Framing != FramingTCP {
-		pdu, err := l.unpack(adu)
-		return 0, pdu, err
-	}
 	tx := binary.BigEndian.Uint16(adu)
 	for i = range l.flights {
 		if l.flights[i].tx == tx {
@@ -267,43 +449,11 @@ func (l *link) match(adu []byte) (i int, pdu []byte, err error) {
 	return 0, nil, errStray
 }
 
-// unpack checks the unit and the checksum of adu, which scan has accepted.
+// unpack checks the unit of adu, which scanTCP has accepted.
 func (l *link) unpack(adu []byte) ([]byte, error) {
-	switch l.settings.Framing {
-	case FramingTCP:
-		if unit := adu[mbapHeader-1]; unit != l.settings.UnitID {
-			return nil, rejectf("unit", "answer is from unit %d, expected %d", unit, l.settings.UnitID)
-		}
-		return adu[mbapHeader:], nil
-	case FramingRTU:
-		pdu, err := l.packager.Decode(adu)
-		if err != nil {
-			return nil, rejectf("checksum", "%v", err)
-		}
-		if adu[0] != l.settings.UnitID {
-			return nil, rejectf("unit", "answer is from unit %d, expected %d", adu[0], l.settings.UnitID)
-		}
-		return l.alone(adu[1 : 2+len(pdu.Data)])
+	unit, s := adu[mbapHeader-1], l.settings
+	if unit != s.UnitID && s.AnswerUnit.alias() != anyUnit && int(unit) != s.AnswerUnit.alias() {
+		return nil, rejectf("unit", "answer is from unit %d, expected %d; if the device always answers so, set answer_unit: %d", unit, s.UnitID, unit)
 	}
-	if len(adu)%2 != 1 {
-		return nil, rejectf("length", "ASCII answer has half a byte")
-	}
-	pdu, err := l.packager.Decode(adu)
-	if err != nil {
-		return nil, rejectf("checksum", "%v", err)
-	}
-	var unit [1]byte
-	if err := decodeHex(unit[:], adu[1:3]); err != nil || unit[0] != l.settings.UnitID {
-		return nil, rejectf("unit", "answer is from unit %s, expected %02X", adu[1:3], l.settings.UnitID)
-	}
-	return l.alone(append([]byte{pdu.FunctionCode}, pdu.Data...))
-}
-
-// alone refuses an answer that has more behind it, where only one can be due.
-func (l *link) alone(pdu []byte) ([]byte, error) {
-	if n := l.w - l.r; n > 0 {
-		l.r = l.w
-		return nil, rejectf("trailing", "%d bytes after the answer", n)
-	}
-	return pdu, nil
+	return adu[mbapHeader:], nil
 }

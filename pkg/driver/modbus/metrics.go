@@ -127,7 +127,7 @@ func (d *driverMetrics) answered(f Func, err error) {
 	if e, ok := errors.AsType[*Exception](err); ok {
 		d.exception.WithLabelValues(d.id, fmt.Sprintf("0x%02X", uint8(e.Code))).Inc()
 	}
-	if r, ok := errors.AsType[*Rejection](err); ok {
+	if r, ok := errors.AsType[*Rejection](err); ok && !r.counted {
 		d.reject(r.Reason)
 	}
 }

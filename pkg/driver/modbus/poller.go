@@ -207,7 +207,7 @@ func (p *poller) burst(ctx context.Context) {
 	if err == nil || ctx.Err() != nil {
 		return
 	}
-	p.broken, p.link.suspect = true, true
+	p.broken = p.link.conn == nil
 	if len(p.link.flights) > 0 {
 		p.unanswered(err)
 	}
@@ -220,10 +220,11 @@ func (p *poller) converse(ctx context.Context, lease endpoint.Lease) (err error)
 	p.d.setConn(lease)
 	defer func() {
 		p.d.setConn(nil)
-		if e := p.link.detach(); err == nil {
-			err = e
+		broken := p.link.leave(err)
+		if err == nil {
+			err = broken
 		}
-		lease.Release(err)
+		lease.Release(broken)
 	}()
 	if p.takeJob() {
 		return p.runJob()
@@ -257,7 +258,7 @@ func (p *poller) converse(ctx context.Context, lease endpoint.Lease) (err error)
 			p.link.flights = slices.Insert(p.link.flights, 0, fl)
 			return err
 		}
-		sleep(ctx, p.d.settings.RequestGap)
+		p.link.rest()
 	}
 }
 

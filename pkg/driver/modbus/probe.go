@@ -135,21 +135,6 @@ func Probe(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint, q Qu
 	return a, nil
 }
 
-// leave ends a lease after an answer or none and returns why the connection must
-// not be used again, nil if it may. A serial line on which a unit was silent is
-// kept once it is silent for sure: opening it anew would help nobody. On a network
-// a peer may still work on the question, and would let the next one wait.
-func (l *link) leave(err error) error {
-	if isTimeout(err) && l.settings.Serial {
-		l.suspect, err = true, l.settle()
-	}
-	broken := l.detach()
-	if !intact(err) {
-		broken = err
-	}
-	return broken
-}
-
 func ask(l *link, q Question, a *Answer) {
 	start := time.Now()
 	a.Data, a.Err = l.read(q.Func, q.Addr, q.Count)
@@ -167,6 +152,9 @@ type silence struct {
 
 // Error implements error.
 func (s *silence) Error() string {
+	if r, ok := errors.AsType[*Rejection](s.err); ok {
+		return r.Detail
+	}
 	return fmt.Sprintf("no answer within %v: nobody has this unit id, or the framing or the line's settings differ", s.after)
 }
 

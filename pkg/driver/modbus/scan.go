@@ -82,6 +82,7 @@ func (s *Scanner) try(ctx context.Context, line Line) (found int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	known := newLine()
 	defer func() {
 		if conn != nil {
 			_ = conn.Close() // nothing was written that could be lost
@@ -100,7 +101,7 @@ func (s *Scanner) try(ctx context.Context, line Line) (found int, err error) {
 		if err != nil {
 			return found, err
 		}
-		l.suspect = true // the unit before may answer late
+		l.line = known
 		l.attach(ctx, conn)
 		var a Answer
 		ask(l, q, &a)

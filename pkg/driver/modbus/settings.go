@@ -3,6 +3,7 @@ package modbus
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,13 @@ type Settings struct {
 	VerifyWrite bool          `json:"verify_write"`
 	WriteFunc   WriteFunc     `json:"write_func"`
 
+	ConnectDelay      time.Duration     `json:"connect_delay"`
+	CloseAfter        CloseAfter        `json:"close_after"`
+	OnTimeout         OnTimeout         `json:"on_timeout"`
+	AnswerUnit        AnswerUnit        `json:"answer_unit"`
+	AcceptTransaction AcceptTransaction `json:"accept_transaction"`
+	Echo              Echo              `json:"echo"`
+
 	Order    ByteOrder `json:"-"` // of endian and byte_order
 	Serial   bool      `json:"-"` // the endpoint is a serial line
 	datagram bool      // the endpoint carries datagrams: one ADU in each
@@ -49,6 +57,72 @@ const (
 	WriteAuto      WriteFunc = "auto"       // one item: 0x05, 0x06; several: 0x0F, 0x10
 	WriteMultiple  WriteFunc = "multiple"   // always 0x0F, 0x10
 	WriteReadWrite WriteFunc = "read_write" // registers: 0x17, which reads back in the same request
+)
+
+// CloseAfter says when the driver closes its connection.
+type CloseAfter string
+
+// The ways.
+const (
+	CloseNever    CloseAfter = "never"
+	CloseExchange CloseAfter = "exchange" // after each answer
+)
+
+// OnTimeout says what becomes of the connection when an answer does not come.
+type OnTimeout string
+
+// The ways.
+const (
+	TimeoutAuto      OnTimeout = "auto"      // it is kept until it has been silent several times
+	TimeoutKeep      OnTimeout = "keep"      // it is kept
+	TimeoutReconnect OnTimeout = "reconnect" // a new one
+)
+
+// AnswerUnit is the unit id with which the device answers: a number, or one of
+// these.
+type AnswerUnit string
+
+// The words.
+const (
+	AnswerOwn AnswerUnit = "own" // the one that was asked
+	AnswerAny AnswerUnit = "any"
+)
+
+// alias returns the unit id besides the own one that is accepted, -1 for none.
+func (a AnswerUnit) alias() int {
+	switch n, err := strconv.ParseUint(string(a), 10, 8); {
+	case a == AnswerAny:
+		return anyUnit
+	case err != nil:
+		return -1
+	default:
+		return int(n)
+	}
+}
+
+// UnmarshalText reads what the schema accepts.
+func (a *AnswerUnit) UnmarshalText(text []byte) error {
+	*a = AnswerUnit(text)
+	return nil
+}
+
+// AcceptTransaction says which transaction ids an answer may have.
+type AcceptTransaction string
+
+// The ways.
+const (
+	TransactionOwn AcceptTransaction = "own"
+	TransactionAny AcceptTransaction = "any"
+)
+
+// Echo says whether the line repeats each request to its sender.
+type Echo string
+
+// The ways.
+const (
+	EchoAuto Echo = "auto" // reads show it
+	EchoDrop Echo = "drop"
+	EchoNone Echo = "none"
 )
 
 const (
@@ -97,6 +171,15 @@ func (s *Settings) checkTogether(c *checker) {
 	}
 	if s.Serial && s.UnitID == 255 {
 		c.failf("unit_id", "255 on a serial line; expected 0 to 247")
+	}
+	if s.AcceptTransaction == TransactionAny && s.Framing != FramingTCP {
+		c.failf("accept_transaction", "any, but framing %s has no transaction ids; remove it", s.Framing)
+	}
+	if s.AcceptTransaction == TransactionAny && s.MaxInflight > 1 {
+		c.failf("accept_transaction", "any contradicts max_inflight %d: nothing would tell the answers apart; remove one of them", s.MaxInflight)
+	}
+	if s.CloseAfter == CloseExchange && s.MaxInflight > 1 {
+		c.failf("close_after", "exchange contradicts max_inflight %d; remove one of them", s.MaxInflight)
 	}
 }
 

@@ -20,7 +20,8 @@ func TestSettings(t *testing.T) {
 	tls := config.Endpoint{Scheme: "tls+tcp", Opts: map[string]string{"timeout": "2s"}}
 	minimal := map[string]any{"unit_id": 1, "polling": "1s"}
 	base := Settings{UnitID: 1, Polling: time.Second, MaxRegs: 120, MaxInflight: 1, Retry: 3, Timeout: time.Second,
-		BackoffMax: 30 * time.Second, Framing: FramingTCP, Addressing: AddressingModicon, VerifyWrite: true, WriteFunc: WriteAuto}
+		BackoffMax: 30 * time.Second, Framing: FramingTCP, Addressing: AddressingModicon, VerifyWrite: true, WriteFunc: WriteAuto,
+		CloseAfter: CloseNever, OnTimeout: TimeoutAuto, AnswerUnit: AnswerOwn, AcceptTransaction: TransactionOwn, Echo: EchoAuto}
 	with := func(change func(*Settings)) Settings {
 		s := base
 		change(&s)
@@ -41,8 +42,12 @@ func TestSettings(t *testing.T) {
 			"unit_id": 255.0, "polling": "1m30s", "max_regs_per_req": 50, "max_gap": 4, "max_inflight": 8, "retry": 0,
 			"timeout": "250ms", "backoff_max": "5s", "endian": "little", "byte_order": "CDAB", "framing": "tcp",
 			"addressing": "protocol", "enable_write": true, "verify_write": false, "write_func": "multiple",
+			"connect_delay": "2s", "on_timeout": "keep", "answer_unit": 7, "echo": "none",
 		}, tls, Settings{UnitID: 255, Polling: 90 * time.Second, MaxRegs: 50, MaxGap: 4, MaxInflight: 8, Timeout: 250 * time.Millisecond,
-			BackoffMax: 5 * time.Second, Order: CDAB, Framing: FramingTCP, Addressing: AddressingProtocol, EnableWrite: true, WriteFunc: WriteMultiple}},
+			BackoffMax: 5 * time.Second, Order: CDAB, Framing: FramingTCP, Addressing: AddressingProtocol, EnableWrite: true, WriteFunc: WriteMultiple,
+			ConnectDelay: 2 * time.Second, CloseAfter: CloseNever, OnTimeout: TimeoutKeep, AnswerUnit: "7", AcceptTransaction: TransactionOwn, Echo: EchoNone}},
+		{"any transaction", map[string]any{"unit_id": 1, "polling": "1s", "accept_transaction": "any", "close_after": "exchange"}, config.Endpoint{},
+			with(func(s *Settings) { s.AcceptTransaction, s.CloseAfter = TransactionAny, CloseExchange })},
 		{"little", map[string]any{"unit_id": 1, "polling": "1s", "endian": "little"}, config.Endpoint{}, with(func(s *Settings) { s.Order = DCBA })},
 		{"udp", map[string]any{"unit_id": 1, "polling": "1s", "framing": "rtu", "request_gap": "5ms"}, config.Endpoint{Scheme: "udp"},
 			with(func(s *Settings) { s.datagram, s.Framing, s.RequestGap = true, FramingRTU, 5*time.Millisecond })},
@@ -77,8 +82,14 @@ func TestSettingsRefused(t *testing.T) {
 	}{
 		{map[string]any{"polling": "1s"}, serial, "cfg.unit_id: missing", true},
 		{map[string]any{"unit_id": 1}, serial, "cfg.polling: missing", true},
-		{map[string]any{"unit_id": 248}, serial, "cfg.unit_id: expected a number from 0 to 247, or 255, got 248", true},
-		{map[string]any{"unit_id": 300}, serial, "cfg.unit_id: expected a number from 0 to 247, or 255, got 300", true},
+		{map[string]any{"unit_id": 256}, serial, "cfg.unit_id: expected a number from 0 to 255, got 256", true},
+		{map[string]any{"unit_id": 1, "answer_unit": 256}, serial, "cfg.answer_unit: ", true},
+		{map[string]any{"unit_id": 1, "accept_transaction": "any"}, serial, "cfg.accept_transaction: any, but framing rtu has no transaction ids", false},
+		{map[string]any{"unit_id": 1, "accept_transaction": "any", "max_inflight": 2}, config.Endpoint{},
+			"cfg.accept_transaction: any contradicts max_inflight 2", false},
+		{map[string]any{"unit_id": 1, "close_after": "exchange", "max_inflight": 2}, config.Endpoint{},
+			"cfg.close_after: exchange contradicts max_inflight 2", false},
+		{map[string]any{"unit_id": 300}, serial, "cfg.unit_id: expected a number from 0 to 255, got 300", true},
 		{map[string]any{"unit_id": "1"}, serial, `cfg.unit_id: expected a whole number, got "1"`, true},
 		{map[string]any{"polling": "1"}, serial, "cfg.polling: expected a duration", true},
 		{map[string]any{"polling": "10us"}, serial, "cfg.polling: expected a duration of at least 1ms", false},

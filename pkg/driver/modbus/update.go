@@ -21,6 +21,7 @@ func (p *poller) adopt() {
 		}
 	}
 	p.plan, p.redo, p.doubt = next, nil, false
+	p.link.plan = next
 	p.setCounters()
 	switch {
 	case len(next.classes) == 0: // nothing to poll, only to write

@@ -33,6 +33,7 @@ type Dialer struct {
 	turn    chan struct{}
 	conn    net.Conn
 	count   atomic.Int64
+	memo    endpoint.Memo
 }
 
 // Dial returns an endpoint on network, such as tcp, at the address that addr
@@ -74,6 +75,9 @@ type lease struct {
 	net.Conn
 	d *Dialer
 }
+
+// Memo implements endpoint.Rememberer.
+func (l lease) Memo() *endpoint.Memo { return &l.d.memo }
 
 // Release implements endpoint.Lease.
 func (l lease) Release(err error) {

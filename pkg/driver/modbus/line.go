@@ -1,0 +1,164 @@
+package modbus
+
+import (
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+)
+
+// line is what the drivers, probes and scans of one endpoint know together: what
+// the units owe, how old the connections are, when the next request may be sent.
+// It outlives all of them.
+type line struct {
+	tx    atomic.Uint32 // of the last request; drivers that share a connection go on counting
+	paced atomic.Bool   // somebody wants pauses
+
+	mu     sync.Mutex
+	ledger ledger
+	conns  []*connection
+	free   time.Time // no request before
+	ended  time.Time // when the last exchange was over
+	echo   int       // how sure it is that the line repeats requests: 0 unknown, below 0 it does not
+	fresh  int       // silent timeouts that the next connection is allowed
+}
+
+// connection is what a line knows about one of its connections.
+type connection struct {
+	conn   net.Conn
+	born   time.Time
+	silent atomic.Int32 // timeouts in a row in which nothing came
+	spoke  atomic.Bool  // anything, ever
+}
+
+const (
+	keptConnections = 8 // as many as a line remembers
+	echoSure        = 8 // reads without an echo until a line counts as one without
+	usedPatience    = 2 // silent timeouts in a row that end a connection which has spoken before
+	freshPatience   = 3 // of one that never has, at first; doubles
+	maxPatience     = 48
+)
+
+func newLine() *line {
+	ln := &line{fresh: freshPatience}
+	ln.tx.Store(rand.Uint32())
+	return ln
+}
+
+// lineOf returns the line that conn is a connection of, or else own.
+func lineOf(conn net.Conn, own *line) *line {
+	if r, ok := conn.(endpoint.Rememberer); ok {
+		if ln, ok := r.Memo().Get(func() any { return newLine() }).(*line); ok {
+			return ln
+		}
+	}
+	return own
+}
+
+// meet returns what is known about conn, which may be new.
+func (ln *line) meet(conn net.Conn) *connection {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if i := slices.IndexFunc(ln.conns, func(c *connection) bool { return c.conn == conn }); i >= 0 {
+		return ln.conns[i]
+	}
+	if len(ln.conns) == keptConnections {
+		ln.conns = slices.Delete(ln.conns, 0, 1)
+	}
+	c := &connection{conn: conn, born: time.Now()}
+	ln.conns = append(ln.conns, c)
+	return c
+}
+
+// part forgets a connection that is closed.
+func (ln *line) part(c *connection) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.conns = slices.DeleteFunc(ln.conns, func(x *connection) bool { return x == c })
+	switch {
+	case c.spoke.Load():
+		ln.fresh = freshPatience
+	case c.silent.Load() > 0:
+		ln.fresh = min(2*ln.fresh, maxPatience)
+	}
+}
+
+// heard notes that something arrived.
+func (c *connection) heard() {
+	if c.silent.Load() != 0 {
+		c.silent.Store(0)
+	}
+	if !c.spoke.Load() {
+		c.spoke.Store(true)
+	}
+}
+
+// tired reports whether a connection has been silent for so many timeouts that it
+// may be dead although nobody said so.
+func (ln *line) tired(c *connection) bool {
+	if c.spoke.Load() {
+		return c.silent.Load() >= usedPatience
+	}
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return int(c.silent.Load()) >= ln.fresh
+}
+
+// turnAt returns when a driver that wants gap between requests may send.
+func (ln *line) turnAt(gap time.Duration) time.Time {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return later(ln.free, ln.ended.Add(gap))
+}
+
+// rest keeps the line free of requests for gap from now on.
+func (ln *line) rest(gap time.Duration) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.ended = time.Now()
+	ln.free = later(ln.free, ln.ended.Add(gap))
+}
+
+func (ln *line) account(s *Settings) *account {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return ln.ledger.account(s.UnitID, s.AnswerUnit.alias())
+}
+
+func (ln *line) begin(a *account, s shape, at spot) turn {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return ln.ledger.begin(a, s, at, time.Now())
+}
+
+func (ln *line) judge(t *turn, unit uint8, pdu []byte) verdict {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return ln.ledger.judge(t, unit, pdu, time.Now())
+}
+
+// echoes reports whether the line repeats requests, as far as is known.
+func (ln *line) echoes() (yes, known bool) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return ln.echo > 0, ln.echo != 0
+}
+
+// learnEcho notes whether a read was repeated by the line. A repetition may be
+// damaged, so that one without says little.
+func (ln *line) learnEcho(repeated bool) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	switch {
+	case repeated:
+		ln.echo = echoSure
+	case ln.echo > 1:
+		ln.echo--
+	default:
+		ln.echo = -1
+	}
+}

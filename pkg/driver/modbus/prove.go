@@ -1,0 +1,275 @@
+package modbus
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// errNotSent marks an error from before a request was sent: the device can't have
+// acted on it.
+var errNotSent = errors.New("the request was not sent")
+
+// How a driver finds out whose answers come.
+const (
+	proofsAtOnce = 3 // questions per attempt
+	freshLengths = 3 // attempts with a length that nobody owes, before lengths are used again
+	moreItems    = 3 // registers more than the longest that is known, at most
+	quietTurns   = 5 // timeouts of silence after which a unit that refuses other lengths owes nothing
+)
+
+// prove makes sure that what comes next and looks like s can only be the answer to
+// a request that is sent now: as long as the unit may still owe such an answer, it
+// is asked for something of another length. A unit answers in order, so that the
+// answer to this shows that older ones won't come any more.
+func (l *link) prove(s shape, at spot) error {
+	for range proofsAtOnce {
+		l.line.mu.Lock()
+		owed, twins := l.line.ledger.doubtful(l.account, s, at)
+		lags := l.account.run >= runTurns
+		mute := !l.account.answers && l.account.tries >= proofsAtOnce && s.fn.echoed() > 0
+		l.line.mu.Unlock()
+		unsure := l.echoUnsure(s)
+		if !owed && !twins && !lags && !unsure {
+			return nil
+		}
+		question, ok := l.otherLength(s, at, owed || twins)
+		if mute && owed {
+			ok = false
+		}
+		switch {
+		case !ok && !owed && !twins: // a precaution only
+			l.line.mu.Lock()
+			l.account.run = 0
+			l.line.mu.Unlock()
+			return nil
+		case !ok:
+			if err := l.waitOut(); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := l.question(question, s, at); err != nil && (owed || twins || !isTimeout(err)) {
+			return fmt.Errorf("%w: %w", errNotSent, err)
+		}
+	}
+	l.line.mu.Lock()
+	owed, twins := l.line.ledger.doubtful(l.account, s, at)
+	l.line.mu.Unlock()
+	if owed || twins {
+		return fmt.Errorf("%w: %w", errNotSent, l.inDoubt("the device does not say clearly which"))
+	}
+	return nil
+}
+
+// echoUnsure reports whether s is a write whose answer looks like its own echo, on
+// a line of which it isn't known yet whether it repeats requests.
+func (l *link) echoUnsure(s shape) bool {
+	if s.fn.echoed() == 0 || l.settings.Echo != EchoAuto {
+		return false
+	}
+	_, known := l.line.echoes()
+	return !known
+}
+
+// inDoubt is a timeout in words.
+func (l *link) inDoubt(why string) error {
+	l.line.mu.Lock()
+	n := len(l.account.debts)
+	l.line.mu.Unlock()
+	return fmt.Errorf("unit %d owes answers to %d kinds of older requests, and %s: %w", l.settings.UnitID, n, why, os.ErrDeadlineExceeded)
+}
+
+// waitOut forgives the unit what it owes, if the line has been silent long enough:
+// the way out where it refuses every other length, or answers no read at all.
+func (l *link) waitOut() error {
+	l.line.mu.Lock()
+	quiet := max(quietTurns*l.settings.Timeout, 2*l.line.ledger.longest)
+	wait := time.Until(l.account.word.Add(quiet))
+	if wait <= 0 {
+		l.account.forgive()
+	}
+	l.line.mu.Unlock()
+	if wait > 0 {
+		return fmt.Errorf("%w: %w", errNotSent,
+			l.inDoubt(fmt.Sprintf("refuses the other lengths that would show which one comes; it is left alone for %v", wait.Round(time.Millisecond))))
+	}
+	return nil
+}
+
+// question asks for what has another length than s, and waits until an answer like
+// s could only be to a later request.
+func (l *link) question(q spot, s shape, at spot) error {
+	adu, err := readEncoder(l.packager)(q.fn, q.addr, q.qty)
+	if err != nil {
+		return err
+	}
+	l.line.mu.Lock()
+	l.account.tries++
+	l.line.mu.Unlock()
+	t, deadline, err := l.send(adu, q.shape(), q)
+	if err != nil {
+		return err
+	}
+	pdu, err := l.await(&t, deadline, func() bool {
+		l.line.mu.Lock()
+		defer l.line.mu.Unlock()
+		owed, twins := l.line.ledger.doubtful(l.account, s, at)
+		return !owed && !twins
+	})
+	l.rest()
+	if s.fn.echoed() > 0 && l.settings.Echo == EchoAuto && !l.hears.echoed && (err == nil || isTimeout(err)) {
+		l.line.learnEcho(false) // a line repeats requests whether they are answered or not
+	}
+	l.line.mu.Lock()
+	l.account.run = 0
+	l.line.mu.Unlock()
+	switch {
+	case errors.Is(err, errUncertain), err == nil && pdu != nil && Func(pdu[0])&exceptionFlag != 0:
+		l.metrics.answered(q.fn, &Exception{Func: q.fn, Code: ExceptionCode(pdu[1])})
+		l.line.mu.Lock()
+		l.account.no[q] = true
+		l.line.mu.Unlock()
+		return nil
+	case err == errTwin: //nolint:errorlint // it is not wrapped
+		return nil
+	}
+	l.metrics.answered(q.fn, err)
+	if isTimeout(err) {
+		l.timedOut()
+		return l.inDoubt(fmt.Sprintf("a read of another length (%s %d+%d) was not answered", q.fn, q.addr, q.qty))
+	}
+	return err
+}
+
+// otherLength chooses what to ask for instead of s: something that the plan reads
+// anyway, or a part of it, or at last a little more than it reads. must tells that
+// it is no mere precaution.
+func (l *link) otherLength(s shape, at spot, must bool) (spot, bool) {
+	l.line.mu.Lock()
+	defer l.line.mu.Unlock()
+	a := l.account
+	fresh := a.tries < freshLengths || a.tries%(freshLengths+1) == freshLengths
+	var best spot
+	var since uint64
+	found := false
+	consider := func(q spot) bool {
+		if q.shape() == s || a.no[q] {
+			return false
+		}
+		var d *debt
+		for i := range a.debts {
+			if a.debts[i].shape.fits(q.shape()) {
+				d = &a.debts[i]
+			}
+		}
+		if d == nil && len(a.last) > 0 && seen(a.last) == q.shape() && a.paid.spot != q {
+			return false // it could be taken for a repetition
+		}
+		switch {
+		case d == nil && fresh:
+			best, found = q, true
+			return true
+		case d == nil && !found:
+			best, found = q, true
+		case d != nil && d.first > since: // the younger, the more its answer settles
+			best, since, found = q, d.first, true
+		}
+		return false
+	}
+	l.lengths(at, must, consider)
+	return best, found
+}
+
+// lengths calls take with what may be asked for, the least odd first, until it
+// returns true.
+func (l *link) lengths(at spot, must bool, take func(spot) bool) {
+	known := l.known(at)
+	for _, q := range known {
+		if take(q) {
+			return
+		}
+	}
+	for _, q := range known {
+		for _, part := range q.parts() {
+			if take(part) {
+				return
+			}
+		}
+	}
+	for more := uint16(1); must && more <= moreItems; more++ {
+		for _, q := range known {
+			if wide, ok := q.wider(more); ok && take(wide) {
+				return
+			}
+		}
+	}
+}
+
+// known returns what the plan reads with success, and the request's own place.
+func (l *link) known(at spot) []spot {
+	var list []spot
+	switch {
+	case at.fn.reads():
+		list = append(list, at)
+	case at.fn == FuncWriteCoil:
+		list = append(list, spot{FuncReadCoils, at.addr, 1})
+	case at.fn == FuncWriteCoils:
+		list = append(list, spot{FuncReadCoils, at.addr, min(at.qty, maxReadBits)})
+	case at.fn == FuncWriteRegister, at.fn == FuncMaskWriteRegister:
+		list = append(list, spot{FuncReadHolding, at.addr, 1})
+	case at.fn == FuncWriteRegisters, at.fn == FuncReadWriteRegisters:
+		list = append(list, spot{FuncReadHolding, at.addr, min(at.qty, maxReadRegisters)})
+	}
+	if l.plan == nil {
+		return list
+	}
+	for _, c := range l.plan.classes {
+		for _, r := range c.requests {
+			if r.penalty == 0 {
+				list = append(list, spot{r.fn, r.addr, r.qty})
+			}
+		}
+	}
+	if len(list) == 0 && len(l.plan.points) > 0 {
+		pt := &l.plan.points[0]
+		list = append(list, spot{pt.Func, pt.Addr, pt.Count})
+	}
+	return list
+}
+
+// parts returns shorter reads of the same place.
+func (s spot) parts() []spot {
+	step := uint16(1)
+	if s.fn.bits() {
+		step = 8
+	}
+	var list []spot
+	for n := step; n < s.qty && len(list) < 8; n += step {
+		list = append(list, spot{s.fn, s.addr, n})
+	}
+	if s.qty > 10*step {
+		list = append(list, spot{s.fn, s.addr, s.qty / 2 / step * step}, spot{s.fn, s.addr, s.qty - step})
+	}
+	return list
+}
+
+// wider returns a read of a few items more.
+func (s spot) wider(more uint16) (spot, bool) {
+	limit := maxReadRegisters
+	if s.fn.bits() {
+		more, limit = 8*more, maxReadBits
+	}
+	n := int(s.qty) + int(more)
+	switch {
+	case n > limit:
+		return s, false
+	case int(s.addr)+n > 1<<16 && s.addr < more:
+		return s, false
+	case int(s.addr)+n > 1<<16:
+		s.addr -= more
+	}
+	s.qty = uint16(n)
+	return s, true
+}
