@@ -29,3 +29,24 @@ type Lease interface {
 type Acquirer interface {
 	Acquire(ctx context.Context) (Lease, error)
 }
+
+// Trust is what a [Pool]'s leases know of their connection besides, for a holder
+// that is about to send what must not be lost or done twice.
+type Trust interface {
+	// Check returns, without a round trip, why the connection can't be used: the
+	// peer closed it, or sent what nobody asked for. nil doesn't prove that the
+	// peer is there.
+	Check() error
+	// Fresh reports whether nothing was sent over the connection yet.
+	Fresh() bool
+	// Rested reports whether nobody was answered over the connection for a second
+	// or more when the lease began.
+	Rested() bool
+	// HangsUp reports whether the peer was seen to close connections soon after an
+	// answer.
+	HangsUp() bool
+	// Unanswered says that the device did not answer, although the lease will be
+	// released without an error: the connection is in order, the holder's turn was
+	// in vain.
+	Unanswered()
+}

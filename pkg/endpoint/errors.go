@@ -24,6 +24,9 @@ var (
 	ErrUnknownOption = errors.New("unknown option")
 	// ErrLineInUse is returned for a serial line that another endpoint owns.
 	ErrLineInUse = errors.New("serial line is in use")
+	// ErrStale is what a holder releases a connection with that it does not trust
+	// with what it has to send. The connection is closed; it is nobody's failure.
+	ErrStale = errors.New("connection given up unused")
 	// ErrExists is returned for an id that is open already.
 	ErrExists = errors.New("endpoint exists")
 	// ErrNotFound is returned for an id that isn't open.

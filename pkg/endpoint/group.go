@@ -25,8 +25,8 @@ const (
 // and those who wait for one.
 //
 // A connection is in conns from its dial to its close. It is in idle, or leased.
-// Waiters wait only while idle is empty: whatever makes a connection free, or
-// possible, calls serve.
+// Waiters wait only while idle is empty or they are on hold: whatever makes a
+// connection free, or possible, calls serve.
 type group struct {
 	pool   *Pool
 	key    groupKey
@@ -50,6 +50,7 @@ type group struct {
 	drains   uint64 // ever
 
 	down      *DownError // of the last dial, nil after one that worked
+	closing   bool       // down because connections are closed, not because dials fail
 	failures  int        // since the last connection that proved good
 	failing   time.Time  // since
 	connected bool       // ever
@@ -58,14 +59,21 @@ type group struct {
 	lastErrAt time.Time
 	failback  time.Time // when to try the endpoint itself again
 
+	trouble   time.Time // the last lease that was not answered
+	heldUntil time.Time // no lease for users of poor standing before, if others have a better one
+	holding   bool      // somebody waits for heldUntil
+	dialTook  time.Duration
+	hangUps   int // connections in a row that the peer closed soon after an answer
+
 	status Status
 	since  time.Time // of status
 }
 
 // waiter is one Acquire that waits.
 type waiter struct {
-	handle *Handle
-	grant  chan grant // of capacity 1: the giver never waits
+	user  *User
+	since time.Time
+	grant chan grant // of capacity 1: the giver never waits
 }
 
 // grant is a connection, an error, or word that the handle moved.
@@ -87,7 +95,8 @@ func newGroup(p *Pool, key groupKey, d *dialer, line chan struct{}) *group {
 
 // take is the way of an Acquire that need not wait. start is zero if this call
 // isn't timed.
-func (g *group) take(h *Handle, start time.Time) (*pooled, next, error) {
+func (g *group) take(u *User, start time.Time) (*pooled, next, error) {
+	h := u.handle
 	g.mu.Lock()
 	for {
 		if h.group.Load() != g {
@@ -99,49 +108,55 @@ func (g *group) take(h *Handle, start time.Time) (*pooled, next, error) {
 			return nil, finish, h.errPaused
 		}
 		last := len(g.idle) - 1
-		if last < 0 {
+		if last < 0 || u.poor() && g.hold(time.Now()) > 0 {
 			break
 		}
 		c := g.idle[last]
 		g.idle = g.idle[:last]
-		if c.used != g.pool.tick.Load() || c.link.always {
+		if c.used != g.pool.tick.Load() || c.link.always || g.hangUps > 0 {
 			if err := g.check(c); err != nil {
 				g.lost(c, err)
 				continue
 			}
 		}
-		g.lend(c, h)
+		g.lend(c, u)
 		h.latency.hit(start, &h.timed)
 		g.mu.Unlock()
 		return c, finish, nil
 	}
 	defer g.mu.Unlock()
-	if err := g.refusal(time.Now()); err != nil {
+	if err := g.refusal(u, time.Now()); err != nil {
 		return nil, finish, err
 	}
 	return nil, queue, nil
 }
 
-// refusal is the error of an endpoint that is known to be down, or nil.
-func (g *group) refusal(now time.Time) error {
-	if g.down != nil && len(g.conns) == 0 && g.draining == 0 && (g.dialing || now.Before(g.down.Retry)) {
+// refusal is the error of an endpoint that is known to be down for u, or nil.
+func (g *group) refusal(u *User, now time.Time) error {
+	if g.down != nil && len(g.conns) == 0 && g.draining == 0 && (g.dialing || now.Before(g.down.Retry)) &&
+		(!g.closing || u.standing.Load() == broken) {
 		return g.down
 	}
 	return nil
 }
 
-// lend marks c as used by h.
-func (g *group) lend(c *pooled, h *Handle) {
-	c.leased = true
-	if c.user.Load() != &h.account {
-		c.user.Store(&h.account)
+// lend marks c as used by u.
+func (g *group) lend(c *pooled, u *User) {
+	c.leased, c.silent, c.user = true, false, u
+	c.inBefore, c.rested = c.in.Load(), c.used != g.pool.tick.Load()
+	if c.began = (time.Time{}); u.standing.Load() != answered {
+		c.began = time.Now()
+	}
+	if a := &u.handle.account; c.account.Load() != a {
+		c.account.Store(a)
 	}
 	c.link.reset()
 }
 
 // wait queues up for a connection.
-func (g *group) wait(ctx context.Context, h *Handle, start time.Time) (*pooled, next, error) {
-	w := &waiter{handle: h, grant: make(chan grant, 1)}
+func (g *group) wait(ctx context.Context, u *User, start time.Time) (*pooled, next, error) {
+	h := u.handle
+	w := &waiter{user: u, since: start, grant: make(chan grant, 1)}
 	g.mu.Lock()
 	switch {
 	case h.group.Load() != g:
@@ -189,17 +204,28 @@ func (g *group) serve() {
 	if g.draining > 0 || g.retired {
 		return
 	}
-	for len(g.waiters) > 0 && len(g.idle) > 0 {
-		c := g.idle[len(g.idle)-1]
-		g.idle = g.idle[:len(g.idle)-1]
-		w := g.nextWaiter()
-		g.lend(c, w.handle)
+	now, turn := time.Now(), 0
+	for len(g.waiters) > 0 {
+		var hold time.Duration
+		if turn, hold = g.pick(now); turn < 0 {
+			g.unhold(hold)
+			return
+		}
+		last := len(g.idle) - 1
+		if last < 0 {
+			break
+		}
+		c := g.idle[last]
+		g.idle = g.idle[:last]
+		w := g.waiters[turn]
+		g.waiters = slices.Delete(g.waiters, turn, turn+1)
+		g.lend(c, w.user)
 		w.grant <- grant{conn: c}
 	}
 	if len(g.waiters) == 0 || g.dialing || len(g.conns) >= g.max {
 		return
 	}
-	if now := time.Now(); g.down != nil && now.Before(g.down.Retry) {
+	if g.down != nil && !g.closing && now.Before(g.down.Retry) {
 		if len(g.conns) == 0 {
 			g.refuse(g.down)
 		}
@@ -208,17 +234,13 @@ func (g *group) serve() {
 	g.startDial(true)
 }
 
-func (g *group) nextWaiter() *waiter {
-	w := g.waiters[0]
-	g.waiters = slices.Delete(g.waiters, 0, 1)
-	return w
-}
-
 // refuse gives err to everybody who waits.
 func (g *group) refuse(err error) {
-	for len(g.waiters) > 0 {
-		g.nextWaiter().grant <- grant{err: err}
+	for _, w := range g.waiters {
+		w.grant <- grant{err: err}
 	}
+	clear(g.waiters)
+	g.waiters = g.waiters[:0]
 }
 
 // release takes back a leased connection.
@@ -230,10 +252,12 @@ func (g *group) release(c *pooled, err error) {
 	}
 	c.leased = false
 	if err == nil && !c.closed.Load() && !g.outdated(c) {
-		if !c.proven {
-			c.proven, g.failures = true, 0
+		if c.silent {
+			g.unheard(c, os.ErrDeadlineExceeded)
+		} else {
+			g.heard(c)
+			c.used = g.pool.tick.Load()
 		}
-		c.used = g.pool.tick.Load()
 		g.idle = append(g.idle, c)
 		if len(g.waiters) > 0 {
 			g.serve()
@@ -247,12 +271,12 @@ func (g *group) release(c *pooled, err error) {
 	_ = c.Close()
 	g.mu.Lock()
 	g.forget(c)
-	if err != nil && c.drains == g.drains { // an error that a drain caused is none
+	switch {
+	case err == nil && !c.silent:
+		g.heard(c)
+	case err != nil && c.drains == g.drains && !errors.Is(err, ErrStale): // an error that a drain caused is none
 		g.lastErr, g.lastErrAt = err, time.Now()
-		if !c.proven && len(g.conns) == 0 && !g.retired && spoiled(err) {
-			g.fail(err)
-			g.note()
-		}
+		g.unheard(c, err)
 	}
 	g.serve()
 	gone := g.retired && len(g.conns) == 0
@@ -285,7 +309,16 @@ func older(ticks uint32, limit time.Duration) bool {
 func (g *group) lost(c *pooled, err error) {
 	_ = c.Close() // it is dead already
 	g.lastErr, g.lastErrAt = err, time.Now()
+	g.foundDead(c)
 	g.forget(c)
+}
+
+// foundDead learns from an idle connection that the peer has closed. It needs
+// g.mu.
+func (g *group) foundDead(c *pooled) {
+	if c.answers > 0 && c.answers < manyAnswers && g.pool.tick.Load()-c.used <= 2 {
+		g.hangUps++
+	}
 }
 
 // forget removes a closed connection. It needs g.mu.
@@ -308,6 +341,7 @@ func (g *group) closeIdle(bad func(*pooled) error) {
 		if err := bad(c); err != nil {
 			if !errors.Is(err, errTooOld) {
 				g.lastErr, g.lastErrAt = err, time.Now()
+				g.foundDead(c)
 			}
 			_ = c.Close() // nobody uses it
 			g.forget(c)

@@ -12,10 +12,10 @@ import (
 func (g *group) startDial(backup bool) {
 	g.dialing = true
 	g.note()
-	drains := g.drains
+	drains, began := g.drains, time.Now()
 	g.pool.tasks.Go(func() {
 		l, onBackup, err := g.dial(backup)
-		g.dialed(l, onBackup, err, drains, backup)
+		g.dialed(l, onBackup, err, drains, backup, time.Since(began))
 	})
 }
 
@@ -45,8 +45,9 @@ func (g *group) dial(backup bool) (*link, bool, error) {
 }
 
 // dialed takes the result of a dial.
-func (g *group) dialed(l *link, onBackup bool, err error, drains uint64, backup bool) {
+func (g *group) dialed(l *link, onBackup bool, err error, drains uint64, backup bool, took time.Duration) {
 	g.mu.Lock()
+	g.dialTook = took
 	stale := g.retired || drains != g.drains
 	if err == nil && stale {
 		// Drained while dialling: whoever waits gets a handshake begun after it,
@@ -59,6 +60,7 @@ func (g *group) dialed(l *link, onBackup bool, err error, drains uint64, backup 
 	switch {
 	case err != nil && backup:
 		g.fail(err)
+		g.closing = false
 	case err != nil: // the endpoint itself is still away; the backup works
 		g.failback = time.Now().Add(g.dialer.options.Failback)
 	case !stale:

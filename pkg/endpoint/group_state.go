@@ -28,10 +28,10 @@ func (g *group) leave(h *Handle, to *group, err error) {
 // dismiss gives word to those who wait through h. It needs g.mu.
 func (g *group) dismiss(h *Handle, word grant) {
 	g.waiters = slices.DeleteFunc(g.waiters, func(w *waiter) bool {
-		if w.handle == h {
+		if w.user.handle == h {
 			w.grant <- word
 		}
-		return w.handle == h
+		return w.user.handle == h
 	})
 }
 
@@ -177,7 +177,7 @@ func (g *group) state(h *Handle) State {
 		s.Since, s.NextDial = g.down.Since, g.down.Retry
 	}
 	for _, w := range g.waiters {
-		if w.handle == h {
+		if w.user.handle == h {
 			s.Waiting++
 		}
 	}

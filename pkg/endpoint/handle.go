@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -17,6 +18,10 @@ type Handle struct {
 
 	group atomic.Pointer[group] // changes under the old group's mutex; nil once closed
 	timed atomic.Bool           // the next Acquire is to be timed
+	self  User                  // of Acquire
+
+	usersMu sync.Mutex
+	users   []*User // besides self
 
 	account    account
 	latency    latency
@@ -37,6 +42,7 @@ func newHandle(p *Pool, id string) *Handle {
 	}
 	h.account.log = p.opts.Log.With("endpoint", id)
 	h.timed.Store(true)
+	h.self.handle = h
 	return h
 }
 
@@ -63,7 +69,9 @@ func (h *Handle) Close() {
 
 // Acquire returns a connection for the caller alone; see [Acquirer]. It fails
 // with [ErrPaused], [ErrClosed], a [DownError], or ctx's error.
-func (h *Handle) Acquire(ctx context.Context) (Lease, error) {
+func (h *Handle) Acquire(ctx context.Context) (Lease, error) { return h.acquire(ctx, &h.self) }
+
+func (h *Handle) acquire(ctx context.Context, u *User) (Lease, error) {
 	var start time.Time
 	if h.timed.Load() {
 		start = time.Now()
@@ -76,12 +84,12 @@ func (h *Handle) Acquire(ctx context.Context) (Lease, error) {
 		if g == nil {
 			return nil, h.errClosed
 		}
-		c, then, err := g.take(h, start)
+		c, then, err := g.take(u, start)
 		if then == queue {
 			if start.IsZero() {
 				start = time.Now()
 			}
-			c, then, err = g.wait(ctx, h, start)
+			c, then, err = g.wait(ctx, u, start)
 		}
 		switch {
 		case then == again:

@@ -65,7 +65,8 @@ type openEndpoint struct {
 	users  int
 }
 
-// Open returns the way to endpoint id and a function that gives it up.
+// Open returns the way to endpoint id, for one driver or one question alone, and a
+// function that gives it up.
 func (e *endpoints) Open(id string, item config.Endpoint) (endpoint.Acquirer, func(), error) {
 	u, err := endpoint.FromTable(item.Scheme, item.Host, item.Port, item.Opts)
 	if err != nil {
@@ -88,7 +89,8 @@ func (e *endpoints) Open(id string, item config.Endpoint) (endpoint.Acquirer, fu
 		return nil, nil, err
 	}
 	o.users++
-	return o.handle, sync.OnceFunc(func() { e.giveUp(id, o) }), nil
+	user := o.handle.User()
+	return user, sync.OnceFunc(func() { user.Close(); e.giveUp(id, o) }), nil
 }
 
 func (e *endpoints) giveUp(id string, o *openEndpoint) {
