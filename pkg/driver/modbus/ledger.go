@@ -96,8 +96,15 @@ func seen(pdu []byte) shape {
 // debt is what requests of one shape may still bring.
 type debt struct {
 	shape       shape
-	first, last uint64    // orders of the oldest and the newest of them
+	at          spot      // of the newest of them
+	first, last uint64    // orders of the oldest and the newest
 	sent        time.Time // the newest
+	open        bool      // the newest was not answered
+
+	// mild tells that all of them ask for the same, and that each has its answer,
+	// or the one before once more. Such a debt can't be taken for another register's
+	// value by its own request; it might lag behind.
+	mild bool
 }
 
 // account is what one unit owes, and what it said last.
@@ -111,6 +118,7 @@ type account struct {
 	run     int    // answers in a row that look alike
 	tries   int    // to find out whose answers come, since the last success
 	answers bool   // a read, ever
+	doubles bool   // answers came twice
 	twins   map[spot]int
 	no      map[spot]bool // refused, when asked for in order to find out
 	word    time.Time     // when a request or an answer of the unit was on the line
@@ -158,9 +166,11 @@ func (g *ledger) begin(a *account, s shape, at spot, now time.Time) turn {
 	i := slices.IndexFunc(a.debts, func(d debt) bool { return d.shape == s })
 	if i < 0 {
 		i = len(a.debts)
-		a.debts = append(a.debts, debt{shape: s, first: g.order})
+		a.debts = append(a.debts, debt{shape: s, at: at, first: g.order})
 	}
-	a.debts[i].last, a.debts[i].sent = g.order, now
+	d := &a.debts[i]
+	d.mild = d.mild && d.at == at && !d.open
+	d.at, d.last, d.sent, d.open = at, g.order, now, true
 	a.bound()
 	return turn{a, s, at, g.order}
 }
@@ -202,16 +212,17 @@ func (s shape) fits(o shape) bool {
 	return s.fn == o.fn && (s.key == o.key || s.key == anyEcho && s.fn.echoed() > 0)
 }
 
-// owes reports whether a may still bring an answer that looks like s.
-func (a *account) owes(s shape) bool {
-	return slices.ContainsFunc(a.debts, func(d debt) bool { return d.shape.fits(s) })
+// owes reports whether a may still bring an answer that looks like s, and is not to
+// a request for the same.
+func (a *account) owes(s shape, at spot) bool {
+	return slices.ContainsFunc(a.debts, func(d debt) bool { return d.shape.fits(s) && !(d.mild && !d.open && d.at == at) })
 }
 
 // doubtful reports whether an answer of shape s to the next request could be
 // another's, if such ones come. twin tells that it would only repeat the one before.
 func (g *ledger) doubtful(a *account, s shape, at spot) (owed, twin bool) {
 	for _, other := range g.accounts {
-		if (other == a || other.overlaps(a)) && (other.owes(s) || s.fn.echoed() > 0 && other.owesAny(s.fn)) {
+		if (other == a || other.overlaps(a)) && (other.owes(s, at) || s.fn.echoed() > 0 && other.owesAny(s.fn)) {
 			return true, false
 		}
 	}
@@ -266,7 +277,8 @@ func (g *ledger) judge(t *turn, unit uint8, pdu []byte, now time.Time) verdict {
 // judgeOf is judge once the unit is known.
 func (g *ledger) judgeOf(a *account, t *turn, pdu []byte, now time.Time) verdict {
 	exception := Func(pdu[0])&exceptionFlag != 0
-	first, mine, others := uint64(0), false, false
+	first, others := uint64(0), false
+	var mine *debt
 	for i := range a.debts {
 		d := &a.debts[i]
 		if !d.matches(pdu) {
@@ -275,28 +287,32 @@ func (g *ledger) judgeOf(a *account, t *turn, pdu []byte, now time.Time) verdict
 		if first == 0 || d.first < first {
 			first = d.first
 		}
-		mine = mine || a == t.account && d.last >= t.order && d.shape == t.shape
-		if !(a == t.account && d.first == t.order && d.shape == t.shape) {
-			others = true
-			g.longest = max(g.longest, min(now.Sub(d.sent), maxLateness))
+		if a == t.account && d.last == t.order {
+			mine = d
+			if others = others || d.first < t.order && !d.mild; d.first == t.order || d.mild {
+				continue
+			}
 		}
+		others = true
+		g.longest = max(g.longest, min(now.Sub(d.sent), maxLateness))
 	}
 	repeated := bytes.Equal(pdu, a.last)
 	switch {
 	case first == 0 && repeated:
+		a.doubles = true
 		return double
 	case first == 0 && a == t.account && t.order != 0:
 		return a.drop(pdu, odd)
 	case first == 0:
 		return a.drop(pdu, foreign)
-	}
-	a.settle(first - 1)
-	switch {
-	case mine && others && exception:
+	case mine != nil && others && exception:
 		return uncertain
 	case others:
+		if !repeated { // else it may be older than every debt
+			a.settle(first - 1)
+		}
 		return a.drop(pdu, late)
-	case repeated && exception && a.paid.spot != t.spot:
+	case repeated && a.paid.spot != t.spot && exception:
 		return uncertain
 	case repeated && a.paid.spot != t.spot:
 		if len(a.twins) < maxTwins {
@@ -304,7 +320,14 @@ func (g *ledger) judgeOf(a *account, t *turn, pdu []byte, now time.Time) verdict
 		}
 		return twin
 	}
-	if !exception && len(a.last) > 0 && seen(pdu) == seen(a.last) {
+	a.accept(t, mine, pdu, repeated)
+	return own
+}
+
+// accept books the answer to t. One that repeats the answer before may be a second
+// copy of it: then the own one is still to come.
+func (a *account) accept(t *turn, mine *debt, pdu []byte, repeated bool) {
+	if len(a.last) > 0 && seen(pdu) == seen(a.last) {
 		a.run++
 	} else {
 		a.run = 0
@@ -314,10 +337,17 @@ func (g *ledger) judgeOf(a *account, t *turn, pdu []byte, now time.Time) verdict
 	} else if n == 1 {
 		delete(a.twins, t.spot)
 	}
-	a.settle(t.order)
+	switch {
+	case repeated:
+		mine.mild, mine.open = true, false
+	case mine.mild:
+		mine.open = false
+		a.settle(mine.first - 1)
+	default:
+		a.settle(t.order)
+	}
 	a.last, a.paid, a.tries = append(a.last[:0], pdu...), *t, 0
 	a.answers = a.answers || t.shape.fn.reads()
-	return own
 }
 
 // maxLateness bounds what one strange answer can teach.

@@ -27,14 +27,14 @@ func (l *link) prove(s shape, at spot) error {
 	for range proofsAtOnce {
 		l.line.mu.Lock()
 		owed, twins := l.line.ledger.doubtful(l.account, s, at)
-		lags := l.account.run >= runTurns
+		lags, doubles := l.account.run >= runTurns, l.account.doubles
 		mute := !l.account.answers && l.account.tries >= proofsAtOnce && s.fn.echoed() > 0
 		l.line.mu.Unlock()
 		unsure := l.echoUnsure(s)
 		if !owed && !twins && !lags && !unsure {
 			return nil
 		}
-		question, ok := l.otherLength(s, at, owed || twins)
+		question, ok := l.otherLength(s, at, owed || twins || lags && doubles)
 		if mute && owed {
 			ok = false
 		}
@@ -164,8 +164,8 @@ func (l *link) otherLength(s shape, at spot, must bool) (spot, bool) {
 				d = &a.debts[i]
 			}
 		}
-		if d == nil && len(a.last) > 0 && seen(a.last) == q.shape() && a.paid.spot != q {
-			return false // it could be taken for a repetition
+		if len(a.last) > 0 && seen(a.last) == q.shape() {
+			return false // the answer could be a repetition
 		}
 		switch {
 		case d == nil && fresh:
