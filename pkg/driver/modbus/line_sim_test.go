@@ -41,7 +41,8 @@ type simLine struct {
 	turn     chan struct{} // of the endpoint's only connection
 	wire     chan []byte
 	requests atomic.Int64
-	tasks    sync.WaitGroup
+	tasks    sync.WaitGroup // units
+	carrier  sync.WaitGroup
 
 	mu    sync.Mutex
 	conn  *simConn
@@ -65,7 +66,7 @@ func newSimLine(t trouble, seed uint64, units ...*simUnit) *simLine {
 		s.units[u.id] = u
 		s.tasks.Go(func() { s.serve(u) })
 	}
-	go s.carry()
+	s.carrier.Go(s.carry)
 	return s
 }
 
@@ -75,6 +76,7 @@ func (s *simLine) end() {
 	}
 	s.tasks.Wait()
 	close(s.wire)
+	s.carrier.Wait()
 }
 
 func (s *simLine) chance(p float64) bool {
