@@ -104,6 +104,7 @@ func (d *modbusDriver) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, d.abort)()
 	p := newPoller(d)
 	defer p.metrics.close()
+	defer p.link.retire()
 
 	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPublishing()

@@ -171,7 +171,7 @@ func (l *link) unheard(t *turn, err error) error {
 	case h.guess != nil:
 		return h.guess
 	case b.Len() > 0:
-		return fmt.Errorf("%w; meanwhile came %s", err, b.String()[2:])
+		return fmt.Errorf("%w; meanwhile came %s%s", err, b.String()[2:], l.lateness())
 	}
 	return err
 }

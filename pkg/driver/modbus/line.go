@@ -15,16 +15,16 @@ import (
 // the units owe, how old the connections are, when the next request may be sent.
 // It outlives all of them.
 type line struct {
-	tx    atomic.Uint32 // of the last request; drivers that share a connection go on counting
-	paced atomic.Bool   // somebody wants pauses
+	tx  atomic.Uint32 // of the last request; drivers that share a connection go on counting
+	gap atomic.Int64  // ns between requests, the longest that a driver wants; 0 none
 
 	mu     sync.Mutex
 	ledger ledger
 	conns  []*connection
-	free   time.Time // no request before
-	ended  time.Time // when the last exchange was over
-	echo   int       // how sure it is that the line repeats requests: 0 unknown, below 0 it does not
-	fresh  int       // silent timeouts that the next connection is allowed
+	gaps   map[*link]time.Duration // that drivers want
+	ended  time.Time               // when the last exchange was over
+	echo   int                     // how sure it is that the line repeats requests: 0 unknown, below 0 it does not
+	fresh  int                     // silent timeouts that the next connection is allowed
 }
 
 // connection is what a line knows about one of its connections.
@@ -44,7 +44,7 @@ const (
 )
 
 func newLine() *line {
-	ln := &line{fresh: freshPatience}
+	ln := &line{fresh: freshPatience, gaps: map[*link]time.Duration{}}
 	ln.tx.Store(rand.Uint32())
 	return ln
 }
@@ -108,19 +108,35 @@ func (ln *line) tired(c *connection) bool {
 	return int(c.silent.Load()) >= ln.fresh
 }
 
-// turnAt returns when a driver that wants gap between requests may send.
-func (ln *line) turnAt(gap time.Duration) time.Time {
+// wants notes the pause between requests that a driver has set. All keep to the
+// longest.
+func (ln *line) wants(l *link, gap time.Duration) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	return later(ln.free, ln.ended.Add(gap))
+	if gap > 0 {
+		ln.gaps[l] = gap
+	} else {
+		delete(ln.gaps, l)
+	}
+	longest := time.Duration(0)
+	for _, g := range ln.gaps {
+		longest = max(longest, g)
+	}
+	ln.gap.Store(int64(longest))
 }
 
-// rest keeps the line free of requests for gap from now on.
-func (ln *line) rest(gap time.Duration) {
+// turnAt returns when the next request may be sent.
+func (ln *line) turnAt() time.Time {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return ln.ended.Add(time.Duration(ln.gap.Load()))
+}
+
+// rest notes that an exchange is over.
+func (ln *line) rest() {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	ln.ended = time.Now()
-	ln.free = later(ln.free, ln.ended.Add(gap))
 }
 
 func (ln *line) account(s *Settings) *account {

@@ -79,7 +79,9 @@ func (l *link) attach(ctx context.Context, conn net.Conn) {
 	if conn != l.conn {
 		l.conn = conn
 		if ln := lineOf(conn, l.line); ln != l.line || l.account == nil {
+			l.retire()
 			l.line, l.account = ln, ln.account(l.settings)
+			ln.wants(l, l.settings.RequestGap)
 		}
 		l.state = l.line.meet(conn)
 	}
@@ -162,13 +164,13 @@ func (l *link) ordered() bool {
 
 // rest ends an exchange: pauses count from now on.
 func (l *link) rest() {
-	if l.settings.RequestGap > 0 {
-		l.line.paced.Store(true)
-		l.line.rest(l.settings.RequestGap)
-	} else if l.line.paced.Load() {
-		l.line.rest(0)
+	if l.line.gap.Load() > 0 {
+		l.line.rest()
 	}
 }
+
+// retire ends what a driver wants of its line.
+func (l *link) retire() { l.line.wants(l, 0) }
 
 // pace waits until a request may be sent.
 func (l *link) pace() error {
@@ -176,8 +178,8 @@ func (l *link) pace() error {
 	if l.settings.ConnectDelay > 0 {
 		at = l.state.born.Add(l.settings.ConnectDelay)
 	}
-	if l.settings.RequestGap > 0 || l.line.paced.Load() {
-		at = later(at, l.line.turnAt(l.settings.RequestGap))
+	if l.line.gap.Load() > 0 {
+		at = later(at, l.line.turnAt())
 	}
 	if at.IsZero() {
 		return nil

@@ -78,7 +78,18 @@ func (l *link) inDoubt(why string) error {
 	l.line.mu.Lock()
 	n := len(l.account.debts)
 	l.line.mu.Unlock()
-	return fmt.Errorf("unit %d owes answers to %d kinds of older requests, and %s: %w", l.settings.UnitID, n, why, os.ErrDeadlineExceeded)
+	return fmt.Errorf("unit %d owes answers to %d kinds of older requests%s, and %s: %w", l.settings.UnitID, n, l.lateness(), why, os.ErrDeadlineExceeded)
+}
+
+// lateness says how late answers have been, and what helps.
+func (l *link) lateness() string {
+	l.line.mu.Lock()
+	longest := l.line.ledger.longest
+	l.line.mu.Unlock()
+	if longest < l.settings.Timeout {
+		return ""
+	}
+	return fmt.Sprintf(" (answers have come %v after their requests: raise timeout)", longest.Round(time.Millisecond))
 }
 
 // waitOut forgives the unit what it owes, if the line has been silent long enough:

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Device is a Modbus device written for tests alone, down to its checksums: it
@@ -24,6 +25,7 @@ type Device struct {
 	Status          byte       // of function 0x07
 	Refuse          map[byte]byte
 	Requests        [][]byte // PDUs as they came
+	Quirks          Quirks
 
 	// Hook, if set, gets each request's PDU and the ADU that would answer it, and
 	// returns what is sent: nothing, something else, several answers at once. It
@@ -115,16 +117,11 @@ func (d *Device) listenPacket(t testing.TB) {
 
 func (d *Device) serve(c net.Conn) {
 	defer func() { _ = c.Close() }() // the driver may have closed it
-	in := bufio.NewReader(c)
+	in, born, answered := bufio.NewReader(c), time.Now(), time.Time{}
 	for {
 		adu, err := d.readRequest(in)
-		if err != nil {
+		if err != nil || !d.exchange(c, adu, born, &answered) {
 			return
-		}
-		if answer := d.answer(adu); len(answer) > 0 {
-			if _, err := c.Write(answer); err != nil {
-				return
-			}
 		}
 	}
 }
@@ -188,7 +185,11 @@ func (d *Device) answer(adu []byte) []byte {
 	if broadcast {
 		return nil
 	}
-	if code := d.Refuse[pdu[0]]; code != 0 {
+	code := d.Refuse[pdu[0]]
+	if code == 0 {
+		code = d.Quirks.refuses(pdu)
+	}
+	if code != 0 {
 		answer = []byte{pdu[0] | 0x80, code}
 	}
 	packed := d.pack(adu, answer)

@@ -34,6 +34,7 @@ type Dialer struct {
 	conn    net.Conn
 	count   atomic.Int64
 	memo    endpoint.Memo
+	closed  bool // the connection, by the holder of the lease
 }
 
 // Dial returns an endpoint on network, such as tcp, at the address that addr
@@ -79,11 +80,19 @@ type lease struct {
 // Memo implements endpoint.Rememberer.
 func (l lease) Memo() *endpoint.Memo { return &l.d.memo }
 
+// Close closes the connection. Release must follow.
+func (l lease) Close() error {
+	l.d.closed = true
+	return l.Conn.Close()
+}
+
 // Release implements endpoint.Lease.
 func (l lease) Release(err error) {
 	if err != nil {
 		_ = l.Close() // broken anyway
-		l.d.conn = nil
+	}
+	if l.d.closed {
+		l.d.conn, l.d.closed = nil, false
 	}
 	<-l.d.turn
 }
