@@ -157,6 +157,13 @@ func (ln *line) judge(t *turn, unit uint8, pdu []byte) verdict {
 	return ln.ledger.judge(t, unit, pdu, time.Now())
 }
 
+// even reports whether a's unit owes nothing and has never answered twice.
+func (ln *line) even(a *account) bool {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return len(a.debts) == 0 && !a.doubles
+}
+
 // echoes reports whether the line repeats requests, as far as is known.
 func (ln *line) echoes() (yes, known bool) {
 	ln.mu.Lock()

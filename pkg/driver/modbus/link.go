@@ -298,11 +298,14 @@ func (l *link) setDeadline(t time.Time) error {
 // While something arrives, it waits: on a line, another is still speaking. (The
 // pause of 3.5 characters that a serial line needs between frames is the endpoint's.)
 func (l *link) settle() error {
-	pause := networkSilence
-	if l.settings.Serial {
-		pause = serialSilence
-	}
+	pause := serialSilence
 	l.sweep()
+	if !l.settings.Serial {
+		if l.line.even(l.account) {
+			return nil // at most a repetition could come, which is found out
+		}
+		pause = networkSilence
+	}
 	end := time.Now().Add(l.settings.Timeout)
 	for {
 		switch err := l.fill(time.Now().Add(pause)); {
