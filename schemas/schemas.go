@@ -9,7 +9,10 @@
 //     wherever it is shown
 //   - x-literal: with x-secret, a literal value is nothing to warn of and is
 //     shown
-//   - x-path: the value is a path, relative to the file that holds it
+//   - x-path: the value is a path, relative to the file that holds it; with "file", of
+//     a file that is read
+//   - x-minimum, x-maximum: the least and the largest duration or size; checked like
+//     minimum and maximum, which are for numbers alone
 package schemas
 
 import "embed"

@@ -8,9 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
-	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
-	"github.com/edge-gateway/edge-gateway/pkg/lint"
+	"github.com/edge-gateway/edge-gateway/pkg/gateway"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
@@ -133,31 +132,35 @@ func newConfig() *cobra.Command {
 	check := &cobra.Command{
 		Use:   "check --config FILE",
 		Short: "Check gateway.yml without starting anything",
-		Args:  cobra.NoArgs,
+		Long: `check constructs every part as a start does, without opening anything, and looks at
+what a start would take: directories, ports, and, with config.source dir, the tables.
+An error is what would end the start. A warning is what would keep the gateway from
+delivering: a file or secret that can't be read, a port in use, too little disk.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(cmd)
 			if err != nil {
 				return err
 			}
-			path, err := cmd.Flags().GetString("config")
+			strict, err := cmd.Flags().GetBool("strict")
 			if err != nil {
 				return err
 			}
-			file, err := config.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			findings := append(cfg.Warnings, lint.Connectors(cfg, file.Pos)...)
+			findings := gateway.Check(cmd.Context(), cfg)
 			if err := findings.Err(); err != nil {
 				return fmt.Errorf("the configuration cannot be used:\n%w", err)
 			}
 			for _, w := range findings {
 				fmt.Fprintln(cmd.ErrOrStderr(), w)
 			}
+			if strict && len(findings) > 0 {
+				return fmt.Errorf("%d warnings, and --strict was given", len(findings))
+			}
 			fmt.Fprintln(cmd.ErrOrStderr(), "✓ OK")
 			return nil
 		},
 	}
+	check.Flags().Bool("strict", false, "fail on warnings too")
 	for _, c := range []*cobra.Command{show, check} {
 		addConfigFlags(c)
 		cmd.AddCommand(c)

@@ -74,6 +74,11 @@ func NewServer(cfg Config, backend Backend, deps Deps) (*Server, error) {
 	if cfg.Mode&^0o777 != 0 {
 		return nil, fmt.Errorf("admin socket mode %#o: expected three octal digits, such as 0660", uint32(cfg.Mode))
 	}
+	if cfg.Group != "" {
+		if _, err := groupID(cfg.Group); err != nil {
+			return nil, err
+		}
+	}
 	if deps.Log == nil || deps.Registerer == nil {
 		return nil, errors.New("admin server: a logger and a registerer are needed")
 	}

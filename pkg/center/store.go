@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"net/url"
 	"strings"
 	"time"
 
@@ -91,6 +93,27 @@ type Store struct {
 	// the push off there.
 	fault func(op string, done bool) error
 }
+
+// Check returns what can't work in c, whatever answers at the endpoints. Files are
+// not read.
+func (c Config) Check() error {
+	if t := c.TLS; t != nil && (t.Cert == "") != (t.Key == "") {
+		return errHalfPair
+	}
+	for _, e := range c.Endpoints {
+		u, err := url.Parse(e)
+		if err == nil && u.Scheme == "unix" || err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https" || u.Scheme == "unixs") {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(e); err != nil {
+			return fmt.Errorf("endpoint %q: expected HOST:PORT, a URL with http or https, or unix:PATH", e)
+		}
+	}
+	_, err := newKeyspace(c.Prefix)
+	return err
+}
+
+var errHalfPair = errors.New("tls: a client certificate needs its key, and a key its certificate: set client_cert and client_key, or none")
 
 // Open connects and waits for the first answer. The error says why there is none.
 func Open(ctx context.Context, cfg Config) (*Store, error) {

@@ -205,9 +205,13 @@ type Field struct {
 	Enum        []string
 	Default     any // nil if none
 	Secret      bool
-	LiteralOK   bool     // a secret that may stand there literally, such as a user name
-	IsPath      bool     // a path, relative to the file that holds it
-	Min, Max    Duration // of a duration (x-min, x-max); 0: none
+	LiteralOK   bool // a secret that may stand there literally, such as a user name
+	IsPath      bool // a path, relative to the file that holds it
+	IsFile      bool // a path of a file that is there to be read
+	Min, Max    any  // of a number, a duration or a size, as the schema writes it; nil: none
+	MinOut      bool // Min is the first number that is too small
+	MaxOut      bool // Max is the first number that is too large
+	MaxLen      int  // of a text, in characters; 0: no bound
 	Description string
 }
 
@@ -273,21 +277,33 @@ func leafField(at []schemaAt, path []string) Field {
 	if d, ok := annotation(at, "default"); ok {
 		f.Default = normalise(d)
 	}
+	f.bounds(at)
 	_, f.Secret = annotation(at, "x-secret")
 	_, f.LiteralOK = annotation(at, "x-literal")
-	_, f.IsPath = annotation(at, "x-path")
-	f.Min, f.Max = durationBound(at, "x-min"), durationBound(at, "x-max")
+	what, isPath := annotation(at, "x-path")
+	f.IsPath, f.IsFile = isPath, what == "file"
 	f.Description = annotationText(at, "description")
 	return f
 }
 
-// durationBound returns a bound of a duration, 0 if there is none.
-func durationBound(at []schemaAt, keyword string) Duration {
-	d, err := ParseDuration(annotationText(at, keyword))
-	if err != nil {
-		return 0 // no bound; a test holds that every bound is a duration
+// bounds notes between what the value must lie.
+func (f *Field) bounds(at []schemaAt) {
+	first := func(keywords ...string) (v any, keyword string) {
+		for _, k := range keywords {
+			if v, ok := annotation(at, k); ok {
+				return normalise(v), k
+			}
+		}
+		return nil, ""
 	}
-	return d
+	var keyword string
+	f.Min, keyword = first(leastKeyword, "minimum", "exclusiveMinimum")
+	f.MinOut = keyword == "exclusiveMinimum"
+	f.Max, keyword = first(mostKeyword, "maximum", "exclusiveMaximum")
+	f.MaxOut = keyword == "exclusiveMaximum"
+	if n, _ := first("maxLength"); n != nil {
+		f.MaxLen = int(n.(int64))
+	}
 }
 
 func annotationText(at []schemaAt, keyword string) string {

@@ -20,6 +20,7 @@ import (
 var compiledSchemas = sync.OnceValue(func() map[string]*jsonschema.Schema {
 	c := jsonschema.NewCompiler()
 	c.Draft = jsonschema.Draft7
+	c.RegisterExtension("bounds", nil, boundsCompiler{})
 	names := []string{itemSchema}
 	for name, doc := range rawSchemas() {
 		b, err := json.Marshal(doc)
@@ -149,6 +150,8 @@ func (e *explainer) explain() []violation {
 		if e.value == "" {
 			return e.one("value", "must not be empty")
 		}
+	case leastKeyword, mostKeyword:
+		return e.one("value", "expected %s, got %s", quantityText(e.at), describe(e.value))
 	case "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "anyOf", "oneOf", "maxLength":
 		text := annotationText(e.at, "x-expect")
 		if text == "" {

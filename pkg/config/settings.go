@@ -80,11 +80,6 @@ func Decode[T any](schema string, value map[string]any, root ...string) (*T, err
 	if len(errs) == 0 {
 		errs = assignStruct(reflect.ValueOf(out).Elem(), tree, root)
 	}
-	for i := range fields {
-		if err := fields[i].checkDuration(tree, root); err != nil && len(errs) == 0 {
-			errs = append(errs, err)
-		}
-	}
 	return out, errors.Join(errs...)
 }
 
@@ -95,27 +90,6 @@ func (v violation) fieldError(root []string) *FieldError {
 		e.Path, e.Msg = append(e.Path, v.missing), "missing"
 	}
 	return e
-}
-
-// checkDuration holds a duration to the schema's x-min and x-max, which JSON
-// Schema has no words for.
-func (f *Field) checkDuration(tree map[string]any, root []string) error {
-	text, ok := ValueAt(tree, f.Path).(string)
-	if !ok || f.Min == 0 && f.Max == 0 {
-		return nil
-	}
-	d, err := ParseDuration(text)
-	switch {
-	case err != nil:
-		return nil // the schema or the decoder has said so
-	case d < f.Min, f.Max > 0 && d > f.Max:
-		want := "a duration of at least " + f.Min.String()
-		if f.Max > 0 {
-			want = fmt.Sprintf("a duration from %v to %v", f.Min, f.Max)
-		}
-		return &FieldError{append(append([]string{}, root...), f.Path...), fmt.Sprintf("expected %s, got %q", want, text)}
-	}
-	return nil
 }
 
 // goNumbers copies a tree with Go's own integers and whole floats as int64, as

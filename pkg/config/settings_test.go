@@ -53,28 +53,3 @@ func TestFieldErrorsKeepsOtherErrors(t *testing.T) {
 		t.Error("nil has errors")
 	}
 }
-
-// TestDurationBoundsAreDurations: a bound that can't be read would be none.
-func TestDurationBoundsAreDurations(t *testing.T) {
-	var walk func(file string, node any)
-	walk = func(file string, node any) {
-		switch n := node.(type) {
-		case map[string]any:
-			for k, v := range n {
-				if k == "x-min" || k == "x-max" {
-					if _, err := ParseDuration(scalarText(v)); err != nil {
-						t.Errorf("%s: %s: %v", file, k, err)
-					}
-				}
-				walk(file, v)
-			}
-		case []any:
-			for _, v := range n {
-				walk(file, v)
-			}
-		}
-	}
-	for file, doc := range rawSchemas() {
-		walk(file, doc)
-	}
-}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
+	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -17,12 +18,11 @@ import (
 
 // openAdmin builds the server of the admin socket on the running parts.
 func (g *Gateway) openAdmin() error {
-	mode, err := strconv.ParseUint(g.cfg.Admin.Mode, 8, 32)
+	socket, err := adminSocket(g.cfg)
 	if err != nil {
-		return fmt.Errorf("admin.mode %q: expected an octal number such as 0600", g.cfg.Admin.Mode)
+		return err
 	}
-	g.admin, err = admin.NewServer(
-		admin.Config{Socket: g.cfg.Admin.Socket, Mode: fs.FileMode(mode), Group: g.cfg.Admin.Group},
+	g.admin, err = admin.NewServer(socket,
 		admin.Backend{
 			Status: adminStatus{g}, Endpoints: adminEndpoints{g}, Drivers: adminDrivers{g}, Tags: adminTags{g},
 			Bus: busadmin.Running(g.bus, g.resend), Connectors: adminConnectors{g}, Config: adminConfig{g}, Diagnostics: adminDiagnostics{g},
@@ -30,6 +30,15 @@ func (g *Gateway) openAdmin() error {
 		admin.Deps{Log: g.log, Registerer: g.reg, Gatherer: g.reg, Audit: g.audit},
 	)
 	return err
+}
+
+// adminSocket turns the section of gateway.yml into the server's settings.
+func adminSocket(cfg *bootstrap.Gateway) (admin.Config, error) {
+	mode, err := strconv.ParseUint(cfg.Admin.Mode, 8, 32)
+	if err != nil {
+		return admin.Config{}, fmt.Errorf("admin.mode %q: expected an octal number such as 0600", cfg.Admin.Mode)
+	}
+	return admin.Config{Socket: cfg.Admin.Socket, Mode: fs.FileMode(mode), Group: cfg.Admin.Group}, nil
 }
 
 // audit writes what was changed through the admin socket to the log and, as a

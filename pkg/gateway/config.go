@@ -13,7 +13,20 @@ import (
 // phaseTimeout bounds each phase of an apply but verify, which has a setting.
 const phaseTimeout = 30 * time.Second
 
-func (g *Gateway) openConfig() (err error) {
+// openTables opens the way to the tables.
+func (g *Gateway) openTables() error {
+	instance := ""
+	if g.cfg.Config.Source == "etcd" {
+		var err error
+		if instance, err = instanceID(g.cfg.DataDir); err != nil {
+			return err
+		}
+	}
+	return g.openConfig(instance)
+}
+
+// openConfig builds what applies the tables. instance is the follower's.
+func (g *Gateway) openConfig(instance string) (err error) {
 	if g.metrics, err = apply.NewMetrics(g.reg); err != nil {
 		return err
 	}
@@ -25,7 +38,7 @@ func (g *Gateway) openConfig() (err error) {
 		Timeouts: apply.Timeouts{Phase: phaseTimeout, Verify: g.cfg.Config.VerifyTimeout.Std()},
 		Log:      g.log, Metrics: g.metrics, Progress: g.history.progress,
 	})
-	return g.openSource()
+	return g.openSource(instance)
 }
 
 // commit makes snap what the next start falls back to. With etcd the follower

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,6 +78,13 @@ const (
 // Open builds a gateway and takes what only one process can have: the metrics
 // port, the log's directory, the admin socket. On an error nothing stays open.
 func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
+	check := &checker{cfg: cfg, findings: slices.Clone(cfg.Warnings)}
+	check.rehearse().close()
+	if err := check.findings.Err(); err != nil {
+		check.findings.Sort()
+		return nil, fmt.Errorf("the configuration cannot be used:\n%w", check.findings)
+	}
+	check.surroundings()
 	level, err := ParseLevel(cfg.Log.Level)
 	if err != nil {
 		return nil, err
@@ -107,7 +115,7 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 	// The pool takes nothing that only one process can have, and the log may want
 	// its endpoints paused as soon as it is open. Of what is exclusive the log comes
 	// first: its lock tells a second gateway what is wrong with it.
-	for _, build := range []func() error{g.openPool, g.openBus, g.openHTTP, g.openSouth, g.openNorth, g.openConfig, g.openAdmin} {
+	for _, build := range []func() error{g.openPool, g.openBus, g.openHTTP, g.openSouth, g.openNorth, g.openTables, g.openAdmin} {
 		if err := build(); err != nil {
 			return nil, err
 		}
@@ -118,7 +126,8 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 		}
 		g.log.Warn("every consumer was set back", "seq", opts.ReplayFrom)
 	}
-	for _, w := range cfg.Warnings {
+	check.findings.Sort()
+	for _, w := range check.findings {
 		g.log.Warn("gateway.yml", "finding", w.String())
 	}
 	return g, nil

@@ -43,13 +43,13 @@ type sourceState struct {
 }
 
 // openSource builds the source that config.source names.
-func (g *Gateway) openSource() error {
+func (g *Gateway) openSource(instance string) error {
 	switch g.cfg.Config.Source {
 	case "dir":
 		g.source = g.newDirSource()
 		return nil
 	case "etcd":
-		s, err := g.newEtcdSource()
+		s, err := g.newEtcdSource(instance)
 		if err != nil {
 			return err
 		}
@@ -71,11 +71,11 @@ type etcdSource struct {
 // gateway runs on without it.
 const serverRetry = 10 * time.Second
 
-func (g *Gateway) newEtcdSource() (*etcdSource, error) {
+func (g *Gateway) newEtcdSource(instance string) (*etcdSource, error) {
 	c := g.cfg.Config
 	s := &etcdSource{g: g}
 	store := center.Config{Endpoints: c.Etcd.Endpoints, Prefix: c.Etcd.Prefix, User: c.Etcd.Username, Log: g.log}
-	if t := c.Etcd.TLS; t.CA != "" || t.ClientCert != "" {
+	if t := c.Etcd.TLS; t.CA != "" || t.ClientCert != "" || t.ClientKey != "" {
 		store.TLS = &center.TLS{CA: t.CA, Cert: t.ClientCert, Key: t.ClientKey}
 	}
 	var err error
@@ -88,9 +88,8 @@ func (g *Gateway) newEtcdSource() (*etcdSource, error) {
 		}
 		store.Endpoints = []string{s.server.Endpoint()}
 	}
-	instance, err := instanceID(g.cfg.DataDir)
-	if err != nil {
-		return nil, err
+	if err := store.Check(); err != nil {
+		return nil, fmt.Errorf("config.etcd: %w", err)
 	}
 	s.follower, err = center.NewFollower(center.FollowerConfig{
 		Store: store, Gateway: g.cfg.GatewayID, Instance: instance, Version: version.String(),

@@ -110,6 +110,9 @@ type Value struct {
 	Value  any    `json:"value"`  // a secret that is no reference is masked
 	Origin string `json:"origin"` // "default", "gateway.yml:12", "settings", "EDGE_GW_…", "flag"
 
+	Secret bool `json:"-"` // the key takes a reference to a secret
+	File   bool `json:"-"` // the key names a file that is read
+
 	path []string
 }
 
@@ -119,6 +122,8 @@ type sources struct {
 	settings map[string]map[string]any
 	env      map[string]string // by name
 	flags    map[string]string // by key
+
+	pos func(path []string, onKey bool) config.Pos // where a key stands; set by build
 }
 
 // Load reads the file at path, lays the variables of environ ("NAME=value") that
@@ -162,6 +167,19 @@ func (g *Gateway) Origin(key string) string {
 		}
 	}
 	return ""
+}
+
+// Has reports whether there is such a key.
+func (g *Gateway) Has(key string) bool {
+	return slices.ContainsFunc(g.values, func(v Value) bool { return v.Key == key })
+}
+
+// Pos returns the place of a key: in the file, or the variable or flag that sets it.
+func (g *Gateway) Pos(key string) config.Pos {
+	if key == "" {
+		return g.sources.pos(nil, false)
+	}
+	return g.sources.pos(strings.Split(key, "."), false)
 }
 
 // Values lists every key, in the order of gateway.yml's documentation, with

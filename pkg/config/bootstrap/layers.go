@@ -30,7 +30,7 @@ func (s sources) build() (*Gateway, error) {
 	b.laySettings()
 	b.layEnv()
 	b.layFlags()
-	b.findings = append(b.findings, config.Check(schema, b.tree, b.pos)...)
+	b.findings = append(b.findings, config.Check(schema, b.tree, b.place)...)
 	if err := b.findings.Err(); err != nil {
 		b.findings.Sort()
 		return nil, b.findings
@@ -165,11 +165,11 @@ func EnvName(key string) string {
 	return EnvPrefix + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(key))
 }
 
-// pos places a finding: in the file, or at the variable or flag that won.
-func (b *builder) pos(path []string, onKey bool) config.Pos {
+// place finds where a finding belongs: in the file, or at the variable or flag that won.
+func (b *builder) place(path []string, onKey bool) config.Pos {
 	for n := len(path); n > 0; n-- {
 		switch origin := b.origins[strings.Join(path[:n], ".")]; origin {
-		case "":
+		case "", "default":
 		case "flag":
 			return config.Pos{File: "flag " + strings.Join(path, ".")}
 		default:
@@ -242,8 +242,9 @@ func (b *builder) decode() (*Gateway, error) {
 		return nil, fmt.Errorf("gateway.yml: %w", err) // not reached: it was decoded from text
 	}
 	g := &Gateway{Connectors: map[string]map[string]any{}, sources: b.sources}
+	g.sources.pos = b.place
 	if err := json.Unmarshal(doc, g); err != nil { // such as a duration of 300 years
-		return nil, config.Findings{config.Finding{Severity: config.SeverityError, Rule: "value", Message: err.Error()}.At(b.pos(nil, false))}
+		return nil, config.Findings{config.Finding{Severity: config.SeverityError, Rule: "value", Message: err.Error()}.At(b.place(nil, false))}
 	}
 	connectors, _ := b.tree["connectors"].(map[string]any)
 	for name, c := range connectors {
@@ -263,7 +264,7 @@ const maxSocketPath = 107
 func (b *builder) checkTogether(g *Gateway) {
 	fail := func(msg string, path ...string) {
 		b.findings = append(b.findings, config.Finding{Severity: config.SeverityError, Rule: "value", Message: msg,
-			Key: strings.Join(path, ".")}.At(b.pos(path, false)))
+			Key: strings.Join(path, ".")}.At(b.place(path, false)))
 	}
 	if g.Bus.ResumeLo >= g.Bus.PauseHi {
 		fail(fmt.Sprintf("bus.resume_lo: expected less than pause_hi (%v), got %v", g.Bus.PauseHi, g.Bus.ResumeLo), "bus", "resume_lo")

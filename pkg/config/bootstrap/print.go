@@ -61,7 +61,7 @@ func (b *builder) list() []Value {
 		if s, ok := v.(string); ok && f.Secret && !f.LiteralOK && s != "" && !strings.HasPrefix(s, "${") {
 			v = "********"
 		}
-		out = append(out, Value{Key: f.Key(), Value: v, Origin: b.origin(&f), path: f.Path})
+		out = append(out, Value{Key: f.Key(), Value: v, Origin: b.origin(&f), Secret: f.Secret, File: f.IsFile, path: f.Path})
 	}
 	return out
 }
