@@ -81,10 +81,11 @@ func (b Backend) sumBus(ctx context.Context, st *Status) error {
 	if err != nil {
 		return err
 	}
-	if s.Paused {
+	told := slices.ContainsFunc(st.Problems, func(p Problem) bool { return p.Part == "bus" && p.Name == "log" }) // the cause of both
+	if s.Paused && !told {
 		st.Problems = append(st.Problems, Problem{Part: "bus", Name: "paused", Text: "the log is full: drivers wait for room"})
 	}
-	if s.DiskFull {
+	if s.DiskFull && !told {
 		st.Problems = append(st.Problems, Problem{Part: "bus", Name: "disk_full", Text: "the disk is full: publishing waits until there is room again"})
 	}
 	for _, c := range s.Consumers {

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -72,6 +73,7 @@ func Open(cfg Config, deps Deps) (*Bus, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
+	deps.patience = cmp.Or(deps.patience, movedPatience)
 	log, err := wal.Open(cfg.WALDir, wal.Options{FS: deps.FS, Log: deps.Log, Now: deps.Now, Ballast: ballastSize(cfg.MinFree), MaxBytes: cfg.WALMaxBytes})
 	if err != nil {
 		return nil, fmt.Errorf("bus: %w", err)

@@ -63,6 +63,8 @@ type Deps struct {
 	OnFailure func(error)
 	FS        wal.FS           // nil: the operating system's; for tests
 	Now       func() time.Time // nil: time.Now; for tests
+
+	patience time.Duration // with a log whose directory is gone; 0: movedPatience
 }
 
 func (c *Config) fill() {

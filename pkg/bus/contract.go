@@ -35,6 +35,7 @@ var (
 	ErrDamaged       = wal.ErrDamaged       // frames that must be there cannot be read
 	ErrFailed        = wal.ErrFailed        // the disk failed; the process must end and start again
 	ErrGone          = wal.ErrGone          // frames that were deleted or dropped
+	ErrMoved         = wal.ErrMoved         // the log's directory was deleted, moved or replaced
 	ErrNoLog         = wal.ErrNoLog         // the directory holds no log
 	ErrClosed        = wal.ErrClosed        // the bus is closed
 	ErrDiskFull      = wal.ErrDiskFull      // no space, for an archive, which does not wait for it

@@ -1,13 +1,22 @@
 package bus
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // gauge decides about back-pressure. It is guarded by Bus.mu.
 type gauge struct {
 	pressed bool // over the high mark, not yet under the low one
 	noSpace bool // the disk has less than MinFree
 	shown   bool // what the hook was told last
+
+	moved      error     // the log's directory is not where it was; nil: it is
+	movedSince time.Time // when that was noticed
 }
+
+// closed reports whether nothing may be logged now, whatever the fill.
+func (g *gauge) closed() bool { return g.noSpace || g.moved != nil }
 
 // hysteresis returns whether to be paused at a fill of used, when it was paused
 // before or not: between the marks nothing changes.
@@ -51,27 +60,32 @@ func (b *Bus) admit(n int) bool {
 	if b.cfg.Load().Overflow == Pause && b.unread()+uint64(n) > uint64(max(b.ringSize(), n)) {
 		return false
 	}
-	return !b.gauge.noSpace && b.fill() < 1
+	return !b.gauge.closed() && b.fill() < 1
 }
 
 // measure brings the gauge up to date. b.mu is held.
 func (b *Bus) measure() {
 	cfg := b.cfg.Load()
 	b.gauge.pressed = hysteresis(b.gauge.pressed, b.fill(), cfg.PauseHi, cfg.ResumeLo)
-	if (b.gauge.pressed || b.gauge.noSpace) != b.gauge.shown {
+	if (b.gauge.pressed || b.gauge.closed()) != b.gauge.shown {
 		wake(b.wakePressure)
 	}
 }
 
-// pressureLoop tells the hook, and watches the disk's free space.
+// lookEvery is how often the log's disk and directory are looked at: twice within the
+// second in which a fault is to be noticed.
+const lookEvery = 500 * time.Millisecond
+
+// pressureLoop tells the hook, and watches the disk's free space and the log's
+// directory.
 func (b *Bus) pressureLoop() {
 	defer b.wg.Done()
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	b.checkSpace()
 	for {
 		b.mu.Lock()
-		paused := b.gauge.pressed || b.gauge.noSpace
+		paused := b.gauge.pressed || b.gauge.closed()
 		changed := paused != b.gauge.shown
 		b.gauge.shown = paused
 		b.mu.Unlock()
@@ -84,13 +98,72 @@ func (b *Bus) pressureLoop() {
 		select {
 		case <-b.wakePressure:
 		case <-tick.C:
-			b.checkSpace()
+			if b.checkPlace() {
+				b.checkSpace()
+			}
 		case <-b.stop:
 			return
 		case <-b.log.Failed():
 			return
 		}
 	}
+}
+
+// movedPatience is how long the log's directory may be away before the bus fails.
+const movedPatience = 10 * time.Second
+
+// checkPlace stops publishing when the log's directory was deleted, moved or replaced,
+// and lets it go on when it is back. If it does not come back, the log fails. It
+// reports whether the directory is there.
+func (b *Bus) checkPlace() (there bool) {
+	err := b.log.CheckPlace()
+	now := b.now()
+	b.mu.Lock()
+	was := b.gauge.moved // what this function alone writes
+	b.gauge.moved = err
+	if was == nil {
+		b.gauge.movedSince = now
+	}
+	over := err != nil && now.Sub(b.gauge.movedSince) >= b.hooks.patience
+	lost := b.next - 1
+	if err == nil && was != nil {
+		b.freeSpace()
+	}
+	b.measure()
+	b.mu.Unlock()
+	switch {
+	case over:
+		_, undelivered, _ := b.needs()
+		if undelivered <= lost {
+			err = fmt.Errorf("%w; frames %d to %d, which not every consumer has had, are in it: if it is still somewhere, put it back before the next start", err, undelivered, lost)
+		}
+		b.log.Fail(err)
+	case err != nil && was == nil:
+		b.logger.Error("publishing stopped: the log's directory is gone; put it back, or the gateway ends", "error", err, "within", b.hooks.patience.String())
+	case err == nil && was != nil:
+		b.logger.Info("publishing goes on: the log's directory is back")
+	}
+	return err == nil
+}
+
+// Problem returns why nothing can be logged now; nil while frames are taken. A log
+// that is as full as it may be is no problem: it empties as consumers read.
+func (b *Bus) Problem() error {
+	if err := b.log.Err(); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	moved, noSpace := b.gauge.moved, b.gauge.noSpace
+	b.mu.Unlock()
+	switch full := b.log.WaitingFull(); {
+	case moved != nil:
+		return fmt.Errorf("nothing can be logged: %w; put it back, or the gateway ends", moved)
+	case full != nil:
+		return fmt.Errorf("nothing can be logged, and writing waits for room: %w", full)
+	case noSpace:
+		return fmt.Errorf("publishing has stopped: the log's disk has less than min_free (%d MiB) left; free some space", b.cfg.Load().MinFree>>20)
+	}
+	return nil
 }
 
 // checkSpace stops publishing when the disk has less than MinFree, and lets it go

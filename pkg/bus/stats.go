@@ -51,7 +51,7 @@ func (b *Bus) Stats() Stats {
 	defer b.mu.Unlock()
 	s.LastSeq = b.next - 1
 	s.RingUsed = min(b.unread(), s.RingSize)
-	s.Paused = b.gauge.pressed || b.gauge.noSpace
+	s.Paused = b.gauge.pressed || b.gauge.closed()
 	return s
 }
 

@@ -61,6 +61,9 @@ func (a adminStatus) Info(context.Context) (admin.Info, error) {
 	info := admin.Info{
 		Gateway: a.g.cfg.GatewayID, Tenant: a.g.cfg.Tenant, Device: a.g.cfg.Device, State: state, Started: a.g.started,
 	}
+	if err := a.g.bus.Problem(); err != nil {
+		info.Problems = append(info.Problems, admin.Problem{Part: "bus", Name: "log", Text: err.Error()})
+	}
 	// What somebody has paused is easily forgotten.
 	pressed := a.g.bus.Stats().Paused
 	for _, d := range a.g.drivers.List() {

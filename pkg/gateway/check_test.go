@@ -242,6 +242,9 @@ bus: {min_free: 900000G}
 	if _, err := os.Stat(cfg.DataDir); err == nil {
 		t.Error("the check has made data_dir")
 	}
+	if err := started(t, file, nil); err != nil { // and waits for room on the disk
+		t.Errorf("it does not start: %v", err)
+	}
 }
 
 // TestCheckReadsTables: with config.source dir the tables can end the start too.

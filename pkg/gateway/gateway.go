@@ -316,7 +316,7 @@ func (g *Gateway) Readiness() Readiness {
 	if g.bus == nil || g.drivers == nil || g.connectors == nil {
 		return Readiness{Missing: missing}
 	}
-	if err := g.bus.Err(); err != nil {
+	if err := g.bus.Problem(); err != nil {
 		missing = append(missing, "log: "+err.Error())
 	}
 	if !g.hasBooted() {

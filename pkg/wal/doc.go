@@ -89,6 +89,12 @@
 // wait for it. Lying about order: fs.go syncs the directory before Pebble moves
 // its marker files, since some file systems don't keep the order of such changes.
 //
+// Gone: open files outlive their names, so that a process whose directory is deleted,
+// moved, replaced by a copy or hidden by a mount goes on writing to what nobody will
+// find again. CheckPlace compares the directories' identities with those at open;
+// package bus asks it twice a second, stops publishing at once, and fails the log if
+// the directory does not come back.
+//
 // Damaged: each block, envelope and tag set has a checksum, as have Pebble's own
 // files. Reading returns a DamageError instead of leaving frames out; a hole in
 // the seqs that no Gap tells of is damage too. Check finds all of it, Repair takes

@@ -36,6 +36,7 @@ type diskFS struct {
 	syncTime atomic.Int64 // ns, total
 	onSync   atomic.Pointer[func(time.Duration)]
 	full     atomic.Int64 // how many writers wait for space
+	why      atomic.Pointer[error]
 
 	mu          sync.Mutex
 	ballast     string
@@ -67,6 +68,7 @@ func (d *diskFS) retry(op func() error) error {
 	if err == nil || !isFull(err) {
 		return d.check(err)
 	}
+	d.why.Store(&err)
 	if d.full.Add(1) == 1 {
 		d.l.log.Error("log: the disk is full; waiting for space", "dir", d.l.dir, "error", err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/edge-gateway/edge-gateway/pkg/durable"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -63,6 +64,7 @@ type Log struct {
 	maxBytes uint64
 	startPos uint64 // endPos at Open
 	lock     io.Closer
+	origin   *durable.Place // nil: unknown
 	frames   *pebble.DB
 	state    *pebble.DB
 	epoch    string
@@ -159,7 +161,10 @@ func (l *Log) open(o Options) (err error) {
 	if err := l.loadState(); err != nil {
 		return l.openError("state", err)
 	}
-	return l.recover(o)
+	if err := l.recover(o); err != nil {
+		return err
+	}
+	return l.notePlace(l.disk.FS)
 }
 
 // checkMarker keeps Pebble from taking a database for a new one whose marker is
@@ -434,6 +439,11 @@ func (l *Log) Err() error {
 
 func (l *Log) fail(err error) {
 	l.failOnce.Do(func() {
+		if l.origin != nil { // then that is why, whatever it looks like
+			if moved := l.CheckPlace(); moved != nil && !errors.Is(err, ErrMoved) {
+				err = fmt.Errorf("%w (%w)", moved, err)
+			}
+		}
 		err = fmt.Errorf("log %s: %w: %w", l.dir, ErrFailed, err)
 		l.failed.Store(&err)
 		close(l.failedCh)

@@ -1,6 +1,10 @@
 package wal
 
-import "time"
+import (
+	"fmt"
+	"syscall"
+	"time"
+)
 
 // Stats describes the log.
 type Stats struct {
@@ -35,6 +39,20 @@ func (l *Log) Stats() Stats {
 func (l *Log) FreeSpace() (uint64, error) {
 	u, err := l.fs.GetDiskUsage(l.dir)
 	return u.AvailBytes, err
+}
+
+// WaitingFull returns why writes wait for room on the disk; nil if none does. Room is
+// bytes, a quota, or inodes: a file system that has no inodes left says the same.
+func (l *Log) WaitingFull() error {
+	p := l.disk.why.Load()
+	if p == nil || l.disk.full.Load() == 0 {
+		return nil
+	}
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(l.dir, &st); err == nil && st.Files > 0 && st.Ffree == 0 {
+		return fmt.Errorf("no inodes are left on the disk: delete files: %w", *p)
+	}
+	return *p
 }
 
 // HoldBallast makes the ballast file again after a full disk; call it when there

@@ -3,6 +3,8 @@ package wal
 import (
 	"errors"
 	"fmt"
+
+	"github.com/edge-gateway/edge-gateway/pkg/durable"
 )
 
 // Range is a run of sequence numbers, both ends included.
@@ -62,6 +64,8 @@ var (
 	ErrFailed = errors.New("the log failed; restart to recover")
 	// ErrClosed: the log is closed.
 	ErrClosed = errors.New("the log is closed")
+	// ErrMoved: the log's directory is not where it was opened any more.
+	ErrMoved = durable.ErrMoved
 	// ErrNoLog: the directory holds no log.
 	ErrNoLog = errors.New("no log there")
 	// ErrGone: the frames were deleted, or dropped since the log was full.

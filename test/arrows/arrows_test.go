@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"pkg/config/bootstrap": {"schemas", "pkg/config"},
 	"pkg/point":            {"pkg/config", "pkg/frame"},
 	"pkg/endpoint":         {"pkg/clienttls", "pkg/config"},
-	"pkg/wal":              {"pkg/frame"},
+	"pkg/wal":              {"pkg/durable", "pkg/frame"},
 	"pkg/bus":              {"pkg/frame", "pkg/wal"},
 	"pkg/driver":           {"pkg/config", "pkg/endpoint", "pkg/frame", "pkg/point"},
 	"pkg/connector":        {"pkg/bus", "pkg/config", "pkg/frame"},
