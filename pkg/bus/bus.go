@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ type Bus struct {
 	cfg     atomic.Pointer[Config]
 	metrics *metrics
 	hooks   Deps
+	run     string // tells this opening of the log from others
+	head    uint64 // last frame at Open
+	behind  atomic.Pointer[Behind]
 
 	ring ring
 	bufs sync.Pool // *[]byte: encoded blocks
@@ -80,6 +84,7 @@ func Open(cfg Config, deps Deps) (*Bus, error) {
 	}
 	b := &Bus{
 		log: log, logger: deps.Log, now: deps.Now, hooks: deps, next: log.Next(),
+		run: rand.Text(), head: log.Durable(),
 		space: make(chan struct{}), consumers: map[string]*Consumer{}, subs: map[*Subscription]struct{}{},
 		wakeWriter: make(chan struct{}, 1), wakeSyncer: make(chan struct{}, 1), wakePressure: make(chan struct{}, 1),
 		wakeCollector: make(chan struct{}, 1), syncNow: make(chan struct{}, 1),

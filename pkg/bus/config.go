@@ -61,8 +61,11 @@ type Deps struct {
 	// OnFailure is told once when the log fails. The process must then end: what
 	// is durable survives, and only a new start can go on. nil: see Bus.Failed.
 	OnFailure func(error)
-	FS        wal.FS           // nil: the operating system's; for tests
-	Now       func() time.Time // nil: time.Now; for tests
+	// OnBehind is told once when the log turns out to be behind what was seen of it.
+	// See Bus.Witness. nil: nobody.
+	OnBehind func(*Behind)
+	FS       wal.FS           // nil: the operating system's; for tests
+	Now      func() time.Time // nil: time.Now; for tests
 
 	patience time.Duration // with a log whose directory is gone; 0: movedPatience
 }

@@ -79,6 +79,13 @@ type FollowerConfig struct {
 	// OnRollback is told when the store was put back. May be nil.
 	OnRollback func(Rollback)
 
+	// Claim returns how far the gateway's log has come, which the status keeps with
+	// each write. May be nil.
+	Claim func() Seen
+	// Witness is told what the status has kept, before each registration replaces
+	// it: a log that is behind that was put back to an earlier state. May be nil.
+	Witness func(Seen)
+
 	LeaseTTL time.Duration // after a crash, the gateway is shown as offline after this
 	BootWait time.Duration // so long the store is waited for before the cache is used
 	Recheck  time.Duration // how often the commit is read in case a watch is deaf

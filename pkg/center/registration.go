@@ -14,8 +14,11 @@ func (s *session) register(ctx context.Context) error {
 		return nil
 	}
 	f := s.f
+	if err := s.lookBack(ctx); err != nil {
+		return err
+	}
 	st := f.View().Status
-	st.Seen = f.cfg.Store.Now().UTC()
+	st.Seen, st.Log = f.cfg.Store.Now().UTC(), f.claim()
 	lease, err := s.store.register(ctx, f.me, st, f.cfg.LeaseTTL)
 	if errors.Is(err, errWait) {
 		if s.refused.IsZero() {
@@ -37,17 +40,43 @@ func (s *session) register(ctx context.Context) error {
 	return nil
 }
 
+// lookBack has the gateway's log held to what an earlier run has left in the status,
+// which the registration is about to replace.
+func (s *session) lookBack(ctx context.Context) error {
+	f := s.f
+	if f.cfg.Witness == nil {
+		return nil
+	}
+	resp, err := s.store.get(ctx, "read the status", s.store.keys.status(f.cfg.Gateway))
+	if err != nil || len(resp.Kvs) == 0 {
+		return err
+	}
+	// A status that can't be read says nothing; one of another gateway's is refused later.
+	if was, err := parseStatus(f.cfg.Gateway, resp.Kvs[0].Value); err == nil && was.Instance == f.cfg.Instance && was.Log != (Seen{}) {
+		f.cfg.Witness(was.Log)
+	}
+	return nil
+}
+
+// claim returns how far the gateway's log has come.
+func (f *Follower) claim() Seen {
+	if f.cfg.Claim == nil {
+		return Seen{}
+	}
+	return f.cfg.Claim()
+}
+
 // report writes the status if it has changed, or if always is set.
 func (s *session) report(ctx context.Context, always bool) error {
 	st := s.f.View().Status
 	if s.lease == 0 {
 		return nil
 	}
-	st.Seen = s.written.Seen
+	st.Seen, st.Log = s.written.Seen, s.written.Log
 	if !always && st == s.written {
 		return nil
 	}
-	st.Seen = s.f.cfg.Store.Now().UTC()
+	st.Seen, st.Log = s.f.cfg.Store.Now().UTC(), s.f.claim()
 	if err := s.store.putStatus(ctx, s.lease, st); err != nil {
 		return err
 	}

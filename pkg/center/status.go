@@ -45,6 +45,16 @@ type Status struct {
 	Error  string    `json:"error,omitempty"`  // why the target doesn't run
 
 	Seen time.Time `json:"seen"` // when the record was last written
+
+	Log Seen `json:"log,omitzero"` // how far the gateway's log had come
+}
+
+// Seen is how far a gateway's log had come, kept for the case that its disk is put back
+// to an earlier state.
+type Seen struct {
+	Epoch string `json:"epoch"`
+	Seq   uint64 `json:"seq"`
+	Run   string `json:"run"` // which opening of the log said so
 }
 
 // Gateway is a gateway as the store knows it.

@@ -44,6 +44,18 @@ type Consumer interface {
 	Commit(bus.Commit) error
 }
 
+// Witness is implemented by consumers of a log that can be held to what a peer has seen
+// of it. Storage may forget: a virtual machine put back to a snapshot goes on with
+// numbers that it has used before.
+type Witness interface {
+	// Claim returns what the peer is to keep, now and then.
+	Claim() bus.Seen
+	// Witness holds the log to what the peer has kept; where names the peer. After
+	// an error nothing may be sent: the connector is stopped, and goes on under a
+	// new epoch.
+	Witness(seen bus.Seen, where string) error
+}
+
 // Commander executes commands that come down from the outside.
 type Commander interface {
 	// Log writes cmd to the log, durably, before it returns.

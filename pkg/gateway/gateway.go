@@ -63,6 +63,8 @@ type Gateway struct {
 	scans    sync.Map              // ids of the endpoints that are being scanned
 	refused  atomic.Pointer[error] // why the newest configuration could not be read; nil if it could
 	failed   chan error            // the first failure for good
+	behind   chan *bus.Behind      // capacity 1: the log's storage has forgotten
+	turned   atomic.Pointer[newEpoch]
 }
 
 // The times of a stop. Together they stay below the five seconds that the
@@ -93,7 +95,7 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 	tap := newTap(opts.Log.Handler())
 	g := &Gateway{
 		cfg: cfg, log: slog.New(tap).With("gateway", cfg.GatewayID), tap: tap, level: opts.Level, reg: prometheus.NewRegistry(),
-		history: newHistory(), started: time.Now(), booted: make(chan struct{}), failed: make(chan error, 1),
+		history: newHistory(), started: time.Now(), booted: make(chan struct{}), failed: make(chan error, 1), behind: make(chan *bus.Behind, 1),
 	}
 	g.state.Store("starting")
 	defer func() {
@@ -143,7 +145,7 @@ func (g *Gateway) openHTTP() (err error) {
 
 func (g *Gateway) openBus() (err error) {
 	g.bus, err = bus.Open(busConfig(&g.cfg.Bus), bus.Deps{
-		Log: g.log, Registerer: g.reg, OnPressure: g.onPressure, OnFailure: g.fail,
+		Log: g.log, Registerer: g.reg, OnPressure: g.onPressure, OnFailure: g.fail, OnBehind: g.onBehind,
 	})
 	if errors.Is(err, bus.ErrLocked) {
 		return fmt.Errorf("data_dir %s: a gateway that runs uses it; stop that one, or give this one another data_dir: %w", g.cfg.DataDir, err)
@@ -201,6 +203,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 
 	err := g.begin(ctx, tables)
 	if err == nil {
+		tables.start("epoch", g.guardEpoch) // ends before the connectors do
 		g.state.Store("running")
 		parts.start("watchdog", func(ctx context.Context) error { return notify.watchdog(ctx, g.bus.Sync) })
 		notify.ready()

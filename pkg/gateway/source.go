@@ -103,14 +103,18 @@ func (g *Gateway) newEtcdSource(instance string) (*etcdSource, error) {
 			g.refuse(err)
 			g.log.Error("a commit of the configuration center is no configuration; what runs goes on", "rev", rev, "error", err)
 		},
-		OnRollback: s.rolledBack,
-		Log:        g.log,
+		OnRollback: s.rolledBack, Claim: g.claim, Witness: g.witness, Report: reportEvery,
+		Log: g.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	return s, nil
 }
+
+// reportEvery is how often the status in the store is written, with how far the log has
+// come.
+const reportEvery = time.Minute
 
 func (g *Gateway) newEmbedded() (*embedded.Server, error) {
 	return embedded.New(embedded.Config{

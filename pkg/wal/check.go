@@ -28,7 +28,7 @@ type Report struct {
 
 // Check reads the whole log and verifies every checksum.
 func (l *Log) Check(ctx context.Context) (Report, error) {
-	r := Report{Epoch: l.epoch, First: l.Floor(), Last: l.Durable(), Gaps: l.Gaps()}
+	r := Report{Epoch: l.Epoch(), First: l.Floor(), Last: l.Durable(), Gaps: l.Gaps()}
 	s := Scan{
 		block: func(blk *block) error {
 			r.Blocks++
@@ -70,7 +70,7 @@ func (l *Log) Repair(ctx context.Context) (Report, error) {
 		rebuild = rebuild || pebble.IsCorruptionError(d.Err)
 	}
 	quarantine := l.path("quarantine")
-	r.Preserved = l.fs.PathJoin(quarantine, fmt.Sprintf("%s-%d", l.epoch, l.now().UnixMilli()))
+	r.Preserved = l.fs.PathJoin(quarantine, fmt.Sprintf("%s-%d", l.Epoch(), l.now().UnixMilli()))
 	if err := l.fs.MkdirAll(r.Preserved, 0o750); err != nil {
 		return r, fmt.Errorf("repair: %w", err)
 	}
@@ -156,7 +156,7 @@ func (l *Log) rebuild(ctx context.Context, dir string) error {
 	if err := l.copyTo(ctx, fresh); err != nil {
 		return errors.Join(err, fresh.Close())
 	}
-	if err := errors.Join(fresh.Set(epochKey(), epochValue(l.epoch), pebble.Sync), fresh.Close(), l.frames.Close()); err != nil {
+	if err := errors.Join(fresh.Set(epochKey(), epochValue(l.Epoch()), pebble.Sync), fresh.Close(), l.frames.Close()); err != nil {
 		return err
 	}
 	l.frames = nil

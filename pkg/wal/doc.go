@@ -72,6 +72,8 @@
 //	Drop, after the gap is noted          the gap will be told; the frames may still be delivered (told too early)
 //	Drop, after the acks                  the frames are given up; the gap will be told
 //	the gap's sys.gap frame published     if it was not durable, it is published again; if it was, perhaps twice
+//	NewEpoch, before its note is synced   the log goes on under its old epoch
+//	NewEpoch, after it                    the next open gives both databases the new epoch
 //	Repair, before frames is moved away   frames.new is thrown away by the next Repair
 //	Repair, between the two renames       the next open puts frames.new in place
 //

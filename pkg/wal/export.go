@@ -72,7 +72,7 @@ func (l *Log) Export(ctx context.Context, w io.Writer, first, last uint64) (t Ex
 		}
 	}()
 	e := exportWriter{w: z}
-	if err := e.json('h', ExportHeader{formatVersion, l.epoch, first, last}); err != nil {
+	if err := e.json('h', ExportHeader{formatVersion, l.Epoch(), first, last}); err != nil {
 		return t, fmt.Errorf("export: %w", err)
 	}
 	ids := map[*frame.TagSet]uint64{}

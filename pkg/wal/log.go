@@ -67,7 +67,7 @@ type Log struct {
 	origin   *durable.Place // nil: unknown
 	frames   *pebble.DB
 	state    *pebble.DB
-	epoch    string
+	epoch    atomic.Pointer[string]
 	format   int
 
 	failed   atomic.Pointer[error]
@@ -245,6 +245,9 @@ func (l *Log) lockDir() error {
 // epoch goes into state first; "ready" comes last, so that a crash in between is
 // told from a frames database that was taken away.
 func (l *Log) openEpoch(o Options) error {
+	if err := l.finishTurn(); err != nil {
+		return err
+	}
 	inState, format, err := readEpoch(l.state, stateEpochKey())
 	if err != nil {
 		return err
@@ -260,26 +263,33 @@ func (l *Log) openEpoch(o Options) error {
 	if err != nil {
 		return err
 	}
+	turning, err := l.turning()
+	if err != nil {
+		return err
+	}
 	if ready || l.readOnly || inFrames != "" {
-		if inState != inFrames {
+		if inState != inFrames && !turning {
 			return fmt.Errorf("%w: state has epoch %q, frames has %q: put back the directory that is missing, or move both away to begin a new log", ErrEpochMismatch, inState, inFrames)
 		}
 	}
-	l.epoch, l.format = inState, format
+	l.format = format
+	l.setEpoch(inState)
 	if ready || l.readOnly {
 		return nil
 	}
 	if inState == "" {
-		l.epoch, l.format = o.Epoch, formatVersion
-		if l.epoch == "" {
-			l.epoch = newEpoch(l.now())
+		l.format = formatVersion
+		epoch := o.Epoch
+		if epoch == "" {
+			epoch = newEpoch(l.now())
 		}
+		l.setEpoch(epoch)
 		b := l.state.NewBatch()
-		if err := errors.Join(b.Set(stateEpochKey(), epochValue(l.epoch), nil), b.Set(stateNextKey(), nextValue(max(o.NextSeq, 1), max(o.NextSeq, 1), 0), nil), b.Commit(pebble.Sync)); err != nil {
+		if err := errors.Join(b.Set(stateEpochKey(), epochValue(l.Epoch()), nil), b.Set(stateNextKey(), nextValue(max(o.NextSeq, 1), max(o.NextSeq, 1), 0), nil), b.Commit(pebble.Sync)); err != nil {
 			return err
 		}
 	}
-	if err := l.frames.Set(epochKey(), epochValue(l.epoch), pebble.Sync); err != nil {
+	if err := l.frames.Set(epochKey(), epochValue(l.Epoch()), pebble.Sync); err != nil {
 		return err
 	}
 	return l.state.Set(stateReadyKey(), []byte{1}, pebble.Sync)
@@ -408,7 +418,14 @@ func (l *Log) lastBlock() (end logEnd, err error) {
 func (l *Log) Dir() string { return l.dir }
 
 // Epoch identifies the log: 16 hex digits that sort by the time of its making.
-func (l *Log) Epoch() string { return l.epoch }
+func (l *Log) Epoch() string {
+	if p := l.epoch.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+func (l *Log) setEpoch(epoch string) { l.epoch.Store(&epoch) }
 
 // Format returns the version of the format that the log is in, and the newest that
 // this release writes.

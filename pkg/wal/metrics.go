@@ -23,7 +23,7 @@ type Stats struct {
 // Stats returns the log's figures. It asks the databases and the disk.
 func (l *Log) Stats() Stats {
 	s := Stats{
-		Epoch: l.epoch, First: l.Floor(), Last: l.appended.Load(), Durable: l.Durable(), Bytes: l.Bytes(),
+		Epoch: l.Epoch(), First: l.Floor(), Last: l.appended.Load(), Durable: l.Durable(), Bytes: l.Bytes(),
 		Appended: l.endPos.Load() - l.startPos, Written: l.disk.written.Load(), WaitingFull: l.disk.full.Load() > 0,
 	}
 	if l.begin() != nil {

@@ -17,6 +17,7 @@ import (
 // Keys of the state database:
 //
 //	m/epoch, m/ready     as in the frames database; set when both are made
+//	m/turn               the epoch that is about to begin; see NewEpoch
 //	m/next               next seq, floor and its byte position: synced before a delete
 //	g/ seq               a Gap, JSON
 //	c/ name 0 p          a consumer's position and finished ranges

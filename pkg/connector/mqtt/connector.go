@@ -72,6 +72,7 @@ type Connector struct {
 	peer     string
 	link     *link // nil: not connected
 	disputes disputes
+	memory   memory            // of the broker, of the log
 	replayed map[string]uint64 // last seq by topic of a replay
 }
 
@@ -282,6 +283,9 @@ var (
 // serve delivers on a connection until it ends, an operator wants another one, or
 // ctx ends, which gives what is in flight some time to settle.
 func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
+	if err := c.lookBack(ctx, l); err != nil {
+		return err
+	}
 	limits := c.session.currentLimits()
 	if c.config().QoS > limits.maxQoS {
 		return &refusal{code: 0x9B, text: fmt.Sprintf("it takes QoS %d at most", limits.maxQoS)}
@@ -298,6 +302,11 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 			cancel(err)
 		}
 	})
+	wg.Go(func() {
+		if err := contain(func() error { return c.keepSeen(work, l) }); err != nil {
+			cancel(err)
+		}
+	})
 	select {
 	case <-work.Done():
 	case <-l.client.Done():
@@ -311,6 +320,7 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 		case <-l.client.Done():
 		case <-time.After(settleTime):
 		}
+		c.lastSeen(l)
 		cancel(errStopped)
 	}
 	err = context.Cause(work)

@@ -35,6 +35,9 @@ const tellEvery = 10 * time.Second
 
 // incoming takes a message from paho, without waiting.
 func (c *Connector) incoming(l *link, p *paho.Publish) error {
+	if c.remembers(p) {
+		return c.session.acknowledge(p.QoS, p.PacketID)
+	}
 	if c.commands == nil { // a subscription of an older configuration
 		return c.session.acknowledge(p.QoS, p.PacketID)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/paho"
+
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
 )
 
 // statusMessage is what the status topic holds, retained.
@@ -17,11 +19,12 @@ type statusMessage struct {
 	Version   string `json:"version"`
 	ConfigRev uint64 `json:"config_rev"`
 	Since     int64  `json:"since"` // Unix milliseconds: when the gateway connected
+	bus.Seen         // how far the log had come; see seen.go
 }
 
 func (c *Connector) statusMessage(status string) statusMessage {
 	return statusMessage{Status: status, Gateway: c.deps.Identity.Gateway, Version: c.deps.Identity.Version,
-		ConfigRev: c.deps.ConfigRev(), Since: time.Now().UnixMilli()}
+		ConfigRev: c.deps.ConfigRev(), Since: time.Now().UnixMilli(), Seen: c.claim()}
 }
 
 // statusTopic is where a gateway's birth and last will go.
