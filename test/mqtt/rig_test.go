@@ -31,6 +31,7 @@ type rig struct {
 	commands connector.Commander
 	secret   func(string) (string, error)
 	flush    time.Duration
+	device   string
 
 	bus      *bus.Bus
 	consumer *bus.Consumer
@@ -45,7 +46,7 @@ type rig struct {
 // endpoint; nothing is started.
 func newRig(t testing.TB, endpoint string, cfg map[string]any) *rig {
 	r := &rig{t: t, dir: t.TempDir(), cfg: map[string]any{"kind": "mqtt5", "endpoint": endpoint, "max_interval": "50ms",
-		"backoff": map[string]any{"base": "20ms", "max": "300ms"}}, flush: 5 * time.Millisecond, set: &frame.TagSet{Driver: "line"}}
+		"backoff": map[string]any{"base": "20ms", "max": "300ms"}}, flush: 5 * time.Millisecond, device: "line-1", set: &frame.TagSet{Driver: "line"}}
 	for k, v := range cfg {
 		r.cfg[k] = v
 	}
@@ -97,7 +98,7 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	r.conn, err = factory.New("mqtt", r.cfg, connector.Deps{
-		Identity: connector.Identity{Gateway: "gw-test", Tenant: "acme", Device: "line-1", Version: "test"},
+		Identity: connector.Identity{Gateway: "gw-test", Tenant: "acme", Device: r.device, Version: "test"},
 		Consumer: r.consumer, Commands: r.commands, Secret: secret, ConfigRev: func() uint64 { return 7 },
 		Log: r.logger().With("connector", "mqtt"),
 	})

@@ -264,8 +264,10 @@ func (c *commands) execute(ctx context.Context, rec *commandRecord) {
 	switch {
 	case rec.State == commandStarted:
 		c.finish(rec, c.readBack(work, cmd))
-	case !cmd.Expires.IsZero() && !time.Now().Before(cmd.Expires):
+	case !cmd.Expires.IsZero() && !time.Now().Before(cmd.Expires), time.Since(rec.Received) > c.cfg.Dedup.Std():
 		c.finish(rec, frame.CommandResult{Reason: "expired before it was executed"})
+	case !covers(c.topic, rec.Topic) || !c.allowed(rec.Tag): // logged under another configuration
+		c.finish(rec, frame.CommandResult{Reason: "not executed: the configuration of the gateway does not allow it any more"})
 	default:
 		c.setState(rec, commandStarted)
 		if err := c.store(rec, true); err != nil {

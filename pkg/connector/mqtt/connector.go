@@ -241,6 +241,9 @@ func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, e
 	if err != nil {
 		return false, fmt.Errorf("load the session: %w", err)
 	}
+	if err := c.session.willRetain(srv.String(), c.statusTopic()); err != nil { // by the last will, from CONNECT on
+		return false, err
+	}
 	l, err := c.connect(ctx, srv, plainStep)
 	if err != nil {
 		return false, err

@@ -24,6 +24,7 @@
 //	p/STREAM/TOPIC: last seq in a message   with the message's record
 //	session: epoch, client id, servers      synced, before anything is written
 //	                                        on a connection without a session
+//	session: subscriptions, retained status synced, before SUBSCRIBE or CONNECT
 //
 // # Crash here, then this
 //
@@ -61,6 +62,15 @@
 // repeat, whatever it holds. With nothing left, PUBREL goes out: it completes the
 // message if the broker has it. The next message's prev_seq shows a consumer that
 // frames are missing; the log's sys.gap frame says which.
+//
+// # What the broker keeps of an earlier configuration
+//
+// Subscriptions belong to the session, the status message and the will are retained:
+// all of them outlive the configuration that asked for them. They are noted before
+// they are made, and what the present configuration does not ask for is taken back on
+// the next connection (leftover.go). A command is accepted only on a topic that the
+// present configuration subscribes to, and executed only if it allows the tag, whatever
+// the broker delivers and whenever the command was logged.
 //
 // # When the promise ends
 //

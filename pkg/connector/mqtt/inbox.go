@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -35,10 +36,12 @@ const tellEvery = 10 * time.Second
 
 // incoming takes a message from paho, without waiting.
 func (c *Connector) incoming(l *link, p *paho.Publish) error {
-	if c.remembers(p) {
+	if c.remembers(p) || l.watches(p) {
 		return c.session.acknowledge(p.QoS, p.PacketID)
 	}
-	if c.commands == nil { // a subscription of an older configuration
+	if c.commands == nil || !covers(c.commands.topic, p.Topic) { // a subscription of an earlier configuration
+		c.metrics.commands.WithLabelValues(c.name, "rejected").Inc()
+		l.inbox.tell(c.log, "a message on a topic that the configuration does not subscribe to is ignored", p.Topic)
 		return c.session.acknowledge(p.QoS, p.PacketID)
 	}
 	if p.QoS == 0 && len(l.inbox.queue) >= ourReceiveMaximum {
@@ -69,11 +72,16 @@ var errLeft = errors.New("reconnecting for messages that the broker sent beyond 
 // turnedAway counts a command of QoS 0 for which there is no room.
 func (c *commands) turnedAway(in *inbox, topic string) {
 	c.counter.WithLabelValues("rejected").Inc()
+	in.tell(c.log, "commands with QoS 0 come faster than they can be logged; some are dropped", topic)
+}
+
+// tell logs what became of a message, not too often.
+func (in *inbox) tell(log *slog.Logger, what, topic string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if time.Since(in.told) > tellEvery {
 		in.told = time.Now()
-		c.log.Warn("commands with QoS 0 come faster than they can be logged; some are dropped", "topic", topic, "waiting", len(in.queue))
+		log.Warn(what, "topic", topic, "waiting", len(in.queue))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/paho"
@@ -19,6 +20,10 @@ type link struct {
 	says   func() *refusal
 	inbox  *inbox
 	cancel context.CancelFunc // ends the handling of commands
+
+	server  string
+	since   time.Time
+	watched atomic.Pointer[watching] // see readRetained
 }
 
 // connect makes a connection to srv and the MQTT session on it.
@@ -55,7 +60,7 @@ func (c *Connector) attach(ctx context.Context, d *dialer, run step) (*link, err
 	if err != nil {
 		return nil, err
 	}
-	l := &link{conn: nc, errs: make(chan error, 1), says: c.session.farewell, inbox: newInbox()}
+	l := &link{conn: nc, errs: make(chan error, 1), says: c.session.farewell, inbox: newInbox(), server: d.server.String(), since: time.Now()}
 	handling, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	l.client = paho.NewClient(paho.ClientConfig{

@@ -88,6 +88,9 @@ type sessionRecord struct {
 	// would be mistaken for ours: there we start clean.
 	Servers []string `json:"servers"`
 	Stale   []string `json:"stale,omitempty"`
+
+	Subscribed []string     `json:"subscribed,omitempty"` // filters that the session holds, or may hold
+	Retained   []retainedAt `json:"retained,omitempty"`
 }
 
 // window is a run of the log without gaps that is acknowledged as a whole, when

@@ -144,7 +144,7 @@ func (s *session) ConAckReceived(w io.Writer, cp *packets.Connect, ca *packets.C
 }
 
 func (s *session) adopt(server, clientID string, present bool) error {
-	rec := sessionRecord{Epoch: s.consumer.Epoch(), ClientID: clientID}
+	rec := sessionRecord{Epoch: s.consumer.Epoch(), ClientID: clientID, Retained: s.record.Retained}
 	var c bus.Commit
 	if present && s.cleanStart(server, clientID) {
 		return errNotOurs
@@ -157,7 +157,7 @@ func (s *session) adopt(server, clientID string, present bool) error {
 		clear(s.chains)
 	}
 	if present {
-		rec.Servers, rec.Stale = s.record.Servers, s.record.Stale
+		rec.Servers, rec.Stale, rec.Subscribed = s.record.Servers, s.record.Stale, s.record.Subscribed
 		if slices.Contains(rec.Servers, server) {
 			return nil // the session as we know it
 		}

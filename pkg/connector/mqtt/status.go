@@ -43,15 +43,20 @@ func (c *Connector) attend(ctx context.Context, l *link) error {
 		results = c.commands.replies
 		c.commands.wakeReplies()
 	}
-	announced, rev := false, uint64(0)
+	announced, tidied, rev := false, false, uint64(0)
 	for tried := (time.Time{}); ; {
 		if again := time.Since(tried) > tryAgainEvery; again || c.deps.ConfigRev() != rev {
 			if again {
 				tried = time.Now()
 			}
 			var err error
+			if !tidied {
+				if tidied, err = c.tidy(ctx, l); err != nil {
+					return err
+				}
+			}
 			if !subscribed {
-				if subscribed, err = c.tolerate("commands", subscribe(ctx, l.client, c.commands.topic)); err != nil {
+				if subscribed, err = c.tolerate("commands", c.subscribeCommands(ctx, l)); err != nil {
 					return err
 				}
 			}

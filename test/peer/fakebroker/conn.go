@@ -185,8 +185,11 @@ func (c *conn) reply(p *Packet, a *Answer, reply *packets.Packet) {
 	reply.Properties.ReasonString = a.Reason
 	send := func() {
 		c.send(reply)
-		if p.Type() == packets.Connect && reply.ReasonCode == 0 {
+		switch {
+		case p.Type() == packets.Connect && reply.ReasonCode == 0:
 			c.resend()
+		case p.Type() == packets.Subscribe && a.Code < 0x80:
+			c.sendRetained(p.Filters)
 		}
 	}
 	if a.Delay == 0 {
@@ -355,6 +358,21 @@ func (c *conn) resend() {
 	c.b.mu.Unlock()
 	for i := range out {
 		c.send(&out[i])
+	}
+}
+
+// sendRetained delivers the retained messages of new subscriptions, with QoS 0.
+func (c *conn) sendRetained(filters packets.Subscriptions) {
+	c.b.mu.Lock()
+	var out []*packets.Packet
+	for topic, payload := range c.b.retained {
+		if slices.ContainsFunc(filters, func(s packets.Subscription) bool { return Matches(s.Filter, topic) }) {
+			out = append(out, &packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: true}, TopicName: topic, Payload: payload})
+		}
+	}
+	c.b.mu.Unlock()
+	for _, p := range out {
+		c.send(p)
 	}
 }
 
