@@ -10,8 +10,10 @@ import (
 )
 
 // arrived sums up what a ledger has.
-func arrived(l *consumer.Ledger) (frames, repeats uint64, gaps int) {
-	for _, g := range l.Report().Gateways {
+func arrived(l *consumer.Ledger) (frames, repeats uint64, gaps int) { return summed(l.Report()) }
+
+func summed(r consumer.Report) (frames, repeats uint64, gaps int) {
+	for _, g := range r.Gateways {
 		frames, repeats, gaps = frames+g.Frames, repeats+g.Repeats, gaps+len(g.Gaps)
 	}
 	return frames, repeats, gaps

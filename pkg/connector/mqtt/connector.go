@@ -63,17 +63,19 @@ type Connector struct {
 	now  chan struct{} // capacity 1: connect at once
 	kick chan struct{} // capacity 1: drop the connection
 
-	mu       sync.Mutex
-	paused   bool
-	state    string // without "paused"
-	since    time.Time
-	err      error            // why it is not up
-	warnings map[string]error // what does not work though it is up
-	peer     string
-	link     *link // nil: not connected
-	disputes disputes
-	memory   memory            // of the broker, of the log
-	replayed map[string]uint64 // last seq by topic of a replay
+	mu         sync.Mutex
+	paused     bool
+	state      string // without "paused"
+	since      time.Time
+	err        error            // why it is not up
+	warnings   map[string]error // what does not work though it is up
+	peer       string
+	link       *link // nil: not connected
+	disputes   disputes
+	memory     memory            // of the broker, of the log
+	blocked    error             // why nothing was delivered on the connections before this one
+	unanswered int               // of them, those that were given up for want of an answer
+	replayed   map[string]uint64 // last seq by topic of a replay
 }
 
 func newConnector(name string, cfg Config, deps connector.Deps, m *metrics) (*Connector, error) {
@@ -212,7 +214,7 @@ func (c *Connector) failed(err error, wait time.Duration) {
 	}
 	state := "down"
 	var r *refusal
-	if errors.As(err, &r) && needsPerson(r.code) || errors.Is(err, errNotOurs) {
+	if errors.As(err, &r) && needsPerson(r.code) || errors.Is(err, errNotOurs) || c.isBlocked() {
 		state = "fault"
 	}
 	c.setState(state, err)
@@ -248,7 +250,7 @@ func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, e
 	if err != nil {
 		return false, err
 	}
-	c.setState("up", nil)
+	c.setUp()
 	c.metrics.up.WithLabelValues(c.name).Set(1)
 	defer c.metrics.up.WithLabelValues(c.name).Set(0)
 	c.log.Info("connected to the broker", "server", srv.String(), "in_flight", len(c.session.inflight))
@@ -264,6 +266,7 @@ func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, e
 		}
 		err = bye // it says more than what followed from it
 	}
+	c.noteUnanswered(err)
 	return true, err
 }
 

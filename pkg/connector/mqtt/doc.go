@@ -43,6 +43,9 @@
 // connection begins by loading the records, so that there is one way to resume and
 // not two. A commit that fails ends the connection, for the same reason.
 //
+// An answer that does not come has a time too (unanswered.go); then the connection is
+// given up and all goes on as after any loss of one.
+//
 // A publish that was stored is never published under another identifier, unless
 // the broker has refused it in so many words. What it refuses is kept and tried
 // again with back-off, and everything behind it waits: nothing is skipped.

@@ -126,7 +126,9 @@ type message struct {
 	remade  bool     // what the broker may have under its identifier is the whole that it is a piece of
 	after   *message // the first piece of the same whole, until the broker has answered it
 	sentAt  time.Time
-	size    int // of the payload in bytes, once known
+	waits   time.Time // since when the broker's next answer is awaited
+	step    uint64    // place of the packet that it is to answer, in the order of writing
+	size    int       // of the payload in bytes, once known
 	frames  int
 }
 

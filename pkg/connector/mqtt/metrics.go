@@ -22,6 +22,7 @@ type metrics struct {
 	takeover    *prometheus.CounterVec
 	remade      *prometheus.CounterVec // connector, reason
 	refused     *prometheus.CounterVec // connector, reason
+	unanswered  *prometheus.CounterVec // connector
 	commands    *prometheus.CounterVec // connector, result
 	up          *prometheus.GaugeVec
 }
@@ -42,10 +43,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		takeover:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_takeover_total", Help: "Times that another client with the same client id took the connection."}, byName),
 		remade:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_remade_total", Help: "Messages in flight that could not be sent again as they were, by reason: packet_size, qos, frames_gone."}, []string{"connector", "reason"}),
 		refused:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_refused_total", Help: "Messages that the broker refused, by reason code."}, []string{"connector", "reason"}),
+		unanswered:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_unanswered_total", Help: "Connections that were given up because the broker did not answer a message in time."}, byName),
 		commands:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_commands_total", Help: "Commands that came down, by what became of them."}, []string{"connector", "result"}),
 		up:          prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mqtt_up", Help: "1 while there is a connection."}, byName),
 	}
-	for _, c := range []prometheus.Collector{m.outBytes, m.batchFrames, m.retryTotal, m.rtt, m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.commands, m.up} {
+	for _, c := range []prometheus.Collector{m.outBytes, m.batchFrames, m.retryTotal, m.rtt, m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.unanswered, m.commands, m.up} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("mqtt metrics: %w", err)
 		}
@@ -56,7 +58,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 // forget removes the series of a connector that is gone.
 func (m *metrics) forget(name string) {
 	labels := prometheus.Labels{"connector": name}
-	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.commands, m.up} {
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.unanswered, m.commands, m.up} {
 		v.DeletePartialMatch(labels)
 	}
 }

@@ -29,16 +29,22 @@ type sender struct {
 	retryAt time.Time
 	retries int // refusals in a row
 
+	waitsFor   *message // the one whose answer has a time; see unanswered.go
+	answerTime time.Duration
+	steps      uint64 // packets that the broker is to answer, so far
+
 	header, props []byte // reused
 }
 
 // senderOptions are what the connector decides.
 type senderOptions struct {
-	qos      byte // of new messages
-	describe func(*messageRecord, *payload) []userProperty
-	paused   func() bool
-	backoff  func(attempt int) time.Duration
-	fault    func(error) // the broker refuses messages; nil when it does not any more
+	qos        byte // of new messages
+	describe   func(*messageRecord, *payload) []userProperty
+	paused     func() bool
+	backoff    func(attempt int) time.Duration
+	fault      func(error)          // the broker refuses messages; nil when it does not any more
+	settled    func()               // a message has arrived
+	answerTime func() time.Duration // that the broker has for each step of an exchange
 }
 
 // turn is what one turn stores and writes.
@@ -76,9 +82,11 @@ func (s *sender) run(ctx context.Context, stop <-chan struct{}) error {
 			windows = nil
 		}
 		retry, cancel := s.retryTimer()
+		late, end := s.answerTimer()
 		select {
 		case <-ctx.Done():
 			cancel()
+			end()
 			return nil
 		case <-stop:
 			stopping, stop = true, nil
@@ -86,8 +94,14 @@ func (s *sender) run(ctx context.Context, stop <-chan struct{}) error {
 		case w := <-windows:
 			s.current = w
 		case <-retry:
+		case <-late:
+			err = s.overdue()
 		}
 		cancel()
+		end()
+		if err != nil {
+			return err
+		}
 	}
 }
 
@@ -144,6 +158,7 @@ func (s *sender) commit(c *bus.Commit) error {
 // settle takes one answer of the broker.
 func (s *sender) settle(t *turn, a ack) error {
 	m := s.session.byID[a.id]
+	s.worked(m)
 	switch {
 	case m == nil:
 		if a.kind == packets.PUBREC && a.code < 0x80 {
@@ -175,6 +190,7 @@ func (s *sender) received(t *turn, m *message, code byte) error {
 		// In use after a repeat: the broker has it from before.
 		s.accepted(t, m, m.remade && code == codeInUse)
 		m.record.Released, m.refused = true, false
+		s.stepped(m)
 		if err := t.put(m.record.key(), m.record, m.window.rng()); err != nil {
 			return err
 		}
@@ -191,6 +207,7 @@ func (s *sender) received(t *turn, m *message, code byte) error {
 // window is acknowledged, in the same commit.
 func (s *sender) done(t *turn, m *message) error {
 	s.stats.settled(m)
+	s.options.settled()
 	s.accepted(t, m, false)
 	s.session.forget(m)
 	t.commit.Delete = append(t.commit.Delete, m.record.key())
@@ -259,6 +276,7 @@ func (s *sender) again(t *turn) (waiting bool, err error) {
 		case m.record.Released:
 			m.onWire = true
 			onWire++
+			s.stepped(m)
 			s.stats.resent()
 			t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
 			waiting = waiting || m.record.Again
@@ -449,6 +467,7 @@ func (s *sender) writeMessage(m *message) error {
 	h := s.describe(m)
 	s.header, s.props = appendPublish(s.header[:0], &h, len(m.made.body), s.props)
 	m.sentAt = time.Now()
+	s.stepped(m)
 	if err := s.conn.buffer(s.header); err != nil {
 		return err
 	}

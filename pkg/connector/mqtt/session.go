@@ -344,6 +344,13 @@ func (s *session) takeAcks() []ack {
 	return acks
 }
 
+// hasAcks reports whether answers wait for the sender.
+func (s *session) hasAcks() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.acks) > 0
+}
+
 // Ack is called when paho has handed a message on; it is acknowledged when the
 // command in it is safe.
 func (s *session) Ack(*packets.Publish) error { return nil }

@@ -26,6 +26,52 @@ func (c *Connector) setState(state string, err error) {
 	}
 }
 
+// setUp notes that there is a connection. As long as what kept messages from being
+// delivered on the connections before may do so on this one too, that is no more than a
+// chance.
+func (c *Connector) setUp() {
+	c.mu.Lock()
+	blocked := c.blocked
+	c.mu.Unlock()
+	if blocked != nil {
+		c.setState("fault", blocked)
+		return
+	}
+	c.setState("up", nil)
+}
+
+func (c *Connector) isBlocked() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.blocked != nil
+}
+
+// noteUnanswered remembers that a connection was given up for want of an answer.
+func (c *Connector) noteUnanswered(err error) {
+	var e *unansweredError
+	if !errors.As(err, &e) {
+		return
+	}
+	c.stats.unanswered()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unanswered++
+	e.times = c.unanswered
+	c.blocked = e
+}
+
+// moves notes that a message has arrived: nothing is in the way any more.
+func (c *Connector) moves() {
+	c.mu.Lock()
+	was := c.blocked != nil
+	c.blocked, c.unanswered = nil, 0
+	c.mu.Unlock()
+	if was {
+		c.log.Info("messages are delivered again")
+		c.setState("up", nil)
+	}
+}
+
 // setFault notes that the broker refuses messages, or with nil that it does not
 // any more.
 func (c *Connector) setFault(err error) {

@@ -47,6 +47,18 @@ func (r *recent) quantiles(qs ...float64) (avg float64, out []float64) {
 	return avg, out
 }
 
+// roundTrip is what a message takes from PUBLISH to the end of its handshake, as the
+// slowest of the last ones did, 0 if there were none.
+func (s *stats) roundTrip() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, q := s.rtt.quantiles(0.95)
+	return time.Duration(q[0] * float64(time.Millisecond))
+}
+
+// unanswered notes a connection that was given up for want of an answer.
+func (s *stats) unanswered() { s.m.unanswered.WithLabelValues(s.name).Inc() }
+
 // batch notes a new message.
 func (s *stats) batch(frames int) {
 	s.m.batchFrames.Observe(float64(frames))

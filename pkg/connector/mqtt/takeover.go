@@ -34,6 +34,7 @@ const (
 // returns how often the back-off is to be doubled at least.
 func (d *disputes) note(up bool, err error, lasted, steady time.Duration) int {
 	var r *refusal
+	var late *unansweredError
 	said := errors.As(err, &r)
 	taken := said && r.code == codeTakenOver || errors.Is(err, errNotOurs)
 	if up && lasted >= steady {
@@ -44,7 +45,7 @@ func (d *disputes) note(up bool, err error, lasted, steady time.Duration) int {
 		d.taken++
 		d.last, d.dropped = time.Now(), 0
 	case !up:
-	case said || lasted >= youngFor || errors.Is(err, errReconnect) || errors.Is(err, errLeft):
+	case said || lasted >= youngFor || errors.Is(err, errReconnect) || errors.Is(err, errLeft) || errors.As(err, &late):
 		d.dropped = 0
 	default:
 		d.dropped++

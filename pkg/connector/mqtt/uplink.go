@@ -48,7 +48,8 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	}
 	s := &sender{session: c.session, conn: l.conn, make: newMaker(), windows: r.windows, limits: limits, stats: c.stats, log: c.log,
 		aliases: map[string]uint16{}}
-	s.options = senderOptions{qos: cfg.QoS, describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault}
+	s.options = senderOptions{qos: cfg.QoS, describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault,
+		settled: c.moves, answerTime: c.answerTime}
 	return &uplink{reader: r, sender: s, rest: st.windows, stopping: make(chan struct{})}, nil
 }
 
