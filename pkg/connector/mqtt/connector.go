@@ -73,6 +73,8 @@ type Connector struct {
 	link       *link // nil: not connected
 	disputes   disputes
 	memory     memory            // of the broker, of the log
+	suspicion  suspicion         // used by the sender, and between two connections
+	forgive    atomic.Bool       // an operator has asked for a new connection: suspicions are dropped
 	blocked    error             // why nothing was delivered on the connections before this one
 	unanswered int               // of them, those that were given up for want of an answer
 	replayed   map[string]uint64 // last seq by topic of a replay
@@ -117,6 +119,7 @@ func (c *Connector) Update(cfg map[string]any) bool {
 		return false
 	}
 	c.cfg.Store(&next)
+	c.session.poke()
 	return true
 }
 
@@ -239,6 +242,9 @@ func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, e
 	case <-c.kick: // meant for a connection that is gone
 	default:
 	}
+	if c.forgive.Swap(false) {
+		c.suspicion.forget()
+	}
 	st, err := c.session.load()
 	if err != nil {
 		return false, fmt.Errorf("load the session: %w", err)
@@ -332,11 +338,13 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 	err = context.Cause(work)
 	l.interrupt(errors.Is(err, errStopped))
 	wg.Wait()
+	c.noteDeath(l, up.sender, err)
 	return err
 }
 
 // Reconnect implements [connector.Connector].
 func (c *Connector) Reconnect() {
+	c.forgive.Store(true)
 	poke(c.now)
 	poke(c.kick)
 }

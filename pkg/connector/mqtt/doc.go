@@ -47,8 +47,32 @@
 // given up and all goes on as after any loss of one.
 //
 // A publish that was stored is never published under another identifier, unless
-// the broker has refused it in so many words. What it refuses is kept and tried
-// again with back-off, and everything behind it waits: nothing is skipped.
+// the broker has refused it in so many words, or says that it does not hold it.
+//
+// # What the broker does not take
+//
+// A refusal ends the exchange, and is stored with the message (refused.go): the next
+// attempt is made with the configuration of then, after a back-off, or at once when the
+// configuration changes. That the attempt begins is stored too, synced, before it is
+// written. Everything behind a refused message waits: nothing is skipped, unless
+// on_refused says so.
+//
+// A message at which two connections in a row were ended by the broker, each with that
+// message alone on the wire and without an answer, is made anew as well: with the present
+// configuration if that differs, else in halves, down to one frame, which then counts as
+// refused. Its exchange is open: the broker may hold the message. So is that of a message
+// that was refused as a repeat. Before such a message is made anew the broker is asked
+// with PUBREL (doubt.go), and where its answer is worth nothing the first part goes out
+// under the same identifier, as a repeat:
+//
+//	crash before the question is synced     nothing was asked; it begins anew
+//	after it, before PUBCOMP is handled     PUBREL again; "not found" may now mean that
+//	                                        the first one completed the message: it is
+//	                                        made anew, and its frames may arrive twice
+//	parts stored, in one synced commit      the parts are sent; the whole is no more
+//
+// Progress goes before "once" there and nowhere else, and only with a broker that answers
+// PUBREL alike in all cases and drops a repeat with another content without a word.
 //
 // # What cannot be sent again as it was
 //

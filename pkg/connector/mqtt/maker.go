@@ -39,7 +39,7 @@ func (k *maker) make(r *messageRecord, from, to uint64) (payload, error) {
 	}
 	b := newBuilder(c, newRouter(r.Template))
 	b.only = r.Topic
-	for _, batch := range batches {
+	for _, batch := range chosen(batches, r.Of) {
 		b.add(batch)
 	}
 	switch {
@@ -64,7 +64,7 @@ func (k *maker) finish(c *codec, p *part) payload {
 	case body = <-k.free:
 	default:
 	}
-	return payload{body: c.finish(body[:0], p.plain), first: p.first, last: p.last, frames: p.frames, configRev: p.configRev}
+	return payload{body: c.finish(body[:0], p.plain), first: p.first, last: p.last, frames: p.frames, configRev: p.configRev, plain: len(p.plain) - 1}
 }
 
 // recycle takes a body back that was written.

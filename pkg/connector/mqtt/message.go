@@ -42,6 +42,12 @@ type messageRecord struct {
 	From  uint64 `json:"from,omitempty"`  // the frames of the window that are meant; 0: all
 	To    uint64 `json:"to,omitempty"`    // of the topic
 	Again bool   `json:"again,omitempty"` // released only to end the exchange: it is sent anew then
+
+	// Of a message that the broker does not take (refused.go, doubt.go):
+	Refused byte       `json:"refused,omitempty"` // the reason code: the broker has turned it down
+	Doubt   bool       `json:"doubt,omitempty"`   // but may hold it from an attempt before
+	Asked   bool       `json:"asked,omitempty"`   // released to find that out
+	Of      []selector `json:"of,omitempty"`      // the frames that are meant went to these topics before
 }
 
 func (m *messageRecord) key() string { return fmt.Sprintf("%s%05d", keyMessage, m.ID) }
@@ -119,17 +125,21 @@ type message struct {
 	window *window
 	made   payload // empty when it was sent and can be made again
 
-	onWire  bool     // written on this connection
-	dup     bool     // the broker may have it: it was written before
-	repeat  bool     // it was written as a repeat on this connection
-	refused bool     // the broker has refused it and does not have it
-	remade  bool     // what the broker may have under its identifier is the whole that it is a piece of
-	after   *message // the first piece of the same whole, until the broker has answered it
-	sentAt  time.Time
-	waits   time.Time // since when the broker's next answer is awaited
-	step    uint64    // place of the packet that it is to answer, in the order of writing
-	size    int       // of the payload in bytes, once known
-	frames  int
+	onWire   bool     // written on this connection
+	dup      bool     // the broker may have it: it was written before
+	repeat   bool     // it was written as a repeat on this connection
+	refused  bool     // the broker has refused it, and it is not sent again yet
+	refusals int      // in a row
+	unsure   bool     // the broker is to be asked whether it holds it, before it is made anew
+	asking   bool     // that was asked on this connection for the first time
+	remade   bool     // what the broker may have under its identifier is the whole that it is a piece of
+	after    *message // the first piece of the same whole, until the broker has answered it
+	sentAt   time.Time
+	waits    time.Time // since when the broker's next answer is awaited
+	step     uint64    // place of the packet that it is to answer, in the order of writing
+	size     int       // of the payload in bytes, once known
+	plain    int       // before compression
+	frames   int
 }
 
 // payload is the body of a message and what its properties say of it.
@@ -138,6 +148,7 @@ type payload struct {
 	first, last uint64
 	frames      int
 	configRev   uint64
+	plain       int // size before compression, without what begins an array
 }
 
 // put returns the record of v, pinning rng.
@@ -199,7 +210,10 @@ func (s *stored) read(r bus.Record, byFirst map[uint64]*window) error {
 	case strings.HasPrefix(r.Key, keyMessage):
 		m := &message{dup: true}
 		s.messages = append(s.messages, m)
-		return json.Unmarshal(r.Value, &m.record)
+		err := json.Unmarshal(r.Value, &m.record)
+		m.refused = m.record.Refused != 0
+		m.dup = !m.refused || m.record.Doubt
+		return err
 	case strings.HasPrefix(r.Key, keyWindow):
 		w := new(window)
 		if err := json.Unmarshal(r.Value, &w.record); err != nil {

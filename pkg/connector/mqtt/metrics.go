@@ -41,7 +41,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		resent:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_resent_total", Help: "Messages and releases that were sent again on a new connection."}, byName),
 		sessionLost: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_session_lost_total", Help: "Times that the broker had lost the session while messages were in flight."}, byName),
 		takeover:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_takeover_total", Help: "Times that another client with the same client id took the connection."}, byName),
-		remade:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_remade_total", Help: "Messages in flight that could not be sent again as they were, by reason: packet_size, qos, frames_gone."}, []string{"connector", "reason"}),
+		remade:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_remade_total", Help: "Messages in flight that could not be sent again as they were, by reason: packet_size, qos, frames_gone, in_doubt."}, []string{"connector", "reason"}),
 		refused:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_refused_total", Help: "Messages that the broker refused, by reason code."}, []string{"connector", "reason"}),
 		unanswered:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_unanswered_total", Help: "Connections that were given up because the broker did not answer a message in time."}, byName),
 		commands:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_commands_total", Help: "Commands that came down, by what became of them."}, []string{"connector", "result"}),

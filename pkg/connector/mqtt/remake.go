@@ -29,9 +29,10 @@ import (
 
 // Why a message was remade, as a label.
 const (
-	remadeSize = "packet_size"
-	remadeQoS  = "qos"
-	remadeGone = "frames_gone"
+	remadeSize  = "packet_size"
+	remadeQoS   = "qos"
+	remadeGone  = "frames_gone"
+	remadeDoubt = "in_doubt"
 )
 
 // prepare makes the payload of a message that is to be sent again. It reports
@@ -40,6 +41,18 @@ func (s *sender) prepare(t *turn, m *message) (ready bool, err error) {
 	if m.record.QoS > s.limits.maxQoS {
 		s.tellRemade(m, remadeQoS)
 		return false, s.lowerQoS(t, m)
+	}
+	switch {
+	case m.unsure:
+		return false, s.resolve(t, m)
+	case m.record.Refused != 0:
+		if ready, err := s.retry(t, m); !ready {
+			return false, err
+		}
+	case s.suspicion.strikes >= diedTwice && s.suspicion.about(m):
+		return false, s.convicted(t, m)
+	case s.suspicion.corrected && s.differs(m):
+		return false, s.replace(t, m)
 	}
 	made, err := s.make.again(&m.record)
 	gone := isGone(err)
@@ -52,6 +65,10 @@ func (s *sender) prepare(t *turn, m *message) (ready bool, err error) {
 		if made.frames == 0 {
 			return false, s.abandon(t, m)
 		}
+	}
+	if made.frames > 1 && made.plain > s.options.payloadLimit() && s.suspicion.learned.Load() > 0 {
+		s.make.recycle(made.body)
+		return false, s.replace(t, m)
 	}
 	if s.fits(&m.record, made.body) {
 		m.take(made)
@@ -66,7 +83,9 @@ func (s *sender) prepare(t *turn, m *message) (ready bool, err error) {
 }
 
 // take puts a payload into m.
-func (m *message) take(p payload) { m.made, m.size, m.frames = p, len(p.body), p.frames }
+func (m *message) take(p payload) {
+	m.made, m.size, m.frames, m.plain = p, len(p.body), p.frames, p.plain
+}
 
 func (s *sender) tellRemade(m *message, why string) {
 	s.stats.remade(why)
@@ -131,7 +150,7 @@ func (s *sender) cut(t *turn, m *message, pieces []payload) error {
 	}
 	at := slices.Index(s.session.inflight, m) + 1
 	for i, p := range pieces[1:] {
-		x := &message{record: whole, window: m.window, after: m, size: len(p.body), frames: p.frames}
+		x := &message{record: whole, window: m.window, after: m, size: len(p.body), frames: p.frames, plain: p.plain}
 		x.record.From, x.record.To, x.record.Prev = p.first, p.last, pieces[i].last
 		x.record.ID = ids[i]
 		s.session.byID[ids[i]] = x
@@ -203,7 +222,7 @@ func (s *sender) anew(t *turn, m *message) error {
 	t.commit.Delete = append(t.commit.Delete, m.record.key())
 	delete(s.session.byID, m.record.ID)
 	s.session.freeID(m.record.ID)
-	m.record.ID, m.record.QoS, m.record.Released, m.record.Again = id, s.options.qos, false, false
+	m.record.ID, m.record.QoS, m.record.Released, m.record.Again = id, s.options.present().qos, false, false
 	m.onWire, m.dup, m.repeat, m.sentAt = false, false, false, time.Time{}
 	s.session.byID[id] = m
 	t.more = true

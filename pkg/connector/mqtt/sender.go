@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -29,6 +30,14 @@ type sender struct {
 	retryAt time.Time
 	retries int // refusals in a row
 
+	faulted   bool // it was told that messages are refused
+	suspicion *suspicion
+	heard     bool // the broker has answered a message on this connection
+	honesty   honesty
+	probe     uint16 // the identifier that was asked for
+	probedAt  time.Time
+	config    *Config // as it was when messages were made last
+
 	waitsFor   *message // the one whose answer has a time; see unanswered.go
 	answerTime time.Duration
 	steps      uint64 // packets that the broker is to answer, so far
@@ -38,13 +47,16 @@ type sender struct {
 
 // senderOptions are what the connector decides.
 type senderOptions struct {
-	qos        byte // of new messages
-	describe   func(*messageRecord, *payload) []userProperty
-	paused     func() bool
-	backoff    func(attempt int) time.Duration
-	fault      func(error)          // the broker refuses messages; nil when it does not any more
-	settled    func()               // a message has arrived
-	answerTime func() time.Duration // that the broker has for each step of an exchange
+	present      func() present // what new messages are made with
+	payloadLimit func() int     // of a payload before compression
+	warn         func(what string, err error)
+	config       func() *Config
+	describe     func(*messageRecord, *payload) []userProperty
+	paused       func() bool
+	backoff      func(attempt int) time.Duration
+	fault        func(error)          // the broker refuses messages; nil when it does not any more
+	settled      func()               // a message has arrived
+	answerTime   func() time.Duration // that the broker has for each step of an exchange
 }
 
 // turn is what one turn stores and writes.
@@ -107,16 +119,24 @@ func (s *sender) run(ctx context.Context, stop <-chan struct{}) error {
 
 // retryTimer fires when refused messages are due again.
 func (s *sender) retryTimer() (<-chan time.Time, func()) {
-	if s.retryAt.IsZero() {
+	at := s.retryAt
+	if s.honesty == asked {
+		at = s.probedAt.Add(s.options.answerTime() + time.Millisecond)
+	}
+	if at.IsZero() {
 		return nil, func() {}
 	}
-	t := time.NewTimer(time.Until(s.retryAt))
+	t := time.NewTimer(time.Until(at))
 	return t.C, func() { t.Stop() }
 }
 
 // turn does what can be done now; more reports whether there is more to do.
 func (s *sender) turn(admit bool) (more bool, err error) {
 	var t turn
+	if now := s.options.config(); now != s.config { // what is refused may go now
+		s.config, s.retryAt, s.retries = now, time.Time{}, 0
+		s.suspicion.learned.Store(0)
+	}
 	for _, a := range s.session.takeAcks() {
 		if err := s.settle(&t, a); err != nil {
 			return false, err
@@ -159,22 +179,27 @@ func (s *sender) commit(c *bus.Commit) error {
 func (s *sender) settle(t *turn, a ack) error {
 	m := s.session.byID[a.id]
 	s.worked(m)
+	s.heard = s.heard || m != nil && a.kind != packets.PUBCOMP
 	switch {
+	case m == nil && s.probed(a):
+		t.more = true
+		return nil
 	case m == nil:
 		if a.kind == packets.PUBREC && a.code < 0x80 {
 			t.pubrel = append(t.pubrel, pubrel{a.id, codeNotFound})
 		}
 		return nil // an answer to what was settled already
 	case a.kind == packets.PUBREC && m.record.QoS == 2:
-		return s.received(t, m, a.code)
+		return s.received(t, m, a)
+	case a.kind == packets.PUBCOMP && m.record.Asked:
+		return s.answeredInDoubt(t, m, a.code)
 	case a.kind == packets.PUBCOMP && m.record.Again:
 		return s.anew(t, m)
 	case a.kind == packets.PUBCOMP && m.record.Released:
 		return s.done(t, m) // 0x92 says that it was completed before
 	case a.kind == packets.PUBACK && m.record.QoS == 1:
 		if a.code >= 0x80 {
-			s.refuse(m, a.code)
-			return nil
+			return s.refuse(t, m, &refusal{code: a.code, text: a.text})
 		}
 		return s.done(t, m)
 	}
@@ -182,14 +207,15 @@ func (s *sender) settle(t *turn, a ack) error {
 }
 
 // received takes a PUBREC.
-func (s *sender) received(t *turn, m *message, code byte) error {
+func (s *sender) received(t *turn, m *message, a ack) error {
+	code := a.code
 	switch {
 	case m.record.Released:
 		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID}) // a repeat
 	case code < 0x80, code == codeInUse && m.repeat:
 		// In use after a repeat: the broker has it from before.
 		s.accepted(t, m, m.remade && code == codeInUse)
-		m.record.Released, m.refused = true, false
+		m.record.Released, m.refused, m.refusals = true, false, 0
 		s.stepped(m)
 		if err := t.put(m.record.key(), m.record, m.window.rng()); err != nil {
 			return err
@@ -198,7 +224,7 @@ func (s *sender) received(t *turn, m *message, code byte) error {
 	case code == codeInUse:
 		return s.renumber(t, m)
 	default:
-		s.refuse(m, code)
+		return s.refuse(t, m, &refusal{code: code, text: a.text})
 	}
 	return nil
 }
@@ -212,8 +238,8 @@ func (s *sender) done(t *turn, m *message) error {
 	s.session.forget(m)
 	t.commit.Delete = append(t.commit.Delete, m.record.key())
 	s.windowDone(&t.commit, m.window)
-	if s.retries > 0 && !s.session.anyRefused() {
-		s.retries, s.retryAt = 0, time.Time{}
+	if s.faulted && !s.session.anyRefused() {
+		s.retries, s.retryAt, s.faulted = 0, time.Time{}, false
 		s.options.fault(nil)
 	}
 	return nil
@@ -228,20 +254,6 @@ func (s *sender) windowDone(c *bus.Commit, w *window) {
 	if w.multiple() {
 		c.Delete = append(c.Delete, w.record.key())
 	}
-}
-
-// refuse keeps a message that the broker does not want for a later attempt. All
-// that comes after it waits: nothing is skipped.
-func (s *sender) refuse(m *message, code byte) {
-	m.refused, m.onWire, m.dup, m.remade = true, false, false, false
-	s.stats.refused(code)
-	if s.retryAt.IsZero() {
-		s.retryAt = time.Now().Add(s.options.backoff(s.retries))
-		s.retries++
-	}
-	err := fmt.Errorf("message on %s refused: %w", m.record.Topic, &refusal{code: code})
-	s.log.Warn("message refused; it is kept and tried again", "topic", m.record.Topic, "first_seq", m.record.First, "code", code, "error", err)
-	s.options.fault(err)
 }
 
 // renumber gives a message another identifier: the broker holds an exchange under
@@ -267,12 +279,20 @@ func (s *sender) again(t *turn) (waiting bool, err error) {
 			onWire++
 		}
 	}
+	alone := s.alone()
 	due := !time.Now().Before(s.retryAt)
 	for i := 0; i < len(s.session.inflight); i++ { // which prepare may change at m and behind it
 		m := s.session.inflight[i]
 		switch {
 		case m.onWire:
 			waiting = waiting || m.record.Again
+		case m.record.Released && m.record.Asked && s.honesty == notAsked:
+			waiting = true
+			if err := s.askHonesty(t); err != nil {
+				return true, err
+			}
+		case m.record.Released && m.record.Asked && s.honesty == asked:
+			waiting = true
 		case m.record.Released:
 			m.onWire = true
 			onWire++
@@ -280,7 +300,7 @@ func (s *sender) again(t *turn) (waiting bool, err error) {
 			s.stats.resent()
 			t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
 			waiting = waiting || m.record.Again
-		case waiting || onWire >= s.limits.inflight || len(t.send) >= resendAtOnce || m.refused && !due || m.after != nil:
+		case waiting || alone || onWire >= s.limits.inflight || len(t.send) >= resendAtOnce || m.refused && !due || m.after != nil:
 			waiting = true
 		default:
 			ready, err := s.prepare(t, m)
@@ -288,7 +308,8 @@ func (s *sender) again(t *turn) (waiting bool, err error) {
 				return true, err
 			}
 			if !ready {
-				waiting, t.more = true, true
+				waiting = true
+				t.more = t.more || !m.unsure
 				continue
 			}
 			if m.refused {
@@ -296,6 +317,7 @@ func (s *sender) again(t *turn) (waiting bool, err error) {
 			}
 			m.onWire = true
 			onWire++
+			alone = s.suspicion.careful && !s.heard
 			s.stats.resent()
 			t.send = append(t.send, m)
 			if m.record.QoS == 0 {
@@ -315,7 +337,13 @@ const admitAtOnce = 16
 
 // hasRoom reports whether another message may be sent.
 func (s *sender) hasRoom() bool {
-	return len(s.session.inflight) < s.limits.inflight && !s.session.anyRefused() && !s.options.paused()
+	return len(s.session.inflight) < s.limits.inflight && !s.session.anyRefused() && !s.options.paused() && !s.alone()
+}
+
+// alone reports whether a message is on the wire that nothing is to be sent beside, to
+// see whether it is the one at which connections die.
+func (s *sender) alone() bool {
+	return s.suspicion.careful && !s.heard && slices.ContainsFunc(s.session.inflight, func(m *message) bool { return m.onWire && !m.record.Released })
 }
 
 // admits reports whether a turn takes one more new message.
@@ -363,7 +391,7 @@ func (s *sender) admitFrom(t *turn, w *window) error {
 		w.record.Next++
 		took = true
 	}
-	if !took || !w.multiple() || s.options.qos == 0 {
+	if !took || !w.multiple() || s.options.present().qos == 0 {
 		return nil // with QoS 0 a window that a crash cuts short is sent again
 	}
 	return t.put(w.record.key(), w.record, w.rng())
@@ -393,7 +421,7 @@ func (s *sender) register(t *turn, m *message) error {
 		m.record.Prev = m.made.first - 1
 	}
 	s.session.chains[ch] = m.made.last
-	m.size, m.frames = len(m.made.body), m.made.frames
+	m.size, m.frames, m.plain = len(m.made.body), m.made.frames, m.made.plain
 	s.stats.batch(m.frames)
 	fits := s.fits(&m.record, m.made.body)
 	if fits {

@@ -52,6 +52,7 @@ type ack struct {
 	kind byte // packets.PUBACK, PUBREC, PUBCOMP
 	id   uint16
 	code byte
+	text string // the broker's words
 }
 
 func newSession(c connector.Consumer, lost func(resent int)) *session {
@@ -170,11 +171,11 @@ func (s *session) adopt(server, clientID string, present bool) error {
 			}
 		}
 		for _, m := range s.inflight {
-			m.dup, m.refused = false, false
-			if !m.record.Released && sameEpoch {
+			m.dup = false
+			if !m.record.Released && !m.record.Doubt && sameEpoch {
 				continue
 			}
-			m.record.Released, m.record.Again = false, false
+			m.record.Released, m.record.Again, m.record.Asked, m.record.Doubt = false, false, false, false
 			if !sameEpoch {
 				m.record.Prev = 0 // what came before has no number in this epoch
 			}
@@ -299,12 +300,12 @@ func (s *session) PacketReceived(p *packets.ControlPacket, publishes chan<- *pac
 		return s.answer(&packets.Pubcomp{PacketID: c.PacketID})
 	case *packets.Puback:
 		if !s.answered(c.PacketID, p) {
-			s.queue(ack{packets.PUBACK, c.PacketID, c.ReasonCode})
+			s.queue(ack{packets.PUBACK, c.PacketID, c.ReasonCode, reasonString(c.Properties)})
 		}
 	case *packets.Pubrec:
-		s.queue(ack{packets.PUBREC, c.PacketID, c.ReasonCode})
+		s.queue(ack{packets.PUBREC, c.PacketID, c.ReasonCode, reasonString(c.Properties)})
 	case *packets.Pubcomp:
-		s.queue(ack{packets.PUBCOMP, c.PacketID, c.ReasonCode})
+		s.queue(ack{packets.PUBCOMP, c.PacketID, c.ReasonCode, ""})
 	case *packets.Suback:
 		s.answered(c.PacketID, p)
 	case *packets.Unsuback:
@@ -323,6 +324,13 @@ func (s *session) answered(id uint16, p *packets.ControlPacket) bool {
 		s.endRequest(id)
 	}
 	return ok
+}
+
+func reasonString(p *packets.Properties) string {
+	if p == nil {
+		return ""
+	}
+	return p.ReasonString
 }
 
 func (s *session) queue(a ack) {

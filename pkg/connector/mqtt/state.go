@@ -3,7 +3,9 @@ package mqtt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -60,6 +62,22 @@ func (c *Connector) noteUnanswered(err error) {
 	c.blocked = e
 }
 
+// noteDeath remembers at what a connection ended that the broker has ended.
+func (c *Connector) noteDeath(l *link, s *sender, err error) {
+	if bye := c.session.farewell(); bye != nil {
+		err = bye
+	} else if errors.Is(err, net.ErrClosed) {
+		err = l.why()
+	}
+	c.suspicion.note(s, err)
+	if u := &c.suspicion; u.strikes >= diedTwice {
+		c.mu.Lock()
+		c.blocked = fmt.Errorf("the broker has ended %d connections at the same message, on %s with the frames %d to %d, without an answer to it (%w); "+
+			"it is tried with the present configuration and in smaller parts", u.strikes, u.topic, u.first, u.last, err)
+		c.mu.Unlock()
+	}
+}
+
 // moves notes that a message has arrived: nothing is in the way any more.
 func (c *Connector) moves() {
 	c.mu.Lock()
@@ -76,7 +94,8 @@ func (c *Connector) moves() {
 // any more.
 func (c *Connector) setFault(err error) {
 	var r *refusal
-	if err == nil || errors.As(err, &r) && !needsPerson(r.code) {
+	var m *refusedError
+	if err == nil || errors.As(err, &r) && !needsPerson(r.code) && (!errors.As(err, &m) || m.times < lasting) {
 		c.setState("up", err)
 		return
 	}

@@ -48,15 +48,25 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	}
 	s := &sender{session: c.session, conn: l.conn, make: newMaker(), windows: r.windows, limits: limits, stats: c.stats, log: c.log,
 		aliases: map[string]uint16{}}
-	s.options = senderOptions{qos: cfg.QoS, describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault,
-		settled: c.moves, answerTime: c.answerTime}
+	s.suspicion, s.config = &c.suspicion, cfg
+	if c.suspicion.silent {
+		s.honesty = dishonest
+	}
+	c.warn("message size", c.suspicion.words)
+	s.options = senderOptions{describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault,
+		settled: c.moves, answerTime: c.answerTime, config: c.config, warn: c.warn,
+		present: func() present { return present{windowRecord: o.record, qos: cfg.QoS} }, payloadLimit: func() int { return c.payloadLimit(limits) }}
 	return &uplink{reader: r, sender: s, rest: st.windows, stopping: make(chan struct{})}, nil
 }
 
 // payloadLimit is the size of a payload before compression, in bytes, so that its
 // packet fits.
 func (c *Connector) payloadLimit(l limits) int {
-	return max(1, min(int(c.config().MaxBytes), l.packetSize-headerRoom-len(c.template)-maxTagName))
+	limit := min(int(c.config().MaxBytes), l.packetSize-headerRoom-len(c.template)-maxTagName)
+	if n := int(c.suspicion.learned.Load()); n > 0 {
+		limit = min(limit, n)
+	}
+	return max(1, limit)
 }
 
 // describe returns the user properties of a message.
