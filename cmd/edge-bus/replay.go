@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +19,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	numbers "github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 type replayFlags struct {
@@ -108,8 +109,10 @@ func parsePlace(s string, now time.Time) (seq uint64, at time.Time, err error) {
 		d, err := config.ParseDuration(ago)
 		return 0, now.Add(-d.Std()), err
 	}
-	if seq, err := strconv.ParseUint(s, 10, 64); err == nil {
+	if seq, err := numbers.Uint(s, math.MaxUint64); err == nil {
 		return seq, time.Time{}, nil
+	} else if e, ok := errors.AsType[*numbers.Error](err); ok && e.Kind != numbers.NoNumber {
+		return 0, time.Time{}, err
 	}
 	if at, err = time.Parse(time.RFC3339Nano, s); err != nil {
 		return 0, at, fmt.Errorf("%q: expected a seq, a time such as 2026-03-01T06:00:00Z, or a time ago such as -15m", s)
@@ -122,7 +125,7 @@ func parseSpeed(s string) (float64, error) {
 	if s == "max" {
 		return 0, nil
 	}
-	f, err := strconv.ParseFloat(strings.TrimSuffix(s, "x"), 64)
+	f, err := numbers.Float(strings.TrimSuffix(s, "x"))
 	if err != nil || !(f > 0 && f <= 1e6) || !strings.HasSuffix(s, "x") {
 		return 0, cli.Usagef("--speed %s: expected max, 1x or another factor such as 10x", s)
 	}

@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 // baseFile is where a directory remembers what its tables were in the store when
@@ -92,8 +93,8 @@ const gatewayAuthor = "edge-gw/"
 // revFlag reads what --base, --from and --to take.
 func revFlag(name, value string) (int64, error) {
 	text, _ := strings.CutPrefix(value, "rev=")
-	rev, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || rev <= 0 {
+	rev, err := number.Int(text, 1, math.MaxInt64)
+	if err != nil {
 		return 0, cli.Usagef("--%s %s: expected rev=N, a revision that 'edge-cfg log' lists", name, value)
 	}
 	return rev, nil

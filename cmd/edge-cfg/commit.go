@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 // pushFlags are those of the commands that change the store.
@@ -40,11 +40,11 @@ func (f *pushFlags) allowed() (int, error) {
 	if f.allow == "all" {
 		return math.MaxInt, nil
 	}
-	n, err := strconv.Atoi(f.allow)
-	if err != nil || n < 0 {
+	n, err := number.Int(f.allow, 0, math.MaxInt)
+	if err != nil {
 		return 0, cli.Usagef("--allow-delete %s: expected a number, or all", f.allow)
 	}
-	return n, nil
+	return int(n), nil
 }
 
 // change is a document that is to replace the head.

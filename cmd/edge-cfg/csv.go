@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/text/encoding/unicode"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 // columns are the fields of a variable as a spreadsheet has them, in the order of
@@ -147,9 +149,12 @@ func (s *sheet) value(column, cell string) (any, error) {
 	if !isNumeric(column) {
 		return cell, nil
 	}
-	f, err := strconv.ParseFloat(cell, 64)
-	if err != nil {
+	f, err := number.Float(cell)
+	if e, ok := errors.AsType[*number.Error](err); ok && e.Kind == number.NoNumber {
 		return nil, fmt.Errorf("%s: expected a number, got %q", column, cell)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: expected a number: %w", column, err)
 	}
 	return json.Number(strconv.FormatFloat(f, 'f', -1, 64)), nil
 }

@@ -86,23 +86,17 @@ func (k itemKey) checkField(item map[string]any) error {
 
 // knownFields lists the fields of an item's schema, dotted.
 func (k itemKey) knownFields(item map[string]any) []string {
+	if k.table == config.Variables {
+		return nil // decoding tells what is wrong
+	}
 	var out []string
 	for _, f := range k.fields(item) {
-		out = append(out, fieldName(f.Path[1:]))
+		out = append(out, fieldName(f.Path))
 	}
 	return out
 }
 
 // fields describes the fields of an item.
 func (k itemKey) fields(item map[string]any) []config.Field {
-	if k.table == config.Variables {
-		return nil // their schema is one of a list; decoding tells what is wrong
-	}
-	var out []config.Field
-	for _, f := range config.Fields(string(k.table), map[string]any{k.id: item}) {
-		if len(f.Path) > 1 && f.Path[0] == k.id {
-			out = append(out, f)
-		}
-	}
-	return out
+	return config.ItemFields(k.table, k.id, item)
 }

@@ -147,8 +147,8 @@ func mappingText(n *yaml.Node, name string) string {
 
 // update returns the new lines of an entry, "" if it says raw already.
 func (e *entry) update(t config.Table, raw []byte) (string, error) {
-	var tree map[string]any
-	if err := e.node.Decode(&tree); err != nil {
+	tree, err := config.ItemTree(t, e.id, e.node)
+	if err != nil {
 		return "", err
 	}
 	if now, err := json.Marshal(tree); err == nil {

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"gopkg.in/yaml.v3"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
@@ -81,7 +80,7 @@ func parseSet(keyText, text string) (itemKey, string, error) {
 	}
 	field, value, ok := strings.Cut(text, "=")
 	if !ok || field == "" {
-		return key, "", cli.Usagef("%q: expected FIELD=VALUE for an item of %s", text, key.table)
+		return key, "", cli.Usagef("%s: expected FIELD=VALUE for an item of %s", keyText, key.table) // text may be a password
 	}
 	key.field = strings.Split(field, ".")
 	return key, value, nil
@@ -116,30 +115,26 @@ func (k itemKey) assign(doc *center.Document, text string) (*center.Document, er
 	return replaceItem(doc, k.table, k.id, tree)
 }
 
-// parseValue reads a value as YAML does, unless the field wants text.
+// parseValue reads a value as the tables are read: text as it stands where the field
+// wants text, otherwise a number, true or false. null is nothing.
 func (k itemKey) parseValue(item map[string]any, text string) (any, error) {
-	var value any
-	if err := yaml.Unmarshal([]byte(text), &value); err != nil {
-		value = text // "value: 10" and such
-	}
-	switch value.(type) {
-	case nil:
-		if text == "" {
-			return "", nil
-		}
+	switch text {
+	case "null", "~":
 		return nil, nil
-	case string:
-		return text, nil // as it stands: quotes are the shell's matter
+	case "":
+		return "", nil
 	}
-	if k.table == config.Variables && slices.Contains([]string{"scale", "unit", "tag", "driver_id", "datatype", "address.node"}, fieldName(k.field)) {
-		return text, nil
-	}
+	structured := text[0] == '[' || text[0] == '{'
 	for _, f := range k.fields(item) {
-		if fieldName(f.Path[1:]) == fieldName(k.field) && slices.Contains(f.Types, "string") && len(f.Types) == 1 {
-			return text, nil
+		if fieldName(f.Path) == fieldName(k.field) && !(structured && slices.Contains(f.Types, "array")) {
+			return config.ParseText(&f, text), nil
 		}
 	}
-	return value, nil
+	value, err := config.ParseValue(text)
+	if _, isText := value.(string); isText || err != nil && !structured && strings.ContainsAny(text, ":#&*!|>%@`\"'") {
+		return text, nil // "value: 10" and such, as it stands: quotes are the shell's matter
+	}
+	return value, err
 }
 
 // remove takes the value at path out of a tree.

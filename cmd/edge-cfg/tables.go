@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"gopkg.in/yaml.v3"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
@@ -90,9 +89,9 @@ func (l *local) readRaw() error {
 
 // rawItems reads the items of a file: canonical if they are good, else as they are.
 func rawItems(path string, t config.Table) ([]center.Item, error) {
-	trees, err := rawTrees(path, t)
+	trees, err := config.RawItems(t, path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
 	items := make([]center.Item, 0, len(trees))
 	for id, tree := range trees {
@@ -106,29 +105,6 @@ func rawItems(path string, t config.Table) ([]center.Item, error) {
 		items = append(items, center.Item{ID: id, JSON: raw})
 	}
 	return items, nil
-}
-
-func rawTrees(path string, t config.Table) (map[string]map[string]any, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	trees := map[string]map[string]any{}
-	if t != config.Variables {
-		return trees, yaml.Unmarshal(text, &trees)
-	}
-	var list []map[string]any
-	if err := yaml.Unmarshal(text, &list); err != nil {
-		return nil, err
-	}
-	for i, v := range list {
-		tag, ok := v["tag"].(string)
-		if _, taken := trees[tag]; !ok || taken {
-			return nil, fmt.Errorf("variable %d has no tag, or that of another one; this can't be forced", i+1)
-		}
-		trees[tag] = v
-	}
-	return trees, nil
 }
 
 // reportFindings prints findings for a person. Errors end the command with 1.

@@ -26,7 +26,7 @@ type target struct {
 func parseTarget(text string) (target, error) {
 	u, err := endpoint.Parse(text)
 	if err != nil {
-		return target{}, cli.Usagef("%s: %w", text, err)
+		return target{}, cli.Usagef("%s: %w", config.MaskUser(text), err)
 	}
 	t := target{url: u}
 	t.item.Scheme, t.item.Host, t.item.Port, t.item.Opts = u.Table()

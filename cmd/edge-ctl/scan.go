@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -17,6 +19,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	numbers "github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 // scanFound is a device that scan found.
@@ -85,10 +88,13 @@ func parseUnits(list string) ([]uint8, error) {
 		if !isRange {
 			to = from
 		}
-		lo, err1 := strconv.ParseUint(from, 10, 8)
-		hi, err2 := strconv.ParseUint(to, 10, 8)
-		if err1 != nil || err2 != nil || lo > hi {
-			return nil, cli.Usagef("--units %s: expected numbers from 0 to 255 and ranges, such as 1,2,10-20", list)
+		lo, err1 := numbers.Int(from, 0, math.MaxUint8)
+		hi, err2 := numbers.Int(to, 0, math.MaxUint8)
+		if err := cmp.Or(err1, err2); err != nil {
+			return nil, cli.Usagef("--units %s: expected numbers from 0 to 255 and ranges, such as 1,2,10-20: %w", list, err)
+		}
+		if lo > hi {
+			return nil, cli.Usagef("--units %s: %s ends before it begins", list, part)
 		}
 		for id := lo; id <= hi; id++ {
 			ids = append(ids, uint8(id))

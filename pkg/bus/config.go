@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/edge-gateway/edge-gateway/pkg/number"
 	"github.com/edge-gateway/edge-gateway/pkg/wal"
 )
 
@@ -117,16 +116,16 @@ func (c Config) Check() error {
 func (c *Config) set(key string, value any) (err error) {
 	switch text := fmt.Sprint(value); key {
 	case "ring_pow":
-		var n uint64
-		n, err = strconv.ParseUint(text, 10, 8)
+		var n int64
+		n, err = number.Int(text, 0, math.MaxUint8)
 		c.RingPow = uint8(n)
 	case "pause_hi":
-		c.PauseHi, err = strconv.ParseFloat(text, 64)
+		c.PauseHi, err = number.Float(text)
 	case "resume_lo":
-		c.ResumeLo, err = strconv.ParseFloat(text, 64)
+		c.ResumeLo, err = number.Float(text)
 	case "wal_flush_ms":
 		var ms float64
-		ms, err = strconv.ParseFloat(text, 64)
+		ms, err = number.Float(text)
 		c.WALFlush = time.Duration(ms * float64(time.Millisecond))
 	case "wal_max_bytes":
 		c.WALMaxBytes, err = parseSize(value)
@@ -151,34 +150,17 @@ func (c *Config) set(key string, value any) (err error) {
 
 // parseSize reads a number of bytes, with K, M or G for powers of 1024.
 func parseSize(value any) (uint64, error) {
-	text := fmt.Sprint(value)
 	if f, ok := value.(float64); ok && f >= 0 && f <= math.MaxInt64 && f == math.Trunc(f) {
 		return uint64(f), nil
 	}
-	digits := strings.TrimRight(text, "KMG")
-	shift := map[string]uint{"": 0, "K": 10, "M": 20, "G": 30}
-	by, known := shift[text[len(digits):]]
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || !known || n > math.MaxInt64>>by {
-		return 0, fmt.Errorf("expected a size such as 512M or 4G")
-	}
-	return n << by, nil
+	n, err := number.Size(fmt.Sprint(value))
+	return uint64(n), err
 }
 
-// parseDuration reads a duration with Go's units or d for days.
+// parseDuration reads a duration with its unit.
 func parseDuration(value any) (time.Duration, error) {
 	if d, ok := value.(time.Duration); ok {
 		return d, nil
 	}
-	text := fmt.Sprint(value)
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := strconv.ParseFloat(days, 64); err == nil {
-			return time.Duration(n * 24 * float64(time.Hour)), nil
-		}
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return 0, fmt.Errorf("expected a duration such as 30m or 1d")
-	}
-	return d, nil
+	return number.Duration(fmt.Sprint(value))
 }

@@ -11,6 +11,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
 // The exit codes that edge-cfg gives the errors of this package.
@@ -65,7 +67,11 @@ func (e *StoreError) Error() string {
 	case strings.HasPrefix(cause, "dial unix"):
 		cause += " (the gateway whose etcd it is does not run, or its data_dir is elsewhere)"
 	}
-	return fmt.Sprintf("%s: %v (%s): %s", e.Op, e.Kind, strings.Join(e.Endpoints, ","), cause)
+	where := make([]string, len(e.Endpoints))
+	for i, at := range e.Endpoints {
+		where[i] = config.MaskUser(at)
+	}
+	return fmt.Sprintf("%s: %v (%s): %s", e.Op, e.Kind, strings.Join(where, ","), cause)
 }
 
 // Unwrap returns kind and cause.

@@ -88,6 +88,8 @@ func prepare(cmd *cobra.Command, envPrefix string) {
 	for _, c := range cmd.Commands() {
 		prepare(c, envPrefix)
 	}
+	readNumbers(cmd.Flags())
+	readNumbers(cmd.PersistentFlags())
 	if cmd.HasSubCommands() && !cmd.Runnable() {
 		cmd.Args = cobra.ArbitraryArgs
 		cmd.RunE = missingSubcommand

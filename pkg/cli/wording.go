@@ -15,7 +15,7 @@ func flagError(_ *cobra.Command, err error) error {
 	var value *pflag.InvalidValueError
 	if errors.As(err, &value) {
 		if want := expects(value.GetFlag().Value.Type()); want != "" {
-			return fmt.Errorf("--%s %s: expected %s", value.GetFlag().Name, value.GetValue(), want)
+			return fmt.Errorf("--%s %s: expected %s%s", value.GetFlag().Name, value.GetValue(), want, reading(err))
 		}
 	}
 	var unknown *pflag.NotExistError

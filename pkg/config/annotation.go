@@ -231,6 +231,9 @@ func Fields(schema string, value any) []Field {
 
 func walkFields(at []schemaAt, path []string, value any, out *[]Field) {
 	m, isMap := value.(map[string]any)
+	if isSecret(at) { // whatever stands there, it is one secret
+		m, isMap = nil, false
+	}
 	names := propertyNames(at)
 	for name := range m {
 		if !slices.Contains(names, name) {
@@ -278,7 +281,7 @@ func leafField(at []schemaAt, path []string) Field {
 		f.Default = normalise(d)
 	}
 	f.bounds(at)
-	_, f.Secret = annotation(at, "x-secret")
+	f.Secret = isSecret(at)
 	_, f.LiteralOK = annotation(at, "x-literal")
 	what, isPath := annotation(at, "x-path")
 	f.IsPath, f.IsFile = isPath, what == "file"
@@ -327,29 +330,19 @@ func stringList(v any) []string {
 	return nil
 }
 
-// normalise is normaliseJSON for our own schemas, whose numbers are float64.
-func normalise(v any) any { return normaliseJSON(v, nil) }
-
-// normaliseJSON turns decoded JSON into the values that tables are made of:
-// numbers without a fraction become int64. It changes v's containers in place.
-// A number that no float64 holds goes to *huge.
-func normaliseJSON(v any, huge *string) any {
+// normalise turns the numbers of our own schemas, which are float64, into those of
+// trees. It changes v's containers in place.
+func normalise(v any) any {
 	switch v := v.(type) {
 	case float64:
 		return wholeNumber(v)
-	case json.Number:
-		n, ok := parseNumber(v.String())
-		if !ok {
-			*huge = v.String()
-		}
-		return n
 	case map[string]any:
 		for k, e := range v {
-			v[k] = normaliseJSON(e, huge)
+			v[k] = normalise(e)
 		}
 	case []any:
 		for i, e := range v {
-			v[i] = normaliseJSON(e, huge)
+			v[i] = normalise(e)
 		}
 	}
 	return v

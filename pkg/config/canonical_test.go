@@ -137,7 +137,7 @@ func TestParseDocumentRefuses(t *testing.T) {
 		`{"variables":[]}`:       "expected an object, got a list",
 		`{"variables":{"a":{"tag":"b","driver_id":"d","access":"R","address":{"node":"n"},"datatype":"bool"}}}`: `variables/a/tag: error: tag: is b, but the item's name is a`,
 		`{"drivers":{"d":{"kind":"static","endpoint_id":"e","proto":"x"}}}`:                                     "there is no endpoint e",
-		`{"drivers":{"d":{"kind":"static","endpoint_id":"e","proto":"x","cfg":{"n":[1e999]}}}}`:                 "not JSON: the number 1e999 is too large",
+		`{"drivers":{"d":{"kind":"static","endpoint_id":"e","proto":"x","cfg":{"n":[1e999]}}}}`:                 "cfg.n.0: 1e999 is larger than a number can be",
 	} {
 		s, err := ParseDocument([]byte(doc))
 		var fs Findings

@@ -98,7 +98,7 @@ func decodeVariable(tree any) (v Variable, err *FieldError) {
 }
 
 func (v *Variable) setField(key string, x any) *FieldError {
-	s, isText := x.(string)
+	s, isText := textOf(x)
 	var ok bool
 	switch key {
 	case "tag":
@@ -122,7 +122,7 @@ func (v *Variable) setField(key string, x any) *FieldError {
 	case "byte_order":
 		v.ByteOrder, ok = s, isByteOrder(s)
 	case "deadband":
-		v.Deadband, ok = number(x)
+		v.Deadband, ok = numberOf(x)
 		ok = ok && v.Deadband >= 0
 	case "report":
 		v.Report = Report(s)
@@ -150,7 +150,28 @@ func setDuration(to *Duration, key, s string) *FieldError {
 	return nil
 }
 
-func number(x any) (float64, bool) {
+// textOf returns what a field that wants text holds.
+func textOf(x any) (string, bool) {
+	if s, ok := x.(string); ok {
+		return s, true
+	}
+	return plainText(x)
+}
+
+// wholeOf returns what a field that wants a whole number holds.
+func wholeOf(x any) (int64, bool) {
+	if s, ok := plainText(x); ok {
+		x, _ = resolvePlain(s)
+	}
+	n, ok := x.(int64)
+	return n, ok
+}
+
+// numberOf returns what a field that wants a number holds.
+func numberOf(x any) (float64, bool) {
+	if s, ok := plainText(x); ok {
+		x, _ = resolvePlain(s)
+	}
 	switch x := x.(type) {
 	case int64:
 		return float64(x), true
@@ -231,8 +252,8 @@ func (a *Address) decode(tree any) *FieldError {
 }
 
 func (a *Address) setField(key string, x any) bool {
-	s, isText := x.(string)
-	n, isInt := x.(int64)
+	s, isText := textOf(x)
+	n, isInt := wholeOf(x)
 	within := func(lo, hi int64) bool { return isInt && n >= lo && n <= hi }
 	ok := false
 	switch key {
@@ -263,9 +284,11 @@ func (a *Address) setField(key string, x any) bool {
 	return ok
 }
 
-// variableViolations explains why decodeVariable refused tree.
-func variableViolations(tree any, refused *FieldError) []violation {
-	vs := checkSchema(itemSchema, tree)
+// variableViolations types tree and explains why decodeVariable refused it.
+func variableViolations(tree any, refused *FieldError) (any, []violation) {
+	var types typer
+	tree = types.typed(namedSchema(itemSchema), tree)
+	vs := append(types.violations, checkSchema(itemSchema, tree)...)
 	m, _ := tree.(map[string]any)
 	if tag, _ := m["tag"].(string); reserved(tag) {
 		vs = append(vs, violation{path: []string{"tag"}, rule: "tag", msg: reservedTag})
@@ -278,7 +301,7 @@ func variableViolations(tree any, refused *FieldError) []violation {
 	if len(vs) == 0 {
 		vs = append(vs, violation{path: refused.Path, rule: "value", msg: refused.Msg})
 	}
-	return vs
+	return tree, vs
 }
 
 // What the schema can't say.
@@ -294,11 +317,21 @@ func isZero(duration string) bool {
 	return err == nil && d == 0
 }
 
+// warning is finding for what is doubtful only.
+func (v violation) warning(table Table, keyPath []string) Finding {
+	f := v.finding(table, keyPath)
+	f.Severity = SeverityWarning
+	return f
+}
+
 // finding makes a Finding of a violation. keyPath leads to the value from the
 // root of the table's file.
 func (v violation) finding(table Table, keyPath []string) Finding {
 	msg := v.msg
-	named := keyPath
+	named := slices.Clone(keyPath)
+	for i := range named {
+		named[i] = shownKey(named[i])
+	}
 	if table != "" && len(named) > 0 {
 		named = named[1:]
 	}
@@ -308,5 +341,5 @@ func (v violation) finding(table Table, keyPath []string) Finding {
 	case !v.onKey && len(named) > 0:
 		msg = strings.Join(named, ".") + ": " + msg
 	}
-	return Finding{Severity: SeverityError, Rule: v.rule, Message: msg, Key: keyOf(table, keyPath)}
+	return Finding{Severity: SeverityError, Rule: v.rule, Message: msg, Key: keyOf(table, keyPath), Secret: v.secret}
 }

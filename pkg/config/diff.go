@@ -188,8 +188,8 @@ func (v *Variable) Equal(o *Variable) bool {
 
 // compareItems tells which fields of two canonical items differ.
 func compareItems(old, new []byte) []FieldChange {
-	was, err1 := parseJSON(old)
-	is, err2 := parseJSON(new)
+	was, err1 := parseCanonical(old)
+	is, err2 := parseCanonical(new)
 	if err1 != nil || err2 != nil {
 		panic("config: the canonical form is no JSON") // it was written a moment ago
 	}

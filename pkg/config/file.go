@@ -10,26 +10,41 @@ import (
 type File struct {
 	Name string
 	Tree map[string]any // never nil; numbers are int64 or float64
-	doc  *document
+	// Warnings are what other readers of YAML take for something else.
+	Warnings Findings
+	doc      *document
 }
 
-// ReadFile reads a YAML file as a mapping. Schemas are not applied yet; see
+// ReadFile reads a YAML file as a mapping. The schema of that name ("gateway") says
+// what is text and what a number; the values themselves are not held to it yet, see
 // [Check]. Its error is a [Findings].
-func ReadFile(path string) (*File, error) {
+func ReadFile(schema, path string) (*File, error) {
 	src, err := readBounded(path)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	return ParseFile(path, src)
+	return ParseFile(schema, path, src)
 }
 
 // ParseFile is [ReadFile] for contents that are at hand.
-func ParseFile(name string, src []byte) (*File, error) {
+func ParseFile(schema, name string, src []byte) (*File, error) {
 	doc, findings := parseTable("", name, src)
 	if err := findings.Err(); err != nil {
 		return nil, err
 	}
 	f := &File{Name: name, Tree: map[string]any{}, doc: doc}
+	var types typer
+	doc.tree = types.typed(namedSchema(schema+".schema.json"), doc.tree)
+	for _, v := range types.old {
+		f.Warnings = append(f.Warnings, v.warning("", v.path).At(doc.pos(v.path, v.onKey)))
+	}
+	var wrong Findings
+	for _, v := range types.violations {
+		wrong = append(wrong, v.finding("", v.path).At(doc.pos(v.path, v.onKey)))
+	}
+	if err := wrong.Err(); err != nil {
+		return nil, err
+	}
 	if doc.tree == nil {
 		return f, nil
 	}

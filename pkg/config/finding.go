@@ -33,6 +33,10 @@ type Finding struct {
 	Rule     string   `json:"rule"`          // stable id: "unknown-key", "duplicate", …
 	Message  string   `json:"message"`       // what is wrong and what was expected
 	Key      string   `json:"key,omitempty"` // "variables/plant.flow/address.addr", "bus.wal_flush_ms"
+
+	// Secret means that a secret may stand at the place, so that the file's line must
+	// not be shown.
+	Secret bool `json:"-"`
 }
 
 // String returns "file:line:column: severity: message (rule)".
@@ -106,6 +110,12 @@ func Key(t Table, id string, path ...string) string {
 // keyOf names the field at path of a table, whose first step is the item's id,
 // or, without a table, of gateway.yml.
 func keyOf(table Table, path []string) string {
+	for i, step := range path {
+		if shown := shownKey(step); shown != step {
+			path = slices.Clone(path)
+			path[i] = shown
+		}
+	}
 	switch {
 	case table == "":
 		return strings.Join(path, ".")
@@ -123,6 +133,7 @@ func describe(v any) string {
 	case nil:
 		return "nothing"
 	case string:
+		v = MaskUser(v)
 		if len(v) > 64 {
 			v = v[:64] + "…"
 		}
@@ -134,6 +145,42 @@ func describe(v any) string {
 	default:
 		return scalarText(v)
 	}
+}
+
+// MaskUser takes what may be a user's name and password out of a text, so that it can
+// be shown: what stands before an @.
+func MaskUser(s string) string {
+	at := strings.LastIndexByte(s, '@')
+	if at < 0 {
+		return s
+	}
+	from := 0
+	if i := strings.Index(s[:at], "://"); i >= 0 {
+		from = i + len("://")
+	}
+	return s[:from] + "…" + s[at:]
+}
+
+// shownKey is a key as messages show it: where the blank behind a colon is missing,
+// the value is part of it.
+func shownKey(k string) string {
+	if name, _, ok := strings.Cut(k, ":"); ok {
+		return name + ":…"
+	}
+	return MaskUser(k)
+}
+
+// kindOf says what a value is, and not which.
+func kindOf(v any) string {
+	switch v.(type) {
+	case string:
+		return "another text"
+	case bool:
+		return "true or false"
+	case int64, float64:
+		return "a number"
+	}
+	return describe(v)
 }
 
 // scalarText writes a number or boolean as it stands in a table.

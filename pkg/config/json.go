@@ -55,7 +55,8 @@ func variableOfTree(tag string, tree any) (Variable, Findings) {
 		return v, nil
 	}
 	var fs Findings
-	for _, x := range variableViolations(tree, refused) {
+	_, violations := variableViolations(tree, refused)
+	for _, x := range violations {
 		fs = append(fs, x.finding(Variables, append([]string{tag}, x.path...)))
 	}
 	fs.Sort()
@@ -68,17 +69,21 @@ func decodeItem(t Table, id string, b []byte) (map[string]any, error) {
 	if err != nil {
 		return nil, jsonFinding(keyOf(t, []string{id}), err)
 	}
-	if err := checkTree(t, map[string]any{id: tree}).Err(); err != nil {
+	table := map[string]any{id: tree}
+	if err := checkTree(t, table).Err(); err != nil {
 		return nil, err
 	}
-	m, _ := tree.(map[string]any)
+	m, _ := table[id].(map[string]any)
 	return m, nil
 }
 
-// checkTree checks a table that has no file.
+// checkTree types and checks a table that has no file.
 func checkTree(t Table, tree any) Findings {
 	var fs Findings
-	for _, v := range checkSchema(string(t)+".schema.json", tree) {
+	var types typer
+	schema := string(t) + ".schema.json"
+	tree = types.typed(namedSchema(schema), tree)
+	for _, v := range append(types.violations, checkSchema(schema, tree)...) {
 		fs = append(fs, v.finding(t, v.path))
 	}
 	fs = append(fs, secretFindings(string(t), t, tree, func([]string, bool) Pos { return Pos{} })...)
@@ -90,7 +95,8 @@ func jsonFinding(key string, err error) Findings {
 	return Findings{{Severity: SeverityError, Rule: "syntax", Key: key, Message: "not JSON: " + err.Error()}}
 }
 
-// parseJSON reads one JSON value as a tree.
+// parseJSON reads one JSON value as a tree whose numbers are json.Number, for the
+// typer.
 func parseJSON(b []byte) (any, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()
@@ -101,11 +107,15 @@ func parseJSON(b []byte) (any, error) {
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, fmt.Errorf("something follows the value at byte %d", dec.InputOffset())
 	}
-	var huge string
-	if tree = normaliseJSON(tree, &huge); huge != "" {
-		return nil, fmt.Errorf("the number %s is too large", huge)
-	}
 	return tree, nil
+}
+
+// parseCanonical reads a canonical form, whose numbers are numbers and whose texts
+// are in quotes.
+func parseCanonical(b []byte) (any, error) {
+	tree, err := parseJSON(b)
+	var types typer
+	return types.typed(schemaAt{}, tree), err
 }
 
 // ParseDocument reads what [Snapshot.Document] wrote, as strictly as the YAML

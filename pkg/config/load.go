@@ -151,7 +151,8 @@ func (r *reader) table(t Table, name string, src []byte) {
 		return
 	}
 	bad := make(map[string]bool)
-	violations := checkSchema(string(t)+".schema.json", doc.tree)
+	violations := r.typed(t, doc)
+	violations = append(violations, checkSchema(string(t)+".schema.json", doc.tree)...)
 	for _, v := range violations {
 		if len(v.path) > 0 && v.rule != unknownKey {
 			bad[v.path[0]] = true // what it means can't be told
@@ -177,6 +178,25 @@ func (r *reader) table(t Table, name string, src []byte) {
 	r.add(secretFindings(string(t), t, doc.tree, doc.pos)...)
 }
 
+// typed gives the scalars of a table their types.
+func (r *reader) typed(t Table, doc *document) []violation {
+	var types typer
+	doc.tree = types.typed(namedSchema(string(t)+".schema.json"), doc.tree)
+	for _, v := range types.old {
+		r.add(v.warning(t, v.path).At(doc.pos(v.path, v.onKey)))
+	}
+	return types.violations
+}
+
+// warnOld tells what YAML 1.1 reads differently in a variable.
+func (r *reader) warnOld(doc *document, i int, tree any, tag string) {
+	var types typer
+	types.typed(namedSchema(itemSchema), tree)
+	for _, v := range types.old {
+		r.add(v.warning(Variables, append([]string{tag}, v.path...)).At(doc.itemPos(i, v.path, v.onKey)))
+	}
+}
+
 // readVariables decodes the variables one by one.
 func (r *reader) readVariables(doc *document) {
 	items, ok := doc.tree.([]any)
@@ -190,8 +210,12 @@ func (r *reader) readVariables(doc *document) {
 	for i, tree := range items {
 		v, refused := decodeVariable(tree)
 		items[i] = nil // it is in v now; 100,000 trees are worth giving back early
+		if hasOld(tree) {
+			r.warnOld(doc, i, CloneTree(tree), itemName(tree, i))
+		}
 		if refused != nil {
-			violations := variableViolations(tree, refused)
+			var violations []violation
+			tree, violations = variableViolations(tree, refused)
 			for _, x := range violations {
 				r.add(x.finding(Variables, append([]string{itemName(tree, i)}, x.path...)).At(doc.itemPos(i, x.path, x.onKey)))
 			}
@@ -233,7 +257,7 @@ func dropUnknown(tree any, violations []violation) {
 // itemName names a variable in a key: by its tag where it has one.
 func itemName(tree any, i int) string {
 	if m, ok := tree.(map[string]any); ok {
-		if tag, ok := m["tag"].(string); ok && tag != "" {
+		if tag, ok := textOf(m["tag"]); ok && tag != "" {
 			return tag
 		}
 	}

@@ -212,7 +212,7 @@ func FuzzTables(f *testing.F) {
 					t.Fatalf("%s: empty finding %+v", table, fd)
 				}
 			}
-			doc, err := parseJSON(snap.Document())
+			doc, err := parseCanonical(snap.Document())
 			if err != nil {
 				t.Fatalf("%s: the document is no JSON: %v", table, err)
 			}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"strconv"
 	"unicode/utf8"
 )
 
@@ -381,9 +380,9 @@ func plainEnd(b []byte, i int, inFlow bool) bool {
 	return false
 }
 
-// plainScalar gives a plain scalar its type: a decimal number or a text that
-// begins with a letter. Anything that YAML could take for something else is not
-// for us.
+// plainScalar reads a decimal number, which may turn out to be a text, or a text
+// that begins with a letter. Anything that YAML could take for something else is
+// not for us.
 func plainScalar(b []byte) (any, bool) {
 	if len(b) == 0 {
 		return nil, false
@@ -397,8 +396,7 @@ func plainScalar(b []byte) (any, bool) {
 		if b[0] == '0' && len(b) > 1 {
 			return nil, false
 		}
-		i, err := strconv.ParseInt(string(b), 10, 64)
-		return i, err == nil
+		return plain(b), true
 	}
 	if c := b[0] | 0x20; c < 'a' || c > 'z' {
 		if b[0] < utf8.RuneSelf {
@@ -408,9 +406,11 @@ func plainScalar(b []byte) (any, bool) {
 	if bytes.ContainsAny(b, ":#[]{},?\"'&*!|>%@`\\") {
 		return nil, false
 	}
-	for _, word := range [...]string{"true", "false", "null"} {
-		if len(b) == len(word) && bytes.EqualFold(b, []byte(word)) {
-			return nil, false
+	if len(b) <= 5 {
+		for _, word := range [...]string{"true", "false", "null", "yes", "no", "on", "off"} {
+			if len(b) == len(word) && bytes.EqualFold(b, []byte(word)) {
+				return nil, false
+			}
 		}
 	}
 	return intern(b), true

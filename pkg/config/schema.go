@@ -12,6 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
 
+	"github.com/edge-gateway/edge-gateway/pkg/number"
 	"github.com/edge-gateway/edge-gateway/schemas"
 )
 
@@ -56,6 +57,7 @@ type violation struct {
 	rule    string
 	msg     string
 	missing string // the key that path lacks; instead of msg
+	secret  bool   // a secret may stand there
 }
 
 // checkSchema validates tree and explains what is wrong. Violations come sorted
@@ -74,7 +76,8 @@ func checkSchema(name string, tree any) []violation {
 		return []violation{{rule: "schema", msg: err.Error()}}
 	}
 	var out []violation
-	collect(ve, tree, &out)
+	c := collector{root: namedSchema(name), tree: tree, out: &out}
+	c.collect(ve)
 	slices.SortStableFunc(out, func(a, b violation) int {
 		if c := slices.Compare(a.path, b.path); c != 0 {
 			return c
@@ -86,13 +89,19 @@ func checkSchema(name string, tree any) []violation {
 	})
 }
 
-// collect turns the leaves of the validator's error into violations.
-func collect(ve *jsonschema.ValidationError, tree any, out *[]violation) {
+// collector turns the leaves of the validator's error into violations.
+type collector struct {
+	root schemaAt
+	tree any
+	out  *[]violation
+}
+
+func (c *collector) collect(ve *jsonschema.ValidationError) {
 	keyword := ve.AbsoluteKeywordLocation[strings.LastIndexByte(ve.AbsoluteKeywordLocation, '/')+1:]
 	alternatives := keyword == "anyOf" || keyword == "oneOf"
 	if len(ve.Causes) > 0 && !alternatives {
-		for _, c := range ve.Causes {
-			collect(c, tree, out)
+		for _, cause := range ve.Causes {
+			c.collect(cause)
 		}
 		return
 	}
@@ -103,19 +112,20 @@ func collect(ve *jsonschema.ValidationError, tree any, out *[]violation) {
 	}
 	at := []schemaAt{}
 	if s, ok := lookupSchema(location); ok {
-		at = s.expand(valueAt(tree, path))
+		at = s.expand(valueAt(c.tree, path))
 	}
 	if strings.Contains(ve.KeywordLocation, "/propertyNames") {
-		*out = append(*out, violation{path: path, onKey: true, rule: "id",
-			msg: fmt.Sprintf("%q is not allowed as a name: expected %s", last(path), annotationText(at, "x-expect"))})
+		*c.out = append(*c.out, violation{path: path, onKey: true, rule: "id",
+			msg: fmt.Sprintf("%q is not allowed as a name: expected %s", shownKey(last(path)), annotationText(at, "x-expect"))})
 		return
 	}
-	e := explainer{keyword: keyword, path: path, at: at, value: valueAt(tree, path), fallback: ve.Message}
+	e := explainer{keyword: keyword, path: path, at: at, value: valueAt(c.tree, path), fallback: ve.Message,
+		secret: secretAt(c.root, c.tree, path)}
 	vs := e.explain()
 	if len(vs) == 0 {
-		vs = e.one("schema", "%s", ve.Message) // never let a violation pass for lack of words
+		vs = e.one("schema", "%s", e.own()) // never let a violation pass for lack of words
 	}
-	*out = append(*out, vs...)
+	*c.out = append(*c.out, vs...)
 }
 
 // explainer words one violation for people.
@@ -125,16 +135,53 @@ type explainer struct {
 	at       []schemaAt // the schema that was violated
 	value    any
 	fallback string // the validator's own words
+	secret   bool   // the value is nobody's to see
+}
+
+// got shows the value, unless it is a secret or stands where secrets do.
+func (e *explainer) got() string {
+	if e.secret || holdsSecret(e.at, 0) {
+		return kindOf(e.value)
+	}
+	return describe(e.value)
+}
+
+// own returns the validator's own words, which may quote the value.
+func (e *explainer) own() string {
+	if e.secret {
+		return "is not valid here"
+	}
+	return MaskUser(e.fallback)
+}
+
+// misread says why a text is no number where one is wanted, "" if that isn't it.
+func (e *explainer) misread() string {
+	text, isText := e.value.(string)
+	types := schemaTypes(e.at)
+	if !isText || e.secret || !slices.Contains(types, "integer") && !slices.Contains(types, "number") {
+		return ""
+	}
+	_, err := resolvePlain(text)
+	if err == nil {
+		if _, size := number.Size(text); size != nil && slices.Contains(types, "string") && text != "" && text[0] == '0' {
+			return size.Error()
+		}
+		return ""
+	}
+	return text + " " + err.Error()
 }
 
 func (e *explainer) explain() []violation {
+	if words := e.misread(); words != "" {
+		return e.one("number", "%s", words)
+	}
 	switch e.keyword {
 	case "additionalProperties":
 		return e.unknownKeys()
 	case "required":
 		return e.missingKeys()
 	case "type":
-		return e.one("type", "expected %s, got %s", e.expected(), describe(e.value))
+		return e.one("type", "expected %s, got %s", e.expected(), e.got())
 	case "enum", "const":
 		allowed, _ := annotation(e.at, e.keyword)
 		if e.keyword == "const" {
@@ -145,7 +192,7 @@ func (e *explainer) explain() []violation {
 		if len(words) == 1 {
 			text = words[0]
 		}
-		return e.one("value", "expected %s, got %s%s", text, describe(e.value), didYouMean(scalarText(e.value), words))
+		return e.one("value", "expected %s, got %s%s", text, e.got(), didYouMean(scalarText(e.value), words))
 	case "minLength":
 		if e.value == "" {
 			return e.one("value", "must not be empty")
@@ -158,18 +205,18 @@ func (e *explainer) explain() []violation {
 			text = e.allowed()
 		}
 		if text != "" {
-			return e.one("value", "expected %s, got %s", text, describe(e.value))
+			return e.one("value", "expected %s, got %s", text, e.got())
 		}
 	case "":
 		return []violation{{path: e.path, onKey: true, rule: unknownKey,
-			msg: fmt.Sprintf("%s does not go with the other keys here", last(e.path))}}
+			msg: fmt.Sprintf("%s does not go with the other keys here", shownKey(last(e.path)))}}
 	}
-	return e.one("schema", "%s", e.fallback)
+	return e.one("schema", "%s", e.own())
 }
 
 // one returns a violation of the value itself.
 func (e *explainer) one(rule, format string, args ...any) []violation {
-	return []violation{{path: e.path, rule: rule, msg: fmt.Sprintf(format, args...)}}
+	return []violation{{path: e.path, rule: rule, msg: fmt.Sprintf(format, args...), secret: e.secret || holdsSecret(e.at, 0)}}
 }
 
 func (e *explainer) unknownKeys() []violation {
@@ -181,11 +228,14 @@ func (e *explainer) unknownKeys() []violation {
 			continue
 		}
 		hint := didYouMean(k, known)
+		if strings.Contains(k, ":") {
+			hint = "; a blank is missing behind the colon"
+		}
 		if hint == "" && len(known) > 0 {
 			hint = "; known are " + strings.Join(known, ", ")
 		}
 		out = append(out, violation{path: append(slices.Clone(e.path), k), onKey: true, rule: unknownKey,
-			msg: fmt.Sprintf("unknown key %s%s", k, hint)})
+			msg: fmt.Sprintf("unknown key %s%s", shownKey(k), hint)})
 	}
 	return out
 }

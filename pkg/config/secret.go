@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
@@ -144,3 +145,75 @@ func texts(v any) []string {
 	}
 	return nil
 }
+
+// secretAt reports whether the value at path of a tree is a secret, or part of one,
+// by the schema of the tree.
+func secretAt(root schemaAt, tree any, path []string) bool {
+	at := root.expand(tree)
+	for i, step := range path {
+		value := valueAt(tree, path[:i+1])
+		if _, isList := valueAt(tree, path[:i]).([]any); isList {
+			at = listItems(at, value)
+		} else {
+			at = property(at, step, value)
+		}
+		if isSecret(at) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsSecret reports whether schemas describe a mapping with secrets in it, so that
+// whatever stands in its place may be one.
+func holdsSecret(at []schemaAt, depth int) bool {
+	if depth > maxDepth {
+		return false
+	}
+	for _, s := range at {
+		props, _ := s.node["properties"].(rawSchema)
+		for _, node := range props {
+			m, ok := node.(rawSchema)
+			if !ok {
+				continue
+			}
+			below := schemaAt{s.file, m}.expand(nil)
+			if isSecret(below) || holdsSecret(below, depth+1) {
+				return true
+			}
+		}
+		for _, keyword := range [...]string{"additionalProperties", "then", "else"} {
+			if m, ok := s.node[keyword].(rawSchema); ok && holdsSecret(schemaAt{s.file, m}.expand(nil), depth+1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// SecretNames returns the names of all fields that hold secrets, in any schema.
+func SecretNames() []string { return secretNames() }
+
+var secretNames = sync.OnceValue(func() []string {
+	names := make(map[string]bool)
+	var walk func(node any)
+	walk = func(node any) {
+		switch node := node.(type) {
+		case rawSchema:
+			for name, sub := range node {
+				if m, ok := sub.(rawSchema); ok && m["x-secret"] == true {
+					names[name] = true
+				}
+				walk(sub)
+			}
+		case []any:
+			for _, sub := range node {
+				walk(sub)
+			}
+		}
+	}
+	for _, doc := range rawSchemas() {
+		walk(doc)
+	}
+	return slices.Sorted(maps.Keys(names))
+})

@@ -191,7 +191,7 @@ func assign(to reflect.Value, v any) error {
 // assignNumber sets a number that to can hold.
 func assignNumber(to reflect.Value, v any) bool {
 	n, whole := v.(int64)
-	f, _ := number(v)
+	f, _ := numberOf(v)
 	switch {
 	case to.CanInt() && whole && !to.OverflowInt(n):
 		to.SetInt(n)

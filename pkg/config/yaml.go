@@ -29,7 +29,7 @@ func parseYAML(name string, src []byte) (root *yaml.Node, err error) {
 		// input; what others write must not end the process.
 		if r := recover(); r != nil {
 			root, err = nil, Finding{Severity: SeverityError, Rule: "syntax",
-				Message: fmt.Sprintf("not YAML: %v", r)}.At(Pos{File: name}).asError()
+				Message: "not YAML"}.At(Pos{File: name}).asError()
 		}
 	}()
 	dec := yaml.NewDecoder(bytes.NewReader(src))
@@ -75,6 +75,10 @@ func syntaxFinding(name string, src []byte, err error) Finding {
 		msg = "a tab; YAML is indented with spaces"
 	case strings.HasPrefix(msg, "did not find expected key"), strings.HasPrefix(msg, "did not find expected '-'"):
 		msg += "; is a line of this block indented differently from the others?"
+	case strings.HasPrefix(msg, "unknown anchor"): // whose name may be a password
+		msg = "a value that begins with * refers to an anchor, and there is none of that name; put the value in quotes"
+	case strings.Contains(msg, "tag"):
+		msg = "a value begins with !; put it in quotes"
 	case strings.HasPrefix(msg, "mapping values are not allowed"):
 		msg += "; a second \": \" on the line, or wrong indentation (quote values that hold a colon)"
 	}
@@ -124,9 +128,8 @@ func lineOf(src []byte, n int) []byte {
 	return bytes.TrimSuffix(line, []byte("\r"))
 }
 
-// treeBuilder turns YAML nodes into plain values: map[string]any, []any, string,
-// bool, int64, float64 and nil. Numbers without a fraction are int64 however
-// they were written, so that equal documents are equal values.
+// treeBuilder turns YAML nodes into map[string]any, []any, string, nil, and
+// [plain] for what is no text for sure.
 type treeBuilder struct {
 	file     string
 	budget   int // nodes that aliases may still expand to
@@ -190,7 +193,7 @@ func (b *treeBuilder) mapping(n *yaml.Node, depth int, inAlias bool) map[string]
 			continue
 		}
 		if first := seen[k.Value]; first != nil {
-			b.fail(k, "duplicate", "%s stands here twice; first at line %d", k.Value, first.Line)
+			b.fail(k, "duplicate", "%s stands here twice; first at line %d", shownKey(k.Value), first.Line)
 			continue
 		}
 		seen[k.Value] = k
@@ -222,37 +225,21 @@ func (b *treeBuilder) merge(m map[string]any, n *yaml.Node, depth int) {
 	}
 }
 
+// scalar returns text, nil, or a [plain] where the field decides what it is.
 func (b *treeBuilder) scalar(n *yaml.Node) any {
-	switch tag := n.ShortTag(); tag {
-	case "!!str", "!!timestamp", "!!merge":
+	if n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
 		return n.Value
-	case "!!null":
-		return nil
-	case "!!bool":
-		return strings.EqualFold(n.Value, "true")
-	case "!!int", "!!float":
-		v, ok := parseNumber(n.Value)
-		if !ok {
-			b.fail(n, "value", "%s is not a finite number", n.Value)
-		}
-		return v
-	default:
-		b.fail(n, "syntax", "the YAML type %s is not used in these files", tag)
+	}
+	tagged := n.Style&yaml.TaggedStyle != 0
+	switch tag := n.ShortTag(); {
+	case tagged && tag == "!!str":
+		return n.Value
+	case tagged && tag != "!!int" && tag != "!!float" && tag != "!!bool" && tag != "!!null":
+		// The tag itself may be a password that begins with an exclamation mark.
+		b.fail(n, "syntax", "a type (!) that these files do not use; put a value that begins with ! in quotes")
 		return nil
 	}
-}
-
-// parseNumber reads a number as YAML writes it.
-func parseNumber(s string) (any, bool) {
-	plain := strings.ReplaceAll(s, "_", "")
-	if i, err := strconv.ParseInt(plain, 0, 64); err == nil {
-		return i, true
-	}
-	f, err := strconv.ParseFloat(plain, 64)
-	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-		return nil, false
-	}
-	return wholeNumber(f), true
+	return plainScalarValue(n.Value)
 }
 
 // wholeNumber returns f as an int64 where that loses nothing.

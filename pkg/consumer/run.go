@@ -53,7 +53,7 @@ type received struct {
 func Run(ctx context.Context, cfg Config) error {
 	broker, err := url.Parse(cfg.Broker)
 	if err != nil || broker.Host == "" {
-		return fmt.Errorf("broker %q: expected a URL such as mqtt://host:1883", cfg.Broker)
+		return errors.New("broker: expected a URL such as mqtt://host:1883") // it may hold a password
 	}
 	decoder, err := NewDecoder(cfg.Unit)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/gateway"
 )
@@ -169,7 +170,7 @@ func (s *stage) play(ctx context.Context) error {
 		})
 	}
 	v := &view{out: s.out, gw: s.gw, proof: s.proof, began: time.Now(), where: listening{
-		Metrics: s.gw.Addresses().Metrics, Broker: s.url, Admin: s.gw.Addresses().Admin, DataDir: s.opts.DataDir, Topic: topic,
+		Metrics: s.gw.Addresses().Metrics, Broker: config.MaskUser(s.url), Admin: s.gw.Addresses().Admin, DataDir: s.opts.DataDir, Topic: topic,
 		Center: "unix:" + center.EmbeddedSocket(s.dataDir()),
 	}}
 	ctx, stop := context.WithCancel(ctx)

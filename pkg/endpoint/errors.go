@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
 // Errors that callers branch on.
@@ -66,6 +68,11 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Msg }
 func (e *FieldError) Unwrap() error { return e.Err }
 
 func fieldError(field, format string, args ...any) error {
+	for i, a := range args {
+		if text, ok := a.(string); ok { // a URL may stand in a field for something else
+			args[i] = config.MaskUser(text)
+		}
+	}
 	return &FieldError{Field: field, Msg: fmt.Sprintf(format, args...)}
 }
 

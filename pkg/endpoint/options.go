@@ -1,12 +1,16 @@
 package endpoint
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 // Options are an endpoint's options, with defaults filled in. They are
@@ -189,8 +193,8 @@ func (p *option) set(o *Options, text string) error {
 	case *int:
 		if p.Type == "size" {
 			*f, err = parseSize(text)
-		} else if *f, err = strconv.Atoi(text); err != nil {
-			err = fmt.Errorf("is not an integer")
+		} else {
+			*f, err = parseInteger(text)
 		}
 		if err == nil && !p.inRange(int64(*f)) {
 			err = fmt.Errorf("must be between %d and %d", p.min, p.max)
@@ -288,31 +292,43 @@ func parseBool(text string) (bool, error) {
 	return false, fmt.Errorf("is not a boolean: write 1 or 0")
 }
 
-// parseDuration takes the units of time.ParseDuration, and d.
-func parseDuration(text string) (time.Duration, error) {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := strconv.ParseFloat(days, 64); err == nil && n >= 0 && n < 100_000 {
-			return time.Duration(n * 24 * float64(time.Hour)), nil
-		}
-	} else if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-		return d, nil
+// parseInteger takes a whole number.
+func parseInteger(text string) (int, error) {
+	n, err := number.Int(text, math.MinInt32, math.MaxInt32) // what an int holds everywhere
+	if e, ok := errors.AsType[*number.Error](err); ok && e.Kind == number.Doubtful {
+		return 0, fmt.Errorf("is not an integer: %w", err)
 	}
-	return 0, fmt.Errorf("is not a duration: write a number and a unit, such as 250ms, 1s or 5m")
+	if err != nil {
+		return 0, errors.New("is not an integer")
+	}
+	return int(n), nil
+}
+
+// parseDuration takes numbers with their units, and 0.
+func parseDuration(text string) (time.Duration, error) {
+	if text == "0" {
+		return 0, nil
+	}
+	if strings.HasPrefix(text, ".") {
+		text = "0" + text
+	}
+	d, err := number.Duration(text)
+	switch {
+	case err == nil:
+		return d, nil
+	case strings.Contains(err.Error(), "leading zero"):
+		return 0, errors.New("has a leading zero: write the duration without it")
+	}
+	return 0, errors.New("is not a duration: write a number and a unit, such as 250ms, 1s or 5m")
 }
 
 // parseSize takes bytes, with K, M or G as binary multiples.
 func parseSize(text string) (int, error) {
-	digits, shift := text, 0
-	if n := len(text); n > 0 {
-		if i := strings.IndexByte("KMG", text[n-1]); i >= 0 {
-			digits, shift = text[:n-1], 10*(i+1)
-		}
+	n, err := number.Size(text)
+	if err != nil || n > math.MaxInt32 { // what an int holds everywhere
+		return 0, errors.New("is not a size: write bytes without a leading zero, such as 1500 or 64K")
 	}
-	n, err := strconv.ParseUint(digits, 10, 31-shift) // what an int holds everywhere
-	if err != nil {
-		return 0, fmt.Errorf("is not a size: write bytes, such as 1500 or 64K")
-	}
-	return int(n) << shift, nil
+	return int(n), nil
 }
 
 // parseRate takes "200pps", "64kBps", both joined by a comma, or a bare number
@@ -349,7 +365,7 @@ func parseDecimal(text string) (float64, error) {
 			return 0, strconv.ErrSyntax
 		}
 	}
-	return strconv.ParseFloat(text, 64)
+	return number.Float(text)
 }
 
 func oneOf(values ...string) func(string) (string, error) {

@@ -3,6 +3,8 @@ package endpoint
 import (
 	"fmt"
 	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
 // Scheme is one layer of an endpoint: a transport, something around it, or a
@@ -183,7 +185,7 @@ func (s *stack) check(text string) error {
 
 func unknownScheme(name string) error {
 	names := schemeNames[Serial:]
-	msg := fmt.Sprintf("unknown scheme %q", name)
+	msg := fmt.Sprintf("unknown scheme %q", config.MaskUser(name))
 	if near := nearest(name, names); near != "" {
 		msg += fmt.Sprintf(", did you mean %q?", near)
 	} else {

@@ -2,12 +2,16 @@ package endpoint
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 // URL is where and how a device is reached:
@@ -412,8 +416,11 @@ func splitHostPort(text string) (host string, port uint16, err error) {
 		}
 	}
 	if hasPort {
-		n, err := strconv.ParseUint(digits, 10, 16) // takes no sign
-		if err != nil || n == 0 {
+		n, err := number.Int(digits, 1, math.MaxUint16)
+		if e, ok := errors.AsType[*number.Error](err); ok && e.Kind == number.Doubtful {
+			return "", 0, fmt.Errorf("has a bad port: %w", err)
+		}
+		if err != nil || digits[0] == '+' {
 			return "", 0, fmt.Errorf("has a bad port: write 1 to 65535")
 		}
 		port = uint16(n)

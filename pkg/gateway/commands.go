@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 // commandTimeout bounds one write or read on demand, its wait behind others
@@ -81,15 +81,15 @@ func typedValue(v *config.Variable, text string) (frame.Value, error) {
 		}
 		return frame.Value{}, fmt.Errorf("value %q for tag %s: expected true or false", text, v.Tag)
 	}
-	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return frame.IntValue(i), nil
-	}
-	if u, err := strconv.ParseUint(text, 10, 64); err == nil {
-		return frame.UintValue(u), nil
-	}
-	f, err := strconv.ParseFloat(text, 64)
+	n, err := number.Parse(text)
 	if err != nil {
-		return frame.Value{}, fmt.Errorf("value %q for tag %s: expected a number", text, v.Tag)
+		return frame.Value{}, fmt.Errorf("value %q for tag %s: expected a number: %w", text, v.Tag, err)
 	}
-	return frame.FloatValue(f), nil
+	switch n := n.(type) {
+	case int64:
+		return frame.IntValue(n), nil
+	case uint64:
+		return frame.UintValue(n), nil
+	}
+	return frame.FloatValue(n.(float64)), nil
 }

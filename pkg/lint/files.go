@@ -105,7 +105,7 @@ func (res *Result) warn(file, rule, msg string) {
 // tablesDir returns where a gateway.yml looks for its tables, "" if there is no
 // such directory.
 func tablesDir(path string) string {
-	f, err := config.ReadFile(path)
+	f, err := config.ReadFile("gateway", path)
 	if err != nil {
 		return "" // told when the file itself is checked
 	}
@@ -149,7 +149,7 @@ func (res *Result) gateway(path string) {
 		return
 	}
 	res.Findings = append(res.Findings, g.Warnings...)
-	f, err := config.ReadFile(path)
+	f, err := config.ReadFile("gateway", path)
 	if err != nil {
 		res.unreadable(path, err)
 		return

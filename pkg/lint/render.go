@@ -25,6 +25,14 @@ type Style struct {
 func WriteText(w io.Writer, fs config.Findings, style Style) error {
 	var out bytes.Buffer
 	lines := sourceLines{}
+	type place struct {
+		file string
+		line int
+	}
+	hidden := map[place]bool{}
+	for _, f := range fs {
+		hidden[place{f.File, f.Line}] = hidden[place{f.File, f.Line}] || f.Secret
+	}
 	for _, f := range fs {
 		s := printable(f.String())
 		if style.Color {
@@ -32,7 +40,7 @@ func WriteText(w io.Writer, fs config.Findings, style Style) error {
 		}
 		out.WriteString(s + "\n")
 		if style.Source && f.Line > 0 {
-			if line, ok := lines.get(f.File, f.Line); ok {
+			if line, ok := lines.get(f.File, f.Line); ok && !hidden[place{f.File, f.Line}] && !lines.secret(f.File, f.Line) {
 				out.WriteString(sourceLine(f, line))
 			}
 		}
@@ -96,6 +104,46 @@ func (s sourceLines) get(file string, n int) (string, bool) {
 		return "", false
 	}
 	return strings.TrimSuffix(lines[n-1], "\r"), true
+}
+
+// secret reports whether line n of a file may hold a secret: a field for one or
+// user info of a URL stands in it, or it is part of a value that is indented below
+// such a field.
+func (s sourceLines) secret(file string, n int) bool {
+	lines := s[file]
+	indent := -1 // of the line below which n stands
+	for ; n >= 1; n-- {
+		line := strings.TrimRight(lines[n-1], "\r ")
+		text := strings.TrimLeft(line, " \t-")
+		at := len(line) - len(text)
+		if text == "" || indent >= 0 && at >= indent {
+			continue
+		}
+		if strings.Contains(text, "@") && indent < 0 || holdsSecretKey(text) {
+			return true
+		}
+		if indent = at; indent == 0 {
+			return false
+		}
+	}
+	return false
+}
+
+// holdsSecretKey reports whether a field for a secret begins in a line.
+func holdsSecretKey(line string) bool {
+	for _, name := range config.SecretNames() {
+		for rest := line; ; {
+			_, after, found := strings.Cut(rest, name)
+			if !found {
+				break
+			}
+			if after = strings.TrimLeft(after, "\"' "); strings.HasPrefix(after, ":") {
+				return true
+			}
+			rest = after
+		}
+	}
+	return false
 }
 
 // WriteJSON writes the findings as one array.

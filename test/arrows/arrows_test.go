@@ -22,15 +22,16 @@ var allowed = map[string][]string{
 	"pkg/version":          {},
 	"pkg/durable":          {},
 	"pkg/backup":           {},
+	"pkg/number":           {},
 	"pkg/frame":            {},
 	"pkg/regular":          {},
 	"pkg/clienttls":        {"pkg/regular"},
-	"pkg/config":           {"schemas", "pkg/regular"},
+	"pkg/config":           {"schemas", "pkg/number", "pkg/regular"},
 	"pkg/config/bootstrap": {"schemas", "pkg/config"},
 	"pkg/point":            {"pkg/config", "pkg/frame"},
-	"pkg/endpoint":         {"pkg/clienttls", "pkg/config"},
+	"pkg/endpoint":         {"pkg/clienttls", "pkg/config", "pkg/number"},
 	"pkg/wal":              {"pkg/durable", "pkg/frame"},
-	"pkg/bus":              {"pkg/frame", "pkg/wal"},
+	"pkg/bus":              {"pkg/frame", "pkg/wal", "pkg/number"},
 	"pkg/driver":           {"pkg/config", "pkg/endpoint", "pkg/frame", "pkg/point"},
 	"pkg/connector":        {"pkg/bus", "pkg/config", "pkg/frame"},
 	"pkg/consumer":         {"pkg/durable", "pkg/frame"},
@@ -43,14 +44,14 @@ var allowed = map[string][]string{
 	"pkg/admin/adminpb":    {},
 	"pkg/admin/admintest":  {"pkg/admin", "pkg/frame"},
 	"pkg/admin/busadmin":   {"pkg/admin", "pkg/bus", "pkg/config", "pkg/frame"},
-	"pkg/cli":              {"pkg/admin/...", "pkg/version"},
+	"pkg/cli":              {"pkg/admin/...", "pkg/version", "pkg/number"},
 	"pkg/cli/clitest":      {},
 }
 
 // allowedBelow is for packages below a directory: every driver, every connector.
 var allowedBelow = map[string][]string{
-	"pkg/driver/":    {"pkg/config", "pkg/driver/...", "pkg/endpoint/...", "pkg/frame", "pkg/point", "schemas"},
-	"pkg/connector/": {"pkg/bus", "pkg/config", "pkg/connector/...", "pkg/frame", "schemas"},
+	"pkg/driver/":    {"pkg/config", "pkg/driver/...", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/point", "schemas"},
+	"pkg/connector/": {"pkg/bus", "pkg/config", "pkg/connector/...", "pkg/frame", "pkg/number", "schemas"},
 	"pkg/endpoint/":  {"pkg/endpoint/..."},
 	"pkg/config/":    {"pkg/config/...", "schemas"},
 }

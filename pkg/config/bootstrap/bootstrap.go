@@ -135,7 +135,7 @@ type sources struct {
 func Load(path string, flags map[string]string, environ []string) (*Gateway, error) {
 	s := sources{env: make(map[string]string), flags: flags}
 	if path != "" {
-		f, err := config.ReadFile(path)
+		f, err := config.ReadFile(schema, path)
 		if err != nil {
 			return nil, err
 		}

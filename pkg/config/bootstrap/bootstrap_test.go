@@ -163,11 +163,11 @@ func TestErrors(t *testing.T) {
 			"gateway.yml:2:33: error: bus.ring_pow: expected a number from 14 to 22, got 40 (value)",
 			"gateway.yml:3:14: error: log.level: expected one of debug, info, warn, error, got \"inf\"; did you mean info? (value)",
 			"gateway.yml:4:10: error: metrics: expected a mapping, got 5 (type)",
-			"gateway.yml:5:15: error: admin.mode: expected an octal mode in quotes, such as \"0600\", got 600 (type)"}},
+			"gateway.yml:5:15: error: admin.mode: expected an octal mode in quotes, such as \"0600\", got \"600\" (value)"}},
 		"connector": {file: "gateway_id: g\nconnectors:\n  a: {}\n  b: {kind: mqtt5, pasword: x, endpoint: \"mqtt://u:p@h\", qos: 3}\n", want: []string{
 			"gateway.yml:3:3: error: key connectors.a.kind is missing (missing-key)",
 			"gateway.yml:4:20: error: unknown key pasword; did you mean password? (unknown-key)",
-			"gateway.yml:4:42: error: connectors.b.endpoint: expected a broker's URL without credentials, such as mqtt://127.0.0.1:1883 or mqtts://broker:8883, got \"mqtt://u:p@h\" (value)",
+			"gateway.yml:4:42: error: connectors.b.endpoint: expected a broker's URL without credentials, such as mqtt://127.0.0.1:1883 or mqtts://broker:8883, got \"mqtt://…@h\" (value)",
 			"gateway.yml:4:63: error: connectors.b.qos: expected a number from 0 to 2, got 3 (value)"}},
 		"one client id twice": {file: "gateway_id: g\nconnectors:\n  a: {kind: mqtt5, endpoint: \"mqtt://b:1883\", topic: x}\n  b: {kind: mqtt5, endpoint: \"mqtt://b:1883\", topic: y}\n", want: []string{
 			`gateway.yml:4:6: error: connectors.b.client_id: "g" is the client id of connectors.a at the same broker; give one of them another (value)`}},

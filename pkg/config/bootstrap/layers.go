@@ -25,6 +25,7 @@ func (s sources) build() (*Gateway, error) {
 	b := &builder{sources: s, tree: map[string]any{}, origins: make(map[string]string)}
 	if s.file != nil {
 		b.tree, _ = config.CloneTree(s.file.Tree).(map[string]any)
+		b.findings = append(b.findings, s.file.Warnings...)
 		dropEmpty(b.tree)
 	}
 	b.laySettings()
@@ -147,7 +148,7 @@ func (b *builder) fail(subject, rule, msg string) {
 // setText sets a key from a variable or flag. A relative path is the working
 // directory's.
 func (b *builder) setText(f *config.Field, text, origin string) {
-	v := parseText(f, text)
+	v := config.ParseText(f, text)
 	if p, ok := v.(string); ok && f.IsPath && p != "" && !strings.HasPrefix(p, "${") {
 		abs, err := filepath.Abs(p)
 		if err != nil {

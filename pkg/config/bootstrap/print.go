@@ -15,36 +15,6 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
-// parseText reads a variable's or flag's text as what the field is. What doesn't
-// fit stays text, and the schema explains it.
-func parseText(f *config.Field, text string) any {
-	if slices.Contains(f.Types, "array") {
-		list := []any{}
-		for _, e := range strings.Split(text, ",") {
-			if e = strings.TrimSpace(e); e != "" {
-				list = append(list, e)
-			}
-		}
-		return list
-	}
-	if slices.Contains(f.Types, "integer") || slices.Contains(f.Types, "number") {
-		if i, err := strconv.ParseInt(text, 10, 64); err == nil {
-			return i
-		}
-	}
-	if slices.Contains(f.Types, "number") {
-		if n, err := strconv.ParseFloat(text, 64); err == nil {
-			return n
-		}
-	}
-	if slices.Contains(f.Types, "boolean") {
-		if v, err := strconv.ParseBool(text); err == nil {
-			return v
-		}
-	}
-	return text
-}
-
 // topLevel is the order in which gateway.yml is written.
 const topLevel = "gateway_id tenant device data_dir secrets_dir log metrics admin config bus connectors"
 

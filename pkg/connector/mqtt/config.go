@@ -4,17 +4,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 // Config is a connector of kind mqtt5 as gateway.yml writes it; its schema is
@@ -190,12 +191,12 @@ func between(field string, value config.Duration, low, high time.Duration) error
 // parseRate reads "10/s": so many in a second, minute or hour.
 func parseRate(s string) (n int, per time.Duration, err error) {
 	count, unit, ok := strings.Cut(s, "/")
-	n, err = strconv.Atoi(count)
+	whole, err := number.Int(count, 1, math.MaxInt32)
 	per, known := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[unit]
-	if !ok || err != nil || n < 1 || !known {
+	if !ok || err != nil || !known {
 		return 0, 0, fmt.Errorf("expected a rate such as 10/s, 60/m or 100/h, got %q", s)
 	}
-	return n, per, nil
+	return int(whole), per, nil
 }
 
 // server is one address of a broker.
@@ -226,10 +227,10 @@ func parseEndpoints(list string) ([]server, error) {
 func parseEndpoint(text string) (server, error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return server{}, fmt.Errorf("%q is not a broker's URL, such as mqtt://broker:1883", text)
+		return server{}, fmt.Errorf("%q is not a broker's URL, such as mqtt://broker:1883", config.MaskUser(text))
 	}
 	if u.User != nil {
-		return server{}, fmt.Errorf("%s: credentials go into username and password", u.Redacted())
+		return server{}, fmt.Errorf("%s: credentials go into username and password", config.MaskUser(text))
 	}
 	schemes := map[string]struct{ scheme, port string }{
 		"mqtt": {"tcp", "1883"}, "tcp": {"tcp", "1883"}, "mqtts": {"tls", "8883"}, "tls": {"tls", "8883"}, "ssl": {"tls", "8883"},
@@ -237,7 +238,7 @@ func parseEndpoint(text string) (server, error) {
 	}
 	s, ok := schemes[u.Scheme]
 	if !ok || u.Hostname() == "" {
-		return server{}, fmt.Errorf("%q: expected mqtt, mqtts, tcp, tls, ws or wss, then ://HOST[:PORT]", text)
+		return server{}, fmt.Errorf("%q: expected mqtt, mqtts, tcp, tls, ws or wss, then ://HOST[:PORT]", config.MaskUser(text))
 	}
 	port := u.Port()
 	if port == "" {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"math"
 	"strings"
 	"time"
 
@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 // Question is what [Probe] and [Scan] ask a device: one read.
@@ -72,9 +73,12 @@ func ParseQuestion(s string) (Question, error) {
 	if len(parts) == 0 || len(parts) > 2 {
 		return fail()
 	}
-	n, err := strconv.ParseUint(parts[0], 10, 32)
-	if err != nil {
+	n, err := number.Int(parts[0], 0, math.MaxUint32)
+	if e, ok := errors.AsType[*number.Error](err); ok && e.Kind == number.NoNumber {
 		return fail()
+	}
+	if err != nil {
+		return q, fmt.Errorf("%q: %w", s, err)
 	}
 	a.Addr = uint32(n)
 	if m, ok := modiconOf(a.Addr); ok && !typed {
@@ -87,12 +91,12 @@ func ParseQuestion(s string) (Question, error) {
 		return q, err
 	}
 	if len(parts) == 2 {
-		limit := uint64(maxReadRegisters)
+		limit := int64(maxReadRegisters)
 		if q.Func.bits() {
 			limit = maxReadBits
 		}
-		if n, err = strconv.ParseUint(parts[1], 10, 16); err != nil || n < 1 || n > limit {
-			return q, fmt.Errorf("%q: length %s, expected 1 to %d", s, parts[1], limit)
+		if n, err = number.Int(parts[1], 1, limit); err != nil {
+			return q, fmt.Errorf("%q: length %s, expected 1 to %d: %w", s, parts[1], limit, err)
 		}
 		q.Count = uint16(n)
 	}
