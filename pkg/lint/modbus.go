@@ -43,6 +43,41 @@ func (modbusChecker) Check(d *Driver, r *Report) {
 		}
 	}
 	checkOverlaps(ranges, r)
+	if d.Item.Cfg["addressing"] == nil {
+		checkNotations(d, r)
+	}
+}
+
+// checkNotations finds tables whose addresses are written in two notations: where
+// some may be Modicon's (40001) and others of that size can't be (40000, 50000), the
+// first are likely read beside what was meant.
+func checkNotations(d *Driver, r *Report) {
+	type mixture struct{ ambiguous, plain *config.Variable }
+	seen := make(map[config.AddressType]*mixture)
+	for i := range d.Variables {
+		v := &d.Variables[i]
+		m := seen[v.Address.Type]
+		if m == nil {
+			m = new(mixture)
+			seen[v.Address.Type] = m
+		}
+		switch n := modbus.NotationOf(v.Address); {
+		case n.Ambiguous && m.ambiguous == nil:
+			m.ambiguous = v
+		case n.Plain && m.plain == nil:
+			m.plain = v
+		}
+	}
+	for t, m := range seen {
+		if m.ambiguous == nil || m.plain == nil {
+			continue
+		}
+		n := modbus.NotationOf(m.ambiguous.Address)
+		r.Errorf(config.Variables, m.ambiguous.Tag, []string{"address", "addr"}, "modbus-notation",
+			"address.addr: %d may be %s %d (Modicon notation) or %s %d (protocol address), and %d of %s can be a protocol address only: "+
+				"say addressing: modicon or addressing: protocol in the cfg of driver %s",
+			m.ambiguous.Address.Addr, t, n.Modicon, t, n.Protocol, m.plain.Address.Addr, m.plain.Tag, d.ID)
+	}
 }
 
 // resolveModbus finds the registers of a variable, and what is wrong with them.

@@ -75,6 +75,10 @@ func tryScale(v *config.Variable) *scaleResult {
 		return &scaleResult{err: strings.TrimPrefix(err.Error(), "scale ")}
 	}
 	res := &scaleResult{}
+	if s.WholeOnly() && (v.Datatype == config.TypeFloat32 || v.Datatype == config.TypeFloat64) {
+		res.err = "% and the functions of bits need whole numbers, and a " + string(v.Datatype) + " has others too: use int(value)"
+		return res
+	}
 	a, _, linear := s.Linear()
 	res.oneWay = !linear || a == 0
 	for _, x := range samples(v.Datatype) {

@@ -56,6 +56,11 @@ func (p *point) invert(dt config.DataType, v frame.Value) (frame.Value, error) {
 	if a, _, ok := p.scale.Linear(); !ok || a == 0 {
 		return frame.Value{}, fmt.Errorf("%w: %s", ErrNotInvertible, p.text)
 	}
+	if p.integer {
+		if raw, ok := p.scale.backwardInteger(v); ok {
+			return toNumber(dt, raw, v)
+		}
+	}
 	f, _ := v.Number()
 	return toNumber(dt, frame.FloatValue(p.scale.backward(f)), v)
 }

@@ -110,13 +110,7 @@ func (t *Table) Scale(i int, raw frame.Value) (frame.Value, frame.Quality) {
 func (p *point) engineering(raw frame.Value, q frame.Quality) (frame.Value, frame.Quality) {
 	v := raw
 	if p.scale != nil {
-		if n, ok := raw.Number(); ok {
-			f, err := p.scale.Eval(n)
-			if err != nil {
-				return frame.Value{}, frame.Bad
-			}
-			v = frame.FloatValue(f)
-		}
+		v, q = p.scaled(raw, q)
 	}
 	switch v.Kind() {
 	case frame.KindNone:
@@ -127,6 +121,27 @@ func (p *point) engineering(raw frame.Value, q frame.Quality) (frame.Value, fram
 		}
 	}
 	return v, q
+}
+
+// scaled runs the scale. What was rounded because no 64 bits hold it is uncertain.
+func (p *point) scaled(raw frame.Value, q frame.Quality) (frame.Value, frame.Quality) {
+	if p.integer {
+		if v, ok := p.scale.EvalInteger(raw); ok {
+			return v, q
+		}
+		if q == frame.Good {
+			q = frame.Uncertain
+		}
+	}
+	n, ok := raw.Number()
+	if !ok {
+		return raw, q
+	}
+	f, err := p.scale.Eval(n)
+	if err != nil {
+		return frame.Value{}, frame.Bad
+	}
+	return frame.FloatValue(f), q
 }
 
 // differs reports whether v and q are news after the last frame.

@@ -59,6 +59,7 @@ type lock struct {
 // point is what Observe needs of a variable, without its text.
 type point struct {
 	scale     *Scale // nil: none
+	integer   bool   // scale works on integers, which a float64 would round
 	text      string // of scale, for errors and reuse
 	onChange  bool
 	deadband  float64
@@ -160,6 +161,8 @@ func (t *Table) compile(i int, driverID string, scales map[string]*Scale) error 
 		}
 		scales[v.Scale] = p.scale
 	}
+	l, isInteger := integerLimits(v.Datatype)
+	p.integer = isInteger && l.wide() && p.scale.Integer()
 	return nil
 }
 

@@ -24,10 +24,13 @@ import (
 //
 // A Scale may be used by any number of goroutines.
 type Scale struct {
-	steps []step // linear, if prog is nil
+	linear bool
+	steps  []step // where it is linear
+	// integer calculates with integers; nil if the expression is none of whole numbers.
+	integer integerFunc
 
-	prog *vm.Program
-	mu   sync.Mutex // guards machine and env
+	prog *vm.Program // nil: linear, or of integers only
+	mu   sync.Mutex  // guards machine and env
 	mach vm.VM
 	env  map[string]any
 }
@@ -74,29 +77,37 @@ func compileScale(src string) (*Scale, error) {
 		return nil, err
 	}
 	if ok {
-		return &Scale{steps: steps}, nil
+		return &Scale{linear: true, steps: steps, integer: integers(tree.Node)}, nil
 	}
 	var sub subset
 	ast.Walk(&tree.Node, &sub)
 	if sub.err != nil {
 		return nil, sub.err
 	}
+	if sub.nodes > maxScaleNodes {
+		return nil, fmt.Errorf("has more than %d operands and operators", maxScaleNodes)
+	}
+	s := &Scale{integer: integers(tree.Node), env: map[string]any{variable: 0.0}}
 	prog, err := expr.Compile(src, scaleOptions()...)
-	if err != nil {
+	if err != nil && s.integer == nil { // expr has no % for floats, which value is to it
 		return nil, oneLine(err)
 	}
+	s.prog = prog
 	if !sub.usesValue {
 		return nil, fmt.Errorf(`does not use "value", the raw value; a factor is written "value * %s"`, strings.Join(strings.Fields(src), " "))
 	}
-	return &Scale{prog: prog, env: map[string]any{variable: 0.0}}, nil
+	return s, nil
 }
 
 // Eval returns the engineering value of a raw one. The result may be NaN or
 // infinite; an error means that the expression could not be evaluated for raw.
 // Linear expressions never fail and never allocate.
 func (s *Scale) Eval(raw float64) (float64, error) {
-	if s.prog == nil {
+	switch {
+	case s.linear:
 		return s.forward(raw), nil
+	case s.prog == nil:
+		return s.evalWhole(raw)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,10 +123,22 @@ func (s *Scale) Eval(raw float64) (float64, error) {
 	return f, nil
 }
 
+// evalWhole runs an expression that exists for whole numbers only.
+func (s *Scale) evalWhole(raw float64) (float64, error) {
+	w, ok := wholeFloat(raw)
+	if !ok {
+		return 0, fmt.Errorf("needs a whole number up to 2^53, not %v", raw)
+	}
+	if w, ok = s.integer(w); !ok {
+		return 0, errors.New("divides by zero, or a result does not fit 64 bits")
+	}
+	return w.float(), nil
+}
+
 // Linear returns a and b of a*value+b; ok is false where the expression is not
 // linear. Eval may differ from a*value+b in the last digit.
 func (s *Scale) Linear() (a, b float64, ok bool) {
-	if s.prog != nil {
+	if !s.linear {
 		return 0, 0, false
 	}
 	a = 1
@@ -301,11 +324,13 @@ func number(x any) (float64, bool) {
 // the language: arrays, ranges, text, loops over them, and variables of its own.
 type subset struct {
 	usesValue bool
+	nodes     int
 	err       error
 }
 
 // Visit looks at one node.
 func (s *subset) Visit(n *ast.Node) {
+	s.nodes++
 	switch n := (*n).(type) {
 	case *ast.IdentifierNode:
 		s.usesValue = s.usesValue || n.Value == variable

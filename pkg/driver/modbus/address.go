@@ -116,6 +116,34 @@ func modiconOf(addr uint32) (modicon, bool) {
 	return modicon{}, false
 }
 
+// Notation says how an address can be read.
+type Notation struct {
+	Modicon  uint16 // as Modicon notation of its table, with Ambiguous
+	Protocol uint16 // as a zero-based protocol address
+	// Ambiguous means that both readings are possible: 40001 of holding registers is
+	// register 0 or register 40001.
+	Ambiguous bool
+	// Plain means that only the second is, and that it has as many digits as the first
+	// would have: 40000 or 50000 of holding registers. Small numbers are zero-based in
+	// either notation.
+	Plain bool
+}
+
+// NotationOf tells how the address of a variable can be read. Neither holds for an
+// address of another protocol, of another table, or of six digits.
+func NotationOf(a config.Address) Notation {
+	m, ok := modiconOf(a.Addr)
+	switch {
+	case a.Addr > 0xFFFF:
+		return Notation{}
+	case ok && m.table == a.Type:
+		return Notation{Modicon: uint16(a.Addr - m.first), Protocol: uint16(a.Addr), Ambiguous: true}
+	case ok:
+		return Notation{}
+	}
+	return Notation{Protocol: uint16(a.Addr), Plain: a.Addr >= 10000}
+}
+
 // protocolAddress translates Modicon notation, unless the driver turned it off.
 func (s *Settings) protocolAddress(a config.Address) (uint16, error) {
 	if s.Addressing == AddressingModicon {
