@@ -147,7 +147,7 @@ func (d *device) probe(ctx context.Context, q modbus.Question) (modbus.Answer, [
 	if err != nil {
 		return modbus.Answer{}, nil, err
 	}
-	out := modbus.Answer{Connect: a.Connect, Took: a.Took, Addr: a.Addr, Count: a.Count, Data: a.Data}
+	out := modbus.Answer{Connect: a.Connect, Took: a.Took, Addr: a.Addr, Count: a.Count, Data: a.Data, Hints: a.Hints}
 	if a.Refusal != "" {
 		out.Err = errors.New(a.Refusal)
 	}

@@ -88,6 +88,7 @@ type probeResult struct {
 	Readings  []probeReading `json:"readings"`
 	Endpoint  string         `json:"endpoint,omitempty"` // of the gateway that asked
 	Stages    []stage        `json:"stages"`
+	Hints     []string       `json:"hints,omitempty"` // settings that would suit the device
 }
 
 // probeReading is one way to read the data.
@@ -158,6 +159,9 @@ func showProbe(ctx context.Context, cmd *cobra.Command, d device, q modbus.Quest
 	for _, s := range stages {
 		cmd.PrintErrln(s.line())
 	}
+	for _, h := range a.Hints {
+		cmd.PrintErrln("hint: " + h)
+	}
 	if err != nil {
 		return err
 	}
@@ -178,7 +182,7 @@ func showProbe(ctx context.Context, cmd *cobra.Command, d device, q modbus.Quest
 func describe(a modbus.Answer, d device, q modbus.Question, expected bool, expect float64) probeResult {
 	r := probeResult{
 		URL: d.to.url.String(), Endpoint: d.owner.ID, Stages: []stage{}, Unit: q.Unit, Function: q.Func.String(), Addr: a.Addr, Count: a.Count,
-		ConnectMs: ms(a.Connect), TookMs: ms(a.Took), Data: hex.EncodeToString(a.Data), Readings: []probeReading{},
+		ConnectMs: ms(a.Connect), TookMs: ms(a.Took), Data: hex.EncodeToString(a.Data), Readings: []probeReading{}, Hints: a.Hints,
 	}
 	if a.Err != nil {
 		r.Error = a.Err.Error()

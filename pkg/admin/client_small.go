@@ -20,7 +20,7 @@ func (c *endpointClient) ProbeModbus(ctx context.Context, endpoint string, q Mod
 	m, err := c.c.ProbeModbus(ctx, &pb.ProbeModbusRequest{Endpoint: endpoint, Question: toQuestion(q)})
 	return ModbusAnswer{
 		Connect: m.GetConnect().AsDuration(), Took: m.GetTook().AsDuration(), Addr: uint16(m.GetAddress()), Count: uint16(m.GetCount()),
-		Data: m.GetData(), Refusal: m.GetRefusal(),
+		Data: m.GetData(), Refusal: m.GetRefusal(), Hints: m.GetHints(),
 	}, err
 }
 

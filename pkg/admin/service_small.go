@@ -41,7 +41,7 @@ func (s *endpointService) ProbeModbus(ctx context.Context, r *pb.ProbeModbusRequ
 	}
 	return &pb.ProbeModbusResponse{
 		Connect: durationpb.New(a.Connect), Took: durationpb.New(a.Took), Address: uint32(a.Addr), Count: uint32(a.Count),
-		Data: a.Data, Refusal: a.Refusal,
+		Data: a.Data, Refusal: a.Refusal, Hints: a.Hints,
 	}, nil
 }
 

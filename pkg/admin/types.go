@@ -81,8 +81,9 @@ type ModbusAnswer struct {
 	Took    time.Duration
 	Addr    uint16 // of the first item of Data
 	Count   uint16
-	Data    []byte // registers as they came, or packed bits
-	Refusal string // why there is no data: the device's exception, or silence
+	Data    []byte   // registers as they came, or packed bits
+	Refusal string   // why there is no data: the device's exception, or silence
+	Hints   []string // settings that would suit the device
 }
 
 // ModbusFound is what a scan learned of one unit.

@@ -30,7 +30,7 @@ func (a adminEndpoints) ProbeModbus(ctx context.Context, id string, asked admin.
 	if err != nil {
 		return admin.ModbusAnswer{}, probeError(err)
 	}
-	answer := admin.ModbusAnswer{Connect: got.Connect, Took: got.Took, Addr: got.Addr, Count: got.Count, Data: got.Data}
+	answer := admin.ModbusAnswer{Connect: got.Connect, Took: got.Took, Addr: got.Addr, Count: got.Count, Data: got.Data, Hints: got.Hints}
 	if got.Err != nil {
 		answer.Refusal, answer.Data = got.Err.Error(), nil
 	}

@@ -51,6 +51,16 @@ func TestRules(t *testing.T) {
 		"one unit, two drivers": {drivers: reader + strings.Replace(reader, "m1", "m2", 1),
 			variables: variable("a", "type: holding, addr: 1", "uint16", "") + strings.Replace(variable("b", "type: holding, addr: 1", "uint16", ""), "m1", "m2", 1),
 			want:      []string{"drivers.yml:2:68: warning: cfg.unit_id: 1 of the endpoint plc is polled by m1 already; one driver can have all variables of a unit (modbus-unit)"}},
+		"reserved unit": {drivers: strings.Replace(reader, "unit_id: 1", "unit_id: 250", 1),
+			want: []string{"drivers.yml:1:68: warning: cfg.unit_id: 250 is reserved; few devices have it (the standard's are 1 to 247) (modbus-line)"}},
+		"several connections": {endpoints: "plc: {scheme: rtu+tcp, host: 10.0.0.1, port: 502, opts: {max_conns: 2}}\n",
+			want: []string{"endpoints.yml:1:69: warning: opts.max_conns: 2, but nothing in the answers of driver m1 tells requests apart (framing rtu); " +
+				"expected 1, or requests over one connection make those over the other doubtful (modbus-line)"}},
+		"any unit among several": {drivers: strings.Replace(reader, "unit_id: 1", "unit_id: 1, answer_unit: any", 1) +
+			strings.NewReplacer("m1", "m2", "unit_id: 1", "unit_id: 2").Replace(reader),
+			variables: variable("a", "type: holding, addr: 1", "uint16", "") + strings.Replace(variable("b", "type: holding, addr: 1", "uint16", ""), "m1", "m2", 1),
+			want: []string{"drivers.yml:1:84: warning: cfg.answer_unit: any, but 2 drivers use the endpoint plc; name the unit id that the device " +
+				"answers with (modbus-line)"}},
 		"unknown protocol": {drivers: strings.Replace(reader, "modbus", "modbuss", 1),
 			want: []string{"drivers.yml:1:45: warning: proto: modbuss is not built in; a gateway will refuse this driver; did you mean modbus? (not-built)"}},
 		"plugin": {drivers: "m1: {kind: dyn, path: p, endpoint_id: plc, proto: opcua}\n",

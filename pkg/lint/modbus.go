@@ -35,6 +35,7 @@ func (modbusChecker) Check(d *Driver, r *Report) {
 	for _, e := range config.FieldErrors(err) {
 		r.Errorf(config.Drivers, d.ID, e.Path, "modbus-cfg", "%v", e)
 	}
+	checkQuirks(d, s, r)
 	ranges := make([]modbusRange, 0, len(d.Variables))
 	for i := range d.Variables {
 		v := &d.Variables[i]
@@ -80,6 +81,23 @@ func checkNotations(d *Driver, r *Report) {
 	}
 }
 
+// checkQuirks warns of settings that only some devices want.
+func checkQuirks(d *Driver, s *modbus.Settings, r *Report) {
+	warn := func(key, format string, args ...any) {
+		r.Warnf(config.Drivers, d.ID, []string{"cfg", key}, "modbus-line", "cfg."+key+": "+format, args...)
+	}
+	if s.UnitID > 247 && s.UnitID < 255 {
+		warn("unit_id", "%d is reserved; few devices have it (the standard's are 1 to 247)", s.UnitID)
+	}
+	if s.Ordered() && d.Endpoint != nil {
+		if n, err := strconv.Atoi(d.Endpoint.Opts["max_conns"]); err == nil && n > 1 {
+			r.Warnf(config.Endpoints, d.Item.EndpointID, []string{"opts", "max_conns"}, "modbus-line",
+				"opts.max_conns: %d, but nothing in the answers of driver %s tells requests apart (framing %s); expected 1, or requests over one "+
+					"connection make those over the other doubtful", n, d.ID, s.Framing)
+		}
+	}
+}
+
 // resolveModbus finds the registers of a variable, and what is wrong with them.
 func resolveModbus(s *modbus.Settings, v *config.Variable, r *Report) (m modbusRange, ok bool) {
 	p, warnings, err := s.Resolve(v)
@@ -119,6 +137,22 @@ func checkUnits(snap *config.Snapshot, r *Report) {
 			continue
 		}
 		first[u] = id
+	}
+	checkAnyUnit(snap, r)
+}
+
+// checkAnyUnit finds drivers that believe answers of any unit on an endpoint with
+// several units.
+func checkAnyUnit(snap *config.Snapshot, r *Report) {
+	users := make(map[string]int)
+	for _, d := range snap.Drivers {
+		users[d.EndpointID]++
+	}
+	for _, id := range slices.Sorted(maps.Keys(snap.Drivers)) {
+		if d := snap.Drivers[id]; d.Cfg["answer_unit"] == "any" && d.Proto == "modbus" && users[d.EndpointID] > 1 {
+			r.Warnf(config.Drivers, id, []string{"cfg", "answer_unit"}, "modbus-line",
+				"cfg.answer_unit: any, but %d drivers use the endpoint %s; name the unit id that the device answers with", users[d.EndpointID], d.EndpointID)
+		}
 	}
 }
 

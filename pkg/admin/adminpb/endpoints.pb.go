@@ -176,6 +176,7 @@ type ProbeModbusResponse struct {
 	Count         uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
 	Data          []byte                 `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`       // registers as they came, or packed bits
 	Refusal       string                 `protobuf:"bytes,6,opt,name=refusal,proto3" json:"refusal,omitempty"` // why there is no data: the device's exception, or silence
+	Hints         []string               `protobuf:"bytes,7,rep,name=hints,proto3" json:"hints,omitempty"`     // settings that would suit the device
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -250,6 +251,13 @@ func (x *ProbeModbusResponse) GetRefusal() string {
 		return x.Refusal
 	}
 	return ""
+}
+
+func (x *ProbeModbusResponse) GetHints() []string {
+	if x != nil {
+		return x.Hints
+	}
+	return nil
 }
 
 type ScanModbusRequest struct {
@@ -591,14 +599,15 @@ const file_v1_endpoints_proto_rawDesc = "" +
 	"\x06around\x18\a \x01(\bR\x06around\"k\n" +
 	"\x12ProbeModbusRequest\x12\x1a\n" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x129\n" +
-	"\bquestion\x18\x02 \x01(\v2\x1d.edge.admin.v1.ModbusQuestionR\bquestion\"\xd7\x01\n" +
+	"\bquestion\x18\x02 \x01(\v2\x1d.edge.admin.v1.ModbusQuestionR\bquestion\"\xed\x01\n" +
 	"\x13ProbeModbusResponse\x123\n" +
 	"\aconnect\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\aconnect\x12-\n" +
 	"\x04took\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\rR\aaddress\x12\x14\n" +
 	"\x05count\x18\x04 \x01(\rR\x05count\x12\x12\n" +
 	"\x04data\x18\x05 \x01(\fR\x04data\x12\x18\n" +
-	"\arefusal\x18\x06 \x01(\tR\arefusal\"\x80\x01\n" +
+	"\arefusal\x18\x06 \x01(\tR\arefusal\x12\x14\n" +
+	"\x05hints\x18\a \x03(\tR\x05hints\"\x80\x01\n" +
 	"\x11ScanModbusRequest\x12\x1a\n" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x129\n" +
 	"\bquestion\x18\x02 \x01(\v2\x1d.edge.admin.v1.ModbusQuestionR\bquestion\x12\x14\n" +

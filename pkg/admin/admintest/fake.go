@@ -141,7 +141,7 @@ func (fakeEndpoints) ProbeModbus(_ context.Context, endpoint string, q admin.Mod
 	if endpoint != "plc1" {
 		return admin.ModbusAnswer{}, fmt.Errorf("endpoint %q: %w", endpoint, admin.ErrNotFound)
 	}
-	a := admin.ModbusAnswer{Connect: time.Microsecond, Took: 3 * time.Millisecond, Addr: q.Addr, Count: q.Count}
+	a := admin.ModbusAnswer{Connect: time.Microsecond, Took: 3 * time.Millisecond, Addr: q.Addr, Count: q.Count, Hints: []string{"echo: drop"}}
 	if q.Unit != 1 {
 		a.Refusal = "wait for the answer: timeout"
 		return a, nil

@@ -157,10 +157,7 @@ func (l *link) timedOut() {
 	}
 }
 
-// ordered reports whether nothing but their looks and order tells answers apart.
-func (l *link) ordered() bool {
-	return l.settings.Framing != FramingTCP || l.settings.AcceptTransaction == TransactionAny
-}
+func (l *link) ordered() bool { return l.settings.Ordered() }
 
 // rest ends an exchange: pauses count from now on.
 func (l *link) rest() {

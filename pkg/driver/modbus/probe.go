@@ -112,14 +112,21 @@ type Answer struct {
 	Took    time.Duration // from the request to the answer
 	Addr    uint16        // of the first item; one less than asked for with Around
 	Count   uint16
-	Data    []byte // registers in the order of the line, or packed bits; nil if refused
-	Err     error  // nil, an *[Exception], or why there is no answer
+	Data    []byte   // registers in the order of the line, or packed bits; nil if refused
+	Err     error    // nil, an *[Exception], or why there is no answer
+	Hints   []string // settings that would suit the device
 }
 
 // Probe asks one question over ep. The error is for a question that cannot be
 // asked or an endpoint without a connection; a device that refuses or is silent
 // is an Answer with Err.
 func Probe(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint, q Question) (Answer, error) {
+	return probe(ctx, ep, item, q, true)
+}
+
+// probe is [Probe]; again tells to ask once more over a connection that has never
+// answered.
+func probe(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint, q Question, again bool) (Answer, error) {
 	l, err := questionLink(item, q)
 	if err != nil {
 		return Answer{}, err
@@ -132,6 +139,12 @@ func Probe(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint, q Qu
 	a := Answer{Connect: time.Since(start)}
 	l.attach(ctx, lease)
 	ask(l, q, &a)
+	if again && isTimeout(a.Err) && !l.settings.Serial && !l.state.spoke.Load() && ctx.Err() == nil {
+		askAgain(l, q, &a)
+	}
+	if l.hears.echoed {
+		a.Hints = append(a.Hints, "the line repeats each request to its sender; the driver finds that out by itself, and echo: drop says it")
+	}
 	if a.Err == nil && q.Around {
 		around(l, q, &a)
 	}
@@ -146,6 +159,20 @@ func ask(l *link, q Question, a *Answer) {
 	if isTimeout(a.Err) {
 		a.Err = &silence{l.settings.Timeout, a.Err}
 	}
+}
+
+// askAgain asks once more over the same connection: some devices swallow what comes
+// right after the connect. If that is answered, it takes the place of a.
+func askAgain(l *link, q Question, a *Answer) {
+	since := time.Since(l.state.born)
+	second := Answer{Connect: a.Connect}
+	if ask(l, q, &second); !intact(second.Err) {
+		return
+	}
+	*a = second
+	delay := since.Truncate(500*time.Millisecond) + 500*time.Millisecond
+	a.Hints = append(a.Hints, fmt.Sprintf("what was asked right after the connect was not answered, the same question %v later was; connect_delay: %v waits so long, "+
+		"or less if that is enough", since.Round(time.Millisecond), delay))
 }
 
 // silence is a timeout in words for the person who asked.
@@ -183,6 +210,7 @@ func around(l *link, q Question, a *Answer) {
 	}
 	wider := Answer{Connect: a.Connect}
 	if ask(l, q, &wider); wider.Err == nil {
+		wider.Hints = a.Hints
 		*a = wider
 	} else if !intact(wider.Err) {
 		a.Err = fmt.Errorf("asked once more for the registers around: %w", wider.Err)

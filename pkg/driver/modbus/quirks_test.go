@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus/modbustest"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -214,5 +215,22 @@ func TestLateNeighbour(t *testing.T) {
 	}
 	if two.Metric(t, "modbus_rejected_total", "reason", "late") == 0 {
 		t.Error("late answers are not counted")
+	}
+}
+
+// TestProbeSuggests: a probe names the setting that a device needs.
+func TestProbeSuggests(t *testing.T) {
+	q := modbus.Question{Unit: 1, Func: modbus.FuncReadHolding, Addr: 5, Count: 1, Timeout: 200 * time.Millisecond}
+	for want, dev := range map[string]*modbustest.Device{"connect_delay: 500ms": modbustest.SDongle(t), "echo: drop": modbustest.EchoAdapter(t)} {
+		item := config.Endpoint{}
+		if dev.Quirks.Echo {
+			item.Scheme = "rtu+tcp"
+		} else {
+			dev.Quirks.Deaf = 150 * time.Millisecond
+		}
+		a, err := modbus.Probe(timeout(t), modbustest.Dial(t, "tcp", dev.Addr), item, q)
+		if err != nil || a.Err != nil || !strings.Contains(strings.Join(a.Hints, "; "), want) {
+			t.Errorf("want %s, got %q (%v, %v)", want, a.Hints, err, a.Err)
+		}
 	}
 }

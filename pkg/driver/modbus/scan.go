@@ -134,7 +134,7 @@ func ScanShared(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint,
 	for _, unit := range units {
 		q.Unit = unit
 		began := time.Now()
-		a, err := Probe(ctx, ep, item, q)
+		a, err := probe(ctx, ep, item, q, false)
 		if err != nil {
 			return fmt.Errorf("scan, unit %d: %w", unit, err)
 		}

@@ -187,6 +187,12 @@ func (s *Settings) checkTogether(c *checker) {
 // answers.
 func (s *Settings) broadcast() bool { return s.Serial && s.UnitID == 0 }
 
+// Ordered reports whether nothing but their looks and their order tells answers
+// apart.
+func (s *Settings) Ordered() bool {
+	return s.Framing != FramingTCP || s.AcceptTransaction == TransactionAny
+}
+
 // endpointTimeout returns the timeout of ep, the default without one. A bad one
 // is the endpoint's own error.
 func endpointTimeout(ep config.Endpoint) time.Duration {
