@@ -117,8 +117,9 @@ type account struct {
 	paid    turn   // the request that it answered; zero if it was dropped
 	run     int    // answers in a row that look alike
 	tries   int    // to find out whose answers come, since the last success
-	answers bool   // a read, ever
 	doubles bool   // answers came twice
+	lengths bool   // reads of different lengths were answered
+	fresh   bool   // a process before this one may have left debts
 	twins   map[spot]int
 	no      map[spot]bool // refused, when asked for in order to find out
 	word    time.Time     // when a request or an answer of the unit was on the line
@@ -331,6 +332,7 @@ func (a *account) accept(t *turn, mine *debt, pdu []byte, repeated bool) {
 		a.run++
 	} else {
 		a.run = 0
+		a.lengths = a.lengths || t.shape.fn.reads() && len(a.last) > 0 && Func(a.last[0]).reads() && Func(pdu[0]).reads()
 	}
 	if n := a.twins[t.spot]; n > 1 {
 		a.twins[t.spot] = n - 1
@@ -347,7 +349,6 @@ func (a *account) accept(t *turn, mine *debt, pdu []byte, repeated bool) {
 		a.settle(t.order)
 	}
 	a.last, a.paid, a.tries = append(a.last[:0], pdu...), *t, 0
-	a.answers = a.answers || t.shape.fn.reads()
 }
 
 // maxLateness bounds what one strange answer can teach.
@@ -389,6 +390,6 @@ func (a *account) settle(order uint64) {
 // forgive strikes every debt of a: of a unit that can't be asked for anything of
 // another length, after a silence in which its answers would have come.
 func (a *account) forgive() {
-	a.debts, a.last, a.paid, a.tries = a.debts[:0], a.last[:0], turn{}, 0
+	a.debts, a.last, a.paid, a.tries, a.fresh = a.debts[:0], a.last[:0], turn{}, 0, false
 	clear(a.no)
 }

@@ -139,10 +139,15 @@ func (ln *line) rest() {
 	ln.ended = time.Now()
 }
 
-func (ln *line) account(s *Settings) *account {
+// account returns that of a unit. One that a driver asks for first is in doubt: the
+// process before this one may have left requests without their answers.
+func (ln *line) account(s *Settings, driver bool) *account {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	return ln.ledger.account(s.UnitID, s.AnswerUnit.alias())
+	n := len(ln.ledger.accounts)
+	a := ln.ledger.account(s.UnitID, s.AnswerUnit.alias())
+	a.fresh = a.fresh || driver && len(ln.ledger.accounts) > n && s.Ordered() && !s.broadcast()
+	return a
 }
 
 func (ln *line) begin(a *account, s shape, at spot) turn {

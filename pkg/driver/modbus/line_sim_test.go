@@ -54,6 +54,7 @@ type simLine struct {
 type simUnit struct {
 	id       uint8
 	strict   bool // refuses reads that are not of two registers
+	picky    bool // is silent instead
 	queue    chan []byte
 	executed sync.Map // values written
 }
@@ -127,12 +128,15 @@ func (s *simLine) serve(u *simUnit) {
 		switch {
 		case s.chance(s.veryLate):
 			longest := time.Duration(s.longest)
-			if u.strict {
+			if u.strict || u.picky {
 				longest = min(longest, quietTurns-1) // there is no other way to find out
 			}
 			time.Sleep(s.between(simTimeout, longest*simTimeout))
 		case s.chance(s.late):
 			time.Sleep(s.between(simTimeout/2, 2*simTimeout))
+		}
+		if u.picky && adu[1] == byte(FuncReadHolding) && adu[5] != 2 {
+			continue
 		}
 		answer := u.answer(adu)
 		if s.chance(s.lostAnswer) {
@@ -377,9 +381,10 @@ func simulate(t *testing.T, what trouble, seed uint64, requests int64) (good, wr
 		2: {"a": 100, "b": 102, "c": 104, "d": 200, "i1": 100, "i2": 104},
 		3: {"a": 100},           // refuses every other length
 		4: {"a": 100, "b": 300}, // not there
+		5: {"a": 100},           // silent for every other length
 	}
 	synctest.Test(t, func(t *testing.T) {
-		units := []*simUnit{{id: 1}, {id: 2}, {id: 3, strict: true}}
+		units := []*simUnit{{id: 1}, {id: 2}, {id: 3, strict: true}, {id: 5, picky: true}}
 		s := newSimLine(what, seed, units...)
 		ctx, cancel := context.WithCancel(context.Background())
 		var running sync.WaitGroup

@@ -80,7 +80,7 @@ func (l *link) attach(ctx context.Context, conn net.Conn) {
 		l.conn = conn
 		if ln := lineOf(conn, l.line); ln != l.line || l.account == nil {
 			l.retire()
-			l.line, l.account = ln, ln.account(l.settings)
+			l.line, l.account = ln, ln.account(l.settings, l.plan != nil)
 			ln.wants(l, l.settings.RequestGap)
 		}
 		l.state = l.line.meet(conn)

@@ -16,6 +16,7 @@ const (
 	proofsAtOnce = 3 // questions per attempt
 	freshLengths = 3 // attempts with a length that nobody owes, before lengths are used again
 	moreItems    = 3 // registers more than the longest that is known, at most
+	pickyTries   = 4 // unanswered questions to a unit that has never answered two lengths
 	quietTurns   = 5 // timeouts of silence after which a unit that refuses other lengths owes nothing
 )
 
@@ -28,14 +29,16 @@ func (l *link) prove(s shape, at spot) error {
 		l.line.mu.Lock()
 		owed, twins := l.line.ledger.doubtful(l.account, s, at)
 		lags, doubles := l.account.run >= runTurns, l.account.doubles
-		mute := !l.account.answers && l.account.tries >= proofsAtOnce && s.fn.echoed() > 0
+		picky := !l.account.lengths && l.account.tries >= pickyTries
+		fresh := l.account.fresh
+		l.account.fresh = false
 		l.line.mu.Unlock()
 		unsure := l.echoUnsure(s)
-		if !owed && !twins && !lags && !unsure {
+		if !owed && !twins && !lags && !unsure && !fresh {
 			return nil
 		}
-		question, ok := l.otherLength(s, at, owed || twins || lags && doubles)
-		if mute && owed {
+		question, ok := l.otherLength(s, at, owed || twins || fresh || lags && doubles, fresh)
+		if picky && owed {
 			ok = false
 		}
 		switch {
@@ -50,7 +53,7 @@ func (l *link) prove(s shape, at spot) error {
 			}
 			continue
 		}
-		if err := l.question(question, s, at); err != nil && (owed || twins || !isTimeout(err)) {
+		if err := l.question(question, s, at); err != nil && (owed || twins || fresh || !isTimeout(err)) {
 			return fmt.Errorf("%w: %w", errNotSent, err)
 		}
 	}
@@ -157,7 +160,8 @@ func (l *link) question(q spot, s shape, at spot) error {
 // otherLength chooses what to ask for instead of s: something that the plan reads
 // anyway, or a part of it, or at last a little more than it reads. must tells that
 // it is no mere precaution.
-func (l *link) otherLength(s shape, at spot, must bool) (spot, bool) {
+// strange asks for a length that no request of the plan has.
+func (l *link) otherLength(s shape, at spot, must, strange bool) (spot, bool) {
 	l.line.mu.Lock()
 	defer l.line.mu.Unlock()
 	a := l.account
@@ -166,7 +170,7 @@ func (l *link) otherLength(s shape, at spot, must bool) (spot, bool) {
 	var since uint64
 	found := false
 	consider := func(q spot) bool {
-		if q.shape() == s || a.no[q] {
+		if q.shape() == s || a.no[q] || strange && l.planned(q.shape()) {
 			return false
 		}
 		var d *debt
@@ -248,6 +252,21 @@ func (l *link) known(at spot) []spot {
 		list = append(list, spot{pt.Func, pt.Addr, pt.Count})
 	}
 	return list
+}
+
+// planned reports whether a request of the plan is answered in shape s.
+func (l *link) planned(s shape) bool {
+	if l.plan == nil {
+		return false
+	}
+	for _, c := range l.plan.classes {
+		for _, r := range c.requests {
+			if (spot{r.fn, r.addr, r.qty}).shape() == s {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // parts returns shorter reads of the same place.

@@ -234,3 +234,32 @@ func TestProbeSuggests(t *testing.T) {
 		}
 	}
 }
+
+// TestRestart: an answer that is owed to the process before is not published.
+func TestRestart(t *testing.T) {
+	dev := modbustest.NewDevice(t, "tcp", "rtu", 1)
+	for i := range dev.Holding {
+		dev.Holding[i] = uint16(i)
+	}
+	first := true
+	dev.Hook = func(_, answer []byte) []byte {
+		if first {
+			first = false
+			// Register 700, which the old process asked for.
+			return append([]byte{1, 3, 2, 2, 0xBC, 0xB8, 0x95}, answer...)
+		}
+		return answer
+	}
+	r := modbustest.Start(t, modbustest.Dial(t, "tcp", dev.Addr), registers(3, 10), cfg("framing", "rtu"))
+	r.Log.Good(t, "a002", 3)
+	for i, tag := range []string{"a000", "a001", "a002"} {
+		for _, f := range r.Log.Of(tag) {
+			if f.Quality != frame.Good || f.Value.Int() != int64(10*i) {
+				t.Errorf("%s is %v %v", tag, f.Value, f.Quality)
+			}
+		}
+	}
+	if r.Metric(t, "modbus_rejected_total", "reason", "length") == 0 {
+		t.Error("the old answer was not noticed")
+	}
+}
