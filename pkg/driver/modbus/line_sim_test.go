@@ -3,6 +3,7 @@ package modbus
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -29,6 +30,7 @@ type trouble struct {
 	late, veryLate, lostRequest, lostAnswer, double, noise, flip, split, hangUp float64
 	echo                                                                        bool
 	longest                                                                     int // timeouts that an answer may be late
+	framing                                                                     Framing
 }
 
 const simTimeout = 100 * time.Millisecond
@@ -135,10 +137,11 @@ func (s *simLine) serve(u *simUnit) {
 		case s.chance(s.late):
 			time.Sleep(s.between(simTimeout/2, 2*simTimeout))
 		}
-		if u.picky && adu[1] == byte(FuncReadHolding) && adu[5] != 2 {
+		pdu := s.unpack(adu)
+		if u.picky && pdu[0] == byte(FuncReadHolding) && pdu[4] != 2 {
 			continue
 		}
-		answer := u.answer(adu)
+		answer := s.pack(u.answer(pdu))
 		if s.chance(s.lostAnswer) {
 			continue
 		}
@@ -177,8 +180,48 @@ func simWord(unit uint8, input bool, addr uint16, now time.Time) uint16 {
 	return uint16(unit)<<12 | addr
 }
 
-func (u *simUnit) answer(adu []byte) []byte {
-	pdu := adu[1 : len(adu)-2]
+// unpack returns the PDU of a request.
+func (s *simLine) unpack(adu []byte) []byte {
+	switch s.framing {
+	case FramingTCP:
+		return adu[mbapHeader:]
+	case FramingASCII:
+		plain := make([]byte, len(adu)/2-1)
+		if err := decodeHex(plain, adu[1:len(adu)-2]); err != nil {
+			panic(err)
+		}
+		return plain[1 : len(plain)-1]
+	}
+	return adu[1 : len(adu)-2]
+}
+
+// pack makes an ADU of a unit and a PDU, with a transaction id that says nothing.
+func (s *simLine) pack(body []byte) []byte {
+	switch s.framing {
+	case FramingTCP:
+		return append([]byte{0, 0, 0, 0, 0, byte(len(body))}, body...)
+	case FramingASCII:
+		var sum byte
+		for _, c := range body {
+			sum -= c
+		}
+		return fmt.Appendf(nil, ":%X\r\n", append(body, sum))
+	}
+	return binary.LittleEndian.AppendUint16(body, crc16(body))
+}
+
+// unitOf returns the unit that a request is for.
+func (s *simLine) unitOf(adu []byte) *simUnit {
+	switch s.framing {
+	case FramingTCP:
+		return s.units[adu[mbapHeader-1]]
+	case FramingASCII:
+		return s.units[adu[2]-'0'] // below 10
+	}
+	return s.units[adu[0]]
+}
+
+func (u *simUnit) answer(pdu []byte) []byte {
 	f, addr, qty := pdu[0], binary.BigEndian.Uint16(pdu[1:]), binary.BigEndian.Uint16(pdu[3:])
 	body := []byte{u.id, f}
 	switch {
@@ -194,7 +237,7 @@ func (u *simUnit) answer(adu []byte) []byte {
 			body = binary.BigEndian.AppendUint16(body, simWord(u.id, f == byte(FuncReadInput), addr+i, time.Now()))
 		}
 	}
-	return binary.LittleEndian.AppendUint16(body, crc16(body))
+	return body
 }
 
 // Acquire implements endpoint.Acquirer.
@@ -293,7 +336,7 @@ func (c *simConn) Write(p []byte) (int, error) {
 	if s.chance(s.hangUp) {
 		_ = c.Close() // it never fails
 	}
-	if u := s.units[p[0]]; u != nil && !s.chance(s.lostRequest) {
+	if u := s.unitOf(p); u != nil && !s.chance(s.lostRequest) {
 		u.queue <- append([]byte(nil), p...)
 	}
 	return len(p), nil
@@ -342,10 +385,14 @@ func simDriver(t *testing.T, s *simLine, o *oracle, addrs map[string]uint16) *mo
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := ParseSettings(map[string]any{
-		"unit_id": o.unit, "polling": "1s", "timeout": simTimeout.String(), "framing": "rtu", "backoff_max": "2s",
+	cfg := map[string]any{
+		"unit_id": o.unit, "polling": "1s", "timeout": simTimeout.String(), "framing": string(s.framing), "backoff_max": "2s",
 		"enable_write": true, "verify_write": false, "retry": 2,
-	}, config.Endpoint{})
+	}
+	if s.framing == FramingTCP {
+		cfg["accept_transaction"] = "any"
+	}
+	set, err := ParseSettings(cfg, config.Endpoint{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -434,12 +481,14 @@ func simWrites(ctx context.Context, t *testing.T, d *modbusDriver, u *simUnit) {
 // on a line that is mostly healthy most values come. EDGE_EXCHANGES makes it long.
 func TestLineKeepsItsAccounts(t *testing.T) {
 	healthy := trouble{late: 0.01, veryLate: 0.002, lostRequest: 0.005, lostAnswer: 0.005, double: 0.005, noise: 0.01, flip: 0.005, split: 0.1,
-		hangUp: 0.001, longest: 12}
+		hangUp: 0.001, longest: 12, framing: FramingRTU}
 	rough := trouble{late: 0.1, veryLate: 0.05, lostRequest: 0.05, lostAnswer: 0.05, double: 0.1, noise: 0.1, flip: 0.05, split: 0.3,
-		hangUp: 0.02, longest: 12}
-	echoing, doubling, slow := healthy, healthy, healthy
+		hangUp: 0.02, longest: 12, framing: FramingRTU}
+	echoing, doubling, slow, ascii, anyTransaction := healthy, healthy, healthy, rough, rough
+	ascii.framing, anyTransaction.framing = FramingASCII, FramingTCP
+	anyTransaction.noise, anyTransaction.flip = 0, 0 // TCP has checksums of its own
 	echoing.echo, doubling.double, slow.veryLate, slow.longest = true, 0.5, 0.05, 50
-	total := int64(8000)
+	total := int64(42_000)
 	if text := os.Getenv("EDGE_EXCHANGES"); text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
@@ -452,12 +501,12 @@ func TestLineKeepsItsAccounts(t *testing.T) {
 		what  trouble
 		share float64 // of the values that must be good
 	}{{"healthy", healthy, 0.9}, {"rough", rough, 0.2}, {"echoing", echoing, 0.9}, {"doubling", doubling, 0.8},
-		{"slow", slow, 0.3}} {
+		{"slow", slow, 0.3}, {"ascii", ascii, 0.2}, {"any transaction", anyTransaction, 0.2}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			seed := uint64(time.Now().UnixNano()) + uint64(i)
-			good, wrong, bad := simulate(t, c.what, seed, total/5)
-			t.Logf("%s: %d exchanges, %d values good, %d bad, %d WRONG (seed %d)", c.name, total/5, good, bad, wrong, seed)
+			good, wrong, bad := simulate(t, c.what, seed, total/7)
+			t.Logf("%s: %d exchanges, %d values good, %d bad, %d WRONG (seed %d)", c.name, total/7, good, bad, wrong, seed)
 			if share := float64(good) / float64(good+bad); share < c.share {
 				t.Errorf("only %.0f%% of the values are good", 100*share)
 			}
