@@ -23,7 +23,8 @@ import (
 type ledger struct {
 	accounts []*account
 	order    uint64        // of the last request
-	longest  time.Duration // that an answer was late
+	late     bool          // an answer came after its timeout
+	longest  time.Duration // that one took which was listened for
 }
 
 // shape is what an answer looks like: two requests with one shape can't be told
@@ -295,7 +296,9 @@ func (g *ledger) judgeOf(a *account, t *turn, pdu []byte, now time.Time) verdict
 			}
 		}
 		others = true
-		g.longest = max(g.longest, min(now.Sub(d.sent), maxLateness))
+		if g.late = true; t.order != 0 { // else it may have lain in a buffer for long
+			g.longest = max(g.longest, min(now.Sub(d.sent), maxLateness))
+		}
 	}
 	repeated := bytes.Equal(pdu, a.last)
 	switch {

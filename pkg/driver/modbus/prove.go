@@ -87,12 +87,15 @@ func (l *link) inDoubt(why string) error {
 // lateness says how late answers have been, and what helps.
 func (l *link) lateness() string {
 	l.line.mu.Lock()
-	longest := l.line.ledger.longest
+	late, longest := l.line.ledger.late, l.line.ledger.longest
 	l.line.mu.Unlock()
-	if longest < l.settings.Timeout {
-		return ""
+	switch {
+	case longest > l.settings.Timeout:
+		return fmt.Sprintf(" (answers have come %v after their requests: raise timeout)", longest.Round(time.Millisecond))
+	case late:
+		return " (answers have come after their timeout: raise timeout)"
 	}
-	return fmt.Sprintf(" (answers have come %v after their requests: raise timeout)", longest.Round(time.Millisecond))
+	return ""
 }
 
 // waitOut forgives the unit what it owes, if the line has been silent long enough:
