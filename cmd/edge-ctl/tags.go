@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -181,7 +182,11 @@ func newWrite() *cobra.Command {
 		Short: "Write a value, in engineering units, to a device",
 		Long: `write writes VALUE to TAG's device and shows what the device holds afterwards. The
 gateway converts VALUE to the tag's type and refuses what does not fit. It asks
-first; -y says yes.`,
+first; -y says yes.
+
+A write is sent once. If its answer is lost and the device can't be read back, the
+outcome is unknown: the command says so and ends with exit code 7. Look at the
+machine before you write again.`,
 		Example: `  edge-ctl write plant.setpoint 42.5
   edge-ctl write plant.pump_on true -y
   edge-ctl write plant.offset -- -3`,
@@ -198,10 +203,15 @@ first; -y says yes.`,
 					return err
 				}
 				res, err := c.Tags.Write(ctx, args[0], frame.StringValue(args[1]))
+				v := written{Tag: t.Name, Value: args[1], Result: "ok", WriteResult: res}
+				if errors.As(err, new(*admin.UnknownError)) {
+					v.Result, v.Note = "unknown", err.Error()
+					// A person reads the error.
+					return errors.Join(cli.NewOutput(cmd).Print(v, func(*cli.Table) {}), err)
+				}
 				if err != nil {
 					return err
 				}
-				v := written{Tag: t.Name, Value: args[1], WriteResult: res}
 				return cli.NewOutput(cmd).Print(v, func(tb *cli.Table) { tb.Row(v.line(t.Unit)) })
 			})
 		},
@@ -215,15 +225,18 @@ first; -y says yes.`,
 type written struct {
 	Tag   string
 	Value string // as it was asked for
+	// Result is ok, or unknown: nobody can tell whether it was executed.
+	Result string
 	admin.WriteResult
 }
 
 // MarshalJSON puts the tag and the value before the fields of the result.
 func (w written) MarshalJSON() ([]byte, error) {
 	head, err := json.Marshal(struct {
-		Tag   string `json:"tag"`
-		Value string `json:"value"`
-	}{w.Tag, w.Value})
+		Tag    string `json:"tag"`
+		Value  string `json:"value"`
+		Result string `json:"result"`
+	}{w.Tag, w.Value, w.Result})
 	if err != nil {
 		return nil, err
 	}
@@ -237,6 +250,14 @@ func (w written) MarshalJSON() ([]byte, error) {
 // line says it to a person, also that the device holds another number because
 // its own has fewer digits.
 func (w written) line(unit string) string {
+	line := w.outcome(unit)
+	if w.Note != "" {
+		line += "; " + w.Note
+	}
+	return line
+}
+
+func (w written) outcome(unit string) string {
 	if w.ReadBack.IsNone() {
 		return w.Tag + ": written; the device's value was not read back"
 	}

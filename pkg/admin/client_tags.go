@@ -62,7 +62,7 @@ func (c *TagClient) Read(ctx context.Context, tag string) (Reading, error) {
 // Write writes a tag. A string is converted to the tag's type by the gateway.
 func (c *TagClient) Write(ctx context.Context, tag string, v frame.Value) (WriteResult, error) {
 	m, err := c.c.WriteTag(ctx, &pb.WriteTagRequest{Tag: tag, Value: toValue(v)})
-	return WriteResult{ReadBack: fromValue(m.GetReadBack()), TS: m.GetTsNs()}, err
+	return WriteResult{ReadBack: fromValue(m.GetReadBack()), TS: m.GetTsNs(), Note: m.GetNote()}, err
 }
 
 // DiagnosticsClient helps to find faults.

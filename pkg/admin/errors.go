@@ -21,13 +21,18 @@ var (
 	ErrConflict    = errors.New("not possible in this state")
 	ErrUnavailable = errors.New("not available now")
 	ErrTooMany     = errors.New("too many calls")
+	// ErrOutcomeUnknown: a write may have been executed, and nobody can tell.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
 )
 
 // errStopping ends what runs when the gateway stops. To a client it is as if there
 // were no gateway.
 var errStopping = fmt.Errorf("the gateway is stopping: %w", ErrUnavailable)
 
-const stoppingReason = "STOPPING"
+const (
+	stoppingReason = "STOPPING"
+	unknownReason  = "OUTCOME_UNKNOWN"
+)
 
 // errorDomain is the domain of the ErrorInfo details.
 const errorDomain = "edge-gateway"
@@ -42,6 +47,8 @@ type errorKind struct {
 func errorKinds() []errorKind {
 	return []errorKind{
 		{errStopping, codes.Unavailable, stoppingReason},
+		// A code that no client's library takes for a reason to call again.
+		{ErrOutcomeUnknown, codes.DataLoss, unknownReason},
 		{ErrNotFound, codes.NotFound, "NOT_FOUND"},
 		{ErrInvalid, codes.InvalidArgument, "INVALID"},
 		{ErrUnsupported, codes.Unimplemented, "UNSUPPORTED"},
@@ -105,8 +112,11 @@ func fromStatus(err error) error {
 	for _, d := range st.Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok && info.Domain == errorDomain {
 			answer := &Error{Code: st.Code(), Text: st.Message()}
-			if info.Reason == stoppingReason {
+			switch info.Reason {
+			case stoppingReason:
 				return &UnreachableError{Text: answer.Text, Err: answer}
+			case unknownReason:
+				return &UnknownError{answer}
 			}
 			return answer
 		}
@@ -124,6 +134,18 @@ func fromStatus(err error) error {
 	}
 	return &Error{Code: st.Code(), Text: st.Message()}
 }
+
+// UnknownError says that a write may have been executed, and that nobody can tell.
+type UnknownError struct{ err *Error }
+
+// Error returns what the gateway said.
+func (e *UnknownError) Error() string { return e.err.Error() }
+
+// Unwrap returns the gateway's error.
+func (e *UnknownError) Unwrap() error { return e.err }
+
+// ExitCode is what a command ends with because of this error.
+func (e *UnknownError) ExitCode() int { return 7 }
 
 // UnreachableError says that there is no gateway to talk to, and what to do.
 type UnreachableError struct {

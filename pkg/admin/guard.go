@@ -30,7 +30,7 @@ type AuditRecord struct {
 	Request  string    // JSON, cut after 1 KiB; "" for an import
 	Peer     Peer
 	User     string // name of the caller's user, or its number
-	Code     string // "OK", "NotFound", …
+	Code     string // "OK", "NotFound", …; "OutcomeUnknown" for a write that may have been executed
 	Error    string
 	Duration time.Duration
 }
@@ -164,6 +164,9 @@ func (g *guard) record(ctx context.Context, began time.Time, full string, reques
 	}
 	if err != nil {
 		r.Error = status.Convert(err).Message()
+	}
+	if errors.As(fromStatus(err), new(*UnknownError)) {
+		r.Code = "OutcomeUnknown"
 	}
 	g.audit(r)
 }

@@ -289,5 +289,5 @@ func (s *tagService) WriteTag(ctx context.Context, r *pb.WriteTagRequest) (*pb.W
 	if err != nil {
 		return nil, err
 	}
-	return &pb.WriteTagResponse{ReadBack: toValue(res.ReadBack), TsNs: res.TS}, nil
+	return &pb.WriteTagResponse{ReadBack: toValue(res.ReadBack), TsNs: res.TS, Note: res.Note}, nil
 }

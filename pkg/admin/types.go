@@ -177,6 +177,7 @@ func (r Reading) MarshalJSON() ([]byte, error) {
 type WriteResult struct {
 	ReadBack frame.Value // none: not verified
 	TS       int64       // when the device confirmed it, Unix nanoseconds
+	Note     string      // how it is known, or what was odd
 }
 
 // MarshalJSON writes the value as a payload does.
@@ -184,7 +185,8 @@ func (r WriteResult) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		ReadBack json.RawMessage `json:"read_back"`
 		Time     time.Time       `json:"time,omitzero"`
-	}{r.ReadBack.AppendJSON(nil), unixTime(r.TS)})
+		Note     string          `json:"note,omitempty"`
+	}{r.ReadBack.AppendJSON(nil), unixTime(r.TS), r.Note})
 }
 
 // BusStats is the state of the log.

@@ -10,6 +10,7 @@ const (
 	OK          = 0
 	Failed      = 1  // it was tried and did not work
 	Unreachable = 2  // the gateway (or etcd) could not be reached, or refused
+	Unknown     = 7  // it was tried, and nobody can tell whether it worked: don't repeat it blindly
 	Usage       = 64 // the command line is wrong; nothing was tried
 )
 

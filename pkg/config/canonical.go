@@ -226,6 +226,10 @@ func (v *Variable) appendCanonical(b []byte) []byte {
 	o.text("scale", v.Scale)
 	o.text("tag", v.Tag)
 	o.text("unit", v.Unit)
+	if v.VerifyAddress != nil {
+		o.key("verify_address")
+		o.b = v.VerifyAddress.appendCanonical(o.b)
+	}
 	return o.end()
 }
 

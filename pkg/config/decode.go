@@ -112,7 +112,10 @@ func (v *Variable) setField(key string, x any) *FieldError {
 		v.Access = Access(s)
 		ok = v.Access.Readable() || v.Access.Writable()
 	case "address":
-		return v.Address.decode(x)
+		return v.Address.decode(x, key)
+	case "verify_address":
+		v.VerifyAddress = new(Address)
+		return v.VerifyAddress.decode(x, key)
 	case "datatype":
 		v.Datatype, ok = dataType(s)
 	case "scale":
@@ -203,14 +206,14 @@ func isByteOrder(s string) bool {
 }
 
 // decode reads an address and implies its type.
-func (a *Address) decode(tree any) *FieldError {
+func (a *Address) decode(tree any, root string) *FieldError {
 	m, ok := tree.(map[string]any)
 	if !ok {
-		return badField("expected a mapping", "address")
+		return badField("expected a mapping", root)
 	}
 	for k, x := range m {
 		if !a.setField(k, x) {
-			return badField(describe(x)+" is not valid here", "address", k)
+			return badField(describe(x)+" is not valid here", root, k)
 		}
 	}
 	has := func(k string) bool { _, have := m[k]; return have }
@@ -231,11 +234,11 @@ func (a *Address) decode(tree any) *FieldError {
 	case AddrS7DB:
 		needs, takes = "db start size", "type area db start size"
 	default:
-		return badField("type is missing", "address")
+		return badField("type is missing", root)
 	}
 	for _, k := range strings.Fields(needs) {
 		if !has(k) {
-			return badField("missing", "address", k)
+			return badField("missing", root, k)
 		}
 	}
 	allowed := strings.Fields(takes)
@@ -245,7 +248,7 @@ func (a *Address) decode(tree any) *FieldError {
 			found = found || t == k
 		}
 		if !found {
-			return badField("does not go with type "+string(a.Type), "address", k)
+			return badField("does not go with type "+string(a.Type), root, k)
 		}
 	}
 	return nil

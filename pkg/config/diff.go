@@ -181,9 +181,17 @@ func (v *VariableDiff) remove(tag string) { v.Removed = append(v.Removed, tag) }
 // Equal reports whether v and o are the same item.
 func (v *Variable) Equal(o *Variable) bool {
 	a, b := *v, *o
-	bits := (a.Address.Bit == nil) == (b.Address.Bit == nil) && (a.Address.Bit == nil || *a.Address.Bit == *b.Address.Bit)
-	a.Address.Bit, b.Address.Bit = nil, nil
-	return bits && a == b
+	same := a.Address.equal(&b.Address) && (a.VerifyAddress == nil) == (b.VerifyAddress == nil) &&
+		(a.VerifyAddress == nil || a.VerifyAddress.equal(b.VerifyAddress))
+	a.Address, b.Address, a.VerifyAddress, b.VerifyAddress = Address{}, Address{}, nil, nil
+	return same && a == b
+}
+
+func (a *Address) equal(o *Address) bool {
+	x, y := *a, *o
+	bits := (x.Bit == nil) == (y.Bit == nil) && (x.Bit == nil || *x.Bit == *y.Bit)
+	x.Bit, y.Bit = nil, nil
+	return bits && x == y
 }
 
 // compareItems tells which fields of two canonical items differ.

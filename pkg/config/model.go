@@ -138,4 +138,6 @@ type Variable struct {
 	Report    Report   `json:"report,omitempty" yaml:"report,omitempty"`
 	Heartbeat Duration `json:"heartbeat,omitempty" yaml:"heartbeat,omitempty"` // with report: change, a frame at least this often
 	Polling   Duration `json:"polling,omitempty" yaml:"polling,omitempty"`     // own interval; 0: the driver's
+
+	VerifyAddress *Address `json:"verify_address,omitempty" yaml:"verify_address,omitempty"` // where a write is read back; nil: at Address
 }

@@ -19,6 +19,9 @@ func (m *Manager) Write(ctx context.Context, w Write) (res WriteResult, err erro
 		return WriteResult{}, err
 	}
 	err = u.call("write", func() error { res, err = d.Write(ctx, w); return err })
+	if stackOf(err) != nil {
+		err = fmt.Errorf("%w: the driver failed while it wrote: %w", ErrOutcomeUnknown, err)
+	}
 	return res, err
 }
 

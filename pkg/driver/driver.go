@@ -19,7 +19,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
 
-// Errors that callers tell apart. Drivers wrap the first three, the [Manager] adds
+// Errors that callers tell apart. Drivers wrap the first four, the [Manager] adds
 // the others.
 var (
 	// ErrUnknownTag means that no driver, or not this one, has the tag.
@@ -28,6 +28,11 @@ var (
 	// whose access is R or whose driver has writing switched off, reading one
 	// whose access is W.
 	ErrAccess = errors.New("access denied")
+	// ErrOutcomeUnknown means that a write may or may not have been executed, and
+	// that nobody can tell: it was sent, and the answer was lost. It must not be
+	// repeated blindly. Every other error of Write means that the device has not
+	// executed it, or holds another value.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrNotRunning means that Run has not begun or has ended.
 	ErrNotRunning = errors.New("driver is not running")
 
@@ -92,8 +97,9 @@ type Driver interface {
 	Update(points *point.Table) error
 
 	// Write writes one point and waits for the result. Writes go ahead of polls.
-	// It fails with [ErrUnknownTag], [ErrAccess], [ErrNotRunning], the errors of
-	// [point.Table.Invert], or what the device or the connection says.
+	// It is sent once, unless the configuration allows more. It fails with
+	// [ErrUnknownTag], [ErrAccess], [ErrNotRunning], [ErrOutcomeUnknown], the
+	// errors of [point.Table.Invert], or what the device or the connection says.
 	Write(ctx context.Context, w Write) (WriteResult, error)
 
 	// Read reads one point from the device now, past the poll plan. The value
@@ -114,6 +120,7 @@ type Write struct {
 type WriteResult struct {
 	ReadBack frame.Value // engineering units; none when the driver doesn't verify
 	TS       int64       // when the device confirmed it, Unix nanoseconds
+	Note     string      // how it is known, or what was odd; "": the device confirmed it as it should
 }
 
 // Reading is one value read on demand.

@@ -39,6 +39,9 @@ type Trust interface {
 	Check() error
 	// Fresh reports whether nothing was sent over the connection yet.
 	Fresh() bool
+	// Used reports whether somebody was answered over the connection before this
+	// lease, and nobody during it. It may be called after Release.
+	Used() bool
 	// Rested reports whether nobody was answered over the connection for a second
 	// or more when the lease began.
 	Rested() bool

@@ -70,6 +70,13 @@ func (c *pooled) Check() error { return c.link.check() }
 // Fresh implements [Trust].
 func (c *pooled) Fresh() bool { return !c.sent.Load() }
 
+// Used implements [Trust].
+func (c *pooled) Used() bool {
+	c.group.mu.Lock()
+	defer c.group.mu.Unlock()
+	return c.answers > 0 && c.in.Load() == c.inBefore
+}
+
 // Rested implements [Trust].
 func (c *pooled) Rested() bool {
 	c.group.mu.Lock()

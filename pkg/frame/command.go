@@ -17,7 +17,8 @@ type Command struct {
 // CommandResult says what became of a [Command].
 type CommandResult struct {
 	OK       bool
-	Reason   string // why not, "" if OK
+	Unknown  bool   // not OK, and nobody can tell whether it was executed
+	Reason   string // why not; if OK, how it is known or what was odd, "" as a rule
 	ReadBack Value  // what the device holds afterwards; none if not verified
 	TS       int64  // when the device confirmed it, Unix nanoseconds
 }

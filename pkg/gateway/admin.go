@@ -190,7 +190,7 @@ func (a adminTags) Read(ctx context.Context, tag string) (admin.Reading, error) 
 
 // Write implements [admin.TagBackend].
 func (a adminTags) Write(ctx context.Context, tag string, v frame.Value) (admin.WriteResult, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	t, ok := a.g.drivers.Tag(tag)
 	if !ok {
@@ -207,5 +207,5 @@ func (a adminTags) Write(ctx context.Context, tag string, v frame.Value) (admin.
 	if err != nil {
 		return admin.WriteResult{}, adminError(err)
 	}
-	return admin.WriteResult{ReadBack: res.ReadBack, TS: res.TS}, nil
+	return admin.WriteResult{ReadBack: res.ReadBack, TS: res.TS, Note: res.Note}, nil
 }

@@ -17,6 +17,7 @@ func adminError(err error) error {
 		return nil
 	}
 	for _, kind := range []struct{ is, as error }{
+		{driver.ErrOutcomeUnknown, admin.ErrOutcomeUnknown}, // first: it wraps what caused it
 		{driver.ErrUnknownDriver, admin.ErrNotFound},
 		{driver.ErrUnknownTag, admin.ErrNotFound},
 		{endpoint.ErrNotFound, admin.ErrNotFound},
@@ -34,8 +35,20 @@ func adminError(err error) error {
 		{errors.ErrUnsupported, admin.ErrUnsupported},
 	} {
 		if errors.Is(err, kind.is) {
+			if kind.is.Error() == kind.as.Error() {
+				return &marked{err, kind.as}
+			}
 			return fmt.Errorf("%w: %w", kind.as, err)
 		}
 	}
 	return err
 }
+
+// marked is err with a kind that says nothing new.
+type marked struct{ err, kind error }
+
+// Error returns err's text.
+func (m *marked) Error() string { return m.err.Error() }
+
+// Unwrap returns both.
+func (m *marked) Unwrap() []error { return []error{m.kind, m.err} }

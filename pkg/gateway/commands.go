@@ -13,9 +13,13 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
-// commandTimeout bounds one write or read on demand, its wait behind others
-// included.
-const commandTimeout = 10 * time.Second
+// commandTimeout bounds one read on demand, and writeTimeout one write, their wait
+// behind others included. A write may take the driver's longest write_timeout (20s)
+// and has to be looked at afterwards.
+const (
+	commandTimeout = 10 * time.Second
+	writeTimeout   = 28 * time.Second
+)
 
 // commander executes commands that come from connectors and from the admin
 // socket.
@@ -42,13 +46,13 @@ func (c *commander) Execute(ctx context.Context, cmd frame.Command) frame.Comman
 	if !cmd.Expires.IsZero() && time.Now().After(cmd.Expires) {
 		return frame.CommandResult{Reason: fmt.Sprintf("expired at %s, not executed", cmd.Expires.UTC().Format(time.RFC3339Nano))}
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	res, err := c.drivers.Write(ctx, driver.Write{Tag: cmd.Tag, Value: cmd.Value})
 	if err != nil {
-		return frame.CommandResult{Reason: err.Error()}
+		return frame.CommandResult{Reason: err.Error(), Unknown: errors.Is(err, driver.ErrOutcomeUnknown)}
 	}
-	return frame.CommandResult{OK: true, ReadBack: res.ReadBack, TS: res.TS}
+	return frame.CommandResult{OK: true, Reason: res.Note, ReadBack: res.ReadBack, TS: res.TS}
 }
 
 // ReadBack implements [connector.Commander].

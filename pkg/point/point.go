@@ -171,7 +171,7 @@ func (t *Table) compile(i int, driverID string, scales map[string]*Scale) error 
 func sameMeaning(a, b *config.Variable) bool {
 	x, y := *a, *b
 	for _, v := range []*config.Variable{&x, &y} {
-		v.Deadband, v.Report, v.Heartbeat, v.Polling, v.Access = 0, "", 0, 0, ""
+		v.Deadband, v.Report, v.Heartbeat, v.Polling, v.Access, v.VerifyAddress = 0, "", 0, 0, "", nil
 		v.Address.Bit = nil
 	}
 	bitA, bitB := a.Address.Bit, b.Address.Bit

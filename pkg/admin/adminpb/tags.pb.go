@@ -506,6 +506,7 @@ type WriteTagResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ReadBack      *Value                 `protobuf:"bytes,1,opt,name=read_back,json=readBack,proto3" json:"read_back,omitempty"` // not set: the driver does not verify
 	TsNs          int64                  `protobuf:"varint,2,opt,name=ts_ns,json=tsNs,proto3" json:"ts_ns,omitempty"`            // when the device confirmed it
+	Note          string                 `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`                         // how it is known, or what was odd; as a rule not set
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -554,6 +555,13 @@ func (x *WriteTagResponse) GetTsNs() int64 {
 	return 0
 }
 
+func (x *WriteTagResponse) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 var File_v1_tags_proto protoreflect.FileDescriptor
 
 const file_v1_tags_proto_rawDesc = "" +
@@ -591,10 +599,11 @@ const file_v1_tags_proto_rawDesc = "" +
 	"\x05ts_ns\x18\x04 \x01(\x03R\x04tsNs\"O\n" +
 	"\x0fWriteTagRequest\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\tR\x03tag\x12*\n" +
-	"\x05value\x18\x02 \x01(\v2\x14.edge.admin.v1.ValueR\x05value\"Z\n" +
+	"\x05value\x18\x02 \x01(\v2\x14.edge.admin.v1.ValueR\x05value\"n\n" +
 	"\x10WriteTagResponse\x121\n" +
 	"\tread_back\x18\x01 \x01(\v2\x14.edge.admin.v1.ValueR\breadBack\x12\x13\n" +
-	"\x05ts_ns\x18\x02 \x01(\x03R\x04tsNs2\xd3\x02\n" +
+	"\x05ts_ns\x18\x02 \x01(\x03R\x04tsNs\x12\x12\n" +
+	"\x04note\x18\x03 \x01(\tR\x04note2\xd3\x02\n" +
 	"\n" +
 	"TagService\x12R\n" +
 	"\bListTags\x12\x1e.edge.admin.v1.ListTagsRequest\x1a\x1f.edge.admin.v1.ListTagsResponse\"\x03\x90\x02\x010\x01\x12U\n" +

@@ -38,7 +38,9 @@ type TagServiceClient interface {
 	WatchTags(ctx context.Context, in *WatchTagsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTagsResponse], error)
 	// ReadTag reads a tag from the device now. The value is not published.
 	ReadTag(ctx context.Context, in *ReadTagRequest, opts ...grpc.CallOption) (*ReadTagResponse, error)
-	// WriteTag writes a value, in engineering units, to the device.
+	// WriteTag writes a value, in engineering units, to the device, once. DATA_LOSS
+	// with the reason OUTCOME_UNKNOWN means that it was sent and that nobody can tell
+	// whether the device executed it.
 	WriteTag(ctx context.Context, in *WriteTagRequest, opts ...grpc.CallOption) (*WriteTagResponse, error)
 }
 
@@ -121,7 +123,9 @@ type TagServiceServer interface {
 	WatchTags(*WatchTagsRequest, grpc.ServerStreamingServer[WatchTagsResponse]) error
 	// ReadTag reads a tag from the device now. The value is not published.
 	ReadTag(context.Context, *ReadTagRequest) (*ReadTagResponse, error)
-	// WriteTag writes a value, in engineering units, to the device.
+	// WriteTag writes a value, in engineering units, to the device, once. DATA_LOSS
+	// with the reason OUTCOME_UNKNOWN means that it was sent and that nobody can tell
+	// whether the device executed it.
 	WriteTag(context.Context, *WriteTagRequest) (*WriteTagResponse, error)
 	mustEmbedUnimplementedTagServiceServer()
 }

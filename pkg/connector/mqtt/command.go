@@ -94,7 +94,7 @@ type commandReply struct {
 	Gateway  string          `json:"gw"`
 	Seq      uint64          `json:"seq"`
 	Tag      string          `json:"tag"`
-	Result   string          `json:"result"` // ok, error
+	Result   string          `json:"result"` // ok, error, unknown
 	Reason   string          `json:"reason,omitempty"`
 	Value    json.RawMessage `json:"value,omitempty"` // read back from the device
 	TS       int64           `json:"ts"`              // when the device confirmed it or it failed, Unix milliseconds
@@ -129,8 +129,11 @@ func (r *commandRecord) reply(gateway string, res frame.CommandResult) *commandR
 		TS: time.Unix(0, res.TS).UnixMilli()}
 	if !res.OK {
 		out.Result = "error"
+		if res.Unknown {
+			out.Result = "unknown"
+		}
 		if out.Reason == "" {
-			out.Reason = "unknown"
+			out.Reason = "no reason was given"
 		}
 	}
 	if res.TS == 0 {

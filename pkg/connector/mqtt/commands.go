@@ -230,7 +230,7 @@ func (c *commands) enqueueLocked(rec *commandRecord) {
 		for rec := c.head(ctx, rec.Tag); rec != nil; rec = c.head(ctx, rec.Tag) {
 			if err := contain(func() error { c.execute(ctx, rec); return nil }); err != nil {
 				c.log.Error("command failed", "tag", rec.Tag, "seq", rec.Seq, "error", err)
-				c.finish(rec, frame.CommandResult{Reason: "internal error, see the gateway's log"})
+				c.finish(rec, frame.CommandResult{Unknown: true, Reason: "internal error, see the gateway's log"})
 			}
 		}
 	})
@@ -294,10 +294,12 @@ func (c *commands) readBack(ctx context.Context, cmd frame.Command) frame.Comman
 	const began = "the gateway restarted before the result was known"
 	v, err := c.deps.Commands.ReadBack(ctx, cmd.Tag)
 	if err != nil {
-		return frame.CommandResult{Reason: fmt.Sprintf("%s, and the device cannot be read: %v", began, err)}
+		return frame.CommandResult{Unknown: true, Reason: fmt.Sprintf("%s, and the device cannot be read: %v", began, err)}
 	}
 	res := frame.CommandResult{ReadBack: v, TS: time.Now().UnixNano(), OK: sameValue(v, cmd.Value)}
-	if !res.OK {
+	if res.Unknown = !res.OK; res.OK {
+		res.Reason = "confirmed by reading back (" + began + ")"
+	} else {
 		res.Reason = began + "; the device holds another value"
 	}
 	return res
@@ -317,11 +319,9 @@ func (c *commands) finish(rec *commandRecord, res frame.CommandResult) {
 	c.mu.Lock()
 	rec.Result, rec.State = rec.reply(c.deps.Identity.Gateway, res), commandDone
 	c.mu.Unlock()
-	if res.OK {
-		c.counter.WithLabelValues("ok").Inc()
-	} else {
-		c.counter.WithLabelValues("error").Inc()
-		c.log.Warn("command failed", "tag", rec.Tag, "seq", rec.Seq, "reason", res.Reason)
+	c.counter.WithLabelValues(rec.Result.Result).Inc()
+	if !res.OK {
+		c.log.Warn("command not confirmed", "result", rec.Result.Result, "tag", rec.Tag, "seq", rec.Seq, "reason", res.Reason)
 	}
 	if err := c.store(rec, true); err != nil {
 		c.log.Error("result of a command not stored", "tag", rec.Tag, "seq", rec.Seq, "error", err)

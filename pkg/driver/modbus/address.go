@@ -79,7 +79,11 @@ func (s *Settings) Resolve(v *config.Variable) (p Point, warnings []*config.Fiel
 	if end := int(p.Addr) + int(p.Count); end > 1<<16 {
 		return p, nil, config.FieldErrorf("address.addr", "%s ends at %d, beyond 65535", &p, end-1)
 	}
-	return p, warnings, s.checkAccess(v, &p)
+	if err := s.checkAccess(v, &p); err != nil {
+		return p, warnings, err
+	}
+	_, err = s.verifyPoint(v, p)
+	return p, warnings, err
 }
 
 func readFunc(t config.AddressType) (Func, error) {

@@ -59,7 +59,7 @@ func (p *poller) decode(r *request, data []byte, ts int64) {
 
 // alive notes that the device answers. After a fault, everything is polled anew.
 func (p *poller) alive(now time.Time) {
-	p.fails, p.pause, p.doubt = 0, 0, false
+	p.fails, p.pause, p.doubt, p.rested = 0, 0, false, false
 	if p.fault {
 		p.fault = false
 		p.metrics.faultFlag.Set(0)
@@ -78,6 +78,7 @@ func (p *poller) refused(r *request, err error) {
 	p.d.count(func(s *driver.Status) { s.Errors++ })
 	code := exceptionCode(err)
 	if code == GatewayPath || code == GatewayTarget {
+		p.mute = true
 		p.giveUpOrRetry(r, err)
 		return
 	}

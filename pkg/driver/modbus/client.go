@@ -49,7 +49,7 @@ func (l *link) exchange(request, sent []byte) (pdu []byte, err error) {
 	if l.ordered() {
 		pdu, err = l.exchangeOrdered(request, sent)
 	} else {
-		pdu, err = l.exchangeTCP(request)
+		pdu, err = l.exchangeTCP(request, Func(sent[0]))
 	}
 	if err == nil && !l.settings.broadcast() {
 		err = checkFunc(pdu, Func(sent[0]))
@@ -58,13 +58,13 @@ func (l *link) exchange(request, sent []byte) (pdu []byte, err error) {
 }
 
 // exchangeTCP is exchange by transaction id.
-func (l *link) exchangeTCP(request []byte) ([]byte, error) {
+func (l *link) exchangeTCP(request []byte, sent Func) ([]byte, error) {
 	if err := l.pace(); err != nil {
 		return nil, err
 	}
 	l.tx++
 	binary.BigEndian.PutUint16(request, l.tx)
-	deadline := time.Now().Add(l.settings.Timeout)
+	deadline := time.Now().Add(l.answerTime(sent))
 	if err := l.setDeadline(deadline); err != nil {
 		return nil, err
 	}

@@ -9,87 +9,101 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
 
-// diagnosis is a sub-function of 0x08 (V1.01b3, 6.8).
+// diagnosis is a sub-function of 0x08 (V1.01b3, 6.8), or function 0x07.
 type diagnosis struct {
-	sub  uint16
-	name string
+	sub    uint16
+	name   string
+	status bool // function 0x07
 }
 
 func diagnoses() []diagnosis {
 	return []diagnosis{
-		{0x00, "echo"},
-		{0x02, "diagnostic register"},
-		{0x0B, "messages on the bus"},
-		{0x0C, "messages with a wrong checksum"},
-		{0x0D, "exceptions answered"},
-		{0x0E, "messages to this unit"},
-		{0x0F, "messages not answered"},
-		{0x10, "negative acknowledges"},
-		{0x11, "busy answers"},
-		{0x12, "characters overrun"},
+		{sub: 0x00, name: "echo"},
+		{sub: 0x02, name: "diagnostic register"},
+		{sub: 0x0B, name: "messages on the bus"},
+		{sub: 0x0C, name: "messages with a wrong checksum"},
+		{sub: 0x0D, name: "exceptions answered"},
+		{sub: 0x0E, name: "messages to this unit"},
+		{sub: 0x0F, name: "messages not answered"},
+		{sub: 0x10, name: "negative acknowledges"},
+		{sub: 0x11, name: "busy answers"},
+		{sub: 0x12, name: "characters overrun"},
 	}
 }
 
 // echoPattern is what the echo test sends.
 const echoPattern = 0xA537
 
+// lostTwice is after how many questions in a row that the device did not answer a
+// diagnosis ends.
+const lostTwice = 2
+
 // Diagnose implements driver.Diagnoser: it asks the device for its exception
 // status (function 0x07) and its diagnostic counters (0x08), which serial devices
-// have. It only reads. What the device refuses to say is a fact, too; the error is
-// for a device that does not answer at all.
+// have. It only reads, between polls, and asks nothing twice: a device may hang up
+// or be silent where it should refuse, and then that is the fact. The error is for
+// a driver that has no connection.
 func (d *modbusDriver) Diagnose(ctx context.Context) ([]driver.Fact, error) {
 	var found []driver.Fact
-	err := d.submit(ctx, func(l *link) error {
-		var err error
-		found, err = diagnose(l)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("diagnose driver %s: %w", d.id, err)
+	lost := 0
+	for _, q := range append([]diagnosis{exceptionStatus()}, diagnoses()...) {
+		one, err := d.ask(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("diagnose driver %s: %w", d.id, err)
+		}
+		found = append(found, one.Fact)
+		if lost++; !one.lost {
+			lost = 0
+		}
+		if one.unknown || lost == lostTwice {
+			break // the others would be told the same
+		}
 	}
 	return found, nil
 }
 
-// diagnose asks everything. What the device refuses is a result, a lost
-// connection an error.
-func diagnose(l *link) ([]driver.Fact, error) {
-	status := driver.Fact{Name: "exception status"}
-	data, err := l.transact(FuncReadExceptionStatus, nil)
-	switch {
-	case !intact(err):
-		return nil, err
-	case err != nil:
-		status.Value = refused(err)
-	case len(data) != 1:
-		return nil, rejectf("length", "answer to function %s has %d bytes of data, expected 1", FuncReadExceptionStatus, len(data))
-	default:
-		status.Value = fmt.Sprintf("%08b", data[0])
-	}
-	found := []driver.Fact{status}
-	for _, q := range diagnoses() {
-		one, err := q.ask(l)
-		if err != nil {
-			return nil, err
+// ask asks one question, once.
+func (d *modbusDriver) ask(ctx context.Context, q diagnosis) (one diagnosed, err error) {
+	err = d.submit(newJob(ctx, func(l *link) error {
+		var err error
+		one, err = q.ask(l)
+		if one.lost = !intact(err); one.lost {
+			one.Value = refused(err)
 		}
-		found = append(found, one.Fact)
-		if one.unknown {
-			break // it does not know the function; the others would be told the same
-		}
-	}
-	return found, nil
+		return &ended{conn: unlessIntact(err)}
+	}))
+	return one, err
 }
 
 // refused is the value of what the device does not say.
 func refused(err error) string { return "not told: " + err.Error() }
 
-// diagnosed is a fact, or that the device does not know function 0x08 at all.
+// diagnosed is a fact, and what it means for the questions that are left.
 type diagnosed struct {
 	driver.Fact
-	unknown bool
+	unknown bool // the device does not know function 0x08 at all
+	lost    bool // the device did not answer
 }
+
+// exceptionStatus is function 0x07.
+func exceptionStatus() diagnosis { return diagnosis{name: "exception status", status: true} }
 
 func (q diagnosis) ask(l *link) (diagnosed, error) {
 	d := diagnosed{Fact: driver.Fact{Name: q.name}}
+	if q.status {
+		data, err := l.transact(FuncReadExceptionStatus, nil)
+		switch {
+		case !intact(err):
+			return d, err
+		case err != nil:
+			d.Value = refused(err)
+		case len(data) != 1:
+			return d, rejectf("length", "answer to function %s has %d bytes of data, expected 1", FuncReadExceptionStatus, len(data))
+		default:
+			d.Value = fmt.Sprintf("%08b", data[0])
+		}
+		return d, nil
+	}
 	sent := uint16(0)
 	if q.sub == 0 {
 		sent = echoPattern

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
@@ -12,35 +13,93 @@ import (
 // job is something that a caller wants done ahead of polls. The poller does it
 // over the lease that it has or gets next.
 type job struct {
-	ctx   context.Context
-	do    func(*link) error // called again after a connection was lost, up to retry times
-	tries int
-	done  chan error // capacity 1
+	ctx context.Context
+	// do takes one step. It is called again after a [goOn], and after a connection
+	// was lost, up to retry times.
+	do     func(*link) error
+	giveUp func(error) error // makes the caller's error of why the job was given up
+	doubt  func(error) error // the same of why the caller did not wait for a claimed job
+	tries  int
+	done   chan error // capacity 1
+	state  atomic.Int32
 }
 
-// submit has do done by the poller and waits for it.
-func (d *modbusDriver) submit(ctx context.Context, do func(*link) error) error {
+// The states of a job. A caller who does not wait any longer takes a job back that
+// nobody has claimed: then it has no effect on the device.
+const (
+	jobFree int32 = iota
+	jobClaimed
+	jobTakenBack
+)
+
+// errOvertaken is the end of a job whose caller took it back.
+var errOvertaken = errors.New("the caller does not wait any longer")
+
+func newJob(ctx context.Context, do func(*link) error) *job {
+	as := func(err error) error { return err }
+	return &job{ctx: ctx, do: do, giveUp: as, doubt: as, done: make(chan error, 1)}
+}
+
+// claim is called before the device is made to do something.
+func (j *job) claim() bool { return j.state.CompareAndSwap(jobFree, jobClaimed) }
+
+// unclaim is called when the device surely did nothing.
+func (j *job) unclaim() { j.state.CompareAndSwap(jobClaimed, jobFree) }
+
+func (j *job) takeBack() bool { return j.state.CompareAndSwap(jobFree, jobTakenBack) }
+
+// goOn is what a job returns that is not done: it goes on after a pause, over the
+// next lease. Others may use the line meanwhile.
+type goOn struct {
+	after time.Duration
+	conn  error // why the connection can't be used any more; nil if it can
+}
+
+// Error implements error.
+func (g *goOn) Error() string { return "to be continued" }
+
+// ended is what a job returns that is done whatever became of the connection.
+type ended struct {
+	result error // for the caller
+	conn   error // why the connection can't be used any more; nil if it can
+}
+
+// Error implements error.
+func (e *ended) Error() string { return fmt.Sprint(e.result) }
+
+// submit has j done by the poller and waits for it.
+func (d *modbusDriver) submit(j *job) error {
 	select {
 	case <-d.started:
 	default:
 		return driver.ErrNotRunning
 	}
-	j := &job{ctx: ctx, do: do, done: make(chan error, 1)}
 	select {
 	case d.jobs <- j:
 	case <-d.stopped:
 		return driver.ErrNotRunning
-	case <-ctx.Done():
-		return fmt.Errorf("wait for other writes: %w", context.Cause(ctx))
+	case <-j.ctx.Done():
+		return fmt.Errorf("wait for other writes: %w", context.Cause(j.ctx))
 	}
 	select {
 	case err := <-j.done:
 		return err
 	case <-d.stopped:
-		return driver.ErrNotRunning
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the device: %w", context.Cause(ctx))
+		if j.takeBack() {
+			return driver.ErrNotRunning
+		}
+		select {
+		case err := <-j.done: // the poller tells what became of what it had begun
+			return err
+		case <-j.ctx.Done():
+		}
+	case <-j.ctx.Done():
 	}
+	err := fmt.Errorf("wait for the device: %w", context.Cause(j.ctx))
+	if j.takeBack() {
+		return err
+	}
+	return j.doubt(err)
 }
 
 // jobWaiting reports whether a job should go ahead of polls now.
@@ -68,16 +127,25 @@ func (p *poller) takeJob() bool {
 func (p *poller) runJob() error {
 	j := p.job
 	if err := j.ctx.Err(); err != nil {
-		p.finishJob(err)
+		p.finishJob(j.giveUp(err))
 		return nil
 	}
+	p.link.fault = p.fault
 	err := j.do(p.link)
+	if more, ok := errors.AsType[*goOn](err); ok {
+		p.jobAt = time.Now().Add(more.after)
+		return more.conn
+	}
+	if end, ok := errors.AsType[*ended](err); ok {
+		p.finishJob(end.result)
+		return end.conn
+	}
 	if code := exceptionCode(err); (code == ServerDeviceBusy || code == Acknowledge) && j.tries < p.d.settings.Retry {
 		j.tries++
 		p.jobAt = time.Now().Add(jitter(busyPause))
 		return nil
 	}
-	if intact(err) || errors.Is(err, ErrVerify) {
+	if intact(err) {
 		p.finishJob(err)
 		return nil
 	}
@@ -92,7 +160,7 @@ func (p *poller) failJob(err error) {
 		return
 	}
 	if p.job.tries++; p.fault || p.job.tries > p.d.settings.Retry || p.job.ctx.Err() != nil {
-		p.finishJob(err)
+		p.finishJob(p.job.giveUp(err))
 		return
 	}
 	p.jobAt = time.Now().Add(jitter(retryBase))
@@ -106,6 +174,6 @@ func (p *poller) finishJob(err error) {
 // abandonJobs tells those who wait that nobody does their job any more.
 func (p *poller) abandonJobs() {
 	for p.takeJob() || p.job != nil {
-		p.finishJob(driver.ErrNotRunning)
+		p.finishJob(p.job.giveUp(driver.ErrNotRunning))
 	}
 }

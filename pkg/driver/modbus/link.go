@@ -29,7 +29,10 @@ type link struct {
 	r, w    int
 	tx      uint16
 	flights []flight
-	noMask  bool // the device does not know function 0x16
+	noMask  bool          // the device does not know function 0x16, or is silent about it
+	fault   bool          // the driver's device does not answer
+	writes  int           // requests that were handed over whole
+	wait    time.Duration // of the answer to a write; 0: the timeout
 
 	line    *line
 	account *account
@@ -250,7 +253,7 @@ func (l *link) send(adu []byte, s shape, at spot) (t turn, deadline time.Time, e
 		return t, deadline, err
 	}
 	l.quiet = true
-	deadline = time.Now().Add(l.settings.Timeout)
+	deadline = time.Now().Add(l.answerTime(s.fn))
 	if err := l.setDeadline(deadline); err != nil {
 		return t, deadline, err
 	}
@@ -266,9 +269,13 @@ func (l *link) send(adu []byte, s shape, at spot) (t turn, deadline time.Time, e
 }
 
 func (l *link) write(p []byte) error {
-	if _, err := l.conn.Write(p); err != nil {
+	if n, err := l.conn.Write(p); err != nil {
+		if n == len(p) {
+			l.writes++
+		}
 		return fmt.Errorf("send request: %w", err)
 	}
+	l.writes++
 	return nil
 }
 

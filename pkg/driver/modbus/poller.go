@@ -2,8 +2,11 @@ package modbus
 
 import (
 	"context"
+	"errors"
+	"io"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
@@ -43,6 +46,9 @@ type poller struct {
 	doubt   bool // a request was given up; is the device alive at all?
 	fault   bool // it is not
 	probe   int  // which request is the next probe
+
+	rested bool // the requests in flight were asked again since their connection had been closed before
+	mute   bool // the lease's request was not answered, although the connection is in order
 
 	job   *job // the one being done, over several connections if need be
 	jobAt time.Time
@@ -208,9 +214,29 @@ func (p *poller) burst(ctx context.Context) {
 		return
 	}
 	p.broken = p.link.conn == nil
-	if len(p.link.flights) > 0 {
+	switch {
+	case len(p.link.flights) == 0:
+	case p.foundClosed(lease, err):
+		for i, f := range p.link.flights {
+			p.redo = slices.Insert(p.redo, i, f.req)
+		}
+	default:
 		p.unanswered(err)
 	}
+}
+
+// foundClosed reports whether err says no more than that the peer has closed the
+// connection since its last answer. The requests are asked once more, over another
+// one, and it is nobody's failure.
+func (p *poller) foundClosed(lease endpoint.Lease, err error) bool {
+	t, ok := lease.(endpoint.Trust)
+	p.rested = ok && !p.rested && !p.fault && closedByPeer(err) && t.Used()
+	return p.rested
+}
+
+// closedByPeer tells the errors of a connection that the peer has closed.
+func closedByPeer(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // converse uses lease and releases it. After an error the requests that were in
@@ -224,6 +250,10 @@ func (p *poller) converse(ctx context.Context, lease endpoint.Lease) (err error)
 		if err == nil {
 			err = broken
 		}
+		if t, ok := lease.(endpoint.Trust); ok && (p.mute || isTimeout(err)) {
+			t.Unanswered()
+		}
+		p.mute = false
 		lease.Release(broken)
 	}()
 	if p.takeJob() {

@@ -35,6 +35,11 @@ type Settings struct {
 	AcceptTransaction AcceptTransaction `json:"accept_transaction"`
 	Echo              Echo              `json:"echo"`
 
+	WriteRetry   int           `json:"write_retry"`   // times that a write may be sent again whose outcome is not known
+	WriteTimeout time.Duration `json:"write_timeout"` // of the answer to a write
+	VerifyDelay  time.Duration `json:"verify_delay"`  // before a write is read back
+	BitWrite     BitWrite      `json:"bit_write"`
+
 	Order    ByteOrder `json:"-"` // of endian and byte_order
 	Serial   bool      `json:"-"` // the endpoint is a serial line
 	datagram bool      // the endpoint carries datagrams: one ADU in each
@@ -125,9 +130,20 @@ const (
 	EchoNone Echo = "none"
 )
 
+// BitWrite says how one bit of a register is written.
+type BitWrite string
+
+// The ways.
 const (
-	defaultTimeout = time.Second      // where neither cfg nor the endpoint has one
-	minPolling     = time.Millisecond // of a variable; the schema has the driver's
+	BitAuto            BitWrite = "auto" // mask; rmw once the device has shown that it does not know that
+	BitMask            BitWrite = "mask" // function 0x16
+	BitReadModifyWrite BitWrite = "rmw"  // the register is read and written
+)
+
+const (
+	minWriteTimeout = 2 * time.Second  // where cfg has none: EEPROMs are slow
+	defaultTimeout  = time.Second      // where neither cfg nor the endpoint has one
+	minPolling      = time.Millisecond // of a variable; the schema has the driver's
 )
 
 // ParseSettings reads a driver's cfg. The endpoint, whose timeout and kind of
@@ -148,6 +164,9 @@ func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 	s.datagram = slices.Contains(layers, "udp") || slices.Contains(layers, "dtls")
 	if s.Timeout == 0 {
 		s.Timeout = endpointTimeout(ep)
+	}
+	if s.WriteTimeout == 0 {
+		s.WriteTimeout = max(s.Timeout, minWriteTimeout)
 	}
 	if err != nil {
 		return s, err

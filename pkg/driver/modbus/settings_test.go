@@ -21,7 +21,8 @@ func TestSettings(t *testing.T) {
 	minimal := map[string]any{"unit_id": 1, "polling": "1s"}
 	base := Settings{UnitID: 1, Polling: time.Second, MaxRegs: 120, MaxInflight: 1, Retry: 3, Timeout: time.Second,
 		BackoffMax: 30 * time.Second, Framing: FramingTCP, Addressing: AddressingModicon, VerifyWrite: true, WriteFunc: WriteAuto,
-		CloseAfter: CloseNever, OnTimeout: TimeoutAuto, AnswerUnit: AnswerOwn, AcceptTransaction: TransactionOwn, Echo: EchoAuto}
+		CloseAfter: CloseNever, OnTimeout: TimeoutAuto, AnswerUnit: AnswerOwn, AcceptTransaction: TransactionOwn, Echo: EchoAuto,
+		WriteTimeout: 2 * time.Second, BitWrite: BitAuto}
 	with := func(change func(*Settings)) Settings {
 		s := base
 		change(&s)
@@ -43,9 +44,11 @@ func TestSettings(t *testing.T) {
 			"timeout": "250ms", "backoff_max": "5s", "endian": "little", "byte_order": "CDAB", "framing": "tcp",
 			"addressing": "protocol", "enable_write": true, "verify_write": false, "write_func": "multiple",
 			"connect_delay": "2s", "on_timeout": "keep", "answer_unit": 7, "echo": "none",
+			"write_retry": 2, "write_timeout": "3s", "verify_delay": "40ms", "bit_write": "rmw",
 		}, tls, Settings{UnitID: 255, Polling: 90 * time.Second, MaxRegs: 50, MaxGap: 4, MaxInflight: 8, Timeout: 250 * time.Millisecond,
 			BackoffMax: 5 * time.Second, Order: CDAB, Framing: FramingTCP, Addressing: AddressingProtocol, EnableWrite: true, WriteFunc: WriteMultiple,
-			ConnectDelay: 2 * time.Second, CloseAfter: CloseNever, OnTimeout: TimeoutKeep, AnswerUnit: "7", AcceptTransaction: TransactionOwn, Echo: EchoNone}},
+			ConnectDelay: 2 * time.Second, CloseAfter: CloseNever, OnTimeout: TimeoutKeep, AnswerUnit: "7", AcceptTransaction: TransactionOwn, Echo: EchoNone,
+			WriteRetry: 2, WriteTimeout: 3 * time.Second, VerifyDelay: 40 * time.Millisecond, BitWrite: BitReadModifyWrite}},
 		{"any transaction", map[string]any{"unit_id": 1, "polling": "1s", "accept_transaction": "any", "close_after": "exchange"}, config.Endpoint{},
 			with(func(s *Settings) { s.AcceptTransaction, s.CloseAfter = TransactionAny, CloseExchange })},
 		{"little", map[string]any{"unit_id": 1, "polling": "1s", "endian": "little"}, config.Endpoint{}, with(func(s *Settings) { s.Order = DCBA })},

@@ -3,7 +3,6 @@ package modbus
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -16,28 +15,65 @@ import (
 // ErrVerify means that the device took a write and holds another value.
 var ErrVerify = errors.New("the device holds another value than was written")
 
+const (
+	// settleTime is how long a device may hold an older value after it has
+	// confirmed a write, besides verify_delay.
+	settleTime = time.Second
+	// lookPause is between two looks at what the device holds.
+	lookPause = 100 * time.Millisecond
+)
+
 // Write implements driver.Driver.
 func (d *modbusDriver) Write(ctx context.Context, w driver.Write) (driver.WriteResult, error) {
 	op, err := d.newWrite(w)
 	if err != nil {
 		return driver.WriteResult{}, fmt.Errorf("write %s: %w", w.Tag, err)
 	}
-	if err := d.submit(ctx, op.do); err != nil {
+	j := newJob(ctx, op.do)
+	op.job, j.giveUp, j.doubt = j, op.giveUp, op.overtaken
+	if err := d.submit(j); err != nil {
 		return driver.WriteResult{}, fmt.Errorf("write %s: %w", w.Tag, err)
 	}
 	return op.result(), nil
 }
 
-// writeOp writes one point.
+// stage is how far a write is.
+type stage int
+
+const (
+	toSend   stage = iota // nothing is under way: it may be sent
+	toVerify              // the device has confirmed it; does it hold the value?
+	toFind                // it was sent, and only what the device holds can tell what became of it
+)
+
+// writeOp writes one point, over several leases if need be.
+//
+// The request is handed to the kernel once. It is sent again only if it surely was
+// not executed (not a whole request left the gateway, or the device said that it is
+// busy), or as often as write_retry allows. What can't be found out is reported as
+// [driver.ErrOutcomeUnknown].
 type writeOp struct {
 	d     *modbusDriver
+	job   *job
 	table *point.Table
 	pt    Point
+	check Point  // where it is read back
 	want  []byte // registers, or packed bits; of a bit of a register: one byte, 0 or 1
 
-	sent bool   // at least once, with unknown outcome
-	got  []byte // what the device holds afterwards; nil if not read back
-	at   time.Time
+	stage   stage
+	trust   trust
+	resent  int       // of write_retry
+	busy    bool      // the device was, once
+	masked  bool      // the last request was function 0x16
+	until   time.Time // when looking ends
+	why     error     // what left the outcome open
+	acked   bool      // it was exception 0x05
+	note    string    // what the person who asked should know
+	verify  bool      // a difference is an error
+	looked  error     // why the last look showed nothing
+	got     []byte    // what the device holds; nil if that isn't known
+	at      time.Time // when that was seen, or when the device confirmed
+	written bool      // the device confirmed
 }
 
 // newWrite checks all that can be checked without the device.
@@ -50,154 +86,258 @@ func (d *modbusDriver) newWrite(w driver.Write) (*writeOp, error) {
 	if !ok {
 		return nil, driver.ErrUnknownTag
 	}
-	if v := p.table.Variable(i); !v.Access.Writable() {
+	v := p.table.Variable(i)
+	if !v.Access.Writable() {
 		return nil, fmt.Errorf("%w: the variable has access %s", driver.ErrAccess, v.Access)
 	}
 	raw, err := p.table.Invert(i, w.Value)
 	if err != nil {
 		return nil, err
 	}
-	op := &writeOp{d: d, table: p.table, pt: p.points[i]}
-	if op.pt.Bit >= 0 {
-		bit, err := op.pt.encodeNumber(raw)
-		op.want = []byte{byte(bit)}
+	op := &writeOp{d: d, table: p.table, pt: p.points[i], verify: d.settings.VerifyWrite}
+	if op.check, err = d.settings.verifyPoint(v, op.pt); err != nil {
+		return nil, err
+	}
+	if op.pt.Bit < 0 {
+		op.want, err = op.pt.encode(raw)
 		return op, err
 	}
-	op.want, err = op.pt.encode(raw)
+	bit, err := op.pt.encodeNumber(raw)
+	op.want = []byte{byte(bit)}
+	if err == nil && d.settings.BitWrite == BitReadModifyWrite && d.settings.broadcast() {
+		err = errors.New("bit_write: rmw reads the register first, and nobody answers a broadcast; set bit_write: mask")
+	}
 	return op, err
 }
 
-// do implements the job. It is called again when a connection was lost, and then
-// looks first whether the write has happened.
+// do implements the job: one step over one lease.
 func (op *writeOp) do(l *link) error {
-	if op.sent && !l.settings.broadcast() {
-		switch done, err := op.landed(l); {
-		case err != nil && !intact(err):
-			return err
-		case err != nil:
-			return fmt.Errorf("the answer was lost, and the device does not let the value be read back; "+
-				"whether it was written is not known: %w", err)
-		case done:
-			return nil
-		}
+	err := op.step(l)
+	if e, ok := errors.AsType[*ended](err); ok && e.result != nil && op.why != nil && !op.written && !errors.Is(e.result, driver.ErrOutcomeUnknown) {
+		// What became of the second attempt doesn't tell what became of the first.
+		e.result = op.unknown(fmt.Errorf("%w, then %w", op.why, e.result))
 	}
-	op.sent, op.got = true, nil
-	if err := op.send(l); err != nil {
-		return err
-	}
-	op.at = time.Now()
-	if !l.settings.VerifyWrite || l.settings.broadcast() {
-		return nil
-	}
-	return op.verify(l)
+	return err
 }
 
-// landed reports whether the device holds the value.
-func (op *writeOp) landed(l *link) (bool, error) {
-	if err := op.readBack(l); err != nil {
-		return false, err
+func (op *writeOp) step(l *link) error {
+	switch op.stage {
+	case toVerify:
+		return op.confirm(l)
+	case toFind:
+		return op.find(l)
+	}
+	if err := op.trust.establish(l, op.proof()); err != nil {
+		return err
+	}
+	return op.first(l)
+}
+
+// first sends the request.
+func (op *writeOp) first(l *link) error {
+	fn, data, err := op.request(l)
+	switch {
+	case err != nil && intact(err):
+		return &ended{result: fmt.Errorf("the register cannot be read, which comes before its bit is written: %w", err)}
+	case err != nil:
+		return err
+	}
+	if !op.job.claim() {
+		return &ended{result: errOvertaken}
+	}
+	op.masked = fn == FuncMaskWriteRegister
+	before := l.writes
+	answer, err := l.transactWithin(l.settings.WriteTimeout, fn, data)
+	switch {
+	case err != nil && (l.writes == before || errors.Is(err, errNotSent)):
+		op.job.unclaim()
+		return err
+	case err == nil:
+		err = op.answered(l, fn, data, answer)
 	}
 	op.at = time.Now()
+	switch code := exceptionCode(err); {
+	case err == nil:
+		return op.confirmed(l)
+	case code == Acknowledge:
+		op.acked, op.why = true, err
+		return op.open(nil)
+	case code == ServerDeviceBusy && (!op.busy || op.mayResend()):
+		// The standard says that a busy device has not executed the request and
+		// that it is to be sent again later (V1.1b3, chapter 7).
+		op.busy = true
+		op.job.unclaim()
+		return &goOn{after: jitter(busyPause)}
+	case code == IllegalFunction && op.masked && l.settings.BitWrite == BitAuto && !l.settings.broadcast():
+		l.noMask = true
+		op.job.unclaim()
+		return op.first(l)
+	case code == IllegalFunction && op.masked:
+		return &ended{result: fmt.Errorf("%w; set bit_write: rmw if its program changes no other bit of the register", err)}
+	case code == GatewayTarget, code == 0: // the unit behind a gateway may have done it
+		op.why = err
+		return op.open(unlessIntact(err))
+	}
+	return &ended{result: err}
+}
+
+// unlessIntact returns err if the connection can't be used after it.
+func unlessIntact(err error) error {
+	if intact(err) {
+		return nil
+	}
+	return err
+}
+
+// confirmed goes on after the device has confirmed the write.
+func (op *writeOp) confirmed(l *link) error {
+	op.written = true
+	switch {
+	case l.settings.broadcast():
+		op.note = "sent to all units; none confirms a broadcast"
+		return nil
+	case op.got != nil && bytes.Equal(op.got, op.want):
+		return nil
+	case !op.verify && (op.note == "" || !op.readable()):
+		return nil
+	}
+	op.stage, op.until = toVerify, op.at.Add(l.settings.VerifyDelay+settleTime)
+	if l.settings.VerifyDelay > 0 {
+		return &goOn{after: l.settings.VerifyDelay}
+	}
+	return op.confirm(l)
+}
+
+// confirm looks whether the device holds what it has confirmed.
+func (op *writeOp) confirm(l *link) error {
+	same, err := op.look(l)
+	switch {
+	case same:
+		return nil
+	case intact(err) && err != nil && !op.table.Variable(op.pt.index).Access.Readable():
+		return nil // write-only, as the table says
+	case time.Now().Before(op.until) && (err == nil || !intact(err)):
+		return &goOn{after: lookPause, conn: unlessIntact(err)}
+	case err != nil:
+		op.warn(fmt.Sprintf("the device confirmed it, and could not be read back: %v", err))
+		return &ended{conn: unlessIntact(err)}
+	case !op.verify:
+		return nil // the note says what is odd
+	}
+	return &ended{result: fmt.Errorf("%w: wrote %s, read back %s (bytes % X and % X)",
+		ErrVerify, op.engineering(op.want), op.engineering(op.got), op.want, op.got)}
+}
+
+// open goes on after an answer that leaves the outcome open, or none. conn is what
+// the connection suffered.
+func (op *writeOp) open(conn error) error {
+	s := op.d.settings
+	if !op.readable() {
+		return op.unresolved(conn)
+	}
+	window := max(settleTime, 2*s.Timeout)
+	if op.acked {
+		window = max(settleTime, s.WriteTimeout)
+	}
+	op.stage, op.until = toFind, op.at.Add(s.VerifyDelay+window)
+	return &goOn{after: max(s.VerifyDelay, lookPause), conn: conn}
+}
+
+// find looks whether the device holds the value, until it does or time is up.
+func (op *writeOp) find(l *link) error {
+	same, err := op.look(l)
+	switch {
+	case same:
+		op.warn(fmt.Sprintf("confirmed by reading back (%v)", op.why))
+		return nil
+	case time.Now().Before(op.until) && (err == nil || !intact(err)):
+		return &goOn{after: lookPause, conn: unlessIntact(err)}
+	}
+	if op.masked && err == nil && l.settings.BitWrite == BitAuto {
+		l.noMask = true // it answers, but not that function
+	}
+	return op.unresolved(unlessIntact(err))
+}
+
+// unresolved ends a write of which nobody knows whether it was executed, or sends
+// it again if the configuration allows that.
+func (op *writeOp) unresolved(conn error) error {
+	if op.mayResend() {
+		op.stage, op.acked, op.got = toSend, false, nil
+		op.job.unclaim()
+		return &goOn{after: jitter(retryBase), conn: conn}
+	}
+	return &ended{result: op.unknown(op.why), conn: conn}
+}
+
+// mayResend takes one from write_retry, if there is one left.
+func (op *writeOp) mayResend() bool {
+	if op.resent >= op.d.settings.WriteRetry {
+		return false
+	}
+	op.resent++
+	return true
+}
+
+// unknown is the outcome of a write that was sent, in words.
+func (op *writeOp) unknown(why error) error {
+	text := "it was not read back"
+	switch {
+	case op.looked != nil:
+		text = fmt.Sprintf("reading back failed: %v", op.looked)
+	case op.got != nil:
+		text = fmt.Sprintf("the device holds %s, not %s", op.engineering(op.got), op.engineering(op.want))
+	case !op.readable():
+		text = "it cannot be read back"
+	}
+	if op.masked {
+		text += "; if the device does not know function 0x16, set bit_write: rmw"
+	}
+	return fmt.Errorf("%w: the device may have executed it: %w; %s", driver.ErrOutcomeUnknown, why, text)
+}
+
+// giveUp is what the caller is told when the job ends with err before it is done.
+func (op *writeOp) giveUp(err error) error {
+	switch {
+	case op.stage == toFind:
+		return op.unknown(fmt.Errorf("%w, then %w", op.why, err))
+	case op.stage == toVerify:
+		op.warn(fmt.Sprintf("the device confirmed it, and it was not read back: %v", err))
+		return nil
+	case op.resent > 0:
+		return op.unknown(fmt.Errorf("%w, and it could not be sent again: %w", op.why, err))
+	}
+	return fmt.Errorf("not sent: %w", err)
+}
+
+// overtaken is what a caller is told who does not wait for a write that is under
+// way.
+func (op *writeOp) overtaken(err error) error {
+	return fmt.Errorf("%w: it was under way: %w", driver.ErrOutcomeUnknown, err)
+}
+
+// readable reports whether what was written may be read back.
+func (op *writeOp) readable() bool {
+	v := op.table.Variable(op.pt.index)
+	return !op.d.settings.broadcast() && (op.verify || v.Access.Readable() || v.VerifyAddress != nil)
+}
+
+// look reads what the device holds into op.got.
+func (op *writeOp) look(l *link) (same bool, err error) {
+	data, err := l.read(op.check.Func, op.check.Addr, op.check.Count)
+	if op.looked = err; err != nil {
+		return false, err
+	}
+	op.got, op.at = op.check.normal(data), time.Now()
 	return bytes.Equal(op.got, op.want), nil
 }
 
-// verify compares what the device holds with what was written.
-func (op *writeOp) verify(l *link) error {
-	if op.got == nil {
-		err := op.readBack(l)
-		if _, refused := errors.AsType[*Exception](err); refused && !op.table.Variable(op.pt.index).Access.Readable() {
-			return nil // write-only, as the table says
-		}
-		if err != nil {
-			return fmt.Errorf("read back: %w", err)
-		}
+// warn adds to the note.
+func (op *writeOp) warn(text string) {
+	if op.note != "" {
+		text = op.note + "; " + text
 	}
-	if bytes.Equal(op.got, op.want) {
-		return nil
-	}
-	return fmt.Errorf("%w: wrote %s, read back %s (bytes % X and % X)",
-		ErrVerify, op.engineering(op.want), op.engineering(op.got), op.want, op.got)
-}
-
-// readBack reads what the device holds into op.got, in the form of op.want.
-func (op *writeOp) readBack(l *link) error {
-	data, err := l.read(op.pt.Func, op.pt.Addr, op.pt.Count)
-	if err != nil {
-		return err
-	}
-	op.got = op.normal(data)
-	return nil
-}
-
-// normal brings an answer's data into the form of op.want: bits beyond the last
-// coil cleared, one bit of a register alone.
-func (op *writeOp) normal(data []byte) []byte {
-	if op.pt.Bit >= 0 {
-		word := op.pt.Order.uint16(data)
-		return []byte{byte(word >> op.pt.Bit & 1)}
-	}
-	if last := op.pt.Count & 7; op.pt.Func.bits() && last != 0 {
-		data[len(data)-1] &= 1<<last - 1
-	}
-	return data
-}
-
-// send writes with the function that suits the point and the settings.
-func (op *writeOp) send(l *link) error {
-	c, pt, how := l.client(), &op.pt, l.settings.WriteFunc
-	var err error
-	switch {
-	case pt.Bit >= 0:
-		return op.sendBit(l)
-	case pt.Func.bits() && pt.Count == 1 && how != WriteMultiple:
-		value := uint16(0)
-		if op.want[0] != 0 {
-			value = coilOn
-		}
-		_, err = c.WriteSingleCoil(pt.Addr, value)
-	case pt.Func.bits():
-		_, err = c.WriteMultipleCoils(pt.Addr, pt.Count, op.want)
-	case how == WriteReadWrite && pt.Count <= maxReadWriteWritten && !l.settings.broadcast():
-		var data []byte
-		data, err = c.ReadWriteMultipleRegisters(pt.Addr, pt.Count, pt.Addr, pt.Count, op.want)
-		if err == nil && len(data) != len(op.want) {
-			return rejectf("length", "answer to function %s has %d bytes of data, expected %d",
-				FuncReadWriteRegisters, len(data), len(op.want))
-		}
-		op.got = data
-	case pt.Count == 1 && how != WriteMultiple:
-		_, err = c.WriteSingleRegister(pt.Addr, binary.BigEndian.Uint16(op.want))
-	default:
-		_, err = c.WriteMultipleRegisters(pt.Addr, pt.Count, op.want)
-	}
-	return err
-}
-
-// sendBit changes one bit of a register: by mask write, which the device does in
-// one step; where it does not know that, by reading and writing the register,
-// between which the device's own program may change another bit.
-func (op *writeOp) sendBit(l *link) error {
-	c, mask := l.client(), uint16(1)<<op.pt.Bit
-	if op.pt.Order.swapsBytes() {
-		mask = mask<<8 | mask>>8
-	}
-	var set uint16
-	if op.want[0] != 0 {
-		set = mask
-	}
-	if !l.noMask {
-		_, err := c.MaskWriteRegister(op.pt.Addr, ^mask, set)
-		if exceptionCode(err) != IllegalFunction {
-			return err
-		}
-		l.noMask = true
-	}
-	data, err := l.read(FuncReadHolding, op.pt.Addr, 1)
-	if err != nil {
-		return err
-	}
-	_, err = c.WriteSingleRegister(op.pt.Addr, binary.BigEndian.Uint16(data)&^mask|set)
-	return err
+	op.note = text
 }
 
 // engineering returns bytes of the form of op.want in engineering units, none if
@@ -212,40 +352,9 @@ func (op *writeOp) engineering(data []byte) frame.Value {
 }
 
 func (op *writeOp) result() driver.WriteResult {
-	r := driver.WriteResult{TS: op.at.UnixNano()}
+	r := driver.WriteResult{TS: op.at.UnixNano(), Note: op.note}
 	if op.got != nil {
 		r.ReadBack = op.engineering(op.got)
 	}
 	return r
-}
-
-// Read implements driver.Driver. Raw is the data of the answer: registers in the
-// order of the line, or packed bits.
-func (d *modbusDriver) Read(ctx context.Context, tag string) (driver.Reading, error) {
-	p := d.newest()
-	i, ok := p.table.Index(tag)
-	if !ok {
-		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, driver.ErrUnknownTag)
-	}
-	if v := p.table.Variable(i); !v.Access.Readable() {
-		return driver.Reading{}, fmt.Errorf("read %s: %w: the variable has access %s", tag, driver.ErrAccess, v.Access)
-	}
-	pt := p.points[i]
-	var r driver.Reading
-	err := d.submit(ctx, func(l *link) error {
-		data, err := l.read(pt.Func, pt.Addr, pt.Count)
-		if err != nil {
-			return err
-		}
-		raw, quality := pt.decode(data)
-		r = driver.Reading{Raw: data, TS: time.Now().UnixNano()}
-		if r.Value, r.Quality = p.table.Scale(i, raw); quality > r.Quality {
-			r.Quality = quality
-		}
-		return nil
-	})
-	if err != nil {
-		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, err)
-	}
-	return r, nil
 }
