@@ -98,6 +98,11 @@ type BusBackend interface {
 	Check(ctx context.Context) (CheckReport, error)
 	// RemoveConsumer forgets a parked consumer.
 	RemoveConsumer(ctx context.Context, name string) error
+	// Parked lists the messages that a peer refused and that were put aside.
+	Parked(ctx context.Context) ([]Parked, error)
+	// RetryParked has one sent, DropParked gives it up.
+	RetryParked(ctx context.Context, consumer string, id uint64) error
+	DropParked(ctx context.Context, consumer string, id uint64) error
 }
 
 // ConnectorBackend shows and steers the connectors.

@@ -132,3 +132,26 @@ func (c *busClient) RemoveConsumer(ctx context.Context, name string) error {
 	_, err := c.c.RemoveConsumer(ctx, &pb.RemoveConsumerRequest{Name: name})
 	return err
 }
+
+func (c *busClient) Parked(ctx context.Context) ([]Parked, error) {
+	resp, err := c.c.ListParked(ctx, &pb.ListParkedRequest{})
+	if err != nil {
+		return nil, err
+	}
+	list := []Parked{}
+	for _, p := range resp.GetMessages() {
+		list = append(list, Parked{Consumer: p.GetConsumer(), ID: p.GetId(), FirstSeq: p.GetFirstSeq(), LastSeq: p.GetLastSeq(), Frames: p.GetFrames(),
+			Topic: p.GetTopic(), Reason: p.GetReason(), Time: fromTime(p.GetTime()), Retry: p.GetRetry()})
+	}
+	return list, nil
+}
+
+func (c *busClient) RetryParked(ctx context.Context, consumer string, id uint64) error {
+	_, err := c.c.RetryParked(ctx, &pb.RetryParkedRequest{Consumer: consumer, Id: id})
+	return err
+}
+
+func (c *busClient) DropParked(ctx context.Context, consumer string, id uint64) error {
+	_, err := c.c.DropParked(ctx, &pb.DropParkedRequest{Consumer: consumer, Id: id})
+	return err
+}

@@ -195,3 +195,33 @@ func (s *busService) RemoveConsumer(ctx context.Context, r *pb.RemoveConsumerReq
 	}
 	return &pb.RemoveConsumerResponse{}, s.b.RemoveConsumer(ctx, r.GetName())
 }
+
+func (s *busService) ListParked(ctx context.Context, _ *pb.ListParkedRequest) (*pb.ListParkedResponse, error) {
+	if s.b == nil {
+		return nil, missing("bus")
+	}
+	list, err := s.b.Parked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := new(pb.ListParkedResponse)
+	for _, p := range list {
+		resp.Messages = append(resp.Messages, &pb.ParkedMessage{Consumer: p.Consumer, Id: p.ID, FirstSeq: p.FirstSeq, LastSeq: p.LastSeq,
+			Frames: p.Frames, Topic: p.Topic, Reason: p.Reason, Time: toTime(p.Time), Retry: p.Retry})
+	}
+	return resp, nil
+}
+
+func (s *busService) RetryParked(ctx context.Context, r *pb.RetryParkedRequest) (*pb.RetryParkedResponse, error) {
+	if s.b == nil {
+		return nil, missing("bus")
+	}
+	return &pb.RetryParkedResponse{}, s.b.RetryParked(ctx, r.GetConsumer(), r.GetId())
+}
+
+func (s *busService) DropParked(ctx context.Context, r *pb.DropParkedRequest) (*pb.DropParkedResponse, error) {
+	if s.b == nil {
+		return nil, missing("bus")
+	}
+	return &pb.DropParkedResponse{}, s.b.DropParked(ctx, r.GetConsumer(), r.GetId())
+}

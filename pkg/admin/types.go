@@ -217,6 +217,19 @@ type Consumer struct {
 	ParkedSince time.Time `json:"parked_since,omitzero"`
 }
 
+// Parked is a message that a peer refused and that was put aside.
+type Parked struct {
+	Consumer string    `json:"consumer"`
+	ID       uint64    `json:"id"` // unique for the consumer
+	FirstSeq uint64    `json:"first_seq"`
+	LastSeq  uint64    `json:"last_seq"`
+	Frames   uint64    `json:"frames"`
+	Topic    string    `json:"topic"` // on which it was refused
+	Reason   string    `json:"reason"`
+	Time     time.Time `json:"time,omitzero"` // when it was put aside
+	Retry    bool      `json:"retry"`         // it is to be sent again
+}
+
 // Range is a part of the log: the frames for which all of it holds. What is zero
 // is open; the end is then the newest frame there is at the time of the call.
 type Range struct {

@@ -55,8 +55,9 @@ type Bus struct {
 	writerDone                                                   chan struct{}
 	wg                                                           sync.WaitGroup
 	failOnce                                                     sync.Once
-	register                                                     sync.Mutex // held while consumers come and go; before mu
-	telling                                                      sync.Mutex // one at a time tells of gaps
+	register                                                     sync.Mutex  // held while consumers come and go; before mu
+	telling                                                      sync.Mutex  // one at a time tells of gaps
+	untold                                                       atomic.Bool // there may be gaps that were noted with a commit and are not told of
 }
 
 // queued is a batch with its place in order, waiting to be appended.

@@ -30,6 +30,9 @@ func (b *Bus) collectLoop() {
 			return
 		}
 		idle.Stop()
+		if b.untold.Swap(false) {
+			b.tellGaps()
+		}
 		if err := b.collect(); err != nil {
 			b.logger.Warn("old frames stay for now", "error", err)
 		}
@@ -176,6 +179,12 @@ func (b *Bus) tellGaps() {
 		object := map[string]any{"from": g.First, "to": g.Last, "reason": g.Reason}
 		if g.Consumer != "" {
 			object["consumer"] = g.Consumer
+		}
+		if g.Topic != "" {
+			object["topic"] = g.Topic
+		}
+		if g.Parked != 0 {
+			object["parked"] = g.Parked
 		}
 		if err := b.PublishSys("sys.gap", object); err != nil {
 			b.logger.Warn("gap not told yet", "error", err)

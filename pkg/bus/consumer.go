@@ -30,6 +30,8 @@ type Consumer struct {
 	b  *Bus
 	st *wal.Consumer
 
+	parkedChanged chan struct{} // capacity 1
+
 	active atomic.Bool
 	read   atomic.Uint64 // the cursor: the next Read begins here
 
@@ -59,7 +61,7 @@ func (b *Bus) Consumer(name string, start Start) (*Consumer, error) {
 	if isNew {
 		b.logger.Info("new consumer", "consumer", name, "first_seq", st.Acked()+1)
 	}
-	c := &Consumer{b: b, st: st}
+	c := &Consumer{b: b, st: st, parkedChanged: make(chan struct{}, 1)}
 	c.read.Store(st.Acked() + 1)
 	c.active.Store(true)
 	b.mu.Lock()
@@ -98,7 +100,20 @@ func (c *Consumer) Acked() uint64 { return c.st.Acked() }
 func (c *Consumer) Records() ([]Record, error) { return c.st.Records() }
 
 // Commit changes records and position in one atomic step.
-func (c *Consumer) Commit(change Commit) error { return c.st.Commit(change) }
+func (c *Consumer) Commit(change Commit) error {
+	if err := c.st.Commit(change); err != nil {
+		return err
+	}
+	if len(change.Gaps) > 0 {
+		c.b.untold.Store(true)
+		wake(c.b.wakeCollector)
+	}
+	return nil
+}
+
+// ParkedChanged has a token when somebody has asked for a parked message to be sent or
+// has dropped one.
+func (c *Consumer) ParkedChanged() <-chan struct{} { return c.parkedChanged }
 
 // Seek sets the cursor: the next Read begins at seq, even if that is
 // acknowledged.

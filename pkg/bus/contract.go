@@ -19,7 +19,8 @@ type Record = wal.Record
 // survives a crash. Put and Delete change records (a missing one is no error to
 // delete). Ack marks ranges as delivered for good: the position moves to the end
 // of the contiguous part; what lies beyond is remembered and skipped when the
-// consumer reads again from its position. Sync makes the change durable before
+// consumer reads again from its position. Gaps are frames that are not delivered; sys.gap
+// frames tell of them. Sync makes the change durable before
 // Commit returns; without it, a crash may take back this commit and those after
 // it, never one before a synced one.
 type Commit = wal.Commit
@@ -40,6 +41,7 @@ var (
 	ErrClosed        = wal.ErrClosed        // the bus is closed
 	ErrDiskFull      = wal.ErrDiskFull      // no space, for an archive, which does not wait for it
 	ErrReadOnly      = wal.ErrReadOnly      // the log was opened for reading only
+	ErrNoRecord      = wal.ErrNoRecord      // a record that a commit depends on does not exist
 	ErrNoConsumer    = wal.ErrNoConsumer    // no consumer of that name
 	ErrBadExport     = wal.ErrBadExport     // a file that is no whole export
 	// ErrInUse: a connector reads as this consumer.

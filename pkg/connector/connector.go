@@ -42,6 +42,9 @@ type Consumer interface {
 	Records() ([]bus.Record, error)
 	// Commit changes records and position in one atomic step.
 	Commit(bus.Commit) error
+	// ParkedChanged has a token when somebody has asked for a parked message
+	// (bus.Parked) to be sent, or has dropped one.
+	ParkedChanged() <-chan struct{}
 }
 
 // Witness is implemented by consumers of a log that can be held to what a peer has seen

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -82,14 +83,22 @@ func (l *Log) addGaps(gaps []Gap) error {
 	if err := b.Commit(pebble.Sync); err != nil {
 		return err
 	}
+	l.keepGaps(gaps)
+	return nil
+}
+
+// keepGaps has gaps that are stored in memory too.
+func (l *Log) keepGaps(gaps []Gap) {
+	if len(gaps) == 0 {
+		return
+	}
 	l.st.mu.Lock()
 	defer l.st.mu.Unlock()
 	for _, g := range gaps {
-		l.st.gaps = slices.DeleteFunc(l.st.gaps, func(o Gap) bool { return o.First == g.First && o.Consumer == g.Consumer })
+		l.st.gaps = slices.DeleteFunc(l.st.gaps, func(o Gap) bool { return bytes.Equal(gapKey(o), gapKey(g)) })
 	}
 	l.st.gaps = append(l.st.gaps, gaps...)
 	slices.SortFunc(l.st.gaps, func(a, b Gap) int { return cmp.Compare(a.First, b.First) })
-	return nil
 }
 
 // Gaps returns the gaps that are known, sorted by their first seq.

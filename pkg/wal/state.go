@@ -26,7 +26,13 @@ func stateEpochKey() []byte { return []byte("m/epoch") }
 func stateReadyKey() []byte { return []byte("m/ready") }
 func stateNextKey() []byte  { return []byte("m/next") }
 
-func gapKey(g Gap) []byte               { return append(appendSeq([]byte("g/"), g.First), g.Consumer...) }
+func gapKey(g Gap) []byte {
+	key := append(appendSeq([]byte("g/"), g.First), g.Consumer...)
+	if g.Parked != 0 { // several topics may have frames of one range
+		key = appendSeq(append(key, 0), g.Parked)
+	}
+	return key
+}
 func positionKey(name string) []byte    { return []byte("c/" + name + "\x00p") }
 func recordKey(name, key string) []byte { return []byte("c/" + name + "\x00r" + key) }
 
@@ -286,6 +292,11 @@ func (c *Consumer) apply(change Commit) error {
 	if c.removed {
 		return errors.New("the consumer was removed")
 	}
+	for _, key := range change.If {
+		if _, ok := c.pins[key]; !ok {
+			return fmt.Errorf("record %q: %w", key, ErrNoRecord)
+		}
+	}
 	cutting := c.l.gc.cutting.Load()
 	for _, r := range change.Put {
 		if old, ok := c.pins[r.Key]; r.Pin.First != 0 && r.Pin.First < cutting && (!ok || old != r.Pin) && !c.holds(r.Pin) {
@@ -304,6 +315,15 @@ func (c *Consumer) apply(change Commit) error {
 			return err
 		}
 	}
+	for _, g := range change.Gaps {
+		p, err := json.Marshal(g)
+		if err != nil {
+			return err
+		}
+		if err := b.Set(gapKey(g), p, nil); err != nil {
+			return err
+		}
+	}
 	acked, finished := c.acked, c.finished
 	if len(change.Ack) > 0 {
 		acked, finished = mergeAcks(acked, finished, change.Ack)
@@ -314,6 +334,7 @@ func (c *Consumer) apply(change Commit) error {
 	if err := b.Commit(pebble.NoSync); err != nil {
 		return err
 	}
+	c.l.keepGaps(change.Gaps)
 	c.acked, c.finished = acked, finished
 	for _, key := range change.Delete {
 		delete(c.pins, key)

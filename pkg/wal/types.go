@@ -31,6 +31,12 @@ type Commit struct {
 	// the end of the contiguous part; what lies beyond is remembered and skipped
 	// when the consumer reads again from its position.
 	Ack []Range
+	// Gaps are noted as part of the change: frames that the consumer is not going to
+	// deliver.
+	Gaps []Gap
+	// If names records that must exist: without one of them nothing is changed, and the
+	// error wraps ErrNoRecord.
+	If []string
 	// Sync makes the change durable before Commit returns. Without it, a crash
 	// may take back this commit and those after it, never one before a synced
 	// one.
@@ -42,10 +48,17 @@ type Commit struct {
 type Gap struct {
 	Range
 	Consumer string // the only one that misses them; "" means that they are gone for all
-	Reason   string // "overflow", "parked", "gc", or ReasonDamaged
+	Reason   string // "overflow", "parked", "gc", ReasonRefused or ReasonDamaged
 	Time     int64  // Unix ms
 	Told     bool   // a sys.gap frame is in the log
+
+	// Of frames that a peer refused and that are kept aside:
+	Topic  string `json:",omitempty"` // only those that went there
+	Parked uint64 `json:",omitempty"` // the number under which they are kept; 0: they are not
 }
+
+// ReasonRefused is the reason of gaps that a connector notes.
+const ReasonRefused = "refused"
 
 // ReasonDamaged is the reason of gaps that Repair notes.
 const ReasonDamaged = "damaged"
@@ -74,6 +87,8 @@ var (
 	ErrDiskFull = errors.New("the disk is full")
 	// ErrReadOnly: the log was opened for reading only.
 	ErrReadOnly = errors.New("the log was opened for reading only")
+	// ErrNoRecord: a record that a commit depends on does not exist.
+	ErrNoRecord = errors.New("no such record")
 	// ErrNoConsumer: the log knows no consumer of that name.
 	ErrNoConsumer = errors.New("no such consumer")
 )

@@ -208,3 +208,70 @@ func TestMosquittoForbids(t *testing.T) {
 	r.waitDelivered(20 * time.Second)
 	checkAll(t, sub, 400)
 }
+
+// TestParked puts messages aside that the broker refuses, goes on without them, and
+// sends one again and drops another.
+func TestParked(t *testing.T) {
+	b := fakebroker.Start(t, fakebroker.Script{On: func(p *fakebroker.Packet) fakebroker.Answer {
+		if data(p) && strings.Contains(p.TopicName, "t07") || strings.Contains(p.TopicName, "t08") {
+			return fakebroker.Answer{Code: 0x87}
+		}
+		return fakebroker.Answer{}
+	}})
+	r := newRig(t, b.URL(), map[string]any{"topic": "d/{tag}", "payload": "json", "on_refused": "park"})
+	r.start()
+	r.publish(20)
+	r.waitDelivered(10 * time.Second)
+	r.words("up", "2 messages that the broker refused are put aside", "edge-bus parked list")
+	gaps := ""
+	peer.WaitFor(t, 5*time.Second, "the frames that tell of it", func() bool {
+		gaps = ""
+		for _, p := range b.Delivered() {
+			if p.TopicName == "d/sys.gap" {
+				gaps += string(p.Payload)
+			}
+		}
+		return strings.Count(gaps, `"sys.gap"`) == 2
+	})
+	if !strings.Contains(gaps, `"from":8,"parked":`) || !strings.Contains(gaps, `"reason":"refused"`) || !strings.Contains(gaps, `"topic":"d/line.t07"`) {
+		t.Errorf("sys.gap says %s", gaps)
+	}
+	// What is put aside survives everything that deletes.
+	r.publish(5000)
+	r.waitDelivered(10 * time.Second)
+	if _, err := r.bus.Archive().GC(context.Background(), 0, false, true); err != nil {
+		t.Fatal(err)
+	}
+	list, err := r.bus.Archive().Parked()
+	if err != nil || len(list) < 2 || list[0].First != 8 || list[0].Topic != "d/line.t07" || !strings.Contains(list[0].Reason, "0x87") {
+		t.Fatalf("parked: %+v, %v", list, err)
+	}
+	b.Heal()
+	if err := r.bus.Archive().DropParked("mqtt", list[1].ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range append(list[:1:1], list[2:]...) {
+		if err := r.bus.Archive().RetryParked("mqtt", p.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.bus.Archive().RetryParked("mqtt", list[1].ID); err == nil {
+		t.Error("what was dropped is sent again")
+	}
+	peer.WaitFor(t, 10*time.Second, "all to be sent", func() bool {
+		left, err := r.bus.Archive().Parked()
+		return err == nil && len(left) == 0 && r.conn.Status().Inflight == 0 && r.consumer.Acked() == r.consumer.Head()
+	})
+	r.words("up")
+	if e := r.conn.Status().Error; e != "" {
+		t.Errorf("status says %q", e)
+	}
+	dropped := uint64(list[1].Frames)
+	peer.WaitFor(t, 5*time.Second, "all but what was dropped", func() bool {
+		n, _, _ := summed(b.Ledger())
+		return n == r.consumer.Head()-dropped
+	})
+	if _, repeats, _ := summed(b.Ledger()); repeats != 0 {
+		t.Errorf("%d repeats", repeats)
+	}
+}

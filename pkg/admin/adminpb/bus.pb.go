@@ -1639,6 +1639,371 @@ func (*RemoveConsumerResponse) Descriptor() ([]byte, []int) {
 	return file_v1_bus_proto_rawDescGZIP(), []int{26}
 }
 
+type ListParkedRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListParkedRequest) Reset() {
+	*x = ListParkedRequest{}
+	mi := &file_v1_bus_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListParkedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListParkedRequest) ProtoMessage() {}
+
+func (x *ListParkedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListParkedRequest.ProtoReflect.Descriptor instead.
+func (*ListParkedRequest) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{27}
+}
+
+type ListParkedResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Messages      []*ParkedMessage       `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListParkedResponse) Reset() {
+	*x = ListParkedResponse{}
+	mi := &file_v1_bus_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListParkedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListParkedResponse) ProtoMessage() {}
+
+func (x *ListParkedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListParkedResponse.ProtoReflect.Descriptor instead.
+func (*ListParkedResponse) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListParkedResponse) GetMessages() []*ParkedMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+// ParkedMessage is a message that a peer refused.
+type ParkedMessage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Consumer      string                 `protobuf:"bytes,1,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	Id            uint64                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"` // unique for the consumer
+	FirstSeq      uint64                 `protobuf:"varint,3,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"`
+	LastSeq       uint64                 `protobuf:"varint,4,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	Frames        uint64                 `protobuf:"varint,5,opt,name=frames,proto3" json:"frames,omitempty"`
+	Topic         string                 `protobuf:"bytes,6,opt,name=topic,proto3" json:"topic,omitempty"` // on which it was refused
+	Reason        string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=time,proto3" json:"time,omitempty"`    // when it was put aside
+	Retry         bool                   `protobuf:"varint,9,opt,name=retry,proto3" json:"retry,omitempty"` // it is to be sent again
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParkedMessage) Reset() {
+	*x = ParkedMessage{}
+	mi := &file_v1_bus_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParkedMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParkedMessage) ProtoMessage() {}
+
+func (x *ParkedMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParkedMessage.ProtoReflect.Descriptor instead.
+func (*ParkedMessage) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ParkedMessage) GetConsumer() string {
+	if x != nil {
+		return x.Consumer
+	}
+	return ""
+}
+
+func (x *ParkedMessage) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ParkedMessage) GetFirstSeq() uint64 {
+	if x != nil {
+		return x.FirstSeq
+	}
+	return 0
+}
+
+func (x *ParkedMessage) GetLastSeq() uint64 {
+	if x != nil {
+		return x.LastSeq
+	}
+	return 0
+}
+
+func (x *ParkedMessage) GetFrames() uint64 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *ParkedMessage) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ParkedMessage) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ParkedMessage) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ParkedMessage) GetRetry() bool {
+	if x != nil {
+		return x.Retry
+	}
+	return false
+}
+
+type RetryParkedRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Consumer      string                 `protobuf:"bytes,1,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	Id            uint64                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryParkedRequest) Reset() {
+	*x = RetryParkedRequest{}
+	mi := &file_v1_bus_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryParkedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryParkedRequest) ProtoMessage() {}
+
+func (x *RetryParkedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryParkedRequest.ProtoReflect.Descriptor instead.
+func (*RetryParkedRequest) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RetryParkedRequest) GetConsumer() string {
+	if x != nil {
+		return x.Consumer
+	}
+	return ""
+}
+
+func (x *RetryParkedRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+type RetryParkedResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryParkedResponse) Reset() {
+	*x = RetryParkedResponse{}
+	mi := &file_v1_bus_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryParkedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryParkedResponse) ProtoMessage() {}
+
+func (x *RetryParkedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryParkedResponse.ProtoReflect.Descriptor instead.
+func (*RetryParkedResponse) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{31}
+}
+
+type DropParkedRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Consumer      string                 `protobuf:"bytes,1,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	Id            uint64                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropParkedRequest) Reset() {
+	*x = DropParkedRequest{}
+	mi := &file_v1_bus_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropParkedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropParkedRequest) ProtoMessage() {}
+
+func (x *DropParkedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropParkedRequest.ProtoReflect.Descriptor instead.
+func (*DropParkedRequest) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DropParkedRequest) GetConsumer() string {
+	if x != nil {
+		return x.Consumer
+	}
+	return ""
+}
+
+func (x *DropParkedRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+type DropParkedResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropParkedResponse) Reset() {
+	*x = DropParkedResponse{}
+	mi := &file_v1_bus_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropParkedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropParkedResponse) ProtoMessage() {}
+
+func (x *DropParkedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropParkedResponse.ProtoReflect.Descriptor instead.
+func (*DropParkedResponse) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{33}
+}
+
 var File_v1_bus_proto protoreflect.FileDescriptor
 
 const file_v1_bus_proto_rawDesc = "" +
@@ -1757,7 +2122,28 @@ const file_v1_bus_proto_rawDesc = "" +
 	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"+\n" +
 	"\x15RemoveConsumerRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
-	"\x16RemoveConsumerResponse2\x95\a\n" +
+	"\x16RemoveConsumerResponse\"\x13\n" +
+	"\x11ListParkedRequest\"N\n" +
+	"\x12ListParkedResponse\x128\n" +
+	"\bmessages\x18\x01 \x03(\v2\x1c.edge.admin.v1.ParkedMessageR\bmessages\"\xff\x01\n" +
+	"\rParkedMessage\x12\x1a\n" +
+	"\bconsumer\x18\x01 \x01(\tR\bconsumer\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x1b\n" +
+	"\tfirst_seq\x18\x03 \x01(\x04R\bfirstSeq\x12\x19\n" +
+	"\blast_seq\x18\x04 \x01(\x04R\alastSeq\x12\x16\n" +
+	"\x06frames\x18\x05 \x01(\x04R\x06frames\x12\x14\n" +
+	"\x05topic\x18\x06 \x01(\tR\x05topic\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12.\n" +
+	"\x04time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05retry\x18\t \x01(\bR\x05retry\"@\n" +
+	"\x12RetryParkedRequest\x12\x1a\n" +
+	"\bconsumer\x18\x01 \x01(\tR\bconsumer\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\"\x15\n" +
+	"\x13RetryParkedResponse\"?\n" +
+	"\x11DropParkedRequest\x12\x1a\n" +
+	"\bconsumer\x18\x01 \x01(\tR\bconsumer\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\"\x14\n" +
+	"\x12DropParkedResponse2\x96\t\n" +
 	"\n" +
 	"BusService\x12Y\n" +
 	"\vGetBusStats\x12!.edge.admin.v1.GetBusStatsRequest\x1a\".edge.admin.v1.GetBusStatsResponse\"\x03\x90\x02\x01\x12F\n" +
@@ -1770,7 +2156,12 @@ const file_v1_bus_proto_rawDesc = "" +
 	"\x0eCollectGarbage\x12$.edge.admin.v1.CollectGarbageRequest\x1a%.edge.admin.v1.CollectGarbageResponse\x12Z\n" +
 	"\rSetBusSetting\x12#.edge.admin.v1.SetBusSettingRequest\x1a$.edge.admin.v1.SetBusSettingResponse\x12R\n" +
 	"\bCheckLog\x12\x1e.edge.admin.v1.CheckLogRequest\x1a\x1f.edge.admin.v1.CheckLogResponse\"\x03\x90\x02\x010\x01\x12]\n" +
-	"\x0eRemoveConsumer\x12$.edge.admin.v1.RemoveConsumerRequest\x1a%.edge.admin.v1.RemoveConsumerResponseB@Z>github.com/edge-gateway/edge-gateway/pkg/admin/adminpb;adminpbb\x06proto3"
+	"\x0eRemoveConsumer\x12$.edge.admin.v1.RemoveConsumerRequest\x1a%.edge.admin.v1.RemoveConsumerResponse\x12V\n" +
+	"\n" +
+	"ListParked\x12 .edge.admin.v1.ListParkedRequest\x1a!.edge.admin.v1.ListParkedResponse\"\x03\x90\x02\x01\x12T\n" +
+	"\vRetryParked\x12!.edge.admin.v1.RetryParkedRequest\x1a\".edge.admin.v1.RetryParkedResponse\x12Q\n" +
+	"\n" +
+	"DropParked\x12 .edge.admin.v1.DropParkedRequest\x1a!.edge.admin.v1.DropParkedResponseB@Z>github.com/edge-gateway/edge-gateway/pkg/admin/adminpb;adminpbb\x06proto3"
 
 var (
 	file_v1_bus_proto_rawDescOnce sync.Once
@@ -1784,7 +2175,7 @@ func file_v1_bus_proto_rawDescGZIP() []byte {
 	return file_v1_bus_proto_rawDescData
 }
 
-var file_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_v1_bus_proto_goTypes = []any{
 	(*GetBusStatsRequest)(nil),     // 0: edge.admin.v1.GetBusStatsRequest
 	(*GetBusStatsResponse)(nil),    // 1: edge.admin.v1.GetBusStatsResponse
@@ -1813,20 +2204,27 @@ var file_v1_bus_proto_goTypes = []any{
 	(*LogGap)(nil),                 // 24: edge.admin.v1.LogGap
 	(*RemoveConsumerRequest)(nil),  // 25: edge.admin.v1.RemoveConsumerRequest
 	(*RemoveConsumerResponse)(nil), // 26: edge.admin.v1.RemoveConsumerResponse
-	(*timestamppb.Timestamp)(nil),  // 27: google.protobuf.Timestamp
-	(*FrameFilter)(nil),            // 28: edge.admin.v1.FrameFilter
-	(*Batch)(nil),                  // 29: edge.admin.v1.Batch
+	(*ListParkedRequest)(nil),      // 27: edge.admin.v1.ListParkedRequest
+	(*ListParkedResponse)(nil),     // 28: edge.admin.v1.ListParkedResponse
+	(*ParkedMessage)(nil),          // 29: edge.admin.v1.ParkedMessage
+	(*RetryParkedRequest)(nil),     // 30: edge.admin.v1.RetryParkedRequest
+	(*RetryParkedResponse)(nil),    // 31: edge.admin.v1.RetryParkedResponse
+	(*DropParkedRequest)(nil),      // 32: edge.admin.v1.DropParkedRequest
+	(*DropParkedResponse)(nil),     // 33: edge.admin.v1.DropParkedResponse
+	(*timestamppb.Timestamp)(nil),  // 34: google.protobuf.Timestamp
+	(*FrameFilter)(nil),            // 35: edge.admin.v1.FrameFilter
+	(*Batch)(nil),                  // 36: edge.admin.v1.Batch
 }
 var file_v1_bus_proto_depIdxs = []int32{
 	2,  // 0: edge.admin.v1.GetBusStatsResponse.consumers:type_name -> edge.admin.v1.BusConsumer
-	27, // 1: edge.admin.v1.BusConsumer.parked_since:type_name -> google.protobuf.Timestamp
-	28, // 2: edge.admin.v1.TailRequest.filter:type_name -> edge.admin.v1.FrameFilter
-	29, // 3: edge.admin.v1.TailResponse.batches:type_name -> edge.admin.v1.Batch
-	27, // 4: edge.admin.v1.ReplayRange.from_time:type_name -> google.protobuf.Timestamp
-	27, // 5: edge.admin.v1.ReplayRange.to_time:type_name -> google.protobuf.Timestamp
-	28, // 6: edge.admin.v1.ReplayRange.filter:type_name -> edge.admin.v1.FrameFilter
+	34, // 1: edge.admin.v1.BusConsumer.parked_since:type_name -> google.protobuf.Timestamp
+	35, // 2: edge.admin.v1.TailRequest.filter:type_name -> edge.admin.v1.FrameFilter
+	36, // 3: edge.admin.v1.TailResponse.batches:type_name -> edge.admin.v1.Batch
+	34, // 4: edge.admin.v1.ReplayRange.from_time:type_name -> google.protobuf.Timestamp
+	34, // 5: edge.admin.v1.ReplayRange.to_time:type_name -> google.protobuf.Timestamp
+	35, // 6: edge.admin.v1.ReplayRange.filter:type_name -> edge.admin.v1.FrameFilter
 	5,  // 7: edge.admin.v1.ReplayRequest.range:type_name -> edge.admin.v1.ReplayRange
-	29, // 8: edge.admin.v1.ReplayResponse.batches:type_name -> edge.admin.v1.Batch
+	36, // 8: edge.admin.v1.ReplayResponse.batches:type_name -> edge.admin.v1.Batch
 	23, // 9: edge.admin.v1.ReplayResponse.damages:type_name -> edge.admin.v1.LogDamage
 	5,  // 10: edge.admin.v1.ReplayToRequest.range:type_name -> edge.admin.v1.ReplayRange
 	12, // 11: edge.admin.v1.ExportResponse.summary:type_name -> edge.admin.v1.ExportSummary
@@ -1834,34 +2232,42 @@ var file_v1_bus_proto_depIdxs = []int32{
 	12, // 13: edge.admin.v1.ImportResponse.summary:type_name -> edge.admin.v1.ExportSummary
 	23, // 14: edge.admin.v1.CheckLogResponse.damages:type_name -> edge.admin.v1.LogDamage
 	24, // 15: edge.admin.v1.CheckLogResponse.gaps:type_name -> edge.admin.v1.LogGap
-	27, // 16: edge.admin.v1.LogGap.time:type_name -> google.protobuf.Timestamp
-	0,  // 17: edge.admin.v1.BusService.GetBusStats:input_type -> edge.admin.v1.GetBusStatsRequest
-	3,  // 18: edge.admin.v1.BusService.Tail:input_type -> edge.admin.v1.TailRequest
-	6,  // 19: edge.admin.v1.BusService.Replay:input_type -> edge.admin.v1.ReplayRequest
-	8,  // 20: edge.admin.v1.BusService.ReplayTo:input_type -> edge.admin.v1.ReplayToRequest
-	10, // 21: edge.admin.v1.BusService.Export:input_type -> edge.admin.v1.ExportRequest
-	13, // 22: edge.admin.v1.BusService.Import:input_type -> edge.admin.v1.ImportRequest
-	15, // 23: edge.admin.v1.BusService.Flush:input_type -> edge.admin.v1.FlushRequest
-	17, // 24: edge.admin.v1.BusService.CollectGarbage:input_type -> edge.admin.v1.CollectGarbageRequest
-	19, // 25: edge.admin.v1.BusService.SetBusSetting:input_type -> edge.admin.v1.SetBusSettingRequest
-	21, // 26: edge.admin.v1.BusService.CheckLog:input_type -> edge.admin.v1.CheckLogRequest
-	25, // 27: edge.admin.v1.BusService.RemoveConsumer:input_type -> edge.admin.v1.RemoveConsumerRequest
-	1,  // 28: edge.admin.v1.BusService.GetBusStats:output_type -> edge.admin.v1.GetBusStatsResponse
-	4,  // 29: edge.admin.v1.BusService.Tail:output_type -> edge.admin.v1.TailResponse
-	7,  // 30: edge.admin.v1.BusService.Replay:output_type -> edge.admin.v1.ReplayResponse
-	9,  // 31: edge.admin.v1.BusService.ReplayTo:output_type -> edge.admin.v1.ReplayToResponse
-	11, // 32: edge.admin.v1.BusService.Export:output_type -> edge.admin.v1.ExportResponse
-	14, // 33: edge.admin.v1.BusService.Import:output_type -> edge.admin.v1.ImportResponse
-	16, // 34: edge.admin.v1.BusService.Flush:output_type -> edge.admin.v1.FlushResponse
-	18, // 35: edge.admin.v1.BusService.CollectGarbage:output_type -> edge.admin.v1.CollectGarbageResponse
-	20, // 36: edge.admin.v1.BusService.SetBusSetting:output_type -> edge.admin.v1.SetBusSettingResponse
-	22, // 37: edge.admin.v1.BusService.CheckLog:output_type -> edge.admin.v1.CheckLogResponse
-	26, // 38: edge.admin.v1.BusService.RemoveConsumer:output_type -> edge.admin.v1.RemoveConsumerResponse
-	28, // [28:39] is the sub-list for method output_type
-	17, // [17:28] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	34, // 16: edge.admin.v1.LogGap.time:type_name -> google.protobuf.Timestamp
+	29, // 17: edge.admin.v1.ListParkedResponse.messages:type_name -> edge.admin.v1.ParkedMessage
+	34, // 18: edge.admin.v1.ParkedMessage.time:type_name -> google.protobuf.Timestamp
+	0,  // 19: edge.admin.v1.BusService.GetBusStats:input_type -> edge.admin.v1.GetBusStatsRequest
+	3,  // 20: edge.admin.v1.BusService.Tail:input_type -> edge.admin.v1.TailRequest
+	6,  // 21: edge.admin.v1.BusService.Replay:input_type -> edge.admin.v1.ReplayRequest
+	8,  // 22: edge.admin.v1.BusService.ReplayTo:input_type -> edge.admin.v1.ReplayToRequest
+	10, // 23: edge.admin.v1.BusService.Export:input_type -> edge.admin.v1.ExportRequest
+	13, // 24: edge.admin.v1.BusService.Import:input_type -> edge.admin.v1.ImportRequest
+	15, // 25: edge.admin.v1.BusService.Flush:input_type -> edge.admin.v1.FlushRequest
+	17, // 26: edge.admin.v1.BusService.CollectGarbage:input_type -> edge.admin.v1.CollectGarbageRequest
+	19, // 27: edge.admin.v1.BusService.SetBusSetting:input_type -> edge.admin.v1.SetBusSettingRequest
+	21, // 28: edge.admin.v1.BusService.CheckLog:input_type -> edge.admin.v1.CheckLogRequest
+	25, // 29: edge.admin.v1.BusService.RemoveConsumer:input_type -> edge.admin.v1.RemoveConsumerRequest
+	27, // 30: edge.admin.v1.BusService.ListParked:input_type -> edge.admin.v1.ListParkedRequest
+	30, // 31: edge.admin.v1.BusService.RetryParked:input_type -> edge.admin.v1.RetryParkedRequest
+	32, // 32: edge.admin.v1.BusService.DropParked:input_type -> edge.admin.v1.DropParkedRequest
+	1,  // 33: edge.admin.v1.BusService.GetBusStats:output_type -> edge.admin.v1.GetBusStatsResponse
+	4,  // 34: edge.admin.v1.BusService.Tail:output_type -> edge.admin.v1.TailResponse
+	7,  // 35: edge.admin.v1.BusService.Replay:output_type -> edge.admin.v1.ReplayResponse
+	9,  // 36: edge.admin.v1.BusService.ReplayTo:output_type -> edge.admin.v1.ReplayToResponse
+	11, // 37: edge.admin.v1.BusService.Export:output_type -> edge.admin.v1.ExportResponse
+	14, // 38: edge.admin.v1.BusService.Import:output_type -> edge.admin.v1.ImportResponse
+	16, // 39: edge.admin.v1.BusService.Flush:output_type -> edge.admin.v1.FlushResponse
+	18, // 40: edge.admin.v1.BusService.CollectGarbage:output_type -> edge.admin.v1.CollectGarbageResponse
+	20, // 41: edge.admin.v1.BusService.SetBusSetting:output_type -> edge.admin.v1.SetBusSettingResponse
+	22, // 42: edge.admin.v1.BusService.CheckLog:output_type -> edge.admin.v1.CheckLogResponse
+	26, // 43: edge.admin.v1.BusService.RemoveConsumer:output_type -> edge.admin.v1.RemoveConsumerResponse
+	28, // 44: edge.admin.v1.BusService.ListParked:output_type -> edge.admin.v1.ListParkedResponse
+	31, // 45: edge.admin.v1.BusService.RetryParked:output_type -> edge.admin.v1.RetryParkedResponse
+	33, // 46: edge.admin.v1.BusService.DropParked:output_type -> edge.admin.v1.DropParkedResponse
+	33, // [33:47] is the sub-list for method output_type
+	19, // [19:33] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_v1_bus_proto_init() }
@@ -1876,7 +2282,7 @@ func file_v1_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_bus_proto_rawDesc), len(file_v1_bus_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

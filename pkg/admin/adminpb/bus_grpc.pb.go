@@ -30,6 +30,9 @@ const (
 	BusService_SetBusSetting_FullMethodName  = "/edge.admin.v1.BusService/SetBusSetting"
 	BusService_CheckLog_FullMethodName       = "/edge.admin.v1.BusService/CheckLog"
 	BusService_RemoveConsumer_FullMethodName = "/edge.admin.v1.BusService/RemoveConsumer"
+	BusService_ListParked_FullMethodName     = "/edge.admin.v1.BusService/ListParked"
+	BusService_RetryParked_FullMethodName    = "/edge.admin.v1.BusService/RetryParked"
+	BusService_DropParked_FullMethodName     = "/edge.admin.v1.BusService/DropParked"
 )
 
 // BusServiceClient is the client API for BusService service.
@@ -66,6 +69,12 @@ type BusServiceClient interface {
 	CheckLog(ctx context.Context, in *CheckLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CheckLogResponse], error)
 	// RemoveConsumer forgets a consumer whose connector is not configured any more.
 	RemoveConsumer(ctx context.Context, in *RemoveConsumerRequest, opts ...grpc.CallOption) (*RemoveConsumerResponse, error)
+	// ListParked lists the messages that a peer refused and that were put aside.
+	ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error)
+	// RetryParked has a parked message sent, with the connector's configuration of now.
+	RetryParked(ctx context.Context, in *RetryParkedRequest, opts ...grpc.CallOption) (*RetryParkedResponse, error)
+	// DropParked gives a parked message up.
+	DropParked(ctx context.Context, in *DropParkedRequest, opts ...grpc.CallOption) (*DropParkedResponse, error)
 }
 
 type busServiceClient struct {
@@ -234,6 +243,36 @@ func (c *busServiceClient) RemoveConsumer(ctx context.Context, in *RemoveConsume
 	return out, nil
 }
 
+func (c *busServiceClient) ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListParkedResponse)
+	err := c.cc.Invoke(ctx, BusService_ListParked_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *busServiceClient) RetryParked(ctx context.Context, in *RetryParkedRequest, opts ...grpc.CallOption) (*RetryParkedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetryParkedResponse)
+	err := c.cc.Invoke(ctx, BusService_RetryParked_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *busServiceClient) DropParked(ctx context.Context, in *DropParkedRequest, opts ...grpc.CallOption) (*DropParkedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DropParkedResponse)
+	err := c.cc.Invoke(ctx, BusService_DropParked_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BusServiceServer is the server API for BusService service.
 // All implementations must embed UnimplementedBusServiceServer
 // for forward compatibility.
@@ -268,6 +307,12 @@ type BusServiceServer interface {
 	CheckLog(*CheckLogRequest, grpc.ServerStreamingServer[CheckLogResponse]) error
 	// RemoveConsumer forgets a consumer whose connector is not configured any more.
 	RemoveConsumer(context.Context, *RemoveConsumerRequest) (*RemoveConsumerResponse, error)
+	// ListParked lists the messages that a peer refused and that were put aside.
+	ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error)
+	// RetryParked has a parked message sent, with the connector's configuration of now.
+	RetryParked(context.Context, *RetryParkedRequest) (*RetryParkedResponse, error)
+	// DropParked gives a parked message up.
+	DropParked(context.Context, *DropParkedRequest) (*DropParkedResponse, error)
 	mustEmbedUnimplementedBusServiceServer()
 }
 
@@ -310,6 +355,15 @@ func (UnimplementedBusServiceServer) CheckLog(*CheckLogRequest, grpc.ServerStrea
 }
 func (UnimplementedBusServiceServer) RemoveConsumer(context.Context, *RemoveConsumerRequest) (*RemoveConsumerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveConsumer not implemented")
+}
+func (UnimplementedBusServiceServer) ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListParked not implemented")
+}
+func (UnimplementedBusServiceServer) RetryParked(context.Context, *RetryParkedRequest) (*RetryParkedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetryParked not implemented")
+}
+func (UnimplementedBusServiceServer) DropParked(context.Context, *DropParkedRequest) (*DropParkedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DropParked not implemented")
 }
 func (UnimplementedBusServiceServer) mustEmbedUnimplementedBusServiceServer() {}
 func (UnimplementedBusServiceServer) testEmbeddedByValue()                    {}
@@ -484,6 +538,60 @@ func _BusService_RemoveConsumer_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _BusService_ListParked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListParkedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BusServiceServer).ListParked(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BusService_ListParked_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BusServiceServer).ListParked(ctx, req.(*ListParkedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _BusService_RetryParked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetryParkedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BusServiceServer).RetryParked(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BusService_RetryParked_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BusServiceServer).RetryParked(ctx, req.(*RetryParkedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _BusService_DropParked_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DropParkedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BusServiceServer).DropParked(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BusService_DropParked_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BusServiceServer).DropParked(ctx, req.(*DropParkedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // BusService_ServiceDesc is the grpc.ServiceDesc for BusService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -510,6 +618,18 @@ var BusService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveConsumer",
 			Handler:    _BusService_RemoveConsumer_Handler,
+		},
+		{
+			MethodName: "ListParked",
+			Handler:    _BusService_ListParked_Handler,
+		},
+		{
+			MethodName: "RetryParked",
+			Handler:    _BusService_RetryParked_Handler,
+		},
+		{
+			MethodName: "DropParked",
+			Handler:    _BusService_DropParked_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

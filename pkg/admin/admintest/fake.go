@@ -316,6 +316,26 @@ func (f fakeBus) Check(context.Context) (admin.CheckReport, error) {
 		Gaps:    []admin.Gap{{FirstSeq: 1, LastSeq: 2, Reason: "gc", Consumer: "mqtt", Time: Epoch()}}}, nil
 }
 
+func (f fakeBus) Parked(context.Context) ([]admin.Parked, error) {
+	return []admin.Parked{{Consumer: "mqtt", ID: 7, FirstSeq: 10, LastSeq: 19, Frames: 10, Topic: "plant/data",
+		Reason: "the broker said 0x87: not authorized", Time: time.Unix(1763888400, 0).UTC()}}, nil
+}
+
+func (f fakeBus) RetryParked(_ context.Context, consumer string, id uint64) error {
+	return f.parked(consumer, id)
+}
+
+func (f fakeBus) DropParked(_ context.Context, consumer string, id uint64) error {
+	return f.parked(consumer, id)
+}
+
+func (f fakeBus) parked(consumer string, id uint64) error {
+	if consumer != "mqtt" || id != 7 {
+		return fmt.Errorf("parked message %d of consumer %s: %w", id, consumer, admin.ErrNotFound)
+	}
+	return nil
+}
+
 func (f fakeBus) RemoveConsumer(_ context.Context, name string) error {
 	if name != "old" {
 		return fmt.Errorf("consumer %q: %w: its connector runs", name, admin.ErrConflict)

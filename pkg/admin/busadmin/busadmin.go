@@ -44,6 +44,7 @@ func KindOf(err error) error {
 		{bus.ErrGone, admin.ErrNotFound},
 		{bus.ErrNoLog, admin.ErrNotFound},
 		{bus.ErrNoConsumer, admin.ErrNotFound},
+		{bus.ErrNoRecord, admin.ErrNotFound},
 		{bus.ErrBadExport, admin.ErrInvalid},
 		{bus.ErrInUse, admin.ErrConflict},
 		{bus.ErrLocked, admin.ErrConflict},
@@ -265,4 +266,25 @@ func damages(list []*bus.DamageError) []admin.Damage {
 // RemoveConsumer implements [admin.BusBackend].
 func (b *Bus) RemoveConsumer(_ context.Context, name string) error {
 	return KindOf(b.archive.RemoveConsumer(name))
+}
+
+// Parked implements [admin.BusBackend].
+func (b *Bus) Parked(context.Context) ([]admin.Parked, error) {
+	list, err := b.archive.Parked()
+	out := []admin.Parked{}
+	for _, p := range list {
+		out = append(out, admin.Parked{Consumer: p.Consumer, ID: p.ID, FirstSeq: p.First, LastSeq: p.Last, Frames: uint64(p.Frames), Topic: p.Topic,
+			Reason: p.Reason, Time: time.UnixMilli(p.Time).UTC(), Retry: p.Retry})
+	}
+	return out, KindOf(err)
+}
+
+// RetryParked implements [admin.BusBackend].
+func (b *Bus) RetryParked(_ context.Context, consumer string, id uint64) error {
+	return KindOf(b.archive.RetryParked(consumer, id))
+}
+
+// DropParked implements [admin.BusBackend].
+func (b *Bus) DropParked(_ context.Context, consumer string, id uint64) error {
+	return KindOf(b.archive.DropParked(consumer, id))
 }

@@ -88,6 +88,9 @@ func (l *Log) head() uint64 {
 	return 0
 }
 
+// ParkedChanged implements [connector.Consumer].
+func (l *Log) ParkedChanged() <-chan struct{} { return nil }
+
 // Name implements [connector.Consumer].
 func (l *Log) Name() string { return "mqtt" }
 

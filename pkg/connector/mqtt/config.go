@@ -36,6 +36,8 @@ type Config struct {
 	MaxBytes    config.Size     `json:"max_bytes"`    // of a payload before compression
 	MaxInterval config.Duration `json:"max_interval"` // a lone frame waits no longer
 
+	OnRefused string `json:"on_refused"` // what becomes of a message that the broker refuses
+
 	Keepalive     config.Duration `json:"keepalive"`
 	SessionExpiry config.Duration `json:"session_expiry"`
 	Backoff       Backoff         `json:"backoff"`
@@ -81,6 +83,12 @@ const (
 	payloadProtobufZstd = "protobuf+zstd"
 )
 
+// What becomes of a message that the broker refuses.
+const (
+	refusedWaits = "wait"
+	refusedParks = "park"
+)
+
 // Where a new consumer begins.
 const (
 	startOldest = "oldest"
@@ -94,7 +102,7 @@ func defaults() Config {
 		MaxFrames: 32, MaxBytes: config.MiB, MaxInterval: config.Duration(time.Second),
 		Keepalive: config.Duration(30 * time.Second), SessionExpiry: config.Duration(24 * time.Hour),
 		Backoff:       Backoff{Base: config.Duration(500 * time.Millisecond), Max: config.Duration(2 * time.Minute)},
-		TimestampUnit: string(frame.Milliseconds), Start: startOldest,
+		TimestampUnit: string(frame.Milliseconds), Start: startOldest, OnRefused: refusedWaits,
 		Commands: Commands{Topic: "/edge/cmd/{tenant}/{device}/#", Reply: "/edge/cmd-result/{tenant}/{device}",
 			Rate: "10/s", Dedup: config.Duration(24 * time.Hour)},
 	}
@@ -123,6 +131,7 @@ func (c *Config) check() error {
 		func() error {
 			return oneOf("payload", c.Payload, payloadJSON, payloadJSONZstd, payloadProtobuf, payloadProtobufZstd)
 		},
+		func() error { return oneOf("on_refused", c.OnRefused, refusedWaits, refusedParks) },
 		func() error { return oneOf("start", c.Start, startOldest, startEnd) },
 		func() error { _, err := frame.ParseTimestampUnit(c.TimestampUnit); return err },
 		func() error { return within("qos", int64(c.QoS), 0, 2) },

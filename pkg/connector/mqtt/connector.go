@@ -114,7 +114,7 @@ func (c *Connector) Update(cfg map[string]any) bool {
 	}
 	same := next
 	now := c.config()
-	same.MaxFrames, same.MaxBytes, same.MaxInterval, same.Backoff = now.MaxFrames, now.MaxBytes, now.MaxInterval, now.Backoff
+	same.MaxFrames, same.MaxBytes, same.MaxInterval, same.Backoff, same.OnRefused = now.MaxFrames, now.MaxBytes, now.MaxInterval, now.Backoff, now.OnRefused
 	if !reflect.DeepEqual(&same, now) {
 		return false
 	}

@@ -204,7 +204,7 @@ func (s *sender) convicted(t *turn, m *message) error {
 	default:
 		u.learned.Store(0) // its size is not the reason
 		u.strikes, u.halving, u.words = 0, false, nil
-		m.repeat = true
+		m.repeat, m.refusals = true, max(m.refusals, lasting-1)
 		return s.refuse(t, m, &refusal{code: asRefusal(u.lastWord).code,
 			text: fmt.Sprintf("it ended %d connections or more at this message without an answer, the last one with: %v; check the topic, the user's rights and the broker's log", diedTwice, u.lastWord)})
 	}

@@ -107,6 +107,7 @@ type window struct {
 	parts   []*message  // those that are not stored yet, in order
 	pending int         // messages that are not settled
 	lost    int         // of them, those of which the log holds no frames any more
+	again   bool        // of a message that was parked: it is acknowledged already, as far as it may be
 }
 
 // multiple reports whether the window needs a record of its own.
@@ -167,6 +168,7 @@ type stored struct {
 	windows  []*window  // with parts that were never stored, by first seq
 	chains   map[chain]uint64
 	commands []bus.Record
+	parked   []bus.Parked
 	order    uint64 // the highest order in use
 }
 
@@ -228,6 +230,10 @@ func (s *stored) read(r bus.Record, byFirst map[uint64]*window) error {
 		s.chains[chain{c.Topic, c.Stream}] = c.Last
 	case strings.HasPrefix(r.Key, keyCommand):
 		s.commands = append(s.commands, r)
+	case bus.IsParked(r):
+		p, err := bus.ParseParked(r)
+		s.parked, s.order = append(s.parked, p), max(s.order, p.ID)
+		return err
 	default:
 		return fmt.Errorf("unknown key")
 	}

@@ -23,6 +23,7 @@ type metrics struct {
 	remade      *prometheus.CounterVec // connector, reason
 	refused     *prometheus.CounterVec // connector, reason
 	unanswered  *prometheus.CounterVec // connector
+	parked      *prometheus.CounterVec // connector
 	commands    *prometheus.CounterVec // connector, result
 	up          *prometheus.GaugeVec
 }
@@ -44,10 +45,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		remade:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_remade_total", Help: "Messages in flight that could not be sent again as they were, by reason: packet_size, qos, frames_gone, in_doubt."}, []string{"connector", "reason"}),
 		refused:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_refused_total", Help: "Messages that the broker refused, by reason code."}, []string{"connector", "reason"}),
 		unanswered:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_unanswered_total", Help: "Connections that were given up because the broker did not answer a message in time."}, byName),
+		parked:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_parked_total", Help: "Messages that the broker refused and that were put aside (on_refused: park)."}, byName),
 		commands:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_commands_total", Help: "Commands that came down, by what became of them."}, []string{"connector", "result"}),
 		up:          prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mqtt_up", Help: "1 while there is a connection."}, byName),
 	}
-	for _, c := range []prometheus.Collector{m.outBytes, m.batchFrames, m.retryTotal, m.rtt, m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.unanswered, m.commands, m.up} {
+	for _, c := range []prometheus.Collector{m.outBytes, m.batchFrames, m.retryTotal, m.rtt, m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.unanswered, m.parked, m.commands, m.up} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("mqtt metrics: %w", err)
 		}
@@ -58,7 +60,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 // forget removes the series of a connector that is gone.
 func (m *metrics) forget(name string) {
 	labels := prometheus.Labels{"connector": name}
-	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.unanswered, m.commands, m.up} {
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.unanswered, m.parked, m.commands, m.up} {
 		v.DeletePartialMatch(labels)
 	}
 }

@@ -72,7 +72,8 @@ func (s *sender) refuse(t *turn, m *message, reason *refusal) error {
 			s.retries++
 		}
 	}
-	err := &refusedError{topic: m.record.Topic, first: m.firstMeant(), last: m.lastMeant(), bytes: m.size, times: m.refusals, reason: reason}
+	first, last := m.span()
+	err := &refusedError{topic: m.record.Topic, first: first, last: last, bytes: m.size, times: m.refusals, reason: reason}
 	s.log.Warn("message refused; it is kept and tried again", "topic", m.record.Topic, "first_seq", err.first, "code", reason.code, "error", err)
 	s.faulted = true
 	s.options.fault(err)
@@ -80,6 +81,14 @@ func (s *sender) refuse(t *turn, m *message, reason *refusal) error {
 }
 
 func (m *message) firstMeant() uint64 { return max(m.record.First, m.record.From) }
+
+// span returns the first and the last of the frames that m holds, as far as known.
+func (m *message) span() (first, last uint64) {
+	if m.made.frames > 0 {
+		return m.made.first, m.made.last
+	}
+	return m.firstMeant(), m.lastMeant()
+}
 
 // pin is what a record of m pins.
 func (m *message) pin() bus.Range { return bus.Range{First: m.record.First, Last: m.record.Last} }

@@ -30,13 +30,15 @@ type sender struct {
 	retryAt time.Time
 	retries int // refusals in a row
 
-	faulted   bool // it was told that messages are refused
-	suspicion *suspicion
-	heard     bool // the broker has answered a message on this connection
-	honesty   honesty
-	probe     uint16 // the identifier that was asked for
-	probedAt  time.Time
-	config    *Config // as it was when messages were made last
+	parkedLike selector // the topic, and the code as a template, of the message that was parked last
+	parkedDue  bool     // parked messages may be there to be sent
+	faulted    bool     // it was told that messages are refused
+	suspicion  *suspicion
+	heard      bool // the broker has answered a message on this connection
+	honesty    honesty
+	probe      uint16 // the identifier that was asked for
+	probedAt   time.Time
+	config     *Config // as it was when messages were made last
 
 	waitsFor   *message // the one whose answer has a time; see unanswered.go
 	answerTime time.Duration
@@ -106,6 +108,8 @@ func (s *sender) run(ctx context.Context, stop <-chan struct{}) error {
 		case w := <-windows:
 			s.current = w
 		case <-retry:
+		case <-s.session.consumer.ParkedChanged():
+			s.parkedDue = true
 		case <-late:
 			err = s.overdue()
 		}
@@ -137,6 +141,11 @@ func (s *sender) turn(admit bool) (more bool, err error) {
 		s.config, s.retryAt, s.retries = now, time.Time{}, 0
 		s.suspicion.learned.Store(0)
 	}
+	if s.parkedDue {
+		if err := s.takeParked(&t); err != nil {
+			return false, err
+		}
+	}
 	for _, a := range s.session.takeAcks() {
 		if err := s.settle(&t, a); err != nil {
 			return false, err
@@ -165,7 +174,7 @@ func (s *sender) turn(admit bool) (more bool, err error) {
 // depends on it: records before their packets. What only forgets may be lost in a
 // crash: the handshake is then finished once more.
 func (s *sender) commit(c *bus.Commit) error {
-	if len(c.Put) == 0 && len(c.Delete) == 0 && len(c.Ack) == 0 {
+	if len(c.Put) == 0 && len(c.Delete) == 0 && len(c.Ack) == 0 && len(c.Gaps) == 0 {
 		return nil
 	}
 	c.Sync = len(c.Put) > 0
@@ -216,6 +225,9 @@ func (s *sender) received(t *turn, m *message, a ack) error {
 		// In use after a repeat: the broker has it from before.
 		s.accepted(t, m, m.remade && code == codeInUse)
 		m.record.Released, m.refused, m.refusals = true, false, 0
+		if s.parkedLike.Topic == m.record.Topic {
+			s.parkedLike = selector{}
+		}
 		s.stepped(m)
 		if err := t.put(m.record.key(), m.record, m.window.rng()); err != nil {
 			return err
@@ -248,6 +260,9 @@ func (s *sender) done(t *turn, m *message) error {
 func (s *sender) windowDone(c *bus.Commit, w *window) {
 	w.pending--
 	if w.pending > 0 {
+		return
+	}
+	if w.again {
 		return
 	}
 	c.Ack = append(c.Ack, w.rng())

@@ -59,6 +59,9 @@ func (s *stats) roundTrip() time.Duration {
 // unanswered notes a connection that was given up for want of an answer.
 func (s *stats) unanswered() { s.m.unanswered.WithLabelValues(s.name).Inc() }
 
+// parked notes a message that was put aside.
+func (s *stats) parked() { s.m.parked.WithLabelValues(s.name).Inc() }
+
 // batch notes a new message.
 func (s *stats) batch(frames int) {
 	s.m.batchFrames.Observe(float64(frames))

@@ -101,5 +101,6 @@ func (s *sender) overdue() error {
 	case m.record.QoS == 2:
 		missing = "PUBREC"
 	}
-	return &unansweredError{topic: m.record.Topic, first: max(m.record.First, m.record.From), last: m.lastMeant(), missing: missing, waited: time.Since(m.waits)}
+	first, last := m.span()
+	return &unansweredError{topic: m.record.Topic, first: first, last: last, missing: missing, waited: time.Since(m.waits)}
 }

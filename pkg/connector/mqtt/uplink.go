@@ -52,6 +52,7 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	if c.suspicion.silent {
 		s.honesty = dishonest
 	}
+	s.parkedDue = len(st.parked) > 0
 	c.warn("message size", c.suspicion.words)
 	s.options = senderOptions{describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault,
 		settled: c.moves, answerTime: c.answerTime, config: c.config, warn: c.warn,

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+)
+
+func newParked() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "parked",
+		Short: "Messages that a broker refused and that were put aside",
+		Long: `A connector with on_refused: park puts a message aside that the broker refuses
+again and again, and goes on without it. Its frames stay in the log, whatever gc
+deletes, until the message is sent again or dropped.`,
+		Example: `  edge-bus parked list
+  edge-bus parked retry mqtt/7
+  edge-bus parked drop mqtt/7`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newParkedList(), newParkedRetry(), newParkedDrop())
+	return cmd
+}
+
+func newParkedList() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the messages that were put aside, and why",
+		Example: `  edge-bus parked list`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withLog(cmd, reading, func(ctx context.Context, log source) error {
+				list, err := log.Parked(ctx)
+				if err != nil {
+					return err
+				}
+				return cli.NewOutput(cmd).Print(list, func(t *cli.Table) {
+					t.Header("MESSAGE", "FRAMES", "FROM", "TO", "TOPIC", "AGO", "REASON")
+					for _, p := range list {
+						reason := p.Reason
+						if p.Retry {
+							reason = "waits to be sent again; it was refused: " + reason
+						}
+						t.Cells(cli.Cell{Text: parkedName(p)}, number(p.Frames), number(p.FirstSeq), number(p.LastSeq), cli.Cell{Text: p.Topic},
+							cli.Cell{Text: cli.Ago(p.Time, time.Now()), Right: true}, cli.Cell{Text: reason})
+					}
+				})
+			})
+		},
+	}
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func parkedName(p admin.Parked) string { return fmt.Sprintf("%s/%d", p.Consumer, p.ID) }
+
+func newParkedRetry() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "retry CONSUMER/ID… | --all",
+		Short: "Send messages again that were put aside, with the configuration of now",
+		Long: `retry has messages sent again: on the topic and in the form that the connector's
+configuration says now. A stopped gateway sends them when it starts.`,
+		Example:           `  edge-bus parked retry mqtt/7`,
+		ValidArgsFunction: completeParked(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return eachParked(cmd, args, all, func(ctx context.Context, log source, p admin.Parked) error {
+				if err := log.RetryParked(ctx, p.Consumer, p.ID); err != nil {
+					return err
+				}
+				cmd.PrintErrf("%s is sent again\n", parkedName(p))
+				return nil
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "all that were put aside")
+	return cmd
+}
+
+func newParkedDrop() *cobra.Command {
+	var all, yes bool
+	cmd := &cobra.Command{
+		Use:   "drop CONSUMER/ID… | --all",
+		Short: "Give messages up that were put aside",
+		Long: `drop gives messages up for good: their frames are never delivered by this connector,
+and can be deleted from the log. It asks first.`,
+		Example:           `  edge-bus parked drop mqtt/7`,
+		ValidArgsFunction: completeParked(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return eachParked(cmd, args, all, func(ctx context.Context, log source, p admin.Parked) error {
+				what := fmt.Sprintf("Give up %s, %d frames from %d to %d on %s?", parkedName(p), p.Frames, p.FirstSeq, p.LastSeq, p.Topic)
+				if err := cli.Confirm(cmd, yes, what); err != nil {
+					return err
+				}
+				if err := log.DropParked(ctx, p.Consumer, p.ID); err != nil {
+					return err
+				}
+				cmd.PrintErrf("%s dropped\n", parkedName(p))
+				return nil
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "all that were put aside")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+func completeParked() cobra.CompletionFunc {
+	return cli.Complete(envPrefix, func(ctx context.Context, c *admin.Client) ([]string, error) {
+		list, err := c.Bus.Parked(ctx)
+		var names []string
+		for _, p := range list {
+			names = append(names, parkedName(p))
+		}
+		return names, err
+	})
+}
+
+// eachParked does something with each message that args name.
+func eachParked(cmd *cobra.Command, args []string, all bool, do func(context.Context, source, admin.Parked) error) error {
+	if all == (len(args) > 0) {
+		return cli.Usagef("expected messages, such as mqtt/7, or --all; 'edge-bus parked list' shows what there is")
+	}
+	for _, arg := range args {
+		if _, id, ok := strings.Cut(arg, "/"); !ok || !isNumber(id) {
+			return cli.Usagef("%q: expected CONSUMER/ID, such as mqtt/7", arg)
+		}
+	}
+	return withLog(cmd, writing, func(ctx context.Context, log source) error {
+		list, err := log.Parked(ctx)
+		if err != nil {
+			return err
+		}
+		byName := map[string]admin.Parked{}
+		for _, p := range list {
+			byName[parkedName(p)] = p
+			if all {
+				args = append(args, parkedName(p))
+			}
+		}
+		var errs []error
+		for _, arg := range args {
+			p, ok := byName[arg]
+			if !ok {
+				errs = append(errs, fmt.Errorf("parked message %s: %w; 'edge-bus parked list' shows what there is", arg, admin.ErrNotFound))
+				continue
+			}
+			errs = append(errs, do(ctx, log, p))
+		}
+		return errors.Join(errs...)
+	})
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 64)
+	return err == nil
+}
