@@ -150,9 +150,37 @@ type Status struct {
 	Error     string    // the last error, "" if the last poll was good
 	Polls     uint64    // requests answered
 	Errors    uint64    // requests failed
-	Overruns  uint64    // cycles skipped since the one before was not done
+	Retries   uint64    // requests repeated
+	Cycles    uint64    // poll cycles that were due
+	Overruns  uint64    // of these, skipped since the one before was not done
 	FirstRead time.Time // of the first good answer; zero until then
 	LastRead  time.Time // of the last good answer; zero until then
+
+	LastError   string    // as Error, and kept when polls are good again
+	LastErrorAt time.Time // zero: there was none
+	LatencyP50  time.Duration
+	LatencyP99  time.Duration // of the last answers; zero: not known
+	Recent      Recent
+}
+
+// Recent counts what happened in the last minute.
+type Recent struct {
+	Cycles, Overruns       uint64
+	Polls, Errors, Retries uint64
+}
+
+// Reason is why a tag is bad.
+type Reason struct {
+	Text  string    // what the device did or said, alike for all that is alike; "": nothing is known
+	Hint  string    // what may mend it
+	Since time.Time // when it was found out
+}
+
+// Reasoner is implemented by drivers that know why tags are bad. Device is why all
+// of them are, empty if the device answers; tags has those that are bad on their
+// own. The map is the caller's.
+type Reasoner interface {
+	Reasons() (device Reason, tags map[string]Reason)
 }
 
 // Diagnoser is implemented by drivers that can find out more about their device

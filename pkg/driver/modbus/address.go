@@ -18,6 +18,9 @@ type Point struct {
 	Order ByteOrder
 	Bit   int8 // 0–15: one bit of a register; -1: none
 
+	lone  bool  // not to be merged with others
+	block block // what it is read with; none: what suits
+
 	kind  kind
 	index int                // in the driver's table
 	at    uint16             // byte of the answer where its registers begin; set by the plan

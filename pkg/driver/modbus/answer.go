@@ -19,24 +19,66 @@ func (p *poller) answer(fl flight, pdu []byte) error {
 	}
 	p.metrics.answered(r.fn, err)
 	if err != nil {
-		p.refused(r, err)
+		p.note(err)
+		p.d.failed(time.Now(), 1, 0)
+		p.failed(r, err)
 		return nil
 	}
 	now := time.Now()
-	p.quick = now.Sub(fl.sent) < quickAnswer
+	took := now.Sub(fl.sent)
+	p.quick = took < quickAnswer
 	p.decode(r, data, now.UnixNano())
-	p.metrics.lat.Observe(float64(now.Sub(fl.sent)) / float64(time.Millisecond))
-	r.tries, r.penalty, r.hold = 0, 0, time.Time{}
-	p.d.mu.Lock()
-	st := &p.d.status
-	st.Polls++
-	st.LastRead, st.Error = now, ""
-	if st.FirstRead.IsZero() {
-		st.FirstRead = now
-	}
-	p.d.mu.Unlock()
-	p.alive(now)
+	p.metrics.lat.Observe(float64(took) / float64(time.Millisecond))
+	p.d.answered(now, took)
+	p.good(r, now)
 	return nil
+}
+
+// good notes that r was answered.
+func (p *poller) good(r *request, now time.Time) {
+	p.alive(now)
+	first := !p.answeredSince(r.since)
+	p.lastGood, p.streak, p.proof, p.unproven = now, 0, r, false
+	r.tries, r.penalty, r.hold, r.alone, r.partly, r.heard = 0, 0, time.Time{}, false, false, true
+	if of := r.probe; of != nil && of.divisible() { // the whole was not, perhaps
+		of.partly = true
+		p.redo = append(p.redo, of)
+	}
+	if r.why != nil {
+		r.why = nil
+		r.root.torn = true
+		for i := r.lo; i < r.hi; i++ {
+			r.root.setBad(i, false)
+		}
+		p.readable(r, true)
+		if first { // nothing else was answered meanwhile, so that it was the device
+			p.release()
+		}
+	}
+	if r.parts != nil {
+		p.joined(r)
+	}
+	if r.hunt != nil {
+		if r.hunt.run.why != nil {
+			p.readable(r, false)
+		}
+		p.hunted(r, now)
+	}
+	if a := p.accused; a != nil && a != r {
+		p.suspect(a, p.charge, now)
+	}
+}
+
+// answeredSince reports whether a request was answered with data after t.
+func (p *poller) answeredSince(t time.Time) bool { return p.lastGood.After(t) }
+
+// release lets everything that was given up be asked for at once.
+func (p *poller) release() {
+	for _, c := range p.plan.classes {
+		for _, r := range c.requests {
+			r.hold, r.penalty = time.Time{}, 0
+		}
+	}
 }
 
 // decode makes frames of an answer's data.
@@ -59,11 +101,13 @@ func (p *poller) decode(r *request, data []byte, ts int64) {
 
 // alive notes that the device answers. After a fault, everything is polled anew.
 func (p *poller) alive(now time.Time) {
-	p.fails, p.pause, p.doubt, p.rested = 0, 0, false, false
+	p.fails, p.pause, p.rested = 0, 0, false
 	if p.fault {
 		p.fault = false
 		p.metrics.faultFlag.Set(0)
+		p.d.setAway(nil)
 		p.d.log().Info("device answers again")
+		p.streak, p.accused = 0, nil
 		for _, c := range p.plan.classes {
 			c.restart(now)
 		}
@@ -71,75 +115,192 @@ func (p *poller) alive(now time.Time) {
 	p.d.setState(driver.Running)
 }
 
-// refused deals with an exception.
-func (p *poller) refused(r *request, err error) {
-	now := time.Now()
-	p.note(err)
-	p.d.count(func(s *driver.Status) { s.Errors++ })
-	code := exceptionCode(err)
-	if code == GatewayPath || code == GatewayTarget {
+// failure says what a request that was not answered tells of the device.
+type failure int
+
+const (
+	refusal  failure = iota // it answers, and does not want this
+	busy                    // it answers, and wants to be left alone for a while
+	noAnswer                // it may be away
+)
+
+func kindOfFailure(err error) failure {
+	switch exceptionCode(err) {
+	case 0, GatewayPath, GatewayTarget:
+		return noAnswer
+	case Acknowledge, ServerDeviceBusy:
+		return busy
+	}
+	return refusal
+}
+
+// failed deals with a request that the device refused or did not answer.
+//
+// A refusal is the request's own: it is taken apart. Silence and a busy device
+// may be the device's: the request is repeated, then another one is asked, and
+// only if that is answered is the first one taken apart. When retry + 2 requests
+// in a row got nothing, among them what was answered last, the device is in fault.
+func (p *poller) failed(r *request, err error) {
+	now, kind := time.Now(), kindOfFailure(err)
+	if code := exceptionCode(err); code == GatewayPath || code == GatewayTarget {
 		p.mute = true
-		p.giveUpOrRetry(r, err)
-		return
 	}
-	p.alive(now)
-	switch code {
-	case IllegalDataAddress, IllegalDataValue:
-		if len(r.points) > 1 {
-			p.split(r)
-			return
-		}
-		p.exclude(r, now)
-	case IllegalFunction:
-		for _, c := range p.plan.classes {
-			for _, other := range c.requests {
-				if other.fn == r.fn {
-					p.exclude(other, now)
-				}
-			}
-		}
-	case ServerDeviceBusy, Acknowledge:
-		if r.tries++; r.tries <= p.d.settings.Retry {
-			p.redo = append(p.redo, r)
-			p.retryAt = now.Add(jitter(busyPause))
-			return
-		}
-		r.tries = 0
-		p.lose(r)
+	if r.tries++; r.tries == 1 {
+		r.failedAt = now
+	}
+	if kind == refusal {
+		p.alive(now)
+	} else {
+		p.streak++
+		p.unproven = p.unproven || r == p.proof
+	}
+	switch {
+	case p.fault:
+		p.stillFault(err)
+	case r.probe != nil, !r.current(): // it has told what was asked
+	case kind != refusal && p.streak >= p.patient() && !p.checkProof(r):
+		p.enterFault(err)
+	case r.parts != nil:
+		p.separate(r, now)
+		p.wait(kind)
+	case r.hunt != nil:
+		p.missed(r, err, now)
+		p.wait(kind)
+	case r.partly:
+		p.suspect(r, err, now)
+		p.wait(kind)
+	case r.why != nil:
+		p.suspect(r, err, now)
+		p.wait(kind)
+	case r.tries <= p.patience(err) && p.accused == nil:
+		p.d.failed(now, 0, 1)
+		p.redo = slices.Insert(p.redo, 0, r)
+		p.wait(kind)
+	case kind == refusal:
+		p.suspect(r, err, now)
 	default:
-		p.lose(r)
+		p.accuse(r, err, now)
+		p.wait(kind)
 	}
 }
 
-// split replaces r by smaller requests and asks these at once.
-func (p *poller) split(r *request) {
-	parts, err := r.split(p.d.encode)
-	if err != nil { // it fitted before it was split
-		p.d.log().Error("split a refused request", "request", r.String(), "error", err)
-		p.lose(r)
+// current reports whether r is still what its points are read with, or a hunt's.
+func (r *request) current() bool { return r.hunt != nil || slices.Contains(r.class.requests, r) }
+
+// patience is how often a request is repeated before anything is concluded.
+func (p *poller) patience(err error) int {
+	retry := p.d.settings.Retry
+	switch exceptionCode(err) {
+	case IllegalFunction, IllegalDataAddress, IllegalDataValue:
+		return 0
+	case Acknowledge, ServerDeviceBusy:
+		return retry
+	}
+	return min(retry, 1)
+}
+
+// wait lets some time go by before the next request.
+func (p *poller) wait(kind failure) {
+	switch {
+	case p.fault: // which has a pause of its own
+	case kind == busy:
+		p.retryAt = time.Now().Add(jitter(busyPause))
+	case kind == noAnswer:
+		p.backOff(retryBase, retryMax)
+	}
+}
+
+// accuse suspects r, if the device answers others. If that is not known, another
+// request is asked, or a single point of this one: each request may have something
+// in it that the device is silent about.
+func (p *poller) accuse(r *request, err error, now time.Time) {
+	first := p.accused == nil || p.accused == r
+	if p.answeredSince(r.failedAt) {
+		p.suspect(r, err, now)
 		return
 	}
-	p.d.log().Info("device refuses a request; splitting it", "request", r.String(), "parts", len(parts))
-	for i := range parts {
-		for j := range parts[i].points {
-			tag := p.plan.table.Variable(parts[i].points[j].index).Tag
-			parts[i].points[j].read = p.metrics.tags[tag]
-		}
+	w := p.witness(r, true)
+	switch {
+	case first && w != nil:
+		p.accused, p.charge = r, err
+		p.redo = slices.Insert(p.redo, 0, w)
+		return
+	case !first && p.accused.divisible():
+		p.suspect(p.accused, p.charge, now)
+		return
+	case r.divisible():
+		p.suspect(r, err, now)
+		return
 	}
-	c := r.class
-	at := slices.Index(c.requests, r)
-	c.requests = slices.Replace(c.requests, at, at+1, parts...)
-	if c.pos > at {
-		c.pos += len(parts) - 1
+	if w = p.witness(r, false); w == nil {
+		p.enterFault(err)
+		return
 	}
-	p.redo = append(slices.Clone(parts), p.redo...)
+	if first {
+		p.accused, p.charge = r, err
+	}
+	p.redo = slices.Insert(p.redo, 0, w)
 }
 
-// exclude makes r's points bad and asks for them rarely from now on.
-func (p *poller) exclude(r *request, now time.Time) {
+// divisible reports whether parts of r can be asked for.
+func (r *request) divisible() bool { return r.hi-r.lo > 1 && !r.root.whole() }
+
+// patient is how many requests in a row may get nothing before the device is in
+// fault.
+func (p *poller) patient() int { return max(p.d.settings.Retry+2, 3) }
+
+// checkProof asks once more for what was answered last, before the device is said
+// to be away because other requests than that got nothing. It reports false if
+// that was asked already.
+func (p *poller) checkProof(r *request) bool {
+	w := p.proof
+	if w == nil || w == r || p.unproven {
+		return false
+	}
+	if !slices.Contains(p.redo, w) {
+		p.redo = slices.Insert(p.redo, 0, w)
+	}
+	return true
+}
+
+// witness returns a request that there is nothing against, other than r and what
+// is accused: what was answered last or, unless it must have been heard, the next
+// one each time; nil if there is none.
+func (p *poller) witness(r *request, heard bool) *request {
+	fit := func(w *request) bool {
+		return w != nil && w != r && w != p.accused && w.why == nil && w.parts == nil && !w.pending
+	}
+	if fit(p.proof) && !p.unproven {
+		return p.proof
+	}
+	all := p.requests()
+	for range all {
+		p.probe++
+		if w := all[p.probe%len(all)]; fit(w) && (w.heard || !heard) {
+			return w
+		}
+	}
+	return nil
+}
+
+// requests lists what the plan is read with.
+func (p *poller) requests() (all []*request) {
+	for _, c := range p.plan.classes {
+		all = append(all, c.requests...)
+	}
+	return all
+}
+
+// exclude makes r's points bad for err and asks for them rarely from now on.
+func (p *poller) exclude(r *request, err error, now time.Time) {
 	r.tries = 0
 	r.penalty = min(max(2*r.penalty, 2*r.class.interval, time.Second), max(maxPenalty, r.class.interval))
 	r.hold = now.Add(jitter(r.penalty))
+	if r.why == nil {
+		r.since = now
+	}
+	p.unreadable(r, err)
+	r.why = err
 	p.lose(r)
 }
 
@@ -165,8 +326,7 @@ func (p *poller) unreachable(err error) {
 		return
 	}
 	if p.fault {
-		p.d.setState(driver.Fault) // after a pause
-		p.backOff(faultBase, p.d.settings.BackoffMax)
+		p.stillFault(err)
 	} else {
 		p.enterFault(err)
 	}
@@ -184,44 +344,32 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// unanswered deals with a connection that was lost with requests in flight. The
-// oldest is the culprit; the others only shared its connection.
+// unanswered deals with a connection that was lost with requests in flight. With
+// several, nobody knows whose fault it was: each is asked again alone.
 func (p *poller) unanswered(err error) {
-	for i := range p.link.flights {
-		p.metrics.answered(p.link.flights[i].req.fn, err)
+	flights := p.link.flights
+	for i := range flights {
+		p.metrics.answered(flights[i].req.fn, err)
 	}
-	p.d.count(func(s *driver.Status) { s.Errors += uint64(len(p.link.flights)) })
 	p.note(err)
-	culprit := p.link.flights[0].req
-	others := p.link.flights[1:]
-	for i := len(others) - 1; i >= 0 && !p.fault; i-- {
-		p.redo = slices.Insert(p.redo, 0, others[i].req)
+	if len(flights) == 1 {
+		p.d.failed(time.Now(), 1, 0)
+		p.failed(flights[0].req, err)
+		return
 	}
-	p.giveUpOrRetry(culprit, err)
-}
-
-// giveUpOrRetry decides what to do about a request that was not answered.
-func (p *poller) giveUpOrRetry(r *request, err error) {
-	switch r.tries++; {
-	case p.fault:
-		p.d.setState(driver.Fault) // after a pause
-		p.backOff(faultBase, p.d.settings.BackoffMax)
-	case p.doubt:
-		p.enterFault(err)
-	case r.tries <= p.d.settings.Retry && r.penalty == 0:
-		p.redo = slices.Insert(p.redo, 0, r)
-		p.backOff(retryBase, retryMax)
-	default:
-		other := p.nextProbe(r)
-		if other == nil {
-			p.enterFault(err)
-			return
+	p.d.failed(time.Now(), len(flights), len(flights))
+	for i := range flights {
+		flights[i].req.alone = true
+		if !p.fault {
+			p.redo = slices.Insert(p.redo, i, flights[i].req)
 		}
-		// Is it this request alone? Some devices are silent where they should
-		// refuse.
-		p.exclude(r, time.Now())
-		p.doubt = true
-		p.redo = slices.Insert(p.redo, 0, other)
+	}
+	switch p.streak++; {
+	case p.fault:
+		p.stillFault(err)
+	case p.streak >= p.patient():
+		p.enterFault(err)
+	default:
 		p.backOff(retryBase, retryMax)
 	}
 }
@@ -234,17 +382,32 @@ func (p *poller) backOff(base, limit time.Duration) {
 
 // enterFault gives the device up until it answers a probe.
 func (p *poller) enterFault(err error) {
-	p.d.log().Warn("device does not answer; probing", "error", err)
-	p.fault, p.doubt, p.redo, p.pause = true, false, nil, 0
-	p.metrics.faultFlag.Set(1)
-	p.d.setState(driver.Fault)
-	p.backOff(faultBase, p.d.settings.BackoffMax)
-	for _, c := range p.plan.classes {
-		for _, r := range c.requests {
-			r.tries, r.penalty, r.hold = 0, 0, time.Time{} // it was the device, not the request
-		}
+	away := kindOfFailure(err) == noAnswer
+	if away {
+		p.d.log().Warn("device does not answer; probing", "error", err)
+	} else {
+		p.d.log().Warn("device is busy; probing", "error", err)
 	}
+	p.fault, p.accused, p.redo, p.pause = true, nil, nil, 0
+	p.abandonHunts()
+	for _, r := range p.requests() { // it was the device, not the request
+		r.tries, r.penalty, r.hold, r.alone = 0, 0, time.Time{}, false
+	}
+	p.d.setAway(err)
+	p.stillFault(err)
 	p.loseAll()
+}
+
+// stillFault waits for the next probe, longer each time.
+func (p *poller) stillFault(err error) {
+	if kindOfFailure(err) == busy { // it answers, after all
+		p.metrics.faultFlag.Set(0)
+		p.d.setState(driver.Running)
+	} else {
+		p.metrics.faultFlag.Set(1)
+		p.d.setState(driver.Fault)
+	}
+	p.backOff(faultBase, p.d.settings.BackoffMax)
 }
 
 // loseAll makes every point bad that is not so already.
@@ -270,5 +433,6 @@ func (p *poller) lose(r *request) {
 // away would fill the log.
 func (p *poller) note(err error) {
 	text := err.Error()
-	p.d.count(func(s *driver.Status) { s.Error = text })
+	now := time.Now()
+	p.d.count(func(s *driver.Status) { s.Error, s.LastError, s.LastErrorAt = text, text, now })
 }

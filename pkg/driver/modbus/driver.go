@@ -36,10 +36,13 @@ type modbusDriver struct {
 	started chan struct{} // closed when Run begins
 	stopped chan struct{} // closed when Run has ended
 
-	mu     sync.Mutex
-	plan   *plan    // the newest
-	conn   net.Conn // of the lease in use, for abort
-	status driver.Status
+	mu      sync.Mutex
+	plan    *plan    // the newest
+	conn    net.Conn // of the lease in use, for abort
+	status  driver.Status
+	figures figures
+	reasons map[string]driver.Reason // of tags that are bad on their own
+	away    driver.Reason            // of all tags
 }
 
 func newDriver(id string, s *Settings, deps driver.Deps, m *metrics) *modbusDriver {
@@ -51,6 +54,7 @@ func newDriver(id string, s *Settings, deps driver.Deps, m *metrics) *modbusDriv
 		started: make(chan struct{}),
 		stopped: make(chan struct{}),
 		status:  driver.Status{State: driver.Stopped, Since: time.Now()},
+		reasons: map[string]driver.Reason{},
 	}
 }
 
@@ -161,7 +165,9 @@ func (d *modbusDriver) setConn(c net.Conn) {
 func (d *modbusDriver) Status() driver.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.status
+	st := d.status
+	d.figures.fill(&st, time.Now())
+	return st
 }
 
 // setState changes the state, if it is another one.

@@ -22,7 +22,8 @@ type plan struct {
 type class struct {
 	interval time.Duration
 	phase    time.Duration // of the driver's cycles
-	requests []*request    // by function, then address
+	requests []*request    // what the roots are read with: by function, then address at first
+	roots    []*root
 	schedule
 }
 
@@ -34,14 +35,32 @@ type request struct {
 	adu    []byte  // ready to be sent, but for a TCP transaction id
 	points []Point // by address
 	class  *class
+	root   *root
+	lo, hi int // its points' positions in the root
 
-	tries   int           // attempts that failed in a row
+	tries    int       // attempts that failed in a row
+	failedAt time.Time // when the first of them did
+	alone    bool      // it was in flight when a connection was lost: nothing goes with it
+
+	why     error         // its points are bad for this; nil: they are read
+	since   time.Time     // of why
 	hold    time.Time     // not to be asked before
 	penalty time.Duration // length of the last hold, 0 if the last answer was good
+
+	hunt    *hunt      // which takes the root apart
+	node    *node      // of the hunt
+	pending bool       // the hunt asks for it, the cycle does not
+	parts   []*request // that it replaces, if the device takes it
+	probe   *request   // of whose points it asks one, to find out whether the device is there
+	heard   bool       // it was answered once
+	partly  bool       // a point of it was, and the whole not
 }
 
+// encoder builds the ADU that reads so many items from an address on.
+type encoder func(Func, uint16, uint16) ([]byte, error)
+
 // newPlan resolves the variables of table and merges them into requests.
-func newPlan(s *Settings, table *point.Table, encode func(Func, uint16, uint16) ([]byte, error)) (*plan, error) {
+func newPlan(s *Settings, table *point.Table, encode encoder) (*plan, error) {
 	p := &plan{table: table, points: make([]Point, table.Len())}
 	byInterval := map[time.Duration][]Point{}
 	for i := range p.points {
@@ -64,11 +83,9 @@ func newPlan(s *Settings, table *point.Table, encode func(Func, uint16, uint16) 
 	for interval, points := range byInterval {
 		c := &class{interval: interval}
 		for _, run := range merge(points, s.MaxRegs, s.MaxGap) {
-			r, err := newRequest(c, run, encode)
-			if err != nil {
+			if err := c.add(run, encode); err != nil {
 				return nil, err
 			}
-			c.requests = append(c.requests, r)
 		}
 		p.classes = append(p.classes, c)
 	}
@@ -88,26 +105,39 @@ func (s *Settings) interval(v *config.Variable) (time.Duration, error) {
 	}
 }
 
+// add adds what reads points, which are sorted, as one request.
+func (c *class) add(points []Point, encode encoder) error {
+	root := newRoot(c, points, encode)
+	r, err := root.request(0, len(points))
+	if err != nil {
+		return err
+	}
+	c.roots, c.requests = append(c.roots, root), append(c.requests, r)
+	return nil
+}
+
 // merge sorts points and cuts them into runs, each of which fits one request: of
 // one function, at most maxRegs registers (2,000 bits) long, bridging at most
 // maxGap registers (sixteen times as many bits) between two points. Points may
-// overlap; none is split.
+// overlap; none is split. Those of one block are a run, and one that is not to be
+// merged is a run of its own.
 func merge(points []Point, maxRegs, maxGap uint16) [][]Point {
 	slices.SortFunc(points, func(a, b Point) int {
-		return cmp.Or(cmp.Compare(a.Func, b.Func), cmp.Compare(a.Addr, b.Addr),
+		return cmp.Or(cmp.Compare(a.Func, b.Func), a.block.compare(b.block), cmp.Compare(a.Addr, b.Addr),
 			cmp.Compare(a.Count, b.Count), cmp.Compare(a.index, b.index))
 	})
 	var runs [][]Point
 	first, end := 0, 0 // of the current run: index of its first point, address behind its last register
 	for i := range points {
-		p := &points[i]
+		p, head := &points[i], &points[first]
 		limit, gap := int(maxRegs), int(maxGap)
 		if p.Func.bits() {
 			limit, gap = maxReadBits, 16*gap
 		}
 		start, stop := int(p.Addr), int(p.Addr)+int(p.Count)
-		if i > first && (p.Func != points[first].Func || start > end+gap ||
-			max(end, stop)-int(points[first].Addr) > limit) {
+		together := p.Func == head.Func && p.block == head.block &&
+			(p.block.len > 0 || !p.lone && !head.lone && start <= end+gap && max(end, stop)-int(head.Addr) <= limit)
+		if i > first && !together {
 			runs = append(runs, points[first:i:i])
 			first, end = i, 0
 		}
@@ -120,9 +150,12 @@ func merge(points []Point, maxRegs, maxGap uint16) [][]Point {
 }
 
 // newRequest makes the request that reads points, which are sorted.
-func newRequest(c *class, points []Point, encode func(Func, uint16, uint16) ([]byte, error)) (*request, error) {
+func newRequest(c *class, points []Point, encode encoder) (*request, error) {
 	r := &request{fn: points[0].Func, addr: points[0].Addr, points: points, class: c}
 	end := 0
+	if b := points[0].block; b.len > 0 {
+		r.addr, end = b.start, int(b.start)+int(b.len)
+	}
 	for i := range points {
 		p := &points[i]
 		end = max(end, int(p.Addr)+int(p.Count))
@@ -148,23 +181,4 @@ func (p *Point) data(answer []byte) []byte {
 // String names the request in errors and logs.
 func (r *request) String() string {
 	return fmt.Sprintf("%s %s %d–%d", r.fn, addressType(r.fn), r.addr, int(r.addr)+int(r.qty)-1)
-}
-
-// split returns smaller requests for the same points: at the bridged gaps if
-// there are any, since those are the first suspects, else two halves. It is not
-// called for a single point.
-func (r *request) split(encode func(Func, uint16, uint16) ([]byte, error)) ([]*request, error) {
-	parts := merge(slices.Clone(r.points), maxReadRegisters, 0)
-	if len(parts) == 1 {
-		half := len(r.points) / 2
-		parts = [][]Point{slices.Clone(r.points[:half]), slices.Clone(r.points[half:])}
-	}
-	requests := make([]*request, len(parts))
-	for i, points := range parts {
-		var err error
-		if requests[i], err = newRequest(r.class, points, encode); err != nil {
-			return nil, err
-		}
-	}
-	return requests, nil
 }

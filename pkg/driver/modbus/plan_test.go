@@ -260,10 +260,22 @@ func randomVariables(rnd *rand.Rand, n int) []config.Variable {
 	return vars
 }
 
+// splitUp divides a request in two, or at its gaps.
+func splitUp(t *testing.T, r *request) (parts []*request) {
+	edges := append(append([]int{r.lo}, r.root.split(r.lo, r.hi, 2)...), r.hi)
+	for i := range len(edges) - 1 {
+		part, err := r.root.request(edges[i], edges[i+1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, part)
+	}
+	return parts
+}
+
 // TestSplit: whichever point is guilty, splitting comes down to it alone.
 func TestSplit(t *testing.T) {
 	s := &Settings{Polling: time.Second, MaxRegs: 120, MaxGap: 4, Addressing: AddressingProtocol}
-	encode := readEncoder(FramingTCP.packager(1))
 	var vars []config.Variable
 	for i := range uint32(30) {
 		vars = append(vars, config.Variable{Tag: fmt.Sprintf("v%02d", i), Datatype: config.TypeUint16,
@@ -284,11 +296,7 @@ func TestSplit(t *testing.T) {
 				alone++
 				continue
 			}
-			parts, err := r.split(encode)
-			if err != nil {
-				t.Fatal(err)
-			}
-			todo = append(todo, parts...)
+			todo = append(todo, splitUp(t, r)...)
 		}
 		if alone != 1 || asked > 12 {
 			t.Errorf("address %d: found alone %d times after %d requests", bad, alone, asked)
@@ -296,12 +304,8 @@ func TestSplit(t *testing.T) {
 	}
 	// A gap that the device does not have costs no point its value.
 	p := testPlan(t, s, slices.Clone(vars))
-	parts, err := p.classes[0].requests[0].split(encode)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got []string
-	for _, r := range parts {
+	for _, r := range splitUp(t, p.classes[0].requests[0]) {
 		got = append(got, r.String())
 	}
 	want := "0x03 holding 0–9|0x03 holding 13–22|0x03 holding 26–35"

@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -43,12 +42,21 @@ type poller struct {
 	pause   time.Duration
 	fails   int  // attempts to get a connection that failed in a row
 	broken  bool // the last connection was lost
-	doubt   bool // a request was given up; is the device alive at all?
-	fault   bool // it is not
+	fault   bool // the device answers nothing, or is busy all the time
 	probe   int  // which request is the next probe
 
 	rested bool // the requests in flight were asked again since their connection had been closed before
 	mute   bool // the lease's request was not answered, although the connection is in order
+	lastGood  time.Time // when a request was answered with data
+	streak    int       // requests in a row without an answer
+	proof     *request  // that was answered last
+	unproven  bool      // and was not since
+	accused   *request  // it got none; do others?
+	charge    error     // what it got
+	hunts     []*hunt
+	turn      bool // the next request is one that is due, if there is one
+	allowance allowance
+	teller    teller
 
 	job   *job // the one being done, over several connections if need be
 	jobAt time.Time
@@ -119,6 +127,9 @@ func (p *poller) untilNext(now time.Time) time.Duration {
 				at = due
 			}
 		}
+		if t, ok := p.trialAt(now); ok && t.Before(at) {
+			at = t
+		}
 		if at.Before(p.retryAt) {
 			at = p.retryAt
 		}
@@ -131,11 +142,15 @@ func (p *poller) untilNext(now time.Time) time.Duration {
 
 // roll moves c to its next cycle, if this one is done.
 func (p *poller) roll(c *class, now time.Time) {
+	if c.pos < len(c.requests) {
+		return
+	}
 	skipped := c.roll(now, c.interval, c.phase, len(c.requests))
 	if skipped > 0 {
 		p.metrics.overrun.WithLabelValues(p.d.id).Add(float64(skipped))
-		p.d.count(func(s *driver.Status) { s.Overruns += uint64(skipped) })
 	}
+	p.d.cycled(now, skipped)
+	p.heal(c, now)
 }
 
 // pick returns the next request to be asked, nil if none is due.
@@ -152,8 +167,23 @@ func (p *poller) pick(now time.Time) *request {
 		if len(p.link.flights) > 0 {
 			return nil
 		}
-		return p.nextProbe(nil)
+		return p.nextProbe()
 	}
+	if !p.turn {
+		if r := p.trial(now); r != nil {
+			p.turn = true // what is due comes between two trials, which may take a timeout each
+			return r
+		}
+	}
+	p.turn = false
+	if r := p.nextDue(now); r != nil {
+		return r
+	}
+	return p.trial(now)
+}
+
+// nextDue returns the next request of the cycles, nil if none is due.
+func (p *poller) nextDue(now time.Time) *request {
 	for {
 		c := p.earliest(now)
 		if c == nil {
@@ -161,7 +191,7 @@ func (p *poller) pick(now time.Time) *request {
 		}
 		r := c.requests[c.pos]
 		c.pos++
-		if !now.Before(r.hold) {
+		if !now.Before(r.hold) && !r.pending {
 			return r
 		}
 	}
@@ -180,20 +210,24 @@ func (p *poller) earliest(now time.Time) *class {
 	return first
 }
 
-// nextProbe returns the requests in turn, but for not; nil if there is no other.
-func (p *poller) nextProbe(not *request) *request {
-	var all []*request
-	for _, c := range p.plan.classes {
-		all = append(all, c.requests...)
+// nextProbe returns the requests in turn and, between them, single points: each of
+// the requests may have one that the device is silent about.
+func (p *poller) nextProbe() *request {
+	all := p.requests()
+	if len(all) == 0 {
+		return nil
 	}
-	for range all {
-		r := all[p.probe%len(all)]
-		p.probe++
-		if r != not {
-			return r
-		}
+	p.probe++
+	r := all[p.probe/2%len(all)]
+	if p.probe%2 == 0 || r.root.whole() || r.hi-r.lo == 1 {
+		return r
 	}
-	return nil
+	at := r.root.sample(r.lo, r.hi)
+	s := p.part(r.root, at, at+1)
+	if s != nil {
+		s.probe = r
+	}
+	return s
 }
 
 // burst leases a connection and asks what is due.
@@ -266,13 +300,20 @@ func (p *poller) converse(ctx context.Context, lease endpoint.Lease) (err error)
 	}
 	for {
 		now := time.Now()
-		for budget > 0 && len(p.link.flights) < window && ctx.Err() == nil && !p.jobWaiting(now) {
+		for budget > 0 && len(p.link.flights) < window && !p.aloneInFlight() && ctx.Err() == nil && !p.jobWaiting(now) {
 			r := p.pick(now)
 			if r == nil {
 				break
 			}
+			if r.alone && len(p.link.flights) > 0 {
+				p.redo = slices.Insert(p.redo, 0, r)
+				break
+			}
 			p.link.queue(r)
 			budget--
+			if r.alone {
+				break
+			}
 		}
 		if len(p.link.flights) == 0 {
 			return nil
@@ -290,6 +331,11 @@ func (p *poller) converse(ctx context.Context, lease endpoint.Lease) (err error)
 		}
 		p.link.rest()
 	}
+}
+
+// aloneInFlight reports whether nothing may go with the request in flight.
+func (p *poller) aloneInFlight() bool {
+	return len(p.link.flights) == 1 && p.link.flights[0].req.alone
 }
 
 // send gives b, if it is not nil, to the goroutine that publishes, or keeps it

@@ -3,6 +3,8 @@ package modbus
 import (
 	"slices"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
 
 // adopt takes over the newest plan.
@@ -12,6 +14,7 @@ func (p *poller) adopt() {
 		return
 	}
 	now := time.Now()
+	p.inherit(next)
 	for _, c := range next.classes {
 		c.phase = phaseOf(p.d.id, c.interval)
 		if old := p.classOf(c.interval); old != nil {
@@ -20,7 +23,8 @@ func (p *poller) adopt() {
 			c.restart(now)
 		}
 	}
-	p.plan, p.redo, p.doubt = next, nil, false
+	p.plan, p.redo, p.accused, p.proof, p.hunts = next, nil, nil, nil, nil
+	p.allowance.set(next)
 	p.link.plan = next
 	p.setCounters()
 	switch {
@@ -51,7 +55,7 @@ func (p *poller) classOf(interval time.Duration) *class {
 func (c *class) resume(old *class, redo []*request, was, is *plan) {
 	asked := map[string]bool{} // by tag: false if it was not yet
 	for i, r := range old.requests {
-		done := i < old.pos && !slices.Contains(redo, r)
+		done := i < old.pos && !slices.Contains(redo, r) && !r.pending
 		for j := range r.points {
 			asked[was.table.Variable(r.points[j].index).Tag] = done
 		}
@@ -101,4 +105,113 @@ func (p *poller) setCounters() {
 			}
 		}
 	}
+}
+
+// place is where a point is in the device.
+type place struct {
+	fn          Func
+	addr, count uint16
+}
+
+func (p *Point) place() place { return place{p.Func, p.Addr, p.Count} }
+
+// lessons are what a plan learned of its device, by place.
+type lessons struct {
+	bad  map[place]*request // what asks for it alone
+	mute map[place]*request // what asks for it and others, none of which is answered
+	cuts map[[2]place]seam  // between two of them
+}
+
+func (l *lessons) of(p *plan) {
+	*l = lessons{map[place]*request{}, map[place]*request{}, map[[2]place]seam{}}
+	if p == nil {
+		return
+	}
+	for _, c := range p.classes {
+		for _, r := range c.requests {
+			for i := range r.points {
+				switch {
+				case r.why == nil:
+				case len(r.points) == 1 && !r.root.whole():
+					l.bad[r.points[0].place()] = r
+				default:
+					l.mute[r.points[i].place()] = r
+				}
+			}
+		}
+		for _, t := range c.roots {
+			for i, s := range t.cuts {
+				l.cuts[[2]place{t.points[i-1].place(), t.points[i].place()}] = s
+			}
+		}
+	}
+}
+
+// inherit takes what was learned of the device over into another plan.
+func (p *poller) inherit(next *plan) {
+	var l lessons
+	l.of(p.plan)
+	reasons := map[string]driver.Reason{}
+	if len(l.bad)+len(l.mute)+len(l.cuts) > 0 {
+		for _, c := range next.classes {
+			for _, t := range c.roots {
+				p.teach(t, &l)
+			}
+			for _, r := range c.requests {
+				for i := 0; i < len(r.points) && r.why != nil; i++ {
+					reason := explain(r.why)
+					reason.Since = r.since
+					reasons[next.table.Variable(r.points[i].index).Tag] = reason
+				}
+			}
+		}
+	}
+	p.d.mu.Lock()
+	p.d.reasons = reasons
+	p.d.mu.Unlock()
+}
+
+// teach gives t what is known of its points.
+func (p *poller) teach(t *root, l *lessons) {
+	for i := range t.points {
+		if l.bad[t.points[i].place()] != nil && !t.whole() {
+			t.setBad(i, true)
+		}
+		if i == 0 {
+			continue
+		}
+		if s, ok := l.cuts[[2]place{t.points[i-1].place(), t.points[i].place()}]; ok {
+			if t.cuts == nil {
+				t.cuts = map[int]seam{}
+			}
+			t.cuts[i] = s
+		}
+	}
+	if len(t.bad)+len(t.cuts)+len(l.mute) == 0 {
+		return
+	}
+	var list []*request
+	for _, run := range t.runs(0, len(t.points)) {
+		r, err := t.request(run[0], run[1])
+		if err != nil {
+			p.d.log().Error("make a request of a part of another", "error", err)
+			return
+		}
+		first := t.points[run[0]].place()
+		was := l.bad[first]
+		if was == nil {
+			was = l.mute[first]
+		}
+		for i := run[0]; i < run[1] && was != nil; i++ {
+			if pl := t.points[i].place(); l.mute[pl] != was && l.bad[pl] != was {
+				was = nil
+			}
+		}
+		if was != nil {
+			r.why, r.since, r.hold, r.penalty = was.why, was.since, was.hold, was.penalty
+		}
+		list = append(list, r)
+	}
+	t.torn = len(list) > 1
+	t.class.replace(t.leaves(0, len(t.points)), list)
 }

@@ -26,6 +26,8 @@ type Device struct {
 	Refuse          map[byte]byte
 	Requests        [][]byte // PDUs as they came
 	Quirks          Quirks
+	Bad             Holes // addresses that it does not have
+	Boot            Mode  // of all requests, while it starts; "": it runs
 
 	// Hook, if set, gets each request's PDU and the ADU that would answer it, and
 	// returns what is sent: nothing, something else, several answers at once. It
@@ -41,7 +43,7 @@ type Device struct {
 // and speaks framing (tcp, rtu, ascii) as unit, until the test ends.
 func NewDevice(t testing.TB, network, framing string, unit byte) *Device {
 	t.Helper()
-	d := &Device{framing: framing, unit: unit, Refuse: map[byte]byte{}}
+	d := &Device{framing: framing, unit: unit, Refuse: map[byte]byte{}, Bad: Holes{}}
 	if network == "udp" {
 		d.listenPacket(t)
 		return d
@@ -191,6 +193,9 @@ func (d *Device) answer(adu []byte) []byte {
 	}
 	if code != 0 {
 		answer = []byte{pdu[0] | 0x80, code}
+	}
+	if mode := d.mode(pdu); mode != "" {
+		return d.spoil(adu, pdu, mode)
 	}
 	packed := d.pack(adu, answer)
 	if d.Hook != nil {

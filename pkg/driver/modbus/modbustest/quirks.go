@@ -126,7 +126,11 @@ func (d *Device) exchange(c net.Conn, adu []byte, born time.Time, answered *time
 		return true
 	}
 	time.Sleep(q.Slow) // as slow as the device is
-	answer := q.spoil(d.framing, adu, d.answer(adu))
+	raw := d.answer(adu)
+	if string(raw) == hangUp {
+		return false
+	}
+	answer := q.spoil(d.framing, adu, raw)
 	*answered = time.Now()
 	if len(answer) > 0 {
 		if _, err := c.Write(answer); err != nil {

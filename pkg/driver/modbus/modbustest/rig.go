@@ -3,9 +3,9 @@
 package modbustest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -28,19 +28,25 @@ const DriverID = "d1"
 
 // Dialer is the least endpoint: one connection, kept while it works.
 type Dialer struct {
-	network string
-	addr    func() string
-	turn    chan struct{}
-	conn    net.Conn
-	count   atomic.Int64
-	memo    endpoint.Memo
-	closed  bool // the connection, by the holder of the lease
+	dial   func(context.Context) (net.Conn, error)
+	turn   chan struct{}
+	conn   net.Conn
+	count  atomic.Int64
+	memo   endpoint.Memo
+	closed bool // the connection, by the holder of the lease
 }
 
 // Dial returns an endpoint on network, such as tcp, at the address that addr
 // returns when it is dialled. Its connection is closed at the test's end.
 func Dial(t testing.TB, network string, addr func() string) *Dialer {
-	d := &Dialer{network: network, addr: addr, turn: make(chan struct{}, 1)}
+	return newDialer(t, func(ctx context.Context) (net.Conn, error) {
+		var nd net.Dialer
+		return nd.DialContext(ctx, network, addr())
+	})
+}
+
+func newDialer(t testing.TB, dial func(context.Context) (net.Conn, error)) *Dialer {
+	d := &Dialer{dial: dial, turn: make(chan struct{}, 1)}
 	t.Cleanup(func() {
 		if d.conn != nil {
 			_ = d.conn.Close() // the device may have closed it
@@ -61,8 +67,7 @@ func (d *Dialer) Acquire(ctx context.Context) (endpoint.Lease, error) {
 	}
 	if d.conn == nil {
 		var err error
-		var nd net.Dialer
-		if d.conn, err = nd.DialContext(ctx, d.network, d.addr()); err != nil {
+		if d.conn, err = d.dial(ctx); err != nil {
 			d.conn = nil
 			<-d.turn
 			return nil, err
@@ -184,7 +189,8 @@ func (l *Log) Wait(t testing.TB, what string, ok func() bool) {
 type Rig struct {
 	driver.Driver
 	Log  *Log
-	Stop func() error // ends Run, returns its error
+	Said *bytes.Buffer // what the driver logged; to be read after Stop
+	Stop func() error  // ends Run, returns its error
 	reg  *prometheus.Registry
 }
 
@@ -233,13 +239,13 @@ func Compile(t testing.TB, vars []config.Variable, prev *point.Table) *point.Tab
 // Start runs a driver until the test ends.
 func Start(t testing.TB, ep endpoint.Acquirer, vars []config.Variable, opts ...Option) *Rig {
 	t.Helper()
-	r := &Rig{Log: NewLog(), reg: prometheus.NewRegistry()}
+	r := &Rig{Log: NewLog(), Said: new(bytes.Buffer), reg: prometheus.NewRegistry()}
 	f, err := modbus.NewFactory(r.reg, modbus.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Driver, err = f.New(Config(t, vars, opts...), driver.Deps{
-		Endpoint: ep, Out: r.Log, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Endpoint: ep, Out: r.Log, Log: slog.New(slog.NewTextHandler(r.Said, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

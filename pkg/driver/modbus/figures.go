@@ -1,0 +1,100 @@
+package modbus
+
+import (
+	"slices"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+)
+
+// figures are what a driver's status is made of beyond its counters: the last
+// latencies, and what happened in the last minute. The driver's mutex guards them.
+type figures struct {
+	latency [latencies]time.Duration
+	n       int // of latency, ever
+	slots   [recentSlots]slot
+}
+
+// slot is a part of the last minute.
+type slot struct {
+	began            time.Time
+	cycles, overruns uint64
+	polls, retries   uint64
+	errors           uint64
+}
+
+const (
+	latencies   = 256 // answers that the quantiles are of
+	recentSlots = 7   // six whole ones and the one that is being filled
+	slotLength  = 10 * time.Second
+)
+
+// at returns the slot that now falls in, and whose counters stand where.
+func (f *figures) at(now time.Time) *slot {
+	began := now.Truncate(slotLength)
+	s := &f.slots[int(began.Unix()/int64(slotLength/time.Second))%recentSlots]
+	if !s.began.Equal(began) {
+		*s = slot{began: began}
+	}
+	return s
+}
+
+// answered counts an answer that took so long.
+func (d *modbusDriver) answered(now time.Time, took time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	st := &d.status
+	st.Polls++
+	st.LastRead, st.Error = now, ""
+	if st.FirstRead.IsZero() {
+		st.FirstRead = now
+	}
+	d.figures.latency[d.figures.n%latencies] = took
+	d.figures.n++
+	d.figures.at(now).polls++
+}
+
+// cycled counts a cycle that begins, and those that were skipped before it.
+func (d *modbusDriver) cycled(now time.Time, skipped int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.Cycles += uint64(1 + skipped)
+	d.status.Overruns += uint64(skipped)
+	s := d.figures.at(now)
+	s.cycles += uint64(1 + skipped)
+	s.overruns += uint64(skipped)
+}
+
+// failed counts requests that failed, and that are repeated.
+func (d *modbusDriver) failed(now time.Time, failed, repeated int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.Errors += uint64(failed)
+	d.status.Retries += uint64(repeated)
+	s := d.figures.at(now)
+	s.errors += uint64(failed)
+	s.retries += uint64(repeated)
+}
+
+// fill completes a copy of the status. The driver's mutex is held.
+func (f *figures) fill(st *driver.Status, now time.Time) {
+	for i := range f.slots {
+		s := &f.slots[i]
+		if now.Sub(s.began) >= recentSlots*slotLength {
+			continue
+		}
+		r := &st.Recent
+		r.Cycles += s.cycles
+		r.Overruns += s.overruns
+		r.Polls += s.polls
+		r.Retries += s.retries
+		r.Errors += s.errors
+	}
+	n := min(f.n, latencies)
+	if n == 0 {
+		return
+	}
+	sorted := slices.Clone(f.latency[:n])
+	slices.Sort(sorted)
+	st.LatencyP50, st.LatencyP99 = sorted[(n-1)/2], sorted[(n-1)*99/100]
+}
