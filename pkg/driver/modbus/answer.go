@@ -172,7 +172,7 @@ func (p *poller) failed(r *request, err error) {
 	case r.why != nil:
 		p.suspect(r, err, now)
 		p.wait(kind)
-	case r.tries <= p.patience(err) && p.accused == nil:
+	case r.tries <= p.patience(r, err) && p.accused == nil:
 		p.d.failed(now, 0, 1)
 		p.redo = slices.Insert(p.redo, 0, r)
 		p.wait(kind)
@@ -187,12 +187,21 @@ func (p *poller) failed(r *request, err error) {
 // current reports whether r is still what its points are read with, or a hunt's.
 func (r *request) current() bool { return r.hunt != nil || slices.Contains(r.class.requests, r) }
 
-// patience is how often a request is repeated before anything is concluded.
-func (p *poller) patience(err error) int {
+// patience is how often r is repeated before anything is concluded: a request
+// that can be divided is better asked for in parts, above all while others prove
+// that the device is there.
+func (p *poller) patience(r *request, err error) int {
 	retry := p.d.settings.Retry
 	switch exceptionCode(err) {
 	case IllegalFunction, IllegalDataAddress, IllegalDataValue:
 		return 0
+	case 0, GatewayPath, GatewayTarget:
+		switch {
+		case !r.divisible():
+			return retry
+		case len(p.hunts) > 0:
+			return 0
+		}
 	case Acknowledge, ServerDeviceBusy:
 		return retry
 	}
@@ -294,7 +303,11 @@ func (p *poller) requests() (all []*request) {
 // exclude makes r's points bad for err and asks for them rarely from now on.
 func (p *poller) exclude(r *request, err error, now time.Time) {
 	r.tries = 0
-	r.penalty = min(max(2*r.penalty, 2*r.class.interval, time.Second), max(maxPenalty, r.class.interval))
+	least := time.Second
+	if kindOfFailure(err) == noAnswer { // each attempt costs a timeout or a connection
+		least = max(least, min(10*p.d.settings.Timeout, maxPenalty))
+	}
+	r.penalty = min(max(2*r.penalty, 2*r.class.interval, least), max(maxPenalty, r.class.interval))
 	r.hold = now.Add(jitter(r.penalty))
 	if r.why == nil {
 		r.since = now

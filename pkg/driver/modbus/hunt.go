@@ -112,10 +112,14 @@ func (p *poller) divide(h *hunt, n *node) {
 // fanOut returns in how many parts n points are divided: two where a refusal comes
 // as quickly as an answer, more where each part that gets none costs a timeout.
 func (p *poller) fanOut(h *hunt, n int) int {
-	if kindOfFailure(h.err) == refusal || n <= fewPoints {
+	const each = 16 // so many are asked for one by one
+	switch {
+	case kindOfFailure(h.err) == refusal:
 		return 2
+	case n <= each:
+		return n
 	}
-	return max(2, int(math.Ceil(math.Sqrt(float64(n)))))
+	return int(math.Ceil(math.Sqrt(float64(n))))
 }
 
 // trial returns what a hunt wants to be asked next, nil if there is nothing or the
