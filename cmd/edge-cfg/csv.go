@@ -23,16 +23,28 @@ import (
 // columns are the fields of a variable as a spreadsheet has them, in the order of
 // an export. Those of the address stand beside the others.
 var columns = [...]string{"tag", "driver_id", "access", "type", "addr", "len", "bit", "node", "area", "db", "start", "size",
-	"datatype", "byte_order", "scale", "unit", "deadband", "report", "heartbeat", "polling"}
+	"datatype", "byte_order", "scale", "unit", "deadband", "report", "heartbeat", "polling",
+	"merge", "block_start", "block_len"}
 
 // inAddress reports whether a column is a field of the address.
 func inAddress(column string) bool {
 	return slices.Contains([]string{"type", "addr", "len", "bit", "node", "area", "db", "start", "size"}, column)
 }
 
+// pathOf returns where in a variable a column's field stands.
+func pathOf(column string) []string {
+	if field, ok := strings.CutPrefix(column, "block_"); ok {
+		return []string{"block", field}
+	}
+	if inAddress(column) {
+		return []string{"address", column}
+	}
+	return []string{column}
+}
+
 // isNumeric reports whether a column holds numbers.
 func isNumeric(column string) bool {
-	return slices.Contains([]string{"addr", "len", "bit", "db", "start", "size", "deadband"}, column)
+	return slices.Contains([]string{"addr", "len", "bit", "db", "start", "size", "deadband", "block_start", "block_len"}, column)
 }
 
 // sheet is a CSV file as text: its separator is what its header has most of.
@@ -129,11 +141,7 @@ func (s *sheet) variable(row []string, item map[string]any) error {
 		if err != nil {
 			return err
 		}
-		path := []string{name}
-		if inAddress(name) {
-			path = []string{"address", name}
-		}
-		config.SetAt(item, path, value)
+		config.SetAt(item, pathOf(name), value)
 	}
 	return nil
 }
@@ -145,6 +153,9 @@ var decimalComma = regexp.MustCompile(`\b(\d+),(\d+)\b`)
 func (s *sheet) value(column, cell string) (any, error) {
 	if s.comma != ',' && (isNumeric(column) || column == "scale" && !strings.Contains(cell, "(")) {
 		cell = decimalComma.ReplaceAllString(cell, "$1.$2")
+	}
+	if column == "merge" && strings.EqualFold(cell, "false") { // spreadsheets write FALSE
+		return false, nil
 	}
 	if !isNumeric(column) {
 		return cell, nil
@@ -162,11 +173,7 @@ func (s *sheet) value(column, cell string) (any, error) {
 // writeSheet writes variables as CSV, with the columns that any of them uses.
 func writeSheet(w io.Writer, items []map[string]any) error {
 	cell := func(item map[string]any, column string) string {
-		path := []string{column}
-		if inAddress(column) {
-			path = []string{"address", column}
-		}
-		v := config.ValueAt(item, path)
+		v := config.ValueAt(item, pathOf(column))
 		if v == nil {
 			return ""
 		}

@@ -33,7 +33,7 @@ others; none is removed, and comments stay. The config center isn't touched.
 
 The first line names the columns: tag, driver_id, access, type, addr, len, bit,
 node, area, db, start, size, datatype, byte_order, scale, unit, deadband, report,
-heartbeat, polling. An empty cell changes nothing. A new variable without access is
+heartbeat, polling, merge, block_start, block_len. An empty cell changes nothing. A new variable without access is
 read-only (R), without type a holding register.
 
 It reads what spreadsheets write: with a byte order mark, in UTF-16 or GBK, separated

@@ -20,6 +20,7 @@ var fieldOrder = [...]string{
 	"kind", "path", "endpoint_id", "proto", "cfg",
 	"access", "address", "type", "addr", "node", "area", "db", "start", "size", "len", "bit",
 	"datatype", "byte_order", "scale", "unit", "polling", "report", "deadband", "heartbeat",
+	"merge", "block",
 }
 
 // itemNode makes YAML of an item's JSON.

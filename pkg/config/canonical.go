@@ -209,6 +209,13 @@ func (v *Variable) appendCanonical(b []byte) []byte {
 	o.text("access", string(v.Access))
 	o.key("address")
 	o.b = v.Address.appendCanonical(o.b)
+	if v.Block.Len > 0 {
+		o.key("block")
+		block := newObject(o.b)
+		block.number("len", int64(v.Block.Len))
+		block.number("start", int64(v.Block.Start))
+		o.b = block.end()
+	}
 	o.text("byte_order", v.ByteOrder)
 	o.text("datatype", string(v.Datatype))
 	if v.Deadband != 0 {
@@ -218,6 +225,10 @@ func (v *Variable) appendCanonical(b []byte) []byte {
 	o.text("driver_id", v.DriverID)
 	if v.Heartbeat != 0 {
 		o.text("heartbeat", v.Heartbeat.String())
+	}
+	if v.NoMerge {
+		o.key("merge")
+		o.b = append(o.b, "false"...)
 	}
 	if v.Polling != 0 {
 		o.text("polling", v.Polling.String())

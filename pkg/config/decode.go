@@ -130,6 +130,11 @@ func (v *Variable) setField(key string, x any) *FieldError {
 	case "report":
 		v.Report = Report(s)
 		ok = v.Report == ReportAlways || v.Report == ReportChange
+	case "merge":
+		merge, isBool := x.(bool)
+		v.NoMerge, ok = true, isBool && !merge
+	case "block":
+		return v.Block.decode(x)
 	case "heartbeat":
 		return setDuration(&v.Heartbeat, key, s)
 	case "polling":
@@ -138,6 +143,25 @@ func (v *Variable) setField(key string, x any) *FieldError {
 	if !ok {
 		return badField(describe(x)+" is not valid here", key)
 	}
+	return nil
+}
+
+func (b *Block) decode(tree any) *FieldError {
+	m, ok := tree.(map[string]any)
+	if !ok {
+		return badField("expected a mapping", "block")
+	}
+	start, hasStart := m["start"].(int64)
+	n, hasLen := m["len"].(int64)
+	switch {
+	case !hasStart || start < 0 || start > 465536:
+		return badField("expected an address", "block", "start")
+	case !hasLen || n < 1 || n > 2000:
+		return badField("expected 1 to 2000", "block", "len")
+	case len(m) > 2:
+		return badField("has other keys than start and len", "block")
+	}
+	b.Start, b.Len = uint32(start), uint16(n)
 	return nil
 }
 

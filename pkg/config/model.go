@@ -140,4 +140,14 @@ type Variable struct {
 	Polling   Duration `json:"polling,omitempty" yaml:"polling,omitempty"`     // own interval; 0: the driver's
 
 	VerifyAddress *Address `json:"verify_address,omitempty" yaml:"verify_address,omitempty"` // where a write is read back; nil: at Address
+
+	// Modbus: how it is asked for.
+	NoMerge bool  `json:"-" yaml:"-"`                            // "merge: false": with a request of its own
+	Block   Block `json:"block,omitzero" yaml:"block,omitempty"` // with a request for exactly that
+}
+
+// Block is a range that a device answers only as a whole. The zero value is none.
+type Block struct {
+	Start uint32 `json:"start" yaml:"start"` // in the notation of an address's addr
+	Len   uint16 `json:"len" yaml:"len"`     // registers or bits
 }

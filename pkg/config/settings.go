@@ -173,6 +173,10 @@ func assign(to reflect.Value, v any) error {
 		if done := assignNumber(to, x); done {
 			return nil
 		}
+	case map[string]any:
+		if to.Kind() == reflect.Struct {
+			return errors.Join(assignStruct(to, x, nil)...)
+		}
 	case []any:
 		if to.Kind() == reflect.Slice {
 			s := reflect.MakeSlice(to.Type(), len(x), len(x))

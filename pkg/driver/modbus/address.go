@@ -82,6 +82,9 @@ func (s *Settings) Resolve(v *config.Variable) (p Point, warnings []*config.Fiel
 	if end := int(p.Addr) + int(p.Count); end > 1<<16 {
 		return p, nil, config.FieldErrorf("address.addr", "%s ends at %d, beyond 65535", &p, end-1)
 	}
+	if err := s.place(v, &p); err != nil {
+		return p, nil, err
+	}
 	if err := s.checkAccess(v, &p); err != nil {
 		return p, warnings, err
 	}

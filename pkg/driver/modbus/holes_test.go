@@ -208,6 +208,44 @@ func TestBadRegisterInEachRequest(t *testing.T) {
 	}
 }
 
+// What was learned of a device stays when other variables change.
+func TestUpdateKeepsLessons(t *testing.T) {
+	bubble(t, func(t *testing.T, dev *modbustest.Device, ep *modbustest.Dialer) {
+		vars := registers(100, 2)
+		for _, at := range []int{40, 101} { // a020, and a gap between a050 and a051
+			dev.Bad[modbustest.Hole{Func: 3, Addr: at}] = modbustest.Code(4)
+		}
+		r := modbustest.Start(t, ep, vars, cfg("polling", "1s"), cfg("max_gap", 1))
+		time.Sleep(5 * time.Second)
+		refused := r.Metric(t, "modbus_exception_total")
+		more := append(slices.Clone(vars), holding("extra", 7, config.TypeUint16))
+		if err := r.Update(modbustest.Compile(t, more[1:], nil)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if bad := badTags(r, more); !slices.Equal(bad, []string{"a020"}) {
+			t.Errorf("bad: %v", bad)
+		}
+		if bad := everBad(r, more); !slices.Equal(bad, []string{"a020"}) {
+			t.Errorf("%v were bad", bad)
+		}
+		if n := r.Metric(t, "modbus_exception_total") - refused; n > 2 { // the culprit is tried again
+			t.Errorf("%v refusals after the update", n)
+		}
+		_, reasons := r.Driver.(driver.Reasoner).Reasons()
+		if len(reasons) != 1 || reasons["a020"].Text != "refused: 0x04 server device failure" {
+			t.Errorf("reasons %v", reasons)
+		}
+		if err := r.Update(modbustest.Compile(t, []config.Variable{vars[1], vars[2]}, nil)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if _, reasons := r.Driver.(driver.Reasoner).Reasons(); len(reasons) != 0 {
+			t.Errorf("reasons of tags that are gone: %v", reasons)
+		}
+	})
+}
+
 // TestHolesProperty: random tables against devices with random holes, each of
 // which has its own way to say so. In the end exactly the tags that touch a hole
 // are bad, the others are fresh, and the requests stay within bounds; when the

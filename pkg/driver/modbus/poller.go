@@ -45,8 +45,8 @@ type poller struct {
 	fault   bool // the device answers nothing, or is busy all the time
 	probe   int  // which request is the next probe
 
-	rested bool // the requests in flight were asked again since their connection had been closed before
-	mute   bool // the lease's request was not answered, although the connection is in order
+	rested    bool      // the requests in flight were asked again since their connection had been closed before
+	mute      bool      // the lease's request was not answered, although the connection is in order
 	lastGood  time.Time // when a request was answered with data
 	streak    int       // requests in a row without an answer
 	proof     *request  // that was answered last

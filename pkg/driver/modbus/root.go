@@ -1,7 +1,6 @@
 package modbus
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -142,13 +141,6 @@ func gcd(a, b int) int {
 		a, b = b, a%b
 	}
 	return a
-}
-
-// block is what a device wants to be asked for, no more and no less.
-type block struct{ start, len uint16 }
-
-func (b block) compare(c block) int {
-	return cmp.Or(cmp.Compare(b.start, c.start), cmp.Compare(b.len, c.len))
 }
 
 // replace puts other requests in the place of old ones. If all old ones had their

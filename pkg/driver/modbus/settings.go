@@ -17,6 +17,8 @@ type Settings struct {
 	Polling     time.Duration `json:"polling"` // of variables without a polling of their own
 	MaxRegs     uint16        `json:"max_regs_per_req"`
 	MaxGap      uint16        `json:"max_gap"`
+	Merge       *bool         `json:"merge"` // nil: true
+	Blocks      []Block       `json:"blocks"`
 	MaxInflight int           `json:"max_inflight"`
 	Retry       int           `json:"retry"`   // attempts after the first
 	Timeout     time.Duration `json:"timeout"` // of one request
@@ -188,6 +190,7 @@ func (s *Settings) checkTogether(c *checker) {
 	if s.Serial && s.Framing == FramingTCP {
 		c.failf("framing", "tcp on a serial line; expected rtu or ascii")
 	}
+	s.checkBlocks(c)
 	if s.Serial && s.UnitID == 255 {
 		c.failf("unit_id", "255 on a serial line; expected 0 to 247")
 	}

@@ -19,7 +19,7 @@ func TestSettings(t *testing.T) {
 	serial := config.Endpoint{Scheme: "serial", Host: "/dev/ttyUSB0", Opts: map[string]string{"baud": "19200", "timeout": "300ms"}}
 	tls := config.Endpoint{Scheme: "tls+tcp", Opts: map[string]string{"timeout": "2s"}}
 	minimal := map[string]any{"unit_id": 1, "polling": "1s"}
-	base := Settings{UnitID: 1, Polling: time.Second, MaxRegs: 120, MaxInflight: 1, Retry: 3, Timeout: time.Second,
+	base := Settings{UnitID: 1, Polling: time.Second, MaxRegs: 120, Merge: new(true), MaxInflight: 1, Retry: 3, Timeout: time.Second,
 		BackoffMax: 30 * time.Second, Framing: FramingTCP, Addressing: AddressingModicon, VerifyWrite: true, WriteFunc: WriteAuto,
 		CloseAfter: CloseNever, OnTimeout: TimeoutAuto, AnswerUnit: AnswerOwn, AcceptTransaction: TransactionOwn, Echo: EchoAuto,
 		WriteTimeout: 2 * time.Second, BitWrite: BitAuto}
@@ -42,12 +42,14 @@ func TestSettings(t *testing.T) {
 		{"everything", map[string]any{
 			"unit_id": 255.0, "polling": "1m30s", "max_regs_per_req": 50, "max_gap": 4, "max_inflight": 8, "retry": 0,
 			"timeout": "250ms", "backoff_max": "5s", "endian": "little", "byte_order": "CDAB", "framing": "tcp",
+			"merge": false, "blocks": []any{map[string]any{"type": "input", "start": 7, "len": 3}},
 			"addressing": "protocol", "enable_write": true, "verify_write": false, "write_func": "multiple",
 			"connect_delay": "2s", "on_timeout": "keep", "answer_unit": 7, "echo": "none",
 			"write_retry": 2, "write_timeout": "3s", "verify_delay": "40ms", "bit_write": "rmw",
-		}, tls, Settings{UnitID: 255, Polling: 90 * time.Second, MaxRegs: 50, MaxGap: 4, MaxInflight: 8, Timeout: 250 * time.Millisecond,
+		}, tls, Settings{UnitID: 255, Polling: 90 * time.Second, MaxRegs: 50, MaxGap: 4, Merge: new(false), MaxInflight: 8, Timeout: 250 * time.Millisecond,
 			BackoffMax: 5 * time.Second, Order: CDAB, Framing: FramingTCP, Addressing: AddressingProtocol, EnableWrite: true, WriteFunc: WriteMultiple,
-			ConnectDelay: 2 * time.Second, CloseAfter: CloseNever, OnTimeout: TimeoutKeep, AnswerUnit: "7", AcceptTransaction: TransactionOwn, Echo: EchoNone,
+			Blocks: []Block{{config.AddrInput, 7, 3}}, ConnectDelay: 2 * time.Second, CloseAfter: CloseNever, OnTimeout: TimeoutKeep, AnswerUnit: "7",
+			AcceptTransaction: TransactionOwn, Echo: EchoNone,
 			WriteRetry: 2, WriteTimeout: 3 * time.Second, VerifyDelay: 40 * time.Millisecond, BitWrite: BitReadModifyWrite}},
 		{"any transaction", map[string]any{"unit_id": 1, "polling": "1s", "accept_transaction": "any", "close_after": "exchange"}, config.Endpoint{},
 			with(func(s *Settings) { s.AcceptTransaction, s.CloseAfter = TransactionAny, CloseExchange })},
