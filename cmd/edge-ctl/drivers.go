@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,11 +41,39 @@ func newDrivers() *cobra.Command {
 }
 
 func driversTable(t *cli.Table, list []admin.Driver) {
-	t.Header("DRIVER", "PROTO", "ENDPOINT", "STATE", "FOR", "POINTS", "POLLS", "ERRORS", "OVERRUNS", "LAST READ", "ERROR")
+	t.Header("DRIVER", "PROTO", "ENDPOINT", "STATE", "FOR", "POINTS", "BAD", "P50", "P99", "POLLS", "ERRORS", "RETRIES", "OVERRUNS",
+		"LAST READ", "ERROR")
+	t.Keep("ERROR")
 	for _, d := range list {
-		t.Cells(text(d.ID), text(d.Proto), text(d.Endpoint), stateCell(d.State), ago(d.Since), count(d.Points),
-			number(d.Polls), number(d.Errors), number(d.Overruns), ago(d.LastRead), text(d.Error))
+		bad := count(d.Bad)
+		if d.Bad > 0 {
+			bad.Color = cli.Red
+		}
+		t.Cells(text(d.ID), text(d.Proto), text(d.Endpoint), stateCell(d.State), ago(d.Since), count(d.Points), bad,
+			latencyCell(d.LatencyP50Ms), latencyCell(d.LatencyP99Ms), number(d.Polls), number(d.Errors), number(d.Retries), number(d.Overruns),
+			ago(d.LastRead), text(lastWords(d)))
 	}
+}
+
+// lastWords are a driver's error, or else the last one if that was not long ago.
+func lastWords(d admin.Driver) string {
+	const recent = time.Minute
+	if d.Error != "" || d.LastError == "" || time.Since(d.LastErrorAt) > recent {
+		return cli.OneLine(d.Error)
+	}
+	return cli.OneLine(d.LastError) + " (" + cli.Ago(d.LastErrorAt, time.Now()) + " ago)"
+}
+
+func latencyCell(ms float64) cli.Cell {
+	if ms == 0 {
+		return cli.Cell{Text: "-", Right: true}
+	}
+	d := time.Duration(ms * float64(time.Millisecond))
+	digits := 100 * time.Millisecond
+	for digits > time.Microsecond && d < 10*digits {
+		digits /= 10
+	}
+	return cli.Cell{Text: d.Round(digits).String(), Right: true}
 }
 
 func newDriverAction(name, short, past string, act func(admin.DriverBackend, context.Context, string) error) *cobra.Command {

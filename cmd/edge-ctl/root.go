@@ -24,6 +24,7 @@ gateway.
 Flags are also read from the environment: --socket from EDGE_CTL_SOCKET.
 Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
 		Example: `  edge-ctl status
+  edge-ctl why press.temp
   edge-ctl tags 'plant.*' --watch
   edge-ctl write plant.setpoint 42.5
   edge-ctl connector mqtt stats
@@ -32,8 +33,9 @@ Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
 	cli.AddColorFlag(root)
 	cli.AddSocketFlag(root)
 	root.AddCommand(
-		newStatus(), newEndpoints(), newDrivers(), newTags(), newRead(), newWrite(), newConnector(), newBus(), newConfig(),
-		newLog(), newTrace(), newTop(), newBundle(), newProfile(), newProbe(), newScan(), newSim(), newVersion(),
+		newStatus(), newWhy(), newEndpoints(), newDrivers(), newTags(), newRead(), newWrite(), newConnector(), newBus(),
+		newConfig(), newLog(), newTrace(), newTop(), newBundle(), newProfile(), newProbe(), newScan(), newSim(),
+		newVersion(),
 	)
 	return root
 }

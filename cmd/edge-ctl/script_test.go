@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command against the small gateway of admintest, whose
 // socket is $WORK/admin.sock. "gateway stop" stops it, "gateway busy"
-// gives it as many calls as it takes at once, "gateway watched" waits for a client; "listens HOST:PORT" waits
+// gives it as many calls as it takes at once, "gateway refused" makes a device refuse a tag, "gateway watched" waits for a client; "listens HOST:PORT" waits
 // for a listener; "lint DIR" wants tables without a finding; "audited METHOD CODE" wants
 // a call in the audit log; clitest has the other commands.
 func TestScripts(t *testing.T) {
@@ -56,7 +56,7 @@ func TestScripts(t *testing.T) {
 
 func gateway(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: gateway stop|busy|watched")
+		ts.Fatalf("usage: gateway stop|busy|refused|watched")
 	}
 	s, fake := ts.Value("gateway").(*admintest.Server), ts.Value("fake").(*admintest.Gateway)
 	switch args[0] {
@@ -64,10 +64,12 @@ func gateway(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(s.Stop())
 	case "busy":
 		ts.Defer(keepBusy(ts, s, fake))
+	case "refused":
+		fake.Refuse()
 	case "watched":
 		await(ts, "a client watches tags", func() bool { return fake.TagCalls() > 0 })
 	default:
-		ts.Fatalf("usage: gateway stop|busy|watched")
+		ts.Fatalf("usage: gateway stop|busy|refused|watched")
 	}
 }
 

@@ -96,6 +96,9 @@ func statusTable(t *cli.Table, st admin.Status) {
 			since = " (for " + cli.Ago(p.Since, time.Now()) + ")"
 		}
 		row(name, cli.Cell{Text: fmt.Sprintf("%s %s: %s%s", p.Part, p.Name, cli.OneLine(p.Text), since), Color: cli.Red})
+		if p.Hint != "" {
+			row("", text("→ "+p.Hint))
+		}
 	}
 }
 
@@ -113,6 +116,7 @@ func newEndpoints() *cobra.Command {
 				}
 				return out.Print(list, func(t *cli.Table) {
 					t.Header("ENDPOINT", "URL", "STATE", "FOR", "CONNS", "IN USE", "RECONNECTS", "DRIVERS", "ERROR")
+					t.Keep("ERROR")
 					for _, e := range list {
 						t.Cells(text(e.ID), text(e.URL), stateCell(e.State), ago(e.Since),
 							cli.Cell{Text: fmt.Sprintf("%d/%d", e.Open, e.Max), Right: true}, count(e.InUse), number(e.Reconnects),

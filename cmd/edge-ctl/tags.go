@@ -55,10 +55,11 @@ terminal, one line each otherwise.`,
 }
 
 func tagsTable(t *cli.Table, list []admin.Tag) {
-	t.Header("TAG", "VALUE", "UNIT", "QUALITY", "AGE", "DRIVER", "ACCESS", "TYPE", "ADDRESS", "FRAMES")
+	t.Header("TAG", "VALUE", "UNIT", "QUALITY", "AGE", "DRIVER", "REASON", "ACCESS", "TYPE", "ADDRESS", "FRAMES")
+	t.Keep("REASON")
 	for _, g := range list {
 		t.Cells(text(g.Name), cli.Cell{Text: g.Value.String(), Right: true}, text(g.Unit), qualityCell(g.Known, g.Quality), age(g.TS),
-			text(g.Driver), text(g.Access), text(g.Datatype), text(g.Address), number(g.Frames))
+			text(g.Driver), text(cli.OneLine(g.Reason)), text(g.Access), text(g.Datatype), text(g.Address), number(g.Frames))
 	}
 }
 
@@ -137,6 +138,10 @@ func newRead() *cobra.Command {
 				}
 				return cli.NewOutput(cmd).Print(t, func(tb *cli.Table) {
 					tb.Row(tagLine(t.Name, t.Value, t.Unit, t.Quality, t.TS))
+					if t.Reason != "" {
+						tb.Row("  " + cli.OneLine(t.Reason))
+						tb.Row("  → " + t.Hint)
+					}
 				})
 			})
 		},

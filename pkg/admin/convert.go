@@ -52,7 +52,7 @@ func toStatusMessage(s Status) *pb.GetStatusResponse {
 			return &pb.PartCount{Part: p.Part, State: p.State, Count: uint32(p.Count)}
 		}),
 		Problems: each(s.Problems, func(p Problem) *pb.Problem {
-			return &pb.Problem{Part: p.Part, Name: p.Name, Text: p.Text, Since: toTime(p.Since)}
+			return &pb.Problem{Part: p.Part, Name: p.Name, Text: p.Text, Since: toTime(p.Since), Hint: p.Hint}
 		}),
 	}
 }
@@ -66,7 +66,7 @@ func fromStatusMessage(m *pb.GetStatusResponse) Status {
 			return PartCount{Part: p.GetPart(), State: p.GetState(), Count: int(p.GetCount())}
 		}),
 		Problems: each(m.GetProblems(), func(p *pb.Problem) Problem {
-			return Problem{Part: p.GetPart(), Name: p.GetName(), Text: p.GetText(), Since: fromTime(p.GetSince())}
+			return Problem{Part: p.GetPart(), Name: p.GetName(), Text: p.GetText(), Since: fromTime(p.GetSince()), Hint: p.GetHint()}
 		}),
 	}
 }
@@ -91,6 +91,12 @@ func toDriver(d Driver) *pb.Driver {
 		Id: d.ID, Kind: d.Kind, Proto: d.Proto, Endpoint: d.Endpoint, State: d.State, Since: toTime(d.Since), Error: d.Error,
 		Points: uint32(d.Points), Polls: d.Polls, Errors: d.Errors, Overruns: d.Overruns,
 		FirstRead: toTime(d.FirstRead), LastRead: toTime(d.LastRead),
+		Bad: uint32(d.Bad), Retries: d.Retries, Cycles: d.Cycles, LastError: d.LastError, LastErrorAt: toTime(d.LastErrorAt),
+		LatencyP50Ms: d.LatencyP50Ms, LatencyP99Ms: d.LatencyP99Ms,
+		LastMinute: &pb.DriverMinute{
+			Cycles: d.LastMinute.Cycles, Overruns: d.LastMinute.Overruns, Polls: d.LastMinute.Polls,
+			Errors: d.LastMinute.Errors, Retries: d.LastMinute.Retries,
+		},
 	}
 }
 
@@ -99,6 +105,12 @@ func fromDriver(m *pb.Driver) Driver {
 		ID: m.GetId(), Kind: m.GetKind(), Proto: m.GetProto(), Endpoint: m.GetEndpoint(), State: m.GetState(),
 		Since: fromTime(m.GetSince()), Error: m.GetError(), Points: int(m.GetPoints()), Polls: m.GetPolls(),
 		Errors: m.GetErrors(), Overruns: m.GetOverruns(), FirstRead: fromTime(m.GetFirstRead()), LastRead: fromTime(m.GetLastRead()),
+		Bad: int(m.GetBad()), Retries: m.GetRetries(), Cycles: m.GetCycles(), LastError: m.GetLastError(),
+		LastErrorAt: fromTime(m.GetLastErrorAt()), LatencyP50Ms: m.GetLatencyP50Ms(), LatencyP99Ms: m.GetLatencyP99Ms(),
+		LastMinute: DriverMinute{
+			Cycles: m.GetLastMinute().GetCycles(), Overruns: m.GetLastMinute().GetOverruns(), Polls: m.GetLastMinute().GetPolls(),
+			Errors: m.GetLastMinute().GetErrors(), Retries: m.GetLastMinute().GetRetries(),
+		},
 	}
 }
 
@@ -106,6 +118,7 @@ func toTag(t *Tag) *pb.Tag {
 	return &pb.Tag{
 		Name: t.Name, Driver: t.Driver, Unit: t.Unit, Access: t.Access, Datatype: t.Datatype, Address: t.Address,
 		Known: t.Known, Value: toValue(t.Value), Quality: toQuality(t.Quality), TsNs: t.TS, Frames: t.Frames,
+		Reason: t.Reason, Hint: t.Hint, ReasonSince: toTime(t.ReasonSince),
 	}
 }
 
@@ -114,6 +127,7 @@ func fromTag(m *pb.Tag) Tag {
 		Name: m.GetName(), Driver: m.GetDriver(), Unit: m.GetUnit(), Access: m.GetAccess(), Datatype: m.GetDatatype(),
 		Address: m.GetAddress(), Known: m.GetKnown(), Value: fromValue(m.GetValue()), Quality: fromQuality(m.GetQuality()),
 		TS: m.GetTsNs(), Frames: m.GetFrames(),
+		Reason: m.GetReason(), Hint: m.GetHint(), ReasonSince: fromTime(m.GetReasonSince()),
 	}
 }
 

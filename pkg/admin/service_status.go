@@ -14,7 +14,7 @@ import (
 
 // APIMinor counts the additions to edge.admin.v1. A client that needs more than
 // the gateway has can say so.
-const APIMinor = 2
+const APIMinor = 3
 
 // LocalVersion identifies this build.
 func LocalVersion() Version {
@@ -114,6 +114,8 @@ func (b Backend) sumConnectors(ctx context.Context, st *Status) error {
 	return nil
 }
 
+// sumDrivers counts the drivers. Those that are in fault for one reason are one
+// problem, and none if it is their endpoint's, which is told.
 func (b Backend) sumDrivers(ctx context.Context, st *Status) error {
 	if b.Drivers == nil {
 		return nil
@@ -122,11 +124,45 @@ func (b Backend) sumDrivers(ctx context.Context, st *Status) error {
 	if err != nil {
 		return err
 	}
+	down := map[string]bool{}
+	if b.Endpoints != nil {
+		endpoints, err := b.Endpoints.List(ctx)
+		if err != nil {
+			return err
+		}
+		for _, e := range endpoints {
+			down[e.ID] = e.State == "down"
+		}
+	}
+	type cause struct{ endpoint, text string }
+	var causes []cause
+	drivers := map[cause][]Driver{}
 	for _, d := range list {
 		st.count("drivers", d.State)
-		if d.State == "fault" {
-			st.Problems = append(st.Problems, Problem{Part: "driver", Name: d.ID, Text: d.Error, Since: d.Since})
+		if d.State != "fault" || down[d.Endpoint] {
+			continue
 		}
+		c := cause{d.Endpoint, d.Error}
+		if drivers[c] == nil {
+			causes = append(causes, c)
+		}
+		drivers[c] = append(drivers[c], d)
+	}
+	for _, c := range causes {
+		p := Problem{Part: "driver", Text: c.text, Since: drivers[c][0].Since, Hint: "edge-ctl why " + drivers[c][0].ID}
+		var names []string
+		for _, d := range drivers[c] {
+			names = append(names, d.ID)
+			if d.Since.Before(p.Since) {
+				p.Since = d.Since
+			}
+		}
+		const shown = 3
+		if n := len(names) - shown; n > 0 {
+			names = append(names[:shown], fmt.Sprintf("%d more", n))
+		}
+		p.Name = strings.Join(names, ", ")
+		st.Problems = append(st.Problems, p)
 	}
 	return nil
 }

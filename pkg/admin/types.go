@@ -40,6 +40,7 @@ type Problem struct {
 	Name  string    `json:"name"`
 	Text  string    `json:"text"`
 	Since time.Time `json:"since,omitzero"`
+	Hint  string    `json:"hint,omitempty"` // the command or setting that may mend it
 }
 
 // Version identifies a build.
@@ -109,6 +110,24 @@ type Driver struct {
 	Overruns  uint64    `json:"overruns"`
 	FirstRead time.Time `json:"first_read,omitzero"`
 	LastRead  time.Time `json:"last_read,omitzero"`
+
+	Bad          int          `json:"bad"`     // of the points
+	Retries      uint64       `json:"retries"` // requests repeated
+	Cycles       uint64       `json:"cycles"`  // poll cycles that were due, those skipped among them
+	LastError    string       `json:"last_error,omitempty"`
+	LastErrorAt  time.Time    `json:"last_error_at,omitzero"`
+	LatencyP50Ms float64      `json:"latency_p50_ms"` // of the last answers
+	LatencyP99Ms float64      `json:"latency_p99_ms"`
+	LastMinute   DriverMinute `json:"last_minute"`
+}
+
+// DriverMinute counts what a driver did in the last minute.
+type DriverMinute struct {
+	Cycles   uint64 `json:"cycles"`
+	Overruns uint64 `json:"overruns"`
+	Polls    uint64 `json:"polls"`
+	Errors   uint64 `json:"errors"`
+	Retries  uint64 `json:"retries"`
 }
 
 // Fact is one line of a diagnosis.
@@ -130,6 +149,10 @@ type Tag struct {
 	Quality  frame.Quality
 	TS       int64  // source time, Unix nanoseconds
 	Frames   uint64 // published since the driver started
+
+	Reason      string    // why it is bad, as far as is known; "": it is not
+	Hint        string    // what may mend that
+	ReasonSince time.Time // zero: not known
 }
 
 // MarshalJSON writes the value as a payload does, and the time as RFC 3339.
@@ -145,7 +168,11 @@ func (t Tag) MarshalJSON() ([]byte, error) {
 		Datatype string          `json:"datatype"`
 		Address  string          `json:"address"`
 		Frames   uint64          `json:"frames"`
-	}{t.Name, t.Driver, t.Value.AppendJSON(nil), t.Unit, t.qualityName(), unixTime(t.TS), t.Access, t.Datatype, t.Address, t.Frames})
+		Reason   string          `json:"reason,omitempty"`
+		Hint     string          `json:"hint,omitempty"`
+		Since    time.Time       `json:"reason_since,omitzero"`
+	}{t.Name, t.Driver, t.Value.AppendJSON(nil), t.Unit, t.qualityName(), unixTime(t.TS), t.Access, t.Datatype, t.Address, t.Frames,
+		t.Reason, t.Hint, t.ReasonSince})
 }
 
 func (t Tag) qualityName() string {

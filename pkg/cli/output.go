@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -79,6 +80,8 @@ type Output struct {
 	w      io.Writer
 	color  bool
 	width  int // of the terminal; 0: unlimited
+
+	terminal bool // a person looks at it
 }
 
 // NewOutput returns the output of cmd as its flags, the environment and the
@@ -90,8 +93,11 @@ func NewOutput(cmd *cobra.Command) *Output {
 	}
 	if f, ok := o.w.(*os.File); ok && IsTerminal(f) {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
-			o.width = w
+			o.width, o.terminal = w, w > 0
 		}
+	}
+	if w, err := strconv.Atoi(os.Getenv("EDGE_COLUMNS")); err == nil && w > 0 && o.width == 0 {
+		o.width = w // as on a terminal of that width
 	}
 	o.color = ColorEnabled(cmd, o.w)
 	return o
@@ -111,7 +117,7 @@ func (o *Output) Writer() io.Writer { return o.w }
 
 // Interactive reports whether a person looks at a table on a terminal, so that
 // it may be refreshed in place.
-func (o *Output) Interactive() bool { return o.width > 0 && o.Format == FormatTable }
+func (o *Output) Interactive() bool { return o.terminal && o.Format == FormatTable }
 
 // Print prints v: as JSON or YAML where that was asked for, else as what table
 // fills in. The order of v's struct fields is the order in both.

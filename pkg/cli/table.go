@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -36,6 +37,7 @@ type Cell struct {
 type Table struct {
 	header []Cell
 	rows   [][]Cell
+	kept   string // name of a column, see Keep
 	color  bool
 	width  int
 }
@@ -46,6 +48,48 @@ func (t *Table) Header(names ...string) {
 	for _, n := range names {
 		t.header = append(t.header, Cell{Text: n, Color: Bold})
 	}
+}
+
+// Keep names the column that says why: where the terminal has no room for all of
+// it, its texts stand whole below their rows.
+func (t *Table) Keep(name string) { t.kept = name }
+
+// takeKept takes the column to be kept out of rows, if they are too wide, and
+// returns its cells.
+func (t *Table) takeKept(rows [][]Cell) (cells []Cell) {
+	at := slices.IndexFunc(t.header, func(c Cell) bool { return c.Text == t.kept })
+	total := -columnGap
+	for _, w := range naturalWidths(rows) {
+		total += w + columnGap
+	}
+	if at < 0 || t.width == 0 || total <= t.width {
+		return nil
+	}
+	cells = make([]Cell, len(rows))
+	for i, row := range rows {
+		if at >= len(row) {
+			continue
+		}
+		if i > 0 {
+			cells[i] = row[at]
+		}
+		rows[i] = slices.Delete(slices.Clone(row), at, at+1)
+	}
+	t.header = slices.Delete(slices.Clone(t.header), at, at+1)
+	return cells
+}
+
+// naturalWidths are the widths that the columns of rows would like to have.
+func naturalWidths(rows [][]Cell) (widths []int) {
+	for _, row := range rows {
+		for i, c := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], displayWidth(Printable(c.Text)))
+		}
+	}
+	return widths
 }
 
 // Row adds a row of plain texts.
@@ -66,6 +110,7 @@ func (t *Table) print(w io.Writer) error {
 	if t.header != nil {
 		rows = append([][]Cell{t.alignedHeader()}, rows...)
 	}
+	kept := t.takeKept(rows)
 	widths := t.columnWidths(rows)
 	if n := t.fitting(rows, len(widths)); n < len(widths) {
 		remark := t.notShown(n)
@@ -83,7 +128,7 @@ func (t *Table) print(w io.Writer) error {
 		rows = wrapped(rows, widths)
 	}
 	var b strings.Builder
-	for _, row := range rows {
+	for i, row := range rows {
 		if t.isRemark(rows, row) {
 			all := displayWidth(Printable(row[0].Text))
 			if t.width > 0 {
@@ -93,9 +138,21 @@ func (t *Table) print(w io.Writer) error {
 			continue
 		}
 		t.writeRow(&b, row, widths)
+		if i < len(kept) && kept[i].Text != "" {
+			t.writeBelow(&b, kept[i])
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeBelow writes what was kept of a row on lines of its own.
+func (t *Table) writeBelow(b *strings.Builder, c Cell) {
+	const indent = 2
+	for _, line := range wrapText(Printable(c.Text), max(t.width-indent, 1)) {
+		b.WriteString(strings.Repeat(" ", indent))
+		t.writeRow(b, []Cell{{Text: line, Color: c.Color}}, []int{max(t.width-indent, 1)})
+	}
 }
 
 // wrapped continues the last cells of a list's rows on lines of their own where

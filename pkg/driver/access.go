@@ -73,6 +73,8 @@ type DriverStatus struct {
 	ID       string
 	Item     config.Driver
 	Tags     int
+	Bad      int    // of the tags, whose last value is bad
+	Device   Reason // why no tag can be read, if that is so
 	Restarts uint64 // after a failure, by configuration and by hand, since it was first started
 	Status
 }
@@ -105,6 +107,7 @@ type TagStatus struct {
 	Unit     string
 	Address  string // as the device's protocol counts, "" if the driver does not say
 	Last     point.Last
+	Reason   Reason           // why it is bad; Text is "" if it is not
 	Variable *config.Variable // not to be changed
 }
 
@@ -116,10 +119,11 @@ func (m *Manager) Tags(glob string) ([]TagStatus, error) {
 	var list []TagStatus
 	for _, u := range m.all() {
 		table, addresses := u.addresses()
+		why := u.reasons()
 		for i := range table.Len() {
 			tag := table.Variable(i).Tag
 			if ok, _ := path.Match(glob, tag); ok || glob == "" { // glob is well formed, see above
-				list = append(list, u.tag(table, i, addresses[i]))
+				list = append(list, u.tag(table, i, addresses[i], why))
 			}
 		}
 	}
@@ -133,7 +137,7 @@ func (m *Manager) Tag(tag string) (s TagStatus, ok bool) {
 		if i, ok := u.points().Index(tag); ok {
 			table, addresses := u.addresses()
 			if i < table.Len() && table.Variable(i).Tag == tag {
-				return u.tag(table, i, addresses[i]), true
+				return u.tag(table, i, addresses[i], u.reasons()), true
 			}
 		}
 	}

@@ -6,8 +6,8 @@ import "github.com/prometheus/client_golang/prometheus"
 // they are asked for, so that they are never stale, and a driver that is removed
 // leaves none behind.
 type collector struct {
-	m                                   *Manager
-	state, polls, errs, skips, restarts *prometheus.Desc
+	m                                                         *Manager
+	state, polls, errs, retries, cycles, skips, restarts, bad *prometheus.Desc
 }
 
 func newCollector(m *Manager) collector {
@@ -19,6 +19,9 @@ func newCollector(m *Manager) collector {
 		state:    desc("driver_state", "1 for the state that the driver is in, 0 for the others.", "state"),
 		polls:    desc("driver_polls_total", "Requests that the device answered."),
 		errs:     desc("driver_poll_errors_total", "Requests that failed."),
+		retries:  desc("driver_retries_total", "Requests that were repeated."),
+		cycles:   desc("driver_cycles_total", "Poll cycles that were due, those skipped among them."),
+		bad:      desc("driver_bad_points", "Tags whose last value is bad."),
 		skips:    desc("driver_overruns_total", "Poll cycles skipped since the one before was not done."),
 		restarts: desc("driver_restarts_total", "Times that the driver was started anew, after a failure, by configuration or by hand."),
 	}
@@ -26,7 +29,7 @@ func newCollector(m *Manager) collector {
 
 // Describe implements [prometheus.Collector].
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.state, c.polls, c.errs, c.skips, c.restarts} {
+	for _, d := range []*prometheus.Desc{c.state, c.polls, c.errs, c.retries, c.cycles, c.skips, c.restarts, c.bad} {
 		ch <- d
 	}
 }
@@ -46,7 +49,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		count(c.polls, s.Polls)
 		count(c.errs, s.Errors)
+		count(c.retries, s.Retries)
+		count(c.cycles, s.Cycles)
 		count(c.skips, s.Overruns)
 		count(c.restarts, s.Restarts)
+		ch <- prometheus.MustNewConstMetric(c.bad, prometheus.GaugeValue, float64(s.Bad), s.ID)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
 
@@ -265,7 +266,7 @@ func (u *unit) running() (Driver, error) {
 func (u *unit) describe() DriverStatus {
 	u.mu.Lock()
 	d, fault := u.driver, u.fault
-	s := DriverStatus{ID: u.spec.id, Item: u.spec.item, Tags: u.table.Len(), Restarts: u.restarts}
+	s := DriverStatus{ID: u.spec.id, Item: u.spec.item, Tags: u.table.Len(), Bad: u.table.Bad(), Restarts: u.restarts}
 	s.Since = u.since
 	u.mu.Unlock()
 	switch {
@@ -277,6 +278,7 @@ func (u *unit) describe() DriverStatus {
 		if err := u.call("status", func() error { s.Status = d.Status(); return nil }); err != nil {
 			s.State, s.Error = Fault, err.Error()
 		}
+		s.Device = u.reasons().device
 	}
 	return s
 }
@@ -329,10 +331,53 @@ func (u *unit) addresses() (*point.Table, []string) {
 	return table, addresses
 }
 
+// reasons are why tags of a driver are bad.
+type reasons struct {
+	device Reason
+	tags   map[string]Reason
+}
+
+// reasons asks the driver, if it knows.
+func (u *unit) reasons() (why reasons) {
+	u.mu.Lock()
+	d, fault, since := u.driver, u.fault, u.since
+	u.mu.Unlock()
+	if fault != nil {
+		why.device = Reason{Text: "the driver failed: " + fault.Error(), Hint: "it is started anew by itself; the log has more", Since: since}
+		return why
+	}
+	if r, ok := d.(Reasoner); ok && !u.paused {
+		_ = u.call("reasons", func() error { why.device, why.tags = r.Reasons(); return nil }) // a panic is logged
+	}
+	return why
+}
+
+// Unusable is the reason of a tag that is bad although it is read.
+const Unusable = "what the device sent is no usable value"
+
+func unusable() Reason {
+	return Reason{
+		Text: Unusable,
+		Hint: "NaN, a digit that is none, or a scale that fails: see edge-ctl read TAG --raw, then datatype, byte_order and scale",
+	}
+}
+
 // tag describes point i of table.
-func (u *unit) tag(table *point.Table, i int, address string) TagStatus {
+func (u *unit) tag(table *point.Table, i int, address string, why reasons) TagStatus {
 	v := table.Variable(i)
-	return TagStatus{Tag: v.Tag, Driver: u.spec.id, Unit: v.Unit, Address: address, Last: table.Last(i), Variable: v}
+	s := TagStatus{Tag: v.Tag, Driver: u.spec.id, Unit: v.Unit, Address: address, Last: table.Last(i), Variable: v}
+	bad := s.Last.Known && s.Last.Quality == frame.Bad
+	own, known := why.tags[v.Tag]
+	switch {
+	case bad && why.device.Text != "":
+		s.Reason = why.device
+	case known:
+		s.Reason = own
+	case bad:
+		s.Reason = unusable()
+		s.Reason.Since = time.Unix(0, s.Last.TS)
+	}
+	return s
 }
 
 // panicError is a panic as an error.

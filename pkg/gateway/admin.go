@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
@@ -69,9 +70,15 @@ func (a adminStatus) Info(context.Context) (admin.Info, error) {
 			"the log's storage was put back to an earlier state: frames %d to %d had been used, as %s says; since then they are those of epoch %s. Find out what put it back",
 			t.behind.Head+1, t.behind.Seq, t.behind.Where, t.epoch)})
 	}
+	tags, err := a.g.drivers.Tags("")
+	if err != nil {
+		return info, err
+	}
+	list := a.g.drivers.List()
+	info.Problems = append(info.Problems, driverProblems(list, tags)...)
 	// What somebody has paused is easily forgotten.
 	pressed := a.g.bus.Stats().Paused
-	for _, d := range a.g.drivers.List() {
+	for _, d := range list {
 		if d.State == driver.Paused && !pressed {
 			info.Problems = append(info.Problems, admin.Problem{Part: "driver", Name: d.ID, Text: "paused: edge-ctl drivers resume " + d.ID, Since: d.Since})
 		}
@@ -126,10 +133,18 @@ func (a adminDrivers) List(context.Context) ([]admin.Driver, error) {
 			ID: d.ID, Kind: string(d.Item.Kind), Proto: d.Item.Proto, Endpoint: d.Item.EndpointID,
 			State: string(d.State), Since: d.Since, Error: d.Error, Points: d.Tags,
 			Polls: d.Polls, Errors: d.Errors, Overruns: d.Overruns, FirstRead: d.FirstRead, LastRead: d.LastRead,
+			Bad: d.Bad, Retries: d.Retries, Cycles: d.Cycles, LastError: d.LastError, LastErrorAt: d.LastErrorAt,
+			LatencyP50Ms: milliseconds(d.LatencyP50), LatencyP99Ms: milliseconds(d.LatencyP99),
+			LastMinute: admin.DriverMinute{
+				Cycles: d.Recent.Cycles, Overruns: d.Recent.Overruns, Polls: d.Recent.Polls, Errors: d.Recent.Errors, Retries: d.Recent.Retries,
+			},
 		})
 	}
 	return list, nil
 }
+
+// milliseconds returns d in milliseconds, to a microsecond.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // Pause implements [admin.DriverBackend].
 func (a adminDrivers) Pause(ctx context.Context, id string) error {
@@ -172,6 +187,7 @@ func (a adminTags) Tags(context.Context) ([]admin.Tag, error) {
 		list[i] = admin.Tag{
 			Name: t.Tag, Driver: t.Driver, Unit: t.Unit, Access: string(t.Variable.Access), Datatype: string(t.Variable.Datatype),
 			Address: t.Address, Known: t.Last.Known, Value: t.Last.Value, Quality: t.Last.Quality, TS: t.Last.TS, Frames: t.Last.Frames,
+			Reason: t.Reason.Text, Hint: t.Reason.Hint, ReasonSince: t.Reason.Since,
 		}
 	}
 	return list, nil

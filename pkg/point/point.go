@@ -215,3 +215,15 @@ func (t *Table) Last(i int) Last {
 	defer t.lock.Unlock()
 	return t.points[i].state.last
 }
+
+// Bad returns how many points were last observed bad.
+func (t *Table) Bad() (n int) {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	for i := range t.points {
+		if last := &t.points[i].state.last; last.Known && last.Quality == frame.Bad {
+			n++
+		}
+	}
+	return n
+}

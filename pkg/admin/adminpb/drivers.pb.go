@@ -117,6 +117,14 @@ type Driver struct {
 	Overruns      uint64                 `protobuf:"varint,11,opt,name=overruns,proto3" json:"overruns,omitempty"`
 	FirstRead     *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=first_read,json=firstRead,proto3" json:"first_read,omitempty"`
 	LastRead      *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=last_read,json=lastRead,proto3" json:"last_read,omitempty"`
+	Bad           uint32                 `protobuf:"varint,14,opt,name=bad,proto3" json:"bad,omitempty"`                             // of the points
+	Retries       uint64                 `protobuf:"varint,15,opt,name=retries,proto3" json:"retries,omitempty"`                     // requests repeated
+	Cycles        uint64                 `protobuf:"varint,16,opt,name=cycles,proto3" json:"cycles,omitempty"`                       // poll cycles that were due, those skipped among them
+	LastError     string                 `protobuf:"bytes,17,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"` // as error, and kept when polls are good again
+	LastErrorAt   *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=last_error_at,json=lastErrorAt,proto3" json:"last_error_at,omitempty"`
+	LatencyP50Ms  float64                `protobuf:"fixed64,19,opt,name=latency_p50_ms,json=latencyP50Ms,proto3" json:"latency_p50_ms,omitempty"` // of the last answers
+	LatencyP99Ms  float64                `protobuf:"fixed64,20,opt,name=latency_p99_ms,json=latencyP99Ms,proto3" json:"latency_p99_ms,omitempty"`
+	LastMinute    *DriverMinute          `protobuf:"bytes,21,opt,name=last_minute,json=lastMinute,proto3" json:"last_minute,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -242,6 +250,139 @@ func (x *Driver) GetLastRead() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Driver) GetBad() uint32 {
+	if x != nil {
+		return x.Bad
+	}
+	return 0
+}
+
+func (x *Driver) GetRetries() uint64 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *Driver) GetCycles() uint64 {
+	if x != nil {
+		return x.Cycles
+	}
+	return 0
+}
+
+func (x *Driver) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *Driver) GetLastErrorAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastErrorAt
+	}
+	return nil
+}
+
+func (x *Driver) GetLatencyP50Ms() float64 {
+	if x != nil {
+		return x.LatencyP50Ms
+	}
+	return 0
+}
+
+func (x *Driver) GetLatencyP99Ms() float64 {
+	if x != nil {
+		return x.LatencyP99Ms
+	}
+	return 0
+}
+
+func (x *Driver) GetLastMinute() *DriverMinute {
+	if x != nil {
+		return x.LastMinute
+	}
+	return nil
+}
+
+// DriverMinute counts what happened in the last minute.
+type DriverMinute struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cycles        uint64                 `protobuf:"varint,1,opt,name=cycles,proto3" json:"cycles,omitempty"`
+	Overruns      uint64                 `protobuf:"varint,2,opt,name=overruns,proto3" json:"overruns,omitempty"`
+	Polls         uint64                 `protobuf:"varint,3,opt,name=polls,proto3" json:"polls,omitempty"`
+	Errors        uint64                 `protobuf:"varint,4,opt,name=errors,proto3" json:"errors,omitempty"`
+	Retries       uint64                 `protobuf:"varint,5,opt,name=retries,proto3" json:"retries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DriverMinute) Reset() {
+	*x = DriverMinute{}
+	mi := &file_v1_drivers_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DriverMinute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DriverMinute) ProtoMessage() {}
+
+func (x *DriverMinute) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_drivers_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DriverMinute.ProtoReflect.Descriptor instead.
+func (*DriverMinute) Descriptor() ([]byte, []int) {
+	return file_v1_drivers_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *DriverMinute) GetCycles() uint64 {
+	if x != nil {
+		return x.Cycles
+	}
+	return 0
+}
+
+func (x *DriverMinute) GetOverruns() uint64 {
+	if x != nil {
+		return x.Overruns
+	}
+	return 0
+}
+
+func (x *DriverMinute) GetPolls() uint64 {
+	if x != nil {
+		return x.Polls
+	}
+	return 0
+}
+
+func (x *DriverMinute) GetErrors() uint64 {
+	if x != nil {
+		return x.Errors
+	}
+	return 0
+}
+
+func (x *DriverMinute) GetRetries() uint64 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
 type PauseDriverRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Driver        string                 `protobuf:"bytes,1,opt,name=driver,proto3" json:"driver,omitempty"`
@@ -251,7 +392,7 @@ type PauseDriverRequest struct {
 
 func (x *PauseDriverRequest) Reset() {
 	*x = PauseDriverRequest{}
-	mi := &file_v1_drivers_proto_msgTypes[3]
+	mi := &file_v1_drivers_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +404,7 @@ func (x *PauseDriverRequest) String() string {
 func (*PauseDriverRequest) ProtoMessage() {}
 
 func (x *PauseDriverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_drivers_proto_msgTypes[3]
+	mi := &file_v1_drivers_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +417,7 @@ func (x *PauseDriverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseDriverRequest.ProtoReflect.Descriptor instead.
 func (*PauseDriverRequest) Descriptor() ([]byte, []int) {
-	return file_v1_drivers_proto_rawDescGZIP(), []int{3}
+	return file_v1_drivers_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PauseDriverRequest) GetDriver() string {
@@ -294,7 +435,7 @@ type PauseDriverResponse struct {
 
 func (x *PauseDriverResponse) Reset() {
 	*x = PauseDriverResponse{}
-	mi := &file_v1_drivers_proto_msgTypes[4]
+	mi := &file_v1_drivers_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -306,7 +447,7 @@ func (x *PauseDriverResponse) String() string {
 func (*PauseDriverResponse) ProtoMessage() {}
 
 func (x *PauseDriverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_drivers_proto_msgTypes[4]
+	mi := &file_v1_drivers_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -319,7 +460,7 @@ func (x *PauseDriverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseDriverResponse.ProtoReflect.Descriptor instead.
 func (*PauseDriverResponse) Descriptor() ([]byte, []int) {
-	return file_v1_drivers_proto_rawDescGZIP(), []int{4}
+	return file_v1_drivers_proto_rawDescGZIP(), []int{5}
 }
 
 type ResumeDriverRequest struct {
@@ -331,7 +472,7 @@ type ResumeDriverRequest struct {
 
 func (x *ResumeDriverRequest) Reset() {
 	*x = ResumeDriverRequest{}
-	mi := &file_v1_drivers_proto_msgTypes[5]
+	mi := &file_v1_drivers_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +484,7 @@ func (x *ResumeDriverRequest) String() string {
 func (*ResumeDriverRequest) ProtoMessage() {}
 
 func (x *ResumeDriverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_drivers_proto_msgTypes[5]
+	mi := &file_v1_drivers_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +497,7 @@ func (x *ResumeDriverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeDriverRequest.ProtoReflect.Descriptor instead.
 func (*ResumeDriverRequest) Descriptor() ([]byte, []int) {
-	return file_v1_drivers_proto_rawDescGZIP(), []int{5}
+	return file_v1_drivers_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ResumeDriverRequest) GetDriver() string {
@@ -374,7 +515,7 @@ type ResumeDriverResponse struct {
 
 func (x *ResumeDriverResponse) Reset() {
 	*x = ResumeDriverResponse{}
-	mi := &file_v1_drivers_proto_msgTypes[6]
+	mi := &file_v1_drivers_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +527,7 @@ func (x *ResumeDriverResponse) String() string {
 func (*ResumeDriverResponse) ProtoMessage() {}
 
 func (x *ResumeDriverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_drivers_proto_msgTypes[6]
+	mi := &file_v1_drivers_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +540,7 @@ func (x *ResumeDriverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeDriverResponse.ProtoReflect.Descriptor instead.
 func (*ResumeDriverResponse) Descriptor() ([]byte, []int) {
-	return file_v1_drivers_proto_rawDescGZIP(), []int{6}
+	return file_v1_drivers_proto_rawDescGZIP(), []int{7}
 }
 
 type RestartDriverRequest struct {
@@ -411,7 +552,7 @@ type RestartDriverRequest struct {
 
 func (x *RestartDriverRequest) Reset() {
 	*x = RestartDriverRequest{}
-	mi := &file_v1_drivers_proto_msgTypes[7]
+	mi := &file_v1_drivers_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -423,7 +564,7 @@ func (x *RestartDriverRequest) String() string {
 func (*RestartDriverRequest) ProtoMessage() {}
 
 func (x *RestartDriverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_drivers_proto_msgTypes[7]
+	mi := &file_v1_drivers_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -436,7 +577,7 @@ func (x *RestartDriverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartDriverRequest.ProtoReflect.Descriptor instead.
 func (*RestartDriverRequest) Descriptor() ([]byte, []int) {
-	return file_v1_drivers_proto_rawDescGZIP(), []int{7}
+	return file_v1_drivers_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RestartDriverRequest) GetDriver() string {
@@ -454,7 +595,7 @@ type RestartDriverResponse struct {
 
 func (x *RestartDriverResponse) Reset() {
 	*x = RestartDriverResponse{}
-	mi := &file_v1_drivers_proto_msgTypes[8]
+	mi := &file_v1_drivers_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +607,7 @@ func (x *RestartDriverResponse) String() string {
 func (*RestartDriverResponse) ProtoMessage() {}
 
 func (x *RestartDriverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_drivers_proto_msgTypes[8]
+	mi := &file_v1_drivers_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +620,7 @@ func (x *RestartDriverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartDriverResponse.ProtoReflect.Descriptor instead.
 func (*RestartDriverResponse) Descriptor() ([]byte, []int) {
-	return file_v1_drivers_proto_rawDescGZIP(), []int{8}
+	return file_v1_drivers_proto_rawDescGZIP(), []int{9}
 }
 
 type DiagnoseDriverRequest struct {
@@ -491,7 +632,7 @@ type DiagnoseDriverRequest struct {
 
 func (x *DiagnoseDriverRequest) Reset() {
 	*x = DiagnoseDriverRequest{}
-	mi := &file_v1_drivers_proto_msgTypes[9]
+	mi := &file_v1_drivers_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +644,7 @@ func (x *DiagnoseDriverRequest) String() string {
 func (*DiagnoseDriverRequest) ProtoMessage() {}
 
 func (x *DiagnoseDriverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_drivers_proto_msgTypes[9]
+	mi := &file_v1_drivers_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +657,7 @@ func (x *DiagnoseDriverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseDriverRequest.ProtoReflect.Descriptor instead.
 func (*DiagnoseDriverRequest) Descriptor() ([]byte, []int) {
-	return file_v1_drivers_proto_rawDescGZIP(), []int{9}
+	return file_v1_drivers_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DiagnoseDriverRequest) GetDriver() string {
@@ -535,7 +676,7 @@ type DiagnoseDriverResponse struct {
 
 func (x *DiagnoseDriverResponse) Reset() {
 	*x = DiagnoseDriverResponse{}
-	mi := &file_v1_drivers_proto_msgTypes[10]
+	mi := &file_v1_drivers_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +688,7 @@ func (x *DiagnoseDriverResponse) String() string {
 func (*DiagnoseDriverResponse) ProtoMessage() {}
 
 func (x *DiagnoseDriverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_drivers_proto_msgTypes[10]
+	mi := &file_v1_drivers_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +701,7 @@ func (x *DiagnoseDriverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseDriverResponse.ProtoReflect.Descriptor instead.
 func (*DiagnoseDriverResponse) Descriptor() ([]byte, []int) {
-	return file_v1_drivers_proto_rawDescGZIP(), []int{10}
+	return file_v1_drivers_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DiagnoseDriverResponse) GetFacts() []*Fact {
@@ -581,7 +722,7 @@ type Fact struct {
 
 func (x *Fact) Reset() {
 	*x = Fact{}
-	mi := &file_v1_drivers_proto_msgTypes[11]
+	mi := &file_v1_drivers_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +734,7 @@ func (x *Fact) String() string {
 func (*Fact) ProtoMessage() {}
 
 func (x *Fact) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_drivers_proto_msgTypes[11]
+	mi := &file_v1_drivers_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +747,7 @@ func (x *Fact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fact.ProtoReflect.Descriptor instead.
 func (*Fact) Descriptor() ([]byte, []int) {
-	return file_v1_drivers_proto_rawDescGZIP(), []int{11}
+	return file_v1_drivers_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Fact) GetName() string {
@@ -630,7 +771,7 @@ const file_v1_drivers_proto_rawDesc = "" +
 	"\x10v1/drivers.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x14\n" +
 	"\x12ListDriversRequest\"F\n" +
 	"\x13ListDriversResponse\x12/\n" +
-	"\adrivers\x18\x01 \x03(\v2\x15.edge.admin.v1.DriverR\adrivers\"\x92\x03\n" +
+	"\adrivers\x18\x01 \x03(\v2\x15.edge.admin.v1.DriverR\adrivers\"\xbf\x05\n" +
 	"\x06Driver\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -646,7 +787,23 @@ const file_v1_drivers_proto_rawDesc = "" +
 	"\boverruns\x18\v \x01(\x04R\boverruns\x129\n" +
 	"\n" +
 	"first_read\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tfirstRead\x127\n" +
-	"\tlast_read\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\blastRead\",\n" +
+	"\tlast_read\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\blastRead\x12\x10\n" +
+	"\x03bad\x18\x0e \x01(\rR\x03bad\x12\x18\n" +
+	"\aretries\x18\x0f \x01(\x04R\aretries\x12\x16\n" +
+	"\x06cycles\x18\x10 \x01(\x04R\x06cycles\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\x11 \x01(\tR\tlastError\x12>\n" +
+	"\rlast_error_at\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\vlastErrorAt\x12$\n" +
+	"\x0elatency_p50_ms\x18\x13 \x01(\x01R\flatencyP50Ms\x12$\n" +
+	"\x0elatency_p99_ms\x18\x14 \x01(\x01R\flatencyP99Ms\x12<\n" +
+	"\vlast_minute\x18\x15 \x01(\v2\x1b.edge.admin.v1.DriverMinuteR\n" +
+	"lastMinute\"\x8a\x01\n" +
+	"\fDriverMinute\x12\x16\n" +
+	"\x06cycles\x18\x01 \x01(\x04R\x06cycles\x12\x1a\n" +
+	"\boverruns\x18\x02 \x01(\x04R\boverruns\x12\x14\n" +
+	"\x05polls\x18\x03 \x01(\x04R\x05polls\x12\x16\n" +
+	"\x06errors\x18\x04 \x01(\x04R\x06errors\x12\x18\n" +
+	"\aretries\x18\x05 \x01(\x04R\aretries\",\n" +
 	"\x12PauseDriverRequest\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\"\x15\n" +
 	"\x13PauseDriverResponse\"-\n" +
@@ -682,43 +839,46 @@ func file_v1_drivers_proto_rawDescGZIP() []byte {
 	return file_v1_drivers_proto_rawDescData
 }
 
-var file_v1_drivers_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_v1_drivers_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_v1_drivers_proto_goTypes = []any{
 	(*ListDriversRequest)(nil),     // 0: edge.admin.v1.ListDriversRequest
 	(*ListDriversResponse)(nil),    // 1: edge.admin.v1.ListDriversResponse
 	(*Driver)(nil),                 // 2: edge.admin.v1.Driver
-	(*PauseDriverRequest)(nil),     // 3: edge.admin.v1.PauseDriverRequest
-	(*PauseDriverResponse)(nil),    // 4: edge.admin.v1.PauseDriverResponse
-	(*ResumeDriverRequest)(nil),    // 5: edge.admin.v1.ResumeDriverRequest
-	(*ResumeDriverResponse)(nil),   // 6: edge.admin.v1.ResumeDriverResponse
-	(*RestartDriverRequest)(nil),   // 7: edge.admin.v1.RestartDriverRequest
-	(*RestartDriverResponse)(nil),  // 8: edge.admin.v1.RestartDriverResponse
-	(*DiagnoseDriverRequest)(nil),  // 9: edge.admin.v1.DiagnoseDriverRequest
-	(*DiagnoseDriverResponse)(nil), // 10: edge.admin.v1.DiagnoseDriverResponse
-	(*Fact)(nil),                   // 11: edge.admin.v1.Fact
-	(*timestamppb.Timestamp)(nil),  // 12: google.protobuf.Timestamp
+	(*DriverMinute)(nil),           // 3: edge.admin.v1.DriverMinute
+	(*PauseDriverRequest)(nil),     // 4: edge.admin.v1.PauseDriverRequest
+	(*PauseDriverResponse)(nil),    // 5: edge.admin.v1.PauseDriverResponse
+	(*ResumeDriverRequest)(nil),    // 6: edge.admin.v1.ResumeDriverRequest
+	(*ResumeDriverResponse)(nil),   // 7: edge.admin.v1.ResumeDriverResponse
+	(*RestartDriverRequest)(nil),   // 8: edge.admin.v1.RestartDriverRequest
+	(*RestartDriverResponse)(nil),  // 9: edge.admin.v1.RestartDriverResponse
+	(*DiagnoseDriverRequest)(nil),  // 10: edge.admin.v1.DiagnoseDriverRequest
+	(*DiagnoseDriverResponse)(nil), // 11: edge.admin.v1.DiagnoseDriverResponse
+	(*Fact)(nil),                   // 12: edge.admin.v1.Fact
+	(*timestamppb.Timestamp)(nil),  // 13: google.protobuf.Timestamp
 }
 var file_v1_drivers_proto_depIdxs = []int32{
 	2,  // 0: edge.admin.v1.ListDriversResponse.drivers:type_name -> edge.admin.v1.Driver
-	12, // 1: edge.admin.v1.Driver.since:type_name -> google.protobuf.Timestamp
-	12, // 2: edge.admin.v1.Driver.first_read:type_name -> google.protobuf.Timestamp
-	12, // 3: edge.admin.v1.Driver.last_read:type_name -> google.protobuf.Timestamp
-	11, // 4: edge.admin.v1.DiagnoseDriverResponse.facts:type_name -> edge.admin.v1.Fact
-	0,  // 5: edge.admin.v1.DriverService.ListDrivers:input_type -> edge.admin.v1.ListDriversRequest
-	3,  // 6: edge.admin.v1.DriverService.PauseDriver:input_type -> edge.admin.v1.PauseDriverRequest
-	5,  // 7: edge.admin.v1.DriverService.ResumeDriver:input_type -> edge.admin.v1.ResumeDriverRequest
-	7,  // 8: edge.admin.v1.DriverService.RestartDriver:input_type -> edge.admin.v1.RestartDriverRequest
-	9,  // 9: edge.admin.v1.DriverService.DiagnoseDriver:input_type -> edge.admin.v1.DiagnoseDriverRequest
-	1,  // 10: edge.admin.v1.DriverService.ListDrivers:output_type -> edge.admin.v1.ListDriversResponse
-	4,  // 11: edge.admin.v1.DriverService.PauseDriver:output_type -> edge.admin.v1.PauseDriverResponse
-	6,  // 12: edge.admin.v1.DriverService.ResumeDriver:output_type -> edge.admin.v1.ResumeDriverResponse
-	8,  // 13: edge.admin.v1.DriverService.RestartDriver:output_type -> edge.admin.v1.RestartDriverResponse
-	10, // 14: edge.admin.v1.DriverService.DiagnoseDriver:output_type -> edge.admin.v1.DiagnoseDriverResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	13, // 1: edge.admin.v1.Driver.since:type_name -> google.protobuf.Timestamp
+	13, // 2: edge.admin.v1.Driver.first_read:type_name -> google.protobuf.Timestamp
+	13, // 3: edge.admin.v1.Driver.last_read:type_name -> google.protobuf.Timestamp
+	13, // 4: edge.admin.v1.Driver.last_error_at:type_name -> google.protobuf.Timestamp
+	3,  // 5: edge.admin.v1.Driver.last_minute:type_name -> edge.admin.v1.DriverMinute
+	12, // 6: edge.admin.v1.DiagnoseDriverResponse.facts:type_name -> edge.admin.v1.Fact
+	0,  // 7: edge.admin.v1.DriverService.ListDrivers:input_type -> edge.admin.v1.ListDriversRequest
+	4,  // 8: edge.admin.v1.DriverService.PauseDriver:input_type -> edge.admin.v1.PauseDriverRequest
+	6,  // 9: edge.admin.v1.DriverService.ResumeDriver:input_type -> edge.admin.v1.ResumeDriverRequest
+	8,  // 10: edge.admin.v1.DriverService.RestartDriver:input_type -> edge.admin.v1.RestartDriverRequest
+	10, // 11: edge.admin.v1.DriverService.DiagnoseDriver:input_type -> edge.admin.v1.DiagnoseDriverRequest
+	1,  // 12: edge.admin.v1.DriverService.ListDrivers:output_type -> edge.admin.v1.ListDriversResponse
+	5,  // 13: edge.admin.v1.DriverService.PauseDriver:output_type -> edge.admin.v1.PauseDriverResponse
+	7,  // 14: edge.admin.v1.DriverService.ResumeDriver:output_type -> edge.admin.v1.ResumeDriverResponse
+	9,  // 15: edge.admin.v1.DriverService.RestartDriver:output_type -> edge.admin.v1.RestartDriverResponse
+	11, // 16: edge.admin.v1.DriverService.DiagnoseDriver:output_type -> edge.admin.v1.DiagnoseDriverResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_v1_drivers_proto_init() }
@@ -732,7 +892,7 @@ func file_v1_drivers_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_drivers_proto_rawDesc), len(file_v1_drivers_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

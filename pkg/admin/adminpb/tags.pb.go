@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -35,6 +36,9 @@ type Tag struct {
 	Quality       Quality                `protobuf:"varint,9,opt,name=quality,proto3,enum=edge.admin.v1.Quality" json:"quality,omitempty"`
 	TsNs          int64                  `protobuf:"varint,10,opt,name=ts_ns,json=tsNs,proto3" json:"ts_ns,omitempty"` // source time, Unix
 	Frames        uint64                 `protobuf:"varint,11,opt,name=frames,proto3" json:"frames,omitempty"`         // published since the driver started
+	Reason        string                 `protobuf:"bytes,12,opt,name=reason,proto3" json:"reason,omitempty"`          // why it is bad, as far as is known; empty: it is not
+	Hint          string                 `protobuf:"bytes,13,opt,name=hint,proto3" json:"hint,omitempty"`              // what may mend that
+	ReasonSince   *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=reason_since,json=reasonSince,proto3" json:"reason_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -144,6 +148,27 @@ func (x *Tag) GetFrames() uint64 {
 		return x.Frames
 	}
 	return 0
+}
+
+func (x *Tag) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Tag) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+func (x *Tag) GetReasonSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReasonSince
+	}
+	return nil
 }
 
 type ListTagsRequest struct {
@@ -566,7 +591,7 @@ var File_v1_tags_proto protoreflect.FileDescriptor
 
 const file_v1_tags_proto_rawDesc = "" +
 	"\n" +
-	"\rv1/tags.proto\x12\redge.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x0ev1/frame.proto\"\xb4\x02\n" +
+	"\rv1/tags.proto\x12\redge.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x0ev1/frame.proto\"\x9f\x03\n" +
 	"\x03Tag\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06driver\x18\x02 \x01(\tR\x06driver\x12\x12\n" +
@@ -579,7 +604,10 @@ const file_v1_tags_proto_rawDesc = "" +
 	"\aquality\x18\t \x01(\x0e2\x16.edge.admin.v1.QualityR\aquality\x12\x13\n" +
 	"\x05ts_ns\x18\n" +
 	" \x01(\x03R\x04tsNs\x12\x16\n" +
-	"\x06frames\x18\v \x01(\x04R\x06frames\"%\n" +
+	"\x06frames\x18\v \x01(\x04R\x06frames\x12\x16\n" +
+	"\x06reason\x18\f \x01(\tR\x06reason\x12\x12\n" +
+	"\x04hint\x18\r \x01(\tR\x04hint\x12=\n" +
+	"\freason_since\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\vreasonSince\"%\n" +
 	"\x0fListTagsRequest\x12\x12\n" +
 	"\x04glob\x18\x01 \x01(\tR\x04glob\":\n" +
 	"\x10ListTagsResponse\x12&\n" +
@@ -625,42 +653,44 @@ func file_v1_tags_proto_rawDescGZIP() []byte {
 
 var file_v1_tags_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_v1_tags_proto_goTypes = []any{
-	(*Tag)(nil),                 // 0: edge.admin.v1.Tag
-	(*ListTagsRequest)(nil),     // 1: edge.admin.v1.ListTagsRequest
-	(*ListTagsResponse)(nil),    // 2: edge.admin.v1.ListTagsResponse
-	(*WatchTagsRequest)(nil),    // 3: edge.admin.v1.WatchTagsRequest
-	(*WatchTagsResponse)(nil),   // 4: edge.admin.v1.WatchTagsResponse
-	(*ReadTagRequest)(nil),      // 5: edge.admin.v1.ReadTagRequest
-	(*ReadTagResponse)(nil),     // 6: edge.admin.v1.ReadTagResponse
-	(*WriteTagRequest)(nil),     // 7: edge.admin.v1.WriteTagRequest
-	(*WriteTagResponse)(nil),    // 8: edge.admin.v1.WriteTagResponse
-	(*Value)(nil),               // 9: edge.admin.v1.Value
-	(Quality)(0),                // 10: edge.admin.v1.Quality
-	(*durationpb.Duration)(nil), // 11: google.protobuf.Duration
+	(*Tag)(nil),                   // 0: edge.admin.v1.Tag
+	(*ListTagsRequest)(nil),       // 1: edge.admin.v1.ListTagsRequest
+	(*ListTagsResponse)(nil),      // 2: edge.admin.v1.ListTagsResponse
+	(*WatchTagsRequest)(nil),      // 3: edge.admin.v1.WatchTagsRequest
+	(*WatchTagsResponse)(nil),     // 4: edge.admin.v1.WatchTagsResponse
+	(*ReadTagRequest)(nil),        // 5: edge.admin.v1.ReadTagRequest
+	(*ReadTagResponse)(nil),       // 6: edge.admin.v1.ReadTagResponse
+	(*WriteTagRequest)(nil),       // 7: edge.admin.v1.WriteTagRequest
+	(*WriteTagResponse)(nil),      // 8: edge.admin.v1.WriteTagResponse
+	(*Value)(nil),                 // 9: edge.admin.v1.Value
+	(Quality)(0),                  // 10: edge.admin.v1.Quality
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
 }
 var file_v1_tags_proto_depIdxs = []int32{
 	9,  // 0: edge.admin.v1.Tag.value:type_name -> edge.admin.v1.Value
 	10, // 1: edge.admin.v1.Tag.quality:type_name -> edge.admin.v1.Quality
-	0,  // 2: edge.admin.v1.ListTagsResponse.tags:type_name -> edge.admin.v1.Tag
-	11, // 3: edge.admin.v1.WatchTagsRequest.interval:type_name -> google.protobuf.Duration
-	0,  // 4: edge.admin.v1.WatchTagsResponse.tags:type_name -> edge.admin.v1.Tag
-	9,  // 5: edge.admin.v1.ReadTagResponse.value:type_name -> edge.admin.v1.Value
-	10, // 6: edge.admin.v1.ReadTagResponse.quality:type_name -> edge.admin.v1.Quality
-	9,  // 7: edge.admin.v1.WriteTagRequest.value:type_name -> edge.admin.v1.Value
-	9,  // 8: edge.admin.v1.WriteTagResponse.read_back:type_name -> edge.admin.v1.Value
-	1,  // 9: edge.admin.v1.TagService.ListTags:input_type -> edge.admin.v1.ListTagsRequest
-	3,  // 10: edge.admin.v1.TagService.WatchTags:input_type -> edge.admin.v1.WatchTagsRequest
-	5,  // 11: edge.admin.v1.TagService.ReadTag:input_type -> edge.admin.v1.ReadTagRequest
-	7,  // 12: edge.admin.v1.TagService.WriteTag:input_type -> edge.admin.v1.WriteTagRequest
-	2,  // 13: edge.admin.v1.TagService.ListTags:output_type -> edge.admin.v1.ListTagsResponse
-	4,  // 14: edge.admin.v1.TagService.WatchTags:output_type -> edge.admin.v1.WatchTagsResponse
-	6,  // 15: edge.admin.v1.TagService.ReadTag:output_type -> edge.admin.v1.ReadTagResponse
-	8,  // 16: edge.admin.v1.TagService.WriteTag:output_type -> edge.admin.v1.WriteTagResponse
-	13, // [13:17] is the sub-list for method output_type
-	9,  // [9:13] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	11, // 2: edge.admin.v1.Tag.reason_since:type_name -> google.protobuf.Timestamp
+	0,  // 3: edge.admin.v1.ListTagsResponse.tags:type_name -> edge.admin.v1.Tag
+	12, // 4: edge.admin.v1.WatchTagsRequest.interval:type_name -> google.protobuf.Duration
+	0,  // 5: edge.admin.v1.WatchTagsResponse.tags:type_name -> edge.admin.v1.Tag
+	9,  // 6: edge.admin.v1.ReadTagResponse.value:type_name -> edge.admin.v1.Value
+	10, // 7: edge.admin.v1.ReadTagResponse.quality:type_name -> edge.admin.v1.Quality
+	9,  // 8: edge.admin.v1.WriteTagRequest.value:type_name -> edge.admin.v1.Value
+	9,  // 9: edge.admin.v1.WriteTagResponse.read_back:type_name -> edge.admin.v1.Value
+	1,  // 10: edge.admin.v1.TagService.ListTags:input_type -> edge.admin.v1.ListTagsRequest
+	3,  // 11: edge.admin.v1.TagService.WatchTags:input_type -> edge.admin.v1.WatchTagsRequest
+	5,  // 12: edge.admin.v1.TagService.ReadTag:input_type -> edge.admin.v1.ReadTagRequest
+	7,  // 13: edge.admin.v1.TagService.WriteTag:input_type -> edge.admin.v1.WriteTagRequest
+	2,  // 14: edge.admin.v1.TagService.ListTags:output_type -> edge.admin.v1.ListTagsResponse
+	4,  // 15: edge.admin.v1.TagService.WatchTags:output_type -> edge.admin.v1.WatchTagsResponse
+	6,  // 16: edge.admin.v1.TagService.ReadTag:output_type -> edge.admin.v1.ReadTagResponse
+	8,  // 17: edge.admin.v1.TagService.WriteTag:output_type -> edge.admin.v1.WriteTagResponse
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_v1_tags_proto_init() }

@@ -18,16 +18,17 @@ import (
 // Gateway is two drivers, a connector, some tags and a log of 10,000 frames. Its
 // fields may be changed before it serves; while it does, through the methods.
 type Gateway struct {
-	mu      sync.Mutex
-	drivers map[string]*admin.Driver
-	tags    []admin.Tag
-	Log     []*frame.Batch
-	paused  map[string]bool
-	level   string
-	calls   int // of Tags
-	panics  bool
-	busy    chan struct{}
-	reloads int // begun
+	problems []admin.Problem
+	mu       sync.Mutex
+	drivers  map[string]*admin.Driver
+	tags     []admin.Tag
+	Log      []*frame.Batch
+	paused   map[string]bool
+	level    string
+	calls    int // of Tags
+	panics   bool
+	busy     chan struct{}
+	reloads  int // begun
 
 	live   chan admin.TailPart
 	events chan admin.ConfigEvent
@@ -116,15 +117,31 @@ func (f *Gateway) Tick() {
 // Backend returns every part.
 func (f *Gateway) Backend() admin.Backend {
 	return admin.Backend{
-		Status: fakeStatus{}, Endpoints: fakeEndpoints{}, Drivers: fakeDrivers{f}, Tags: fakeTags{f}, Bus: fakeBus{f},
+		Status: fakeStatus{f}, Endpoints: fakeEndpoints{}, Drivers: fakeDrivers{f}, Tags: fakeTags{f}, Bus: fakeBus{f},
 		Connectors: fakeConnectors{f}, Config: fakeConfig{f}, Diagnostics: fakeDiagnostics{f},
 	}
 }
 
-type fakeStatus struct{}
+// Refuse makes the device of line.b refuse it, and be slow besides.
+func (f *Gateway) Refuse() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t := &f.tags[1]
+	t.Value, t.Quality, t.TS = frame.Value{}, frame.Bad, 0
+	t.Reason = "refused: 0x02 illegal data address"
+	t.Hint = "check address.addr (manuals count from 0 or from 1), or remove the tag"
+	d := f.drivers["press"]
+	d.Bad, d.Retries, d.LatencyP50Ms, d.LatencyP99Ms = 1, 3, 180.2, 301
+	d.LastMinute = admin.DriverMinute{Cycles: 113, Polls: 49}
+	f.problems = []admin.Problem{{Part: "driver", Name: "press", Text: "1 tag refused: line.b (holding 1): 0x02 illegal data address", Hint: t.Hint}}
+}
 
-func (fakeStatus) Info(context.Context) (admin.Info, error) {
-	return admin.Info{Gateway: "gw-1", Tenant: "acme", Device: "line-1", State: "running", Started: Epoch()}, nil
+type fakeStatus struct{ *Gateway }
+
+func (f fakeStatus) Info(context.Context) (admin.Info, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return admin.Info{Gateway: "gw-1", Tenant: "acme", Device: "line-1", State: "running", Started: Epoch(), Problems: f.problems}, nil
 }
 
 type fakeEndpoints struct{}

@@ -1,0 +1,146 @@
+package gateway
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// driverProblems says what is wrong below the state of a driver: tags that are
+// bad, devices that are too slow for their polling, requests that are repeated.
+// Problems of one cause are one.
+func driverProblems(drivers []driver.DriverStatus, tags []driver.TagStatus) []admin.Problem {
+	var list []admin.Problem
+	byDriver := map[string][]*driver.TagStatus{}
+	for i := range tags {
+		t := &tags[i]
+		byDriver[t.Driver] = append(byDriver[t.Driver], t)
+	}
+	for i := range drivers {
+		d := &drivers[i]
+		if d.State == driver.Fault || d.State == driver.Paused {
+			continue // it is told, and explains the tags
+		}
+		add := func(p admin.Problem) {
+			p.Part, p.Name = "driver", d.ID
+			list = append(list, p)
+		}
+		if d.Device.Text != "" {
+			add(admin.Problem{Text: fmt.Sprintf("%d of %d tags are bad: %s", d.Bad, d.Tags, d.Device.Text), Since: d.Device.Since, Hint: d.Device.Hint})
+		} else {
+			tagProblems(d, byDriver[d.ID], add)
+		}
+		if p, slow := slowProblem(d); slow {
+			add(p)
+		}
+		if p, repeated := repeatedProblem(d); repeated {
+			add(p)
+		}
+	}
+	return list
+}
+
+// tagProblems adds a problem for each reason why tags of d are bad.
+func tagProblems(d *driver.DriverStatus, tags []*driver.TagStatus, add func(admin.Problem)) {
+	groups := map[string][]*driver.TagStatus{}
+	for _, t := range tags {
+		if t.Reason.Text != "" && (!t.Last.Known || t.Last.Quality == frame.Bad) {
+			groups[t.Reason.Text] = append(groups[t.Reason.Text], t)
+		}
+	}
+	texts := make([]string, 0, len(groups))
+	for text := range groups {
+		texts = append(texts, text)
+	}
+	slices.SortFunc(texts, func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(groups[b]), len(groups[a])), cmp.Compare(a, b))
+	})
+	for _, text := range texts {
+		g := groups[text]
+		since := g[0].Reason.Since
+		for _, t := range g {
+			if t.Reason.Since.Before(since) {
+				since = t.Reason.Since
+			}
+		}
+		add(admin.Problem{Text: tagsText(g, d.Tags, text), Since: since, Hint: g[0].Reason.Hint})
+	}
+}
+
+// tagsText names the first of the tags that are bad for one reason.
+func tagsText(g []*driver.TagStatus, all int, reason string) string {
+	const named = 2
+	names := make([]string, 0, named)
+	for _, t := range g[:min(named, len(g))] {
+		name := t.Tag
+		if t.Address != "" {
+			address, _, _ := strings.Cut(t.Address, " (")
+			name += " (" + address + ")"
+		}
+		names = append(names, name)
+	}
+	text := strings.Join(names, ", ")
+	if n := len(g) - len(names); n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	what, detail, coded := strings.Cut(reason, ": ")
+	switch {
+	case !coded:
+		what, detail = "bad", reason
+	case strings.Contains(what, " "):
+		what, detail = "bad", reason
+	}
+	if len(g) == 1 {
+		return fmt.Sprintf("1 tag %s: %s: %s", what, text, detail)
+	}
+	return fmt.Sprintf("%d of %d tags %s: %s: %s", len(g), all, what, text, detail)
+}
+
+// A driver's minute is told if so many cycles were skipped, or requests repeated:
+// a share of them, and more than a stray one.
+const (
+	toldShare = 10 // one in so many
+	toldLeast = 5
+)
+
+// slowProblem reports a device that does not keep up with its polling.
+func slowProblem(d *driver.DriverStatus) (p admin.Problem, slow bool) {
+	m := d.Recent
+	if m.Overruns < toldLeast || m.Overruns*toldShare < m.Cycles {
+		return p, false
+	}
+	p.Text = fmt.Sprintf("%d of %d cycles skipped in the last minute", m.Overruns, m.Cycles)
+	if d.LatencyP50 > 0 {
+		p.Text += fmt.Sprintf(": the device needs %s per request", rounded(d.LatencyP50))
+	}
+	p.Hint = "raise cfg.polling, or let fewer requests do: cfg.max_regs_per_req, cfg.max_gap, cfg.max_inflight"
+	return p, true
+}
+
+// repeatedProblem reports a device or line that loses requests.
+func repeatedProblem(d *driver.DriverStatus) (p admin.Problem, repeated bool) {
+	m := d.Recent
+	if asked := m.Polls + m.Errors; m.Retries < toldLeast || m.Retries*toldShare < asked {
+		return p, false
+	}
+	p.Text = fmt.Sprintf("%d of %d requests repeated in the last minute: %s", m.Retries, m.Polls+m.Errors, cmp.Or(d.LastError, "no reason known"))
+	p.Hint = "raise cfg.timeout, set cfg.request_gap, or look at the line: edge-ctl trace " + d.Item.EndpointID
+	return p, true
+}
+
+// rounded shows a latency with about three digits.
+func rounded(d time.Duration) time.Duration {
+	switch {
+	case d >= 100*time.Millisecond:
+		return d.Round(time.Millisecond)
+	case d >= time.Millisecond:
+		return d.Round(100 * time.Microsecond)
+	}
+	return d.Round(time.Microsecond)
+}
