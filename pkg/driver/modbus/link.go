@@ -43,6 +43,7 @@ type link struct {
 	plain   []byte // an ASCII answer in binary
 	hears   hearing
 	quiet   bool // nothing came since the last request
+	partial bool // a request was sent in part, perhaps: no other can follow
 	strays  int  // answers with other transaction ids, since the lease began
 }
 
@@ -86,7 +87,7 @@ func (l *link) attach(ctx context.Context, conn net.Conn) {
 			l.line, l.account = ln, ln.account(l.settings, l.plan != nil)
 			ln.wants(l, l.settings.RequestGap)
 		}
-		l.state = l.line.meet(conn)
+		l.state, l.partial = l.line.meet(conn), false
 	}
 	l.ctx, l.until, l.r, l.w, l.strays = ctx, time.Time{}, 0, 0, 0
 	l.out, l.flights = l.out[:0], l.flights[:0]
@@ -139,6 +140,9 @@ func (l *link) part() {
 func (l *link) spoiled(err error) bool {
 	if intact(err) {
 		return false
+	}
+	if l.partial {
+		return true
 	}
 	if isTimeout(err) {
 		switch l.settings.OnTimeout {
@@ -270,6 +274,7 @@ func (l *link) send(adu []byte, s shape, at spot) (t turn, deadline time.Time, e
 
 func (l *link) write(p []byte) error {
 	if n, err := l.conn.Write(p); err != nil {
+		l.partial = true
 		if n == len(p) {
 			l.writes++
 		}

@@ -1,6 +1,7 @@
 package modbustest
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"net"
@@ -77,7 +78,29 @@ func NewPiped(t testing.TB, latency time.Duration) (*Device, *Dialer) {
 	t.Cleanup(wg.Wait)
 	return d, newDialer(t, func(context.Context) (net.Conn, error) {
 		ours, theirs := net.Pipe()
-		wg.Go(func() { d.serve(theirs) })
+		out := make(chan []byte, 64)
+		wg.Go(func() {
+			defer close(out)
+			d.serve(buffered{theirs, out})
+		})
+		wg.Go(func() {
+			for p := range out {
+				_, _ = theirs.Write(p) // the driver may have closed it
+			}
+		})
 		return ours, nil
 	})
+}
+
+// buffered is a connection that takes what is written without waiting, as a
+// socket does.
+type buffered struct {
+	net.Conn
+	out chan<- []byte
+}
+
+// Write implements net.Conn.
+func (b buffered) Write(p []byte) (int, error) {
+	b.out <- bytes.Clone(p)
+	return len(p), nil
 }
