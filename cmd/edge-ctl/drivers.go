@@ -68,12 +68,7 @@ func latencyCell(ms float64) cli.Cell {
 	if ms == 0 {
 		return cli.Cell{Text: "-", Right: true}
 	}
-	d := time.Duration(ms * float64(time.Millisecond))
-	digits := 100 * time.Millisecond
-	for digits > time.Microsecond && d < 10*digits {
-		digits /= 10
-	}
-	return cli.Cell{Text: d.Round(digits).String(), Right: true}
+	return cli.Cell{Text: admin.FormatMs(ms), Right: true}
 }
 
 func newDriverAction(name, short, past string, act func(admin.DriverBackend, context.Context, string) error) *cobra.Command {

@@ -219,18 +219,15 @@ func speedLink(d admin.Driver) *link {
 	m := d.LastMinute
 	l := &link{Link: "request", Name: d.ID, State: linkOK}
 	l.Text = fmt.Sprintf("%d answered in the last minute, %s at the median", m.Polls, latencyCell(d.LatencyP50Ms).Text)
-	const share, least = 10, 5
-	switch {
-	case d.State != "running":
+	if d.State != "running" {
 		l.State, l.Text = linkUnknown, "the device is not polled"
-	case m.Overruns >= least && m.Overruns*share >= m.Cycles:
-		l.State = linkWrong
-		l.Text = fmt.Sprintf("%d of %d cycles skipped: the device needs %s per request", m.Overruns, m.Cycles, latencyCell(d.LatencyP50Ms).Text)
-		l.Hint = "raise cfg.polling, or let fewer requests do: cfg.max_regs_per_req, cfg.max_gap, cfg.max_inflight"
-	case m.Retries >= least && m.Retries*share >= m.Polls+m.Errors:
-		l.State = linkWrong
-		l.Text = fmt.Sprintf("%d of %d requests repeated: %s", m.Retries, m.Polls+m.Errors, cli.OneLine(d.LastError))
-		l.Hint = "raise cfg.timeout, set cfg.request_gap, or look at the line: edge-ctl trace " + d.Endpoint
+		return l
+	}
+	for _, judge := range []func() (admin.Problem, bool){d.Slow, d.Lossy} {
+		if p, is := judge(); is {
+			l.State, l.Text, l.Hint = linkWrong, cli.OneLine(p.Text), p.Hint
+			break
+		}
 	}
 	return l
 }

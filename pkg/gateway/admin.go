@@ -129,18 +129,23 @@ type adminDrivers struct{ g *Gateway }
 func (a adminDrivers) List(context.Context) ([]admin.Driver, error) {
 	var list []admin.Driver
 	for _, d := range a.g.drivers.List() {
-		list = append(list, admin.Driver{
-			ID: d.ID, Kind: string(d.Item.Kind), Proto: d.Item.Proto, Endpoint: d.Item.EndpointID,
-			State: string(d.State), Since: d.Since, Error: d.Error, Points: d.Tags,
-			Polls: d.Polls, Errors: d.Errors, Overruns: d.Overruns, FirstRead: d.FirstRead, LastRead: d.LastRead,
-			Bad: d.Bad, Retries: d.Retries, Cycles: d.Cycles, LastError: d.LastError, LastErrorAt: d.LastErrorAt,
-			LatencyP50Ms: milliseconds(d.LatencyP50), LatencyP99Ms: milliseconds(d.LatencyP99),
-			LastMinute: admin.DriverMinute{
-				Cycles: d.Recent.Cycles, Overruns: d.Recent.Overruns, Polls: d.Recent.Polls, Errors: d.Recent.Errors, Retries: d.Recent.Retries,
-			},
-		})
+		list = append(list, adminDriver(&d))
 	}
 	return list, nil
+}
+
+// adminDriver is d as the admin API shows it.
+func adminDriver(d *driver.DriverStatus) admin.Driver {
+	return admin.Driver{
+		ID: d.ID, Kind: string(d.Item.Kind), Proto: d.Item.Proto, Endpoint: d.Item.EndpointID,
+		State: string(d.State), Since: d.Since, Error: d.Error, Points: d.Tags,
+		Polls: d.Polls, Errors: d.Errors, Overruns: d.Overruns, FirstRead: d.FirstRead, LastRead: d.LastRead,
+		Bad: d.Bad, Retries: d.Retries, Cycles: d.Cycles, LastError: d.LastError, LastErrorAt: d.LastErrorAt,
+		LatencyP50Ms: milliseconds(d.LatencyP50), LatencyP99Ms: milliseconds(d.LatencyP99),
+		LastMinute: admin.DriverMinute{
+			Cycles: d.Recent.Cycles, Overruns: d.Recent.Overruns, Polls: d.Recent.Polls, Errors: d.Recent.Errors, Retries: d.Recent.Retries,
+		},
+	}
 }
 
 // milliseconds returns d in milliseconds, to a microsecond.

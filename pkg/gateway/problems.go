@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
@@ -36,11 +35,11 @@ func driverProblems(drivers []driver.DriverStatus, tags []driver.TagStatus) []ad
 		} else {
 			tagProblems(d, byDriver[d.ID], add)
 		}
-		if p, slow := slowProblem(d); slow {
-			add(p)
-		}
-		if p, repeated := repeatedProblem(d); repeated {
-			add(p)
+		shown := adminDriver(d)
+		for _, judge := range []func() (admin.Problem, bool){shown.Slow, shown.Lossy} {
+			if p, is := judge(); is {
+				add(p)
+			}
 		}
 	}
 	return list
@@ -100,47 +99,4 @@ func tagsText(g []*driver.TagStatus, all int, reason string) string {
 		return fmt.Sprintf("1 tag %s: %s: %s", what, text, detail)
 	}
 	return fmt.Sprintf("%d of %d tags %s: %s: %s", len(g), all, what, text, detail)
-}
-
-// A driver's minute is told if so many cycles were skipped, or requests repeated:
-// a share of them, and more than a stray one.
-const (
-	toldShare = 10 // one in so many
-	toldLeast = 5
-)
-
-// slowProblem reports a device that does not keep up with its polling.
-func slowProblem(d *driver.DriverStatus) (p admin.Problem, slow bool) {
-	m := d.Recent
-	if m.Overruns < toldLeast || m.Overruns*toldShare < m.Cycles {
-		return p, false
-	}
-	p.Text = fmt.Sprintf("%d of %d cycles skipped in the last minute", m.Overruns, m.Cycles)
-	if d.LatencyP50 > 0 {
-		p.Text += fmt.Sprintf(": the device needs %s per request", rounded(d.LatencyP50))
-	}
-	p.Hint = "raise cfg.polling, or let fewer requests do: cfg.max_regs_per_req, cfg.max_gap, cfg.max_inflight"
-	return p, true
-}
-
-// repeatedProblem reports a device or line that loses requests.
-func repeatedProblem(d *driver.DriverStatus) (p admin.Problem, repeated bool) {
-	m := d.Recent
-	if asked := m.Polls + m.Errors; m.Retries < toldLeast || m.Retries*toldShare < asked {
-		return p, false
-	}
-	p.Text = fmt.Sprintf("%d of %d requests repeated in the last minute: %s", m.Retries, m.Polls+m.Errors, cmp.Or(d.LastError, "no reason known"))
-	p.Hint = "raise cfg.timeout, set cfg.request_gap, or look at the line: edge-ctl trace " + d.Item.EndpointID
-	return p, true
-}
-
-// rounded shows a latency with about three digits.
-func rounded(d time.Duration) time.Duration {
-	switch {
-	case d >= 100*time.Millisecond:
-		return d.Round(time.Millisecond)
-	case d >= time.Millisecond:
-		return d.Round(100 * time.Microsecond)
-	}
-	return d.Round(time.Microsecond)
 }

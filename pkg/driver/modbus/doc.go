@@ -23,16 +23,19 @@
 //
 // # Failures
 //
-//   - A request without an answer is asked again, up to retry times, each time on
-//     a new connection after a growing pause. Then another request is asked: if
-//     that is answered, only the first one's points are bad. If not, the driver
-//     is in fault: each point is published bad once, and the device is probed
-//     with one request at intervals that double up to backoff_max.
-//   - An exception means that the device is alive. IllegalDataAddress and
-//     IllegalDataValue split the request until the guilty point is found, which
-//     is remembered for the life of the plan; only that point is bad.
-//     IllegalFunction makes the points of that function bad. Busy and Acknowledge
-//     wait and ask again. What stays refused is asked more and more rarely.
+//   - A request that is refused is taken apart by a hunt, until each point that the
+//     device refuses stands alone; only these are bad. If nothing in it is answered,
+//     it stays as it is: a device that starts is no bad register.
+//   - A request without an answer, or that is answered by busy or acknowledge, is
+//     asked again; then what was answered last is. If that is answered, the first
+//     one is taken apart. If retry + 2 requests in a row get nothing, the driver is
+//     in fault: each point is published bad once, and the device is probed with one
+//     request at intervals that double up to backoff_max, of which every other is
+//     for a single point.
+//   - What was taken apart is put together again: at once around the culprits, and
+//     with them when they are answered, asked more and more rarely. A try that
+//     fails costs no value.
+//   - Hunts and joins have an allowance of requests beyond those of the plan.
 //   - A cycle that is not done when the next should begin makes that one skipped.
 //
 // # goburrow/modbus
