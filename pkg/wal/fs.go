@@ -198,9 +198,39 @@ func (d *diskFS) orderMarker(name string) error {
 
 // Lock implements vfs.FS.
 func (d *diskFS) Lock(name string) (lock io.Closer, err error) {
+	if d.l.readOnly {
+		return d.lockToRead(name)
+	}
 	err = d.retry(func() (err error) { lock, err = d.FS.Lock(name); return err })
 	return lock, err
 }
+
+// lockToRead locks a log that is only read. On a medium that can't be written there may
+// be no lock file, and then nobody has the log open; one that is there shows whether
+// somebody writes through another mount.
+func (d *diskFS) lockToRead(name string) (io.Closer, error) {
+	lock, err := d.FS.Lock(name)
+	if !errors.Is(err, syscall.EROFS) && !errors.Is(err, os.ErrPermission) {
+		return lock, err
+	}
+	f, openErr := os.Open(name)
+	if errors.Is(openErr, os.ErrNotExist) {
+		return noLock{}, nil
+	}
+	if openErr != nil {
+		return nil, err
+	}
+	if lockErr := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_RDLCK, Whence: io.SeekStart}); lockErr != nil {
+		return nil, errors.Join(lockErr, f.Close())
+	}
+	return f, nil
+}
+
+// noLock is the lock of what nobody else can open for writing.
+type noLock struct{}
+
+// Close implements io.Closer.
+func (noLock) Close() error { return nil }
 
 // Link implements vfs.FS.
 func (d *diskFS) Link(from, to string) error {

@@ -126,8 +126,10 @@ func (l *Log) open(o Options) (err error) {
 			err = fmt.Errorf("%w: %v", ErrFailed, r)
 		}
 	}()
-	if err := l.fs.MkdirAll(l.dir, 0o750); err != nil {
-		return err
+	if !o.ReadOnly {
+		if err := l.fs.MkdirAll(l.dir, 0o750); err != nil {
+			return err
+		}
 	}
 	if err := l.lockDir(); err != nil {
 		return err
@@ -138,7 +140,8 @@ func (l *Log) open(o Options) (err error) {
 			return fmt.Errorf("finish repair: %w", err)
 		}
 	}
-	for _, name := range []string{"state", "frames"} {
+	frames := l.framesName()
+	for _, name := range []string{"state", frames} {
 		if err := l.checkMarker(name); err != nil {
 			return err
 		}
@@ -147,7 +150,7 @@ func (l *Log) open(o Options) (err error) {
 	if l.state, err = pebble.Open(l.path("state"), l.stateOptions()); err != nil {
 		return l.openError("state", err)
 	}
-	if l.frames, err = pebble.Open(l.path("frames"), l.framesOptions()); err != nil {
+	if l.frames, err = pebble.Open(l.path(frames), l.framesOptions()); err != nil {
 		return l.openError("frames", err)
 	}
 	if !o.ReadOnly {
@@ -165,6 +168,17 @@ func (l *Log) open(o Options) (err error) {
 		return err
 	}
 	return l.notePlace(l.disk.FS)
+}
+
+// framesName returns the directory of the frames: frames.new where a repair was
+// interrupted and the log is only read, so that the repair can't be completed.
+func (l *Log) framesName() string {
+	if _, err := l.fs.Stat(l.path("frames")); err != nil && l.readOnly {
+		if _, err := l.fs.Stat(l.path("frames.new")); err == nil {
+			return "frames.new"
+		}
+	}
+	return "frames"
 }
 
 // checkMarker keeps Pebble from taking a database for a new one whose marker is

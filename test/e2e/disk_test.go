@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -155,4 +156,69 @@ func mount(t *testing.T, dir, options string) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestReadOnlyCard reads the log of a stopped gateway on a medium that can't be written
+// with every command that only reads; nothing on it changes. While the gateway runs, and
+// writes through another mount, it is in use. It takes root and runs where
+// EDGE_FULL_DISK is set.
+func TestReadOnlyCard(t *testing.T) {
+	if os.Getenv("EDGE_FULL_DISK") == "" {
+		return // part of make crash
+	}
+	plc := peer.StartPLC(t, "")
+	gw := peer.NewGateway(t, "bus: {min_free: 0}\n", tables(plc.Addr, 10, "20ms"))
+	data, card := filepath.Join(gw.Dir, "data"), t.TempDir()
+	mount(t, data, "size=256m")
+	if err := syscall.Mount(data, card, "", syscall.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(card, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := syscall.Mount("", card, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(card, "log")
+	bus := func(args ...string) (string, error) {
+		out, err := exec.Command(peer.Build(t, "edge-bus"), append([]string{"--wal-dir", log}, args...)...).CombinedOutput()
+		return string(out), err
+	}
+	gw.Start(t)
+	gw.WaitReady(t)
+	peer.WaitFor(t, 10*time.Second, "frames", func() bool { v, _ := gw.Metric(`framebus_publish_total{kind="data"}`); return v > 100 })
+	if out, err := bus("stats"); err == nil || !strings.Contains(out, "a gateway that runs uses this log") {
+		t.Errorf("while it runs: %v\n%s", err, out)
+	}
+	gw.Kill(t)
+	before := list(t, log)
+	export := filepath.Join(t.TempDir(), "export")
+	for _, args := range [][]string{
+		{"stats"}, {"stats", "-o", "json"}, {"consumers"}, {"check"}, {"replay", "--from", "1"}, {"replay", "--from", "1", "-o", "csv"},
+		{"export", export},
+	} {
+		if out, err := bus(args...); err != nil {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
+	}
+	for _, args := range [][]string{{"check", "--repair"}, {"gc", "--keep-bytes", "1M"}, {"consumers", "rm", "-y", "mqtt"}} {
+		if out, err := bus(args...); err == nil || !strings.Contains(out, "read-only") {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
+	}
+	if after := list(t, log); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// list names every file below dir with its size, time and inode.
+func list(t *testing.T, dir string) string {
+	t.Helper()
+	out, err := exec.Command("find", dir, "-printf", "%p %s %T@ %i\n").CombinedOutput()
+	if err != nil {
+		t.Fatalf("find: %v\n%s", err, out)
+	}
+	return string(out)
 }
