@@ -88,7 +88,7 @@ func statsTable(t *cli.Table, s admin.BusStats) {
 func newConsumers() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "consumers",
-		Short: "List the consumers and their places in the log; forget one",
+		Short: "List the consumers and their places in the log; forget or rename one",
 		Example: `  edge-bus consumers
   edge-bus consumers rm old-broker`,
 		Args: cobra.NoArgs,
@@ -112,8 +112,32 @@ func newConsumers() *cobra.Command {
 		},
 	}
 	cli.AddOutputFlag(cmd)
-	cmd.AddCommand(newConsumersRm())
+	cmd.AddCommand(newConsumersRm(), newConsumersMv())
 	return cmd
+}
+
+func newConsumersMv() *cobra.Command {
+	return &cobra.Command{
+		Use:   "mv OLD NEW",
+		Short: "Give a consumer the name that its connector has now",
+		Long: `mv moves the place in the log, what is in flight and the session of a consumer whose
+connector was renamed, so that nothing is sent again or left out. It works on the log of
+a stopped gateway; rename_from in the connector's settings does the same at a start.`,
+		Example: `  edge-bus --wal-dir /var/lib/edge-gw/log consumers mv mqtt cloud`,
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withLog(cmd, writing, func(ctx context.Context, log source) error {
+				if log.stopped == nil {
+					return cli.Usagef("consumers mv is for a stopped gateway: stop it and give --wal-dir DIR, or set rename_from: %s in connectors.%s and restart", args[0], args[1])
+				}
+				if err := log.stopped.MoveConsumer(ctx, args[0], args[1]); err != nil {
+					return err
+				}
+				cmd.PrintErrf("consumer %s is now %s\n", args[0], args[1])
+				return nil
+			})
+		},
+	}
 }
 
 func newConsumersRm() *cobra.Command {

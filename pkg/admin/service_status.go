@@ -91,7 +91,7 @@ func (b Backend) sumBus(ctx context.Context, st *Status) error {
 	for _, c := range s.Consumers {
 		if c.Parked && c.Lag > 0 {
 			st.Problems = append(st.Problems, Problem{Part: "bus", Name: c.Name, Text: fmt.Sprintf(
-				"no connector reads for this consumer, whose %d frames are kept; 'edge-bus consumers rm %s' gives them up", c.Lag, c.Name)})
+				"no connector reads for this consumer, whose %d frames are kept; if its connector was renamed, set rename_from: %s there and restart; 'edge-bus consumers rm %s' gives them up", c.Lag, c.Name, c.Name)})
 		}
 	}
 	return nil

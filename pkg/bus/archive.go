@@ -90,6 +90,14 @@ func (a *Archive) RemoveConsumer(name string) error {
 	return a.log.RemoveConsumer(name)
 }
 
+// MoveConsumer gives a parked consumer another name: what renaming its connector means.
+func (a *Archive) MoveConsumer(from, to string) error {
+	if a.bus != nil {
+		return a.bus.MoveConsumer(from, to)
+	}
+	return a.log.MoveConsumer(from, to)
+}
+
 // Selection says which frames to replay.
 type Selection struct {
 	First, Last uint64       // seqs, both included; 0: open

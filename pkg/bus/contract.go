@@ -30,20 +30,21 @@ type GoneError = wal.GoneError
 
 // Errors that callers branch on.
 var (
-	ErrLocked        = wal.ErrLocked        // another process has the directory open
-	ErrNewerFormat   = wal.ErrNewerFormat   // a newer release wrote the log
-	ErrEpochMismatch = wal.ErrEpochMismatch // the two databases do not belong together
-	ErrDamaged       = wal.ErrDamaged       // frames that must be there cannot be read
-	ErrFailed        = wal.ErrFailed        // the disk failed; the process must end and start again
-	ErrGone          = wal.ErrGone          // frames that were deleted or dropped
-	ErrMoved         = wal.ErrMoved         // the log's directory was deleted, moved or replaced
-	ErrNoLog         = wal.ErrNoLog         // the directory holds no log
-	ErrClosed        = wal.ErrClosed        // the bus is closed
-	ErrDiskFull      = wal.ErrDiskFull      // no space, for an archive, which does not wait for it
-	ErrReadOnly      = wal.ErrReadOnly      // the log was opened for reading only
-	ErrNoRecord      = wal.ErrNoRecord      // a record that a commit depends on does not exist
-	ErrNoConsumer    = wal.ErrNoConsumer    // no consumer of that name
-	ErrBadExport     = wal.ErrBadExport     // a file that is no whole export
+	ErrLocked        = wal.ErrLocked         // another process has the directory open
+	ErrNewerFormat   = wal.ErrNewerFormat    // a newer release wrote the log
+	ErrEpochMismatch = wal.ErrEpochMismatch  // the two databases do not belong together
+	ErrDamaged       = wal.ErrDamaged        // frames that must be there cannot be read
+	ErrFailed        = wal.ErrFailed         // the disk failed; the process must end and start again
+	ErrGone          = wal.ErrGone           // frames that were deleted or dropped
+	ErrMoved         = wal.ErrMoved          // the log's directory was deleted, moved or replaced
+	ErrNoLog         = wal.ErrNoLog          // the directory holds no log
+	ErrClosed        = wal.ErrClosed         // the bus is closed
+	ErrDiskFull      = wal.ErrDiskFull       // no space, for an archive, which does not wait for it
+	ErrReadOnly      = wal.ErrReadOnly       // the log was opened for reading only
+	ErrNoRecord      = wal.ErrNoRecord       // a record that a commit depends on does not exist
+	ErrNoConsumer    = wal.ErrNoConsumer     // no consumer of that name
+	ErrConsumerThere = wal.ErrConsumerExists // a consumer of that name is there already
+	ErrBadExport     = wal.ErrBadExport      // a file that is no whole export
 	// ErrInUse: a connector reads as this consumer.
 	ErrInUse = errors.New("in use by a connector")
 )

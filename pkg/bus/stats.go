@@ -96,6 +96,30 @@ func (b *Bus) RemoveConsumer(name string) error {
 	return nil
 }
 
+// MoveConsumer gives a parked consumer another name, with its place and records.
+func (b *Bus) MoveConsumer(from, to string) error {
+	b.register.Lock()
+	defer b.register.Unlock()
+	b.mu.Lock()
+	c := b.consumers[from]
+	b.mu.Unlock()
+	if c != nil && c.active.Load() {
+		return fmt.Errorf("consumer %s: %w", from, ErrInUse)
+	}
+	if err := b.log.MoveConsumer(from, to); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.consumers, from)
+	for _, st := range b.log.Consumers() {
+		if st.Name() == to {
+			b.consumers[to] = &Consumer{b: b, st: st, parkedSince: b.now()}
+		}
+	}
+	return nil
+}
+
 // Rewind sets every consumer that is further back to seq, once: they are delivered
 // the frames from there on again. One that has not come so far stays where it is,
 // since going forward would skip frames. Consumers must not be reading.

@@ -230,6 +230,9 @@ const bootPatience = 5 * time.Second
 // begin starts the connectors and then, with the first configuration, the drivers:
 // consumers come first, so that the first frame has somebody to wait for.
 func (g *Gateway) begin(ctx context.Context, tables *parts) error {
+	if err := g.renameConsumers(); err != nil {
+		return err
+	}
 	if err := g.updateConnectors(ctx, g.cfg); err != nil {
 		return err
 	}

@@ -54,6 +54,26 @@ func (g *Gateway) openConsumer(name string, atEnd bool) (connector.Consumer, fun
 	return c, c.Close, nil
 }
 
+// renameConsumers moves the places of connectors that have another name by now.
+func (g *Gateway) renameConsumers() error {
+	for name, c := range g.cfg.Connectors {
+		from, _ := c["rename_from"].(string)
+		if from == "" {
+			continue
+		}
+		switch err := g.bus.MoveConsumer(from, name); {
+		case err == nil:
+			g.log.Info("a connector was renamed; it goes on at its place in the log", "connector", name, "before", from)
+		case errors.Is(err, bus.ErrNoConsumer): // done at an earlier start, or never there
+		case errors.Is(err, bus.ErrConsumerThere):
+			g.log.Warn("rename_from has no effect: the log knows both names; 'edge-bus consumers rm' forgets one", "connector", name, "rename_from", from)
+		default:
+			return fmt.Errorf("connectors.%s.rename_from: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // updateConnectors makes the connectors of cfg run.
 func (g *Gateway) updateConnectors(ctx context.Context, cfg *bootstrap.Gateway) error {
 	return g.connectors.Apply(ctx, cfg.Connectors)

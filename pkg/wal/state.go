@@ -134,8 +134,8 @@ func (s *stateStore) largest() uint64 {
 // OpenConsumer returns the consumer with the given name. A new one begins at the
 // floor, or with atEnd behind the last durable frame. isNew says that it was made.
 func (l *Log) OpenConsumer(name string, atEnd bool) (c *Consumer, isNew bool, err error) {
-	if name == "" || len(name) > 128 || bytes.IndexByte([]byte(name), 0) >= 0 {
-		return nil, false, fmt.Errorf("consumer name %q: expected 1 to 128 bytes without NUL", name)
+	if err := checkConsumerName(name); err != nil {
+		return nil, false, err
 	}
 	l.gc.mu.Lock() // the floor stays where it is
 	defer l.gc.mu.Unlock()
@@ -158,6 +158,13 @@ func (l *Log) OpenConsumer(name string, atEnd bool) (c *Consumer, isNew bool, er
 	}
 	l.st.consumers[name] = c
 	return c, true, nil
+}
+
+func checkConsumerName(name string) error {
+	if name == "" || len(name) > 128 || bytes.IndexByte([]byte(name), 0) >= 0 {
+		return fmt.Errorf("consumer name %q: expected 1 to 128 bytes without NUL", name)
+	}
+	return nil
 }
 
 // Consumers returns all consumers, sorted by name.

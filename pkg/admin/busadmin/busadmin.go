@@ -263,6 +263,11 @@ func damages(list []*bus.DamageError) []admin.Damage {
 	return out
 }
 
+// MoveConsumer gives a consumer of a stopped gateway another name.
+func (b *Bus) MoveConsumer(_ context.Context, from, to string) error {
+	return KindOf(b.archive.MoveConsumer(from, to))
+}
+
 // RemoveConsumer implements [admin.BusBackend].
 func (b *Bus) RemoveConsumer(_ context.Context, name string) error {
 	return KindOf(b.archive.RemoveConsumer(name))

@@ -275,6 +275,26 @@ func (b *builder) checkTogether(g *Gateway) {
 			g.Admin.Socket, n, maxSocketPath), "admin", "socket")
 	}
 	b.checkClientIDs(g, fail)
+	checkRenames(g, fail)
+}
+
+// checkRenames refuses renames that can't be meant.
+func checkRenames(g *Gateway, fail func(msg string, path ...string)) {
+	heir := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(g.Connectors)) {
+		from, _ := g.Connectors[name]["rename_from"].(string)
+		if from == "" {
+			continue
+		}
+		key := "connectors." + name + ".rename_from"
+		switch other := heir[from]; {
+		case g.Connectors[from] != nil:
+			fail(fmt.Sprintf("%s: connectors.%s is still there; take it out, or leave rename_from out", key, from), "connectors", name, "rename_from")
+		case other != "":
+			fail(fmt.Sprintf("%s: connectors.%s takes the place of %s already", key, other, from), "connectors", name, "rename_from")
+		}
+		heir[from] = name
+	}
 }
 
 // checkClientIDs refuses two connectors that a broker would take for one: each

@@ -45,6 +45,7 @@ type Config struct {
 	LiveFirst     bool   `json:"live_first"`
 	TimestampUnit string `json:"timestamp_unit"`
 	Start         string `json:"start"`
+	RenameFrom    string `json:"rename_from"` // the gateway's business
 
 	TLS      TLS      `json:"tls"`
 	Commands Commands `json:"commands"`
