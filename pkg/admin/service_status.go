@@ -107,7 +107,7 @@ func (b Backend) sumConnectors(ctx context.Context, st *Status) error {
 	}
 	for _, c := range list {
 		st.count("connectors", c.State)
-		if c.State != "up" && c.State != "paused" && c.Error != "" {
+		if c.Error != "" { // beside the state up too: for what works only in part
 			st.Problems = append(st.Problems, Problem{Part: "connector", Name: c.Name, Text: c.Error, Since: c.Since})
 		}
 	}

@@ -367,7 +367,7 @@ func (c *Connector) answer(ctx context.Context, l *link) error {
 		}
 		err = c.publish(ctx, l, &paho.Publish{Topic: rec.Reply, Payload: body,
 			Properties: &paho.PublishProperties{ContentType: "application/json", CorrelationData: rec.Correlation}})
-		if _, err := c.tolerate("command results", err); err != nil {
+		if _, err := c.tolerate(partResults, err); err != nil {
 			return err
 		}
 		var r *refusal

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -47,8 +48,19 @@ type Config struct {
 	Start         string `json:"start"`
 	RenameFrom    string `json:"rename_from"` // the gateway's business
 
-	TLS      TLS      `json:"tls"`
-	Commands Commands `json:"commands"`
+	FollowRedirect bool `json:"follow_redirect"` // go where the broker sends us (0x9C, 0x9D)
+
+	TLS      TLS         `json:"tls"`
+	Status   StatusTopic `json:"status"`
+	Commands Commands    `json:"commands"`
+}
+
+// StatusTopic is where a gateway says that it is online, and the broker that it is
+// not any more, with the last will.
+type StatusTopic struct {
+	Enable bool   `json:"enable"`
+	Topic  string `json:"topic"`
+	Retain bool   `json:"retain"`
 }
 
 // Backoff is how long to wait between attempts: Base at first, then twice as
@@ -64,6 +76,8 @@ type TLS struct {
 	CA         string `json:"ca"`
 	ClientCert string `json:"client_cert"`
 	ClientKey  string `json:"client_key"`
+
+	ClientKeyPassword string `json:"client_key_password"` // of an encrypted key
 }
 
 // Commands is what may come down from the broker.
@@ -104,6 +118,7 @@ func defaults() Config {
 		Keepalive: config.Duration(30 * time.Second), SessionExpiry: config.Duration(24 * time.Hour),
 		Backoff:       Backoff{Base: config.Duration(500 * time.Millisecond), Max: config.Duration(2 * time.Minute)},
 		TimestampUnit: string(frame.Milliseconds), Start: startOldest, OnRefused: refusedWaits,
+		Status: StatusTopic{Enable: true, Topic: "/edge/status/{tenant}/{device}", Retain: true},
 		Commands: Commands{Topic: "/edge/cmd/{tenant}/{device}/#", Reply: "/edge/cmd-result/{tenant}/{device}",
 			Rate: "10/s", Dedup: config.Duration(24 * time.Hour)},
 	}
@@ -149,6 +164,7 @@ func (c *Config) check() error {
 			}
 			return nil
 		},
+		func() error { return checkTopic("status.topic", c.Status.Topic, "gateway", "tenant", "device") },
 		c.Commands.check,
 	}
 	for _, check := range checks {
@@ -214,12 +230,43 @@ type server struct {
 	url    *url.URL
 	scheme string // tcp, tls, ws or wss
 	addr   string // HOST:PORT
+
+	lasting bool // it was named by another server, for good
 }
 
 func (s server) encrypted() bool { return s.scheme == "tls" || s.scheme == "wss" }
 
 // String shows the server as it was configured.
 func (s server) String() string { return s.url.Redacted() }
+
+// instead returns the server that s has named in r: the first of a list of
+// HOST[:PORT] or URLs (4.11). What s has not as a part of it is taken from s, and
+// nothing leads from an encrypted connection to a plain one.
+func (s server) instead(r *refusal) (server, error) {
+	name, _, _ := strings.Cut(strings.TrimSpace(r.instead), " ")
+	name = strings.TrimSuffix(name, ",")
+	if name == "" {
+		return server{}, errors.New("the broker does not say which server")
+	}
+	if !strings.Contains(name, "://") {
+		u := *s.url
+		if _, _, err := net.SplitHostPort(name); err != nil {
+			name = net.JoinHostPort(strings.Trim(name, "[]"), u.Port())
+			name = strings.TrimSuffix(name, ":")
+		}
+		u.Host = name
+		name = u.String()
+	}
+	next, err := parseEndpoint(name)
+	if err != nil {
+		return server{}, err
+	}
+	if s.encrypted() && !next.encrypted() {
+		return server{}, fmt.Errorf("%s is not encrypted, and %s is", next, s)
+	}
+	next.lasting = r.code == codeMoved
+	return next, nil
+}
 
 // parseEndpoints reads a list of broker addresses with commas between.
 func parseEndpoints(list string) ([]server, error) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -27,18 +28,29 @@ const (
 
 // conn is a connection to a broker as paho, its pinger and the sender share it:
 // whoever writes holds the lock for whole packets. paho locks it through
-// [sync.Locker]. Reads are buffered, since paho reads byte by byte.
+// [sync.Locker]. Reads are buffered, since paho reads byte by byte. It knows why it
+// has ended, which paho does not tell: whoever notices first closes it, and the
+// others see a closed connection.
 type conn struct {
 	net.Conn
 	sync.Mutex
 	under *bounded // what Conn is made on
 	r     *bufio.Reader
 	w     *bufio.Writer // for the sender; empty whenever the lock is free
+	heard bool          // the first packet has come; for the one who reads
+
+	sent, received atomic.Int64 // when, in nanoseconds since opened
+	opened         time.Time
+
+	reason struct {
+		sync.Mutex
+		err error
+	}
 }
 
 // newConn returns a connection of c, which is under itself or a layer on it.
 func newConn(c net.Conn, under *bounded) *conn {
-	k := &conn{Conn: c, under: under, r: bufio.NewReaderSize(c, 16<<10)}
+	k := &conn{Conn: c, under: under, r: bufio.NewReaderSize(c, 16<<10), opened: time.Now()}
 	k.w = bufio.NewWriterSize(writerFunc(k.Write), 64<<10)
 	return k
 }
@@ -47,15 +59,56 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// Read reads through the buffer.
-func (c *conn) Read(p []byte) (int, error) { return c.r.Read(p) }
+// Read reads through the buffer. The first packet shows whom we speak with.
+func (c *conn) Read(p []byte) (int, error) {
+	if !c.heard {
+		if err := c.listen(); err != nil {
+			c.fail(explainEnd(err))
+			return 0, err
+		}
+		c.heard = true
+	}
+	n, err := c.r.Read(p)
+	if err != nil {
+		c.fail(explainEnd(err))
+	}
+	c.received.Store(int64(time.Since(c.opened)))
+	return n, err
+}
 
 // Write writes with a deadline. The caller holds the lock, if others write too.
 func (c *conn) Write(p []byte) (int, error) {
 	if err := c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		c.fail(explainEnd(err))
+	}
+	c.sent.Store(int64(time.Since(c.opened)))
+	return n, err
+}
+
+// activity returns when something was last sent and received.
+func (c *conn) activity() (sent, received time.Time) {
+	return c.opened.Add(time.Duration(c.sent.Load())), c.opened.Add(time.Duration(c.received.Load()))
+}
+
+// fail notes why the connection has ended. The first reason counts; that it was
+// closed from this side is none.
+func (c *conn) fail(err error) {
+	c.reason.Lock()
+	defer c.reason.Unlock()
+	if c.reason.err == nil && err != nil && !errors.Is(err, net.ErrClosed) {
+		c.reason.err = err
+	}
+}
+
+// why returns the reason for the end of the connection, nil while there is none.
+func (c *conn) why() error {
+	c.reason.Lock()
+	defer c.reason.Unlock()
+	return c.reason.err
 }
 
 // buffer adds p to what flush writes. The caller holds the lock until flush.
@@ -212,19 +265,6 @@ func (d *dialer) handshake(ctx context.Context, plain net.Conn) (net.Conn, strin
 		s.PeerCertificates[0].Subject.CommonName, s.PeerCertificates[0].NotAfter.Format(time.DateOnly)), nil
 }
 
-// explainTLS adds what to do about a common fault.
-func explainTLS(err error) error {
-	var unknown x509.UnknownAuthorityError
-	var name x509.HostnameError
-	switch {
-	case errors.As(err, &unknown):
-		return fmt.Errorf("%w; set tls.ca to the certificate of the authority that signed the broker's", err)
-	case errors.As(err, &name):
-		return fmt.Errorf("%w; use a name in endpoint that the certificate holds", err)
-	}
-	return err
-}
-
 func (d *dialer) tlsConfig(host string) (*tls.Config, error) {
 	cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
 	if d.tls.CA != "" {
@@ -248,9 +288,15 @@ func (d *dialer) tlsConfig(host string) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if key, err = d.plainKey(key); err != nil {
+		return nil, err
+	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return nil, fmt.Errorf("tls.client_cert and tls.client_key: %w", err)
+	}
+	if err := checkClientCert(&pair, time.Now()); err != nil {
+		return nil, err
 	}
 	cfg.Certificates = []tls.Certificate{pair}
 	return cfg, nil

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +61,11 @@ type Connector struct {
 	session  *session
 	commands *commands // nil: not enabled
 
+	// Only Run's goroutine uses these.
+	terms   map[string]*terms // by server
+	manners manners
+	detour  *server // the server that a broker has named instead of itself
+
 	now  chan struct{} // capacity 1: connect at once
 	kick chan struct{} // capacity 1: drop the connection
 
@@ -87,7 +93,7 @@ func newConnector(name string, cfg Config, deps connector.Deps, m *metrics) (*Co
 	}
 	names := identityReplacer(deps.Identity)
 	c := &Connector{name: name, deps: deps, log: deps.Log, servers: servers, clientID: cfg.ClientID, metrics: m,
-		template: names.Replace(cfg.Topic), stats: &stats{name: name, m: m}, replayed: map[string]uint64{}, warnings: map[string]error{}, now: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
+		template: names.Replace(cfg.Topic), stats: &stats{name: name, m: m}, replayed: map[string]uint64{}, warnings: map[string]error{}, terms: map[string]*terms{}, now: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
 	c.cfg.Store(&cfg)
 	if c.clientID == "" {
 		c.clientID = deps.Identity.Gateway
@@ -151,7 +157,7 @@ func (c *Connector) Run(ctx context.Context) error {
 		if c.stats.delivered() != delivered {
 			attempt = 0
 		}
-		wait := c.backoff(max(attempt, c.ended(up, err, time.Since(began))))
+		wait := max(c.backoff(max(attempt, c.ended(up, err, time.Since(began)))), c.manners.note(up, err, time.Since(began)))
 		c.failed(err, wait)
 		select {
 		case <-ctx.Done():
@@ -175,14 +181,54 @@ func (c *Connector) ended(up bool, err error, lasted time.Duration) int {
 // returns when that connection has ended; up reports whether there was one.
 func (c *Connector) round(ctx context.Context) (up bool, err error) {
 	var errs []error
-	for _, srv := range c.servers {
-		up, err := c.connectAndServe(ctx, srv)
+	for _, srv := range c.route() {
+		up, err := c.follow(ctx, srv)
 		if up || ctx.Err() != nil {
 			return up, err
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", srv, err))
 	}
 	return false, errors.Join(errs...)
+}
+
+// route returns the servers to try: one that was named instead of another first.
+func (c *Connector) route() []server {
+	if c.detour == nil {
+		return c.servers
+	}
+	return append([]server{*c.detour}, c.servers...)
+}
+
+// maxHops bounds how often a server may send us to another one.
+const maxHops = 3
+
+// follow connects to srv, or to where it sends us, and delivers until the
+// connection ends.
+func (c *Connector) follow(ctx context.Context, srv server) (up bool, err error) {
+	for hop := 0; ; hop++ {
+		up, err = c.connectAndServe(ctx, srv)
+		var r *refusal
+		if !errors.As(err, &r) || r.code != codeElsewhere && r.code != codeMoved {
+			if c.detour != nil && c.detour.addr == srv.addr && (!up || !c.detour.lasting) {
+				c.detour = nil // it was for once, or it does not take us
+			}
+			return up, err
+		}
+		next, nerr := srv.instead(r)
+		switch {
+		case !c.config().FollowRedirect:
+			return up, err
+		case nerr != nil:
+			return up, fmt.Errorf("%w; it cannot be followed: %w", err, nerr)
+		case hop == maxHops:
+			return up, fmt.Errorf("%w; it was followed %d times already", err, hop)
+		case up:
+			c.detour = &next
+			return up, err // the next round begins there
+		}
+		c.log.Info("the broker names another server", "server", srv.String(), "instead", next.String(), "for_good", next.lasting)
+		c.detour, srv = &next, next
+	}
 }
 
 // begin loads what an earlier run left.
@@ -217,17 +263,21 @@ func (c *Connector) failed(err error, wait time.Duration) {
 	}
 	state := "down"
 	var r *refusal
-	if errors.As(err, &r) && needsPerson(r.code) || errors.Is(err, errNotOurs) || c.isBlocked() {
+	if errors.As(err, &r) && needsPerson(r.code) || isOneOf(err, errNotOurs, errSpeaksTLS, errSpeaksHTTP, errClientCert, errKey) || c.isBlocked() {
 		state = "fault"
 	}
 	c.setState(state, err)
 	c.log.Warn("no connection to the broker", "error", err, "retry_in", wait.Round(time.Millisecond).String())
 }
 
+func isOneOf(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(t error) bool { return errors.Is(err, t) })
+}
+
 // needsPerson reports whether a refusal will not go away by itself.
 func needsPerson(code byte) bool {
 	switch code {
-	case 0x84, 0x85, 0x86, codeNotAuthorized, 0x8A, 0x8C, codeTakenOver, 0x90, codeTooLarge, 0x99, 0x9A, 0x9B, 0x9D:
+	case codeVersion, 0x85, 0x86, codeNotAuthorized, 0x8A, 0x8C, codeTakenOver, 0x90, codeTooLarge, 0x99, codeNoRetain, codeNoQoS, codeMoved:
 		return true
 	}
 	return false
@@ -249,7 +299,7 @@ func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, e
 	if err != nil {
 		return false, fmt.Errorf("load the session: %w", err)
 	}
-	if err := c.session.willRetain(srv.String(), c.statusTopic()); err != nil { // by the last will, from CONNECT on
+	if err := c.noteStatus(srv); err != nil { // by the last will, from CONNECT on
 		return false, err
 	}
 	l, err := c.connect(ctx, srv, plainStep)
@@ -257,6 +307,7 @@ func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, e
 		return false, err
 	}
 	c.setUp()
+	c.tellShortfalls(srv)
 	c.metrics.up.WithLabelValues(c.name).Set(1)
 	defer c.metrics.up.WithLabelValues(c.name).Set(0)
 	c.log.Info("connected to the broker", "server", srv.String(), "in_flight", len(c.session.inflight))
@@ -300,7 +351,7 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 	}
 	limits := c.session.currentLimits()
 	if c.config().QoS > limits.maxQoS {
-		return &refusal{code: 0x9B, text: fmt.Sprintf("it takes QoS %d at most", limits.maxQoS)}
+		return &refusal{code: codeNoQoS, own: true, text: fmt.Sprintf("it takes QoS %d at most", limits.maxQoS)}
 	}
 	up, err := c.newUplink(l, st, limits)
 	if err != nil {
@@ -321,6 +372,7 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 	})
 	select {
 	case <-work.Done():
+		l.settle(context.Cause(work))
 	case <-l.client.Done():
 		cancel(l.why())
 	case <-c.kick:
@@ -336,6 +388,9 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 		cancel(errStopped)
 	}
 	err = context.Cause(work)
+	if why := l.conn.why(); why != nil && !isOneOf(err, errStopped, errReconnect) {
+		err = fmt.Errorf("connection lost: %w", why) // what it was followed by says less
+	}
 	l.interrupt(errors.Is(err, errStopped))
 	wg.Wait()
 	c.noteDeath(l, up.sender, err)

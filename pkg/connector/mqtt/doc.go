@@ -111,7 +111,9 @@
 // A session that another client has had (DISCONNECT 0x8E, session taken over) is not
 // ours any more: its packet identifiers may stand for that client's messages. That
 // is stored, and the next connection ends the session and begins a new one, as if
-// the broker had lost it.
+// the broker had lost it. So does any connection that finds a session which the
+// records do not know. Where the records know none and the broker has none, one
+// CONNECT without a clean start is all that it takes: CONNACK proves it.
 //
 // "Once" begins at the log's commit and ends at the broker, and assumes that the
 // broker persists what it acknowledges.

@@ -62,6 +62,17 @@ func (s *session) willRetain(server, topic string) error {
 	})
 }
 
+// noteStatus notes that the status message is about to be retained at srv, if it is.
+func (c *Connector) noteStatus(srv server) error {
+	if !c.keepsStatus() {
+		return nil
+	}
+	return c.session.willRetain(srv.String(), c.statusTopic())
+}
+
+// keepsStatus reports whether the configuration asks for a retained status.
+func (c *Connector) keepsStatus() bool { return c.config().Status.Enable && c.config().Status.Retain }
+
 func (s *session) noLongerRetained(at retainedAt) error {
 	return s.update(false, func(rec *sessionRecord) {
 		rec.Retained = slices.DeleteFunc(rec.Retained, func(r retainedAt) bool { return r == at })
@@ -132,7 +143,7 @@ func (c *Connector) unsubscribe(ctx context.Context, l *link, filter string) err
 func (c *Connector) oldRetained(server string) []retainedAt {
 	var out []retainedAt
 	for _, at := range c.session.record.Retained {
-		if at.Server == server && at.Topic != c.statusTopic() {
+		if at.Server == server && (at.Topic != c.statusTopic() || !c.keepsStatus()) {
 			out = append(out, at)
 		}
 	}
@@ -147,6 +158,12 @@ func (c *Connector) oldRetained(server string) []retainedAt {
 func (c *Connector) clearOld(ctx context.Context, l *link) error {
 	var refused error
 	for _, at := range c.oldRetained(l.server) {
+		if c.session.currentLimits().noRetain { // nor has it kept anything
+			if err := c.session.noLongerRetained(at); err != nil {
+				return err
+			}
+			continue
+		}
 		message, err := c.readRetained(ctx, l, at.Topic)
 		var r *refusal
 		if errors.As(err, &r) {

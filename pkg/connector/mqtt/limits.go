@@ -1,7 +1,11 @@
 package mqtt
 
 import (
+	"errors"
+	"fmt"
 	"math"
+	"strings"
+	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 )
@@ -18,6 +22,11 @@ type limits struct {
 	aliases    uint16
 	replyQoS   byte // for the PUBLISH of paho's own
 	maxQoS     byte
+	noRetain   bool
+	noWildcard bool
+	noShared   bool
+	expiry     *uint32 // seconds for which it keeps the session; nil: as asked
+	keepalive  *uint16 // seconds; nil: as asked
 }
 
 // readLimits reads what a CONNACK allows. One message of the receive maximum is
@@ -43,5 +52,69 @@ func readLimits(p *packets.Properties) limits {
 		l.maxQoS = *p.MaximumQOS
 		l.replyQoS = min(l.replyQoS, l.maxQoS)
 	}
+	l.noRetain, l.noWildcard, l.noShared = isZero(p.RetainAvailable), isZero(p.WildcardSubAvailable), isZero(p.SharedSubAvailable)
+	l.expiry, l.keepalive = p.SessionExpiryInterval, p.ServerKeepAlive
 	return l
+}
+
+// isZero reports whether a property is there and says no.
+func isZero(b *byte) bool { return b != nil && *b == 0 }
+
+// The parts of the connector's work that a broker may not allow, as the status
+// names them.
+const (
+	partWill     = "last will"
+	partStatus   = "status"
+	partCommands = "commands"
+	partResults  = "command results"
+	partSession  = "session"
+)
+
+// shortfall is what a broker lacks that the configuration asks for.
+type shortfall struct {
+	part string
+	err  error
+}
+
+// shortfalls returns what the configuration asks for and the broker does not give,
+// other than the last will, with the way out.
+func (c *Connector) shortfalls(l limits) []shortfall {
+	var out []shortfall
+	cfg := c.config()
+	if asked := cfg.SessionExpiry.Std(); l.expiry != nil && time.Duration(*l.expiry)*time.Second < asked.Truncate(time.Second) {
+		kept := time.Duration(*l.expiry) * time.Second
+		out = append(out, shortfall{partSession, fmt.Errorf("the broker keeps it for %s, session_expiry asks for %s: after an outage longer than that, "+
+			"what was in flight is sent anew and may arrive twice, and commands sent meanwhile are lost; raise the broker's limit, or set session_expiry: %s",
+			kept, asked, max(kept, time.Second))})
+	}
+	if cfg.Status.Enable && cfg.Status.Retain && l.noRetain {
+		out = append(out, shortfall{partStatus, errors.New("the broker keeps no retained messages (retain unavailable): status is sent without retain, " +
+			"so who subscribes later does not see it; set status.retain: false")})
+	}
+	if c.commands != nil {
+		if err := l.takesFilter(c.commands.topic); err != nil {
+			out = append(out, shortfall{partCommands, err})
+		}
+	}
+	return out
+}
+
+// takesFilter returns why the broker does not take a subscription.
+func (l limits) takesFilter(filter string) error {
+	switch {
+	case l.noShared && strings.HasPrefix(filter, "$share/"):
+		return fmt.Errorf("not subscribed to %s: %w", filter, &refusal{code: 0x9E, own: true})
+	case l.noWildcard && strings.ContainsAny(filter, "+#"):
+		return fmt.Errorf("not subscribed to %s: %w", filter, &refusal{code: 0xA2, own: true})
+	}
+	return nil
+}
+
+// String says what a person should know of the limits.
+func (l limits) String() string {
+	s := fmt.Sprintf("QoS up to %d, packets up to %d bytes, %d messages at a time, %d topic aliases", l.maxQoS, l.packetSize, l.inflight, l.aliases)
+	if l.keepalive != nil {
+		s += fmt.Sprintf(", keep alive %d s", *l.keepalive)
+	}
+	return s
 }

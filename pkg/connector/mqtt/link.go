@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
 
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 )
 
@@ -24,33 +26,56 @@ type link struct {
 	server  string
 	since   time.Time
 	watched atomic.Pointer[watching] // see readRetained
+	will    willMode                 // what CONNECT held of the last will
 }
 
-// connect makes a connection to srv and the MQTT session on it.
+// connect makes a connection to srv and the MQTT session on it. In most cases that
+// is one CONNECT, and brokers that allow no second one within a second take it.
+// Where the broker has a session under our client id that is not the one of the
+// records, attach ends it, and there is a second. Some brokers keep it all the
+// same; then a clean start ends it, on a connection of its own: Mosquitto does not
+// persist a session that was begun with a clean start, so the one to stay begins
+// without. A session that is there once more is another client's.
 func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, error) {
-	d := dialer{server: srv, tls: c.config().TLS, secret: c.deps.Secret}
-	if !c.session.cleanStart(srv.String(), c.clientID) {
-		return c.attach(ctx, &d, run)
-	}
-	// A broker closes the connection of a session that was wiped before it has
-	// forgotten the session, which the connection that follows at once may still
-	// meet. Who has one after the last pause is another client.
-	var err error
-	for _, pause := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond} {
-		if err = c.wipe(ctx, &d, run); err != nil {
+	d := c.dialer(srv)
+	l, err := c.attach(ctx, d, run)
+	for try := 0; errors.Is(err, errNotOurs) && try < 2; try++ {
+		if try > 0 {
+			if err := c.pauseBetween(ctx); err != nil {
+				return nil, err
+			}
+			if err := c.wipe(ctx, d, run); err != nil {
+				return nil, err
+			}
+		}
+		if err := c.pauseBetween(ctx); err != nil {
 			return nil, err
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-		var l *link
-		if l, err = c.attach(ctx, &d, run); !errors.Is(err, errNotOurs) {
-			return l, err
-		}
+		l, err = c.attach(ctx, d, run)
 	}
-	return nil, err
+	return l, err
+}
+
+// pauseBetween waits between two CONNECTs of one attempt.
+func (c *Connector) pauseBetween(ctx context.Context) error {
+	if !sleep(ctx, pause(connectGap, 0)) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func (c *Connector) dialer(srv server) *dialer {
+	return &dialer{server: srv, tls: c.config().TLS, secret: c.deps.Secret}
+}
+
+// termsOf returns what is known of a server.
+func (c *Connector) termsOf(srv server) *terms {
+	t := c.terms[srv.String()]
+	if t == nil {
+		t = newTerms(c.config())
+		c.terms[srv.String()] = t
+	}
+	return t
 }
 
 // attach makes a connection and goes on with the session that the server has, or
@@ -64,26 +89,26 @@ func (c *Connector) attach(ctx context.Context, d *dialer, run step) (*link, err
 	handling, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	l.client = paho.NewClient(paho.ClientConfig{
-		Conn: l.conn, Session: c.session, PacketTimeout: dialTimeout,
+		Conn: l.conn, Session: c.session, PacketTimeout: dialTimeout, PingHandler: pinger{l.conn},
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 			return true, c.incoming(l, p.Packet)
 		}},
 		OnClientError:      l.ended,
 		OnServerDisconnect: func(*paho.Disconnect) { l.ended(nil) }, // the session has its reason
 	})
+	terms := c.termsOf(d.server)
+	l.will = terms.next().will
 	err = run("connect", func() (string, error) {
-		packet, err := c.connectPacket()
+		packet, err := c.connectPacket(c.clientID, terms)
 		if err != nil {
 			return "", err
 		}
 		c.session.expect(d.server.String())
-		ack, err := l.client.Connect(ctx, packet)
-		if ack != nil && ack.ReasonCode >= 0x80 {
-			return "", &refusal{code: ack.ReasonCode, text: ack.Properties.ReasonString}
-		}
+		_, err = call(ctx, l.client, nc, packet)
 		return "", err
 	})
 	if err != nil {
+		terms.refused(err)
 		cancel()
 		_ = nc.Close() // paho has closed it in most cases
 		return nil, err
@@ -94,9 +119,31 @@ func (c *Connector) attach(ctx context.Context, d *dialer, run step) (*link, err
 	return l, nil
 }
 
-// wipe ends a session that the server may hold for us and that is not ours any
-// more, with a connection of its own: Mosquitto does not persist a session that
-// was begun with a clean start, so the one to stay begins without.
+// call sends a CONNECT and returns the CONNACK, or why there is none.
+func call(ctx context.Context, client *paho.Client, nc *conn, p *paho.Connect) (*paho.Connack, error) {
+	ack, err := client.Connect(ctx, p)
+	if ack != nil && ack.ReasonCode >= 0x80 {
+		return nil, refusedConnect(ack)
+	}
+	if err == nil || ctx.Err() != nil || ack != nil {
+		return ack, err // with a CONNACK the error is the session's
+	}
+	switch why := nc.why(); {
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, errNoAnswer
+	case errors.Is(why, errHungUp):
+		return nil, fmt.Errorf("%w (%w)", errUnanswered, err)
+	case why != nil:
+		return nil, why
+	}
+	return nil, fmt.Errorf("%w: the broker may not speak MQTT 5; see version", err)
+}
+
+// errNoAnswer says that a server has taken CONNECT and is silent.
+var errNoAnswer = fmt.Errorf("no answer to CONNECT within %s: the broker hangs, or this port is for encrypted connections (mqtts://)", dialTimeout)
+
+// wipe ends a session that the server holds for us and that is not ours, with a
+// connection of its own.
 func (c *Connector) wipe(ctx context.Context, d *dialer, run step) error {
 	nc, err := d.dial(ctx, run)
 	if err != nil {
@@ -109,11 +156,7 @@ func (c *Connector) wipe(ctx context.Context, d *dialer, run step) error {
 		if err := c.credentials(p); err != nil {
 			return "", err
 		}
-		ack, err := client.Connect(ctx, p)
-		if ack != nil && ack.ReasonCode >= 0x80 {
-			return "", &refusal{code: ack.ReasonCode, text: ack.Properties.ReasonString}
-		}
-		if err != nil {
+		if _, err := call(ctx, client, nc, p); err != nil {
 			return "", err
 		}
 		return "", leave(ctx, client, nc)
@@ -140,19 +183,26 @@ func leave(ctx context.Context, client *paho.Client, nc *conn) error {
 // leaveTime is how long a broker has to close a connection that is left.
 const leaveTime = time.Second
 
-// connectPacket returns the CONNECT, with the last will.
-func (c *Connector) connectPacket() (*paho.Connect, error) {
-	will, err := json.Marshal(c.statusMessage("offline"))
-	if err != nil {
-		return nil, err
-	}
-	expiry := uint32(c.config().SessionExpiry.Std() / time.Second)
+// connectPacket returns the CONNECT, with as much of the last will as the server
+// takes.
+func (c *Connector) connectPacket(clientID string, t *terms) (*paho.Connect, error) {
+	cfg := c.config()
+	expiry := uint32(cfg.SessionExpiry.Std() / time.Second)
 	receive, packet := uint16(ourReceiveMaximum), uint32(maxPacket)
 	p := &paho.Connect{
-		ClientID: c.clientID, KeepAlive: uint16(c.config().Keepalive.Std() / time.Second),
-		Properties:     &paho.ConnectProperties{SessionExpiryInterval: &expiry, ReceiveMaximum: &receive, MaximumPacketSize: &packet, RequestProblemInfo: true},
-		WillMessage:    &paho.WillMessage{Topic: c.statusTopic(), Payload: will, QoS: 1, Retain: true},
-		WillProperties: &paho.WillProperties{ContentType: "application/json"},
+		ClientID: clientID, KeepAlive: uint16(cfg.Keepalive.Std() / time.Second),
+		Properties: &paho.ConnectProperties{SessionExpiryInterval: &expiry, ReceiveMaximum: &receive, MaximumPacketSize: &packet, RequestProblemInfo: true},
+	}
+	if mode := t.next().will; mode != willNone {
+		will, err := json.Marshal(c.statusMessage("offline"))
+		if err != nil {
+			return nil, err
+		}
+		p.WillMessage = &paho.WillMessage{Topic: c.statusTopic(), Payload: will, QoS: 1, Retain: cfg.Status.Retain && mode == willWhole}
+		if t.qos0 {
+			p.WillMessage.QoS = 0
+		}
+		p.WillProperties = &paho.WillProperties{ContentType: "application/json"}
 	}
 	return p, c.credentials(p)
 }
@@ -172,8 +222,9 @@ func (c *Connector) credentials(p *paho.Connect) error {
 	return nil
 }
 
-// ended takes paho's reason for the end of the connection.
+// ended takes a reason for the end of the connection.
 func (l *link) ended(err error) {
+	l.conn.fail(err)
 	select {
 	case l.errs <- err:
 	default: // the first one counts
@@ -182,17 +233,31 @@ func (l *link) ended(err error) {
 
 // why returns the reason for the end of the connection.
 func (l *link) why() error {
+	if l.says() == nil && l.conn.why() == nil {
+		select {
+		case <-l.errs:
+		case <-time.After(100 * time.Millisecond): // paho reports just after it is done
+		}
+	}
 	if bye := l.says(); bye != nil {
 		return bye
 	}
-	select {
-	case err := <-l.errs:
-		if err != nil {
-			return fmt.Errorf("connection lost: %w", err)
-		}
-	case <-time.After(100 * time.Millisecond): // paho reports just after it is done
+	if err := l.conn.why(); err != nil {
+		return fmt.Errorf("connection lost: %w", err)
 	}
 	return errors.New("connection lost")
+}
+
+// settle gives what the broker may have said before it closed the connection a
+// moment to be read, when a write has failed.
+func (l *link) settle(err error) {
+	if err == nil || l.conn.why() == nil {
+		return
+	}
+	select {
+	case <-l.client.Done():
+	case <-time.After(100 * time.Millisecond):
+	}
 }
 
 // interrupt ends whatever waits for the network: by closing the connection, or,
@@ -226,4 +291,19 @@ func (l *link) close(farewell bool) {
 func isTimeout(err error) bool {
 	var n net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &n) && n.Timeout()
+}
+
+// giveUpSession ends the session that the broker has for us along with the
+// connection, if w is one, and lets the broker close it: whoever connected before
+// that could still find the session.
+func giveUpSession(w io.Writer) {
+	never := uint32(0)
+	bye := packets.Disconnect{Properties: &packets.Properties{SessionExpiryInterval: &never}}
+	nc, ok := w.(*conn)
+	if _, err := bye.WriteTo(w); err != nil || !ok {
+		return // the next connection finds it again
+	}
+	if nc.SetReadDeadline(time.Now().Add(leaveTime)) == nil {
+		_, _ = io.Copy(io.Discard, nc.r) // until it is closed; what comes is not ours
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
@@ -55,13 +54,12 @@ type replayLink struct {
 }
 
 func (c *Connector) openReplay(ctx context.Context, srv server) (*replayLink, error) {
-	d := dialer{server: srv, tls: c.cfg.Load().TLS, secret: c.deps.Secret}
-	nc, err := d.dial(ctx, plainStep)
+	nc, err := c.dialer(srv).dial(ctx, plainStep)
 	if err != nil {
 		return nil, err
 	}
 	l := &link{conn: nc}
-	l.client = paho.NewClient(paho.ClientConfig{Conn: l.conn, PacketTimeout: dialTimeout})
+	l.client = paho.NewClient(paho.ClientConfig{Conn: l.conn, PacketTimeout: dialTimeout, PingHandler: pinger{nc}})
 	err = plainStep("connect", func() (string, error) { return "", c.joinReplay(ctx, l) })
 	if err != nil {
 		_ = nc.Close() // paho has closed it in most cases
@@ -78,17 +76,13 @@ func (c *Connector) joinReplay(ctx context.Context, l *link) error {
 	if err := c.credentials(p); err != nil {
 		return err
 	}
-	ack, err := l.client.Connect(ctx, p)
-	if ack != nil && ack.ReasonCode >= 0x80 {
-		return &refusal{code: ack.ReasonCode, text: ack.Properties.ReasonString}
-	}
+	ack, err := call(ctx, l.client, l.conn, p)
 	if err != nil {
-		return explainConnect(err)
+		return err
 	}
 	c.session.mu.Lock()
 	defer c.session.mu.Unlock()
-	c.session.limits = readLimits(&packets.Properties{ReceiveMaximum: ack.Properties.ReceiveMaximum,
-		MaximumPacketSize: ack.Properties.MaximumPacketSize, MaximumQOS: ack.Properties.MaximumQoS})
+	c.session.limits = readLimits(connackProperties(ack))
 	return nil
 }
 

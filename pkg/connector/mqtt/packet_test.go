@@ -56,17 +56,22 @@ func TestPublishPacket(t *testing.T) {
 	}
 }
 
-// TestHeaderRoom holds that the room left for a header suffices.
-func TestHeaderRoom(t *testing.T) {
+// TestPacketSize holds the size that a message is supposed to have against the one
+// that it has.
+func TestPacketSize(t *testing.T) {
 	b := newBench(t, "t", 2)
-	b.cfg.LiveFirst = true
-	b.open()
-	long := messageRecord{Topic: "t", Prev: 1<<64 - 1, Stream: streamBacklog, encoding: encoding{Payload: payloadProtobufZstd}}
-	h := publishHeader{id: 1, qos: 2, topic: "t", alias: 1, contentType: long.contentType(),
-		user: b.conn.describe(&long, &payload{first: 1<<64 - 1, last: 1<<64 - 1, configRev: 1<<64 - 1})}
-	head, _ := appendPublish(nil, &h, maxPacketSize-headerRoom, nil)
-	const gatewayName = 128 // an id is no longer
-	if n := len(head) + gatewayName; n > headerRoom {
-		t.Errorf("a header may have %d bytes, %d are left for it", n, headerRoom)
+	b.connect(false)
+	for _, size := range []int{1, 100, 127, 128, 200, 16_000, 16_383, 70_000} {
+		m := &message{record: messageRecord{ID: 1, QoS: 2, Topic: "a/topic", Prev: 1, encoding: encoding{Payload: payloadJSON}},
+			made: payload{body: make([]byte, size), first: 2, last: 3}}
+		supposed := b.sender.packetSize(&m.record, &m.made)
+		for _, alias := range []uint16{0, 1} { // the first message with an alias has both
+			h := b.sender.header0(&m.record, &m.made)
+			h.alias = alias
+			head, _ := appendPublish(nil, &h, size, nil)
+			if n := len(head) + size; n > supposed || n < supposed-aliasRoom {
+				t.Errorf("a packet of %d bytes, supposed %d", n, supposed)
+			}
+		}
 	}
 }

@@ -2,7 +2,7 @@ package mqtt
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -15,7 +15,7 @@ import (
 
 // Test implements [connector.Connector]: name, TCP, TLS, WebSocket, CONNECT, the
 // right to publish on the data's topic and on the status topic, and to subscribe
-// to commands. It connects as CLIENT_ID-test, since the broker would end the
+// to commands. It connects as CLIENT_ID-test, because the broker would end the
 // connection in use if its client id came twice. The message that it publishes
 // on the data's topic holds no frames.
 func (c *Connector) Test(ctx context.Context, report func(connector.Step)) {
@@ -33,6 +33,8 @@ type tester struct {
 	c      *Connector
 	report func(connector.Step)
 	prefix string
+	terms  *terms
+	will   willMode // what was taken of the last will
 }
 
 // step runs one step and reports it.
@@ -45,30 +47,30 @@ func (t *tester) step(name string, do func() (string, error)) error {
 
 // try goes through the steps until one fails, which has been reported then.
 func (t *tester) try(ctx context.Context, srv server) {
-	d := dialer{server: srv, tls: t.c.config().TLS, secret: t.c.deps.Secret}
-	nc, err := d.dial(ctx, t.step)
-	if err != nil {
+	client, l := t.connect(ctx, srv)
+	if client == nil {
 		return
 	}
-	client := paho.NewClient(paho.ClientConfig{Conn: nc, PacketTimeout: dialTimeout})
-	err = t.step("connect", func() (string, error) { return t.connect(ctx, client, srv) })
-	if err != nil {
-		_ = nc.Close() // paho has closed it in most cases
-		return
-	}
-	defer func() { _ = client.Disconnect(&paho.Disconnect{}) }() // nothing depends on it
-	steps := []struct {
+	never := uint32(0) // the session of the test ends with it
+	defer func() {
+		_ = client.Disconnect(&paho.Disconnect{Properties: &paho.DisconnectProperties{SessionExpiryInterval: &never}}) // nothing depends on it
+	}()
+	type check struct {
 		name string
 		do   func() error
-	}{
-		{"publish data", func() error { return testPublish(ctx, client, t.c.testTopic(), "[]") }},
-		{"publish status", func() error { return testPublish(ctx, client, t.c.statusTopic()+"/test", "") }},
+	}
+	steps := []check{{"publish data", func() error { return testPublish(ctx, client, t.c.testTopic(), "[]", false, l) }}}
+	if t.c.config().Status.Enable {
+		retain := t.c.config().Status.Retain && !l.noRetain && t.will == willWhole
+		steps = append(steps, check{"publish status", func() error { return testPublish(ctx, client, t.c.statusTopic()+"/test", "", retain, l) }})
 	}
 	if t.c.commands != nil {
-		steps = append(steps, struct {
-			name string
-			do   func() error
-		}{"subscribe to commands", func() error { return subscribe(ctx, client, t.c.commands.topic) }})
+		steps = append(steps, check{"subscribe to commands", func() error {
+			if err := l.takesFilter(t.c.commands.topic); err != nil {
+				return err
+			}
+			return subscribe(ctx, client, t.c.commands.topic)
+		}})
 	}
 	for _, s := range steps {
 		if t.step(s.name, func() (string, error) { return "", s.do() }) != nil {
@@ -77,32 +79,97 @@ func (t *tester) try(ctx context.Context, srv server) {
 	}
 }
 
-func (t *tester) connect(ctx context.Context, client *paho.Client, srv server) (string, error) {
-	p := &paho.Connect{ClientID: t.c.clientID + "-test", KeepAlive: 30, CleanStart: true, Properties: &paho.ConnectProperties{RequestProblemInfo: true}}
-	if err := t.c.credentials(p); err != nil {
-		return "", err
+// connect makes a connection with the CONNECT that the connector uses, but for its
+// client id, and takes the same smaller steps when the last will may be what is
+// refused. It reports the last attempt.
+func (t *tester) connect(ctx context.Context, srv server) (client *paho.Client, l limits) {
+	t.terms = newTerms(t.c.config())
+	t.terms.taken = 1 // a person waits: one refusal is enough to go on
+	for first := true; ; first = false {
+		run := t.step
+		if !first {
+			run = plainStep
+			if t.c.pauseBetween(ctx) != nil {
+				return nil, l
+			}
+		}
+		nc, err := t.c.dialer(srv).dial(ctx, run)
+		if err != nil {
+			if !first { // which was not reported
+				_ = t.step("connect", func() (string, error) { return "", err }) // reported
+			}
+			return nil, l
+		}
+		began, before := time.Now(), *t.terms
+		client = paho.NewClient(paho.ClientConfig{Conn: nc, PacketTimeout: dialTimeout, PingHandler: pinger{nc}})
+		text := ""
+		text, l, err = t.call(ctx, client, nc)
+		if err != nil {
+			_ = nc.Close() // paho has closed it in most cases
+			t.terms.refused(err)
+			if t.terms.at > before.at || t.terms.qos0 != before.qos0 {
+				continue
+			}
+		}
+		t.report(connector.Step{Name: t.prefix + "connect", Err: err, Text: text, Took: time.Since(began)})
+		if err != nil {
+			return nil, l
+		}
+		return client, l
 	}
-	ack, err := client.Connect(ctx, p)
-	if ack != nil && ack.ReasonCode >= 0x80 {
-		return "", &refusal{code: ack.ReasonCode, text: ack.Properties.ReasonString}
-	}
-	if err != nil {
-		return "", explainConnect(err)
-	}
-	l := readLimits((&packets.Properties{ReceiveMaximum: ack.Properties.ReceiveMaximum, MaximumPacketSize: ack.Properties.MaximumPacketSize,
-		TopicAliasMaximum: ack.Properties.TopicAliasMaximum, MaximumQOS: ack.Properties.MaximumQoS}))
-	if t.c.config().QoS > l.maxQoS {
-		return "", &refusal{code: 0x9B, text: fmt.Sprintf("it takes QoS %d at most", l.maxQoS)}
-	}
-	return fmt.Sprintf("QoS up to %d, packets up to %d bytes, %d topic aliases", l.maxQoS, l.packetSize, l.aliases), nil
 }
 
-// explainConnect adds what an answer that is none may mean.
-func explainConnect(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.New("no answer to CONNECT in 10 s: is it an MQTT 5 broker, and is TLS what it expects?")
+// call sends the CONNECT and says what the broker allows.
+func (t *tester) call(ctx context.Context, client *paho.Client, nc *conn) (string, limits, error) {
+	p, err := t.c.connectPacket(t.c.clientID+"-test", t.terms)
+	if err != nil {
+		return "", limits{}, err
 	}
-	return fmt.Errorf("%w: the broker may not speak MQTT 5, or expects TLS", err)
+	p.CleanStart = true
+	if p.WillMessage != nil { // should the test be cut off, it tells no lie
+		if p.WillMessage.Payload, err = json.Marshal(t.c.statusMessage(t.c.onlineNow())); err != nil {
+			return "", limits{}, err
+		}
+	}
+	ack, err := call(ctx, client, nc, p)
+	if err != nil {
+		return "", limits{}, err
+	}
+	l := readLimits(connackProperties(ack))
+	t.will = t.terms.next().will
+	if t.c.config().QoS > l.maxQoS {
+		return "", l, &refusal{code: codeNoQoS, own: true, text: fmt.Sprintf("it takes QoS %d at most", l.maxQoS)}
+	}
+	text := l.String()
+	if will := t.terms.accepted(!l.noRetain); will != nil {
+		text += "; " + will.Error()
+	}
+	for _, s := range t.c.shortfalls(l) {
+		text += "; " + s.part + ": " + s.err.Error()
+	}
+	return text, l, nil
+}
+
+// connackProperties returns the properties of a CONNACK as they were on the wire.
+func connackProperties(a *paho.Connack) *packets.Properties {
+	p := a.Properties
+	flag := func(yes bool) *byte {
+		if yes {
+			return nil
+		}
+		return new(byte)
+	}
+	return &packets.Properties{ReceiveMaximum: p.ReceiveMaximum, MaximumPacketSize: p.MaximumPacketSize, TopicAliasMaximum: p.TopicAliasMaximum,
+		MaximumQOS: p.MaximumQoS, SessionExpiryInterval: p.SessionExpiryInterval, ServerKeepAlive: p.ServerKeepAlive,
+		RetainAvailable: flag(p.RetainAvailable), WildcardSubAvailable: flag(p.WildcardSubAvailable), SharedSubAvailable: flag(p.SharedSubAvailable)}
+}
+
+// onlineNow returns the status that the gateway has at the broker.
+func (c *Connector) onlineNow() string {
+	if c.currentLink() == nil {
+		return "offline"
+	}
+	return "online"
 }
 
 // testTopic is the data's topic, with names that the gateway uses for itself.
@@ -110,8 +177,8 @@ func (c *Connector) testTopic() string {
 	return strings.NewReplacer("{driver}", ownDriver, "{tag}", "sys.test").Replace(c.template)
 }
 
-func testPublish(ctx context.Context, client *paho.Client, topic, payload string) error {
-	p := &paho.Publish{Topic: topic, QoS: 1, Payload: []byte(payload), Properties: &paho.PublishProperties{ContentType: "application/json"}}
+func testPublish(ctx context.Context, client *paho.Client, topic, payload string, retain bool, l limits) error {
+	p := &paho.Publish{Topic: topic, QoS: min(1, l.maxQoS), Retain: retain, Payload: []byte(payload), Properties: &paho.PublishProperties{ContentType: "application/json"}}
 	p.Properties.User.Add("encoding", "identity")
 	p.Properties.User.Add("test", "1")
 	resp, err := client.Publish(ctx, p)

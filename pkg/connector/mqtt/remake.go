@@ -70,7 +70,7 @@ func (s *sender) prepare(t *turn, m *message) (ready bool, err error) {
 		s.make.recycle(made.body)
 		return false, s.replace(t, m)
 	}
-	if s.fits(&m.record, made.body) {
+	if s.fits(&m.record, &made) {
 		m.take(made)
 		return true, nil
 	}
@@ -78,7 +78,9 @@ func (s *sender) prepare(t *turn, m *message) (ready bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s.tellRemade(m, remadeSize)
+	if m.dup {
+		s.tellRemade(m, remadeSize)
+	}
 	return true, s.cut(t, m, pieces)
 }
 
@@ -115,7 +117,7 @@ func (s *sender) pieces(m *message, whole payload) ([]payload, error) {
 		case errors.Is(err, errNothingLeft) || isGone(err) && p.frames == 0:
 		case err != nil && !isGone(err):
 			return nil, fmt.Errorf("make message %d again: %w", m.record.ID, err)
-		case s.fits(&m.record, p.body):
+		case s.fits(&m.record, &p):
 			out = append(out, p)
 		default:
 			more, err := s.pieces(m, p)

@@ -22,6 +22,9 @@ const (
 	swallows         // and keeps what it has without a word
 )
 
+// headerRoom is about what a PUBLISH of the tests has beside its payload, in bytes.
+const headerRoom = 200
+
 // receiver is the receiving side of a broker with a limit for packets.
 type receiver struct {
 	t         testing.TB

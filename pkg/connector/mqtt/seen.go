@@ -74,7 +74,7 @@ func (c *Connector) claim() bus.Seen {
 func (c *Connector) lookBack(ctx context.Context, l *link) error {
 	m := &c.memory
 	m.mu.Lock()
-	skip := m.checked || m.losses >= maxClaimLosses || c.witness() == nil
+	skip := m.checked || m.losses >= maxClaimLosses || c.witness() == nil || !c.retains(l)
 	m.came = make(chan *paho.Publish, 4)
 	m.mu.Unlock()
 	if skip {
@@ -185,7 +185,7 @@ func (c *Connector) leaveSeen(ctx context.Context, l *link) {
 func (c *Connector) tellSeen(ctx context.Context, l *link) error {
 	m, now := &c.memory, c.claim()
 	m.mu.Lock()
-	skip := now == m.told || now.Seq == 0 || m.losses >= maxClaimLosses
+	skip := now == m.told || now.Seq == 0 || m.losses >= maxClaimLosses || !c.retains(l)
 	m.mu.Unlock()
 	if skip {
 		return nil

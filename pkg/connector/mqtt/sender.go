@@ -412,20 +412,28 @@ func (s *sender) admitFrom(t *turn, w *window) error {
 	return t.put(w.record.key(), w.record, w.rng())
 }
 
-// fits reports whether the broker takes a message of r with the given body.
-func (s *sender) fits(r *messageRecord, body []byte) bool {
-	return len(body)+len(r.Topic)+headerRoom <= s.limits.packetSize
+// fits reports whether the broker takes a message of r with the given payload.
+func (s *sender) fits(r *messageRecord, p *payload) bool {
+	return s.limits.packetSize >= maxPacketSize || s.packetSize(r, p) <= s.limits.packetSize
 }
+
+// packetSize returns the size of the PUBLISH of a message, in bytes. Its topic is
+// counted even where an alias may stand for it.
+func (s *sender) packetSize(r *messageRecord, p *payload) int {
+	h := s.header0(r, p)
+	s.header, s.props = appendPublish(s.header[:0], &h, len(p.body), s.props)
+	return len(s.header) + aliasRoom + len(p.body)
+}
+
+// aliasRoom is what a topic alias adds to a packet, and more than its length adds to
+// the lengths before it, in bytes.
+const aliasRoom = 8
 
 // tooLarge is why a message of r that cannot be made smaller is not sent.
 func (s *sender) tooLarge(r *messageRecord, p payload) error {
-	return &refusal{code: codeTooLarge, text: fmt.Sprintf("frame %d on %s makes a packet of %d bytes, the broker takes %d",
-		p.first, r.Topic, len(p.body)+len(r.Topic)+headerRoom, s.limits.packetSize)}
+	return &refusal{code: codeTooLarge, own: true, text: fmt.Sprintf("frame %d on %s makes a packet of %d bytes, the broker takes %d",
+		p.first, r.Topic, s.packetSize(r, &p), s.limits.packetSize)}
 }
-
-// headerRoom is the most that a PUBLISH holds besides topic and payload: the
-// properties, whose names and numbers are bounded but for the gateway's name.
-const headerRoom = 512
 
 // register gives a new message its place in its chain and in the order of
 // sending, and stores it.
@@ -438,7 +446,7 @@ func (s *sender) register(t *turn, m *message) error {
 	s.session.chains[ch] = m.made.last
 	m.size, m.frames, m.plain = len(m.made.body), m.made.frames, m.made.plain
 	s.stats.batch(m.frames)
-	fits := s.fits(&m.record, m.made.body)
+	fits := s.fits(&m.record, &m.made)
 	if fits {
 		m.onWire = true
 		t.send = append(t.send, m)
@@ -523,10 +531,15 @@ func (s *sender) writeMessage(m *message) error {
 
 // describe returns the header of a message.
 func (s *sender) describe(m *message) publishHeader {
-	h := publishHeader{id: m.record.ID, qos: m.record.QoS, dup: m.dup && m.record.QoS > 0, topic: m.record.Topic,
-		contentType: m.record.contentType(), user: s.options.describe(&m.record, &m.made)}
+	h := s.header0(&m.record, &m.made)
+	h.dup = m.dup && m.record.QoS > 0
 	s.alias(&h)
 	return h
+}
+
+// header0 returns the header of a message as it is sent first, without an alias.
+func (s *sender) header0(r *messageRecord, p *payload) publishHeader {
+	return publishHeader{id: r.ID, qos: r.QoS, topic: r.Topic, contentType: r.contentType(), user: s.options.describe(r, p)}
 }
 
 // alias replaces the topic by a number where the broker knows it already.

@@ -111,8 +111,9 @@ func (s *session) disown() error {
 	return nil
 }
 
-// errNotOurs says that the broker has a session under our client id though we
-// have just ended the one that it had.
+// errNotOurs says that the broker has a session under our client id that is not
+// the one of the records. It is shown when that is so although we have just ended
+// the one that it had.
 var errNotOurs = errors.New("another client with the same client id has begun a session in the same moment; each gateway needs its own client_id")
 
 // expect prepares for a CONNACK of server.
@@ -134,6 +135,9 @@ func (s *session) ConAckReceived(w io.Writer, cp *packets.Connect, ca *packets.C
 	server := s.server
 	s.mu.Unlock()
 	if err := s.adopt(server, cp.ClientID, ca.SessionPresent); err != nil {
+		if errors.Is(err, errNotOurs) {
+			giveUpSession(w)
+		}
 		return err
 	}
 	s.mu.Lock()
@@ -401,11 +405,7 @@ func (s *session) farewell() *refusal {
 	if s.bye == nil {
 		return nil
 	}
-	text := ""
-	if s.bye.Properties != nil {
-		text = s.bye.Properties.ReasonString
-	}
-	return &refusal{code: s.bye.ReasonCode, text: text}
+	return refusedLater(s.bye)
 }
 
 // Close is for sessions that paho owns; ours stays.

@@ -91,7 +91,8 @@ func (c *Connector) moves() {
 }
 
 // setFault notes that the broker refuses messages, or with nil that it does not
-// any more.
+// any more. A refusal that only a person can end is a fault at once, any other when
+// it lasts.
 func (c *Connector) setFault(err error) {
 	var r *refusal
 	var m *refusedError
@@ -100,6 +101,19 @@ func (c *Connector) setFault(err error) {
 		return
 	}
 	c.setState("fault", err)
+}
+
+// tellShortfalls warns of what the server lacks that is asked for.
+func (c *Connector) tellShortfalls(srv server) {
+	l := c.session.currentLimits()
+	found := c.shortfalls(l)
+	if will := c.termsOf(srv).accepted(!l.noRetain); will != nil {
+		found = append(found, shortfall{partWill, will})
+	}
+	for _, s := range found {
+		c.warn(s.part, s.err)
+		c.log.Warn("the broker does not allow all", "what", s.part, "error", s.err)
+	}
 }
 
 func (c *Connector) setPeer(p string) {

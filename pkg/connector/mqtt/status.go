@@ -29,21 +29,20 @@ func (c *Connector) statusMessage(status string) statusMessage {
 
 // statusTopic is where a gateway's birth and last will go.
 func (c *Connector) statusTopic() string {
-	return "/edge/status/" + c.deps.Identity.Tenant + "/" + c.deps.Identity.Device
+	return identityReplacer(c.deps.Identity).Replace(c.config().Status.Topic)
 }
 
 // attend does what a connection needs besides data: it subscribes to commands and
 // announces the gateway, again when the configuration changes, and sends the
-// results of commands. What the broker
-// does not allow is a warning: data flows all the same.
+// results of commands. What the broker does not allow is a warning: data flows all
+// the same.
 func (c *Connector) attend(ctx context.Context, l *link) error {
 	var results <-chan struct{}
-	subscribed := c.commands == nil
 	if c.commands != nil {
 		results = c.commands.replies
 		c.commands.wakeReplies()
 	}
-	announced, tidied, rev := false, false, uint64(0)
+	subscribed, announced, tidied, rev := c.commands == nil, !c.config().Status.Enable, false, uint64(0)
 	for tried := (time.Time{}); ; {
 		if again := time.Since(tried) > tryAgainEvery; again || c.deps.ConfigRev() != rev {
 			if again {
@@ -56,13 +55,13 @@ func (c *Connector) attend(ctx context.Context, l *link) error {
 				}
 			}
 			if !subscribed {
-				if subscribed, err = c.tolerate("commands", c.subscribeCommands(ctx, l)); err != nil {
+				if subscribed, err = c.tolerate(partCommands, c.subscribe(ctx, l)); err != nil {
 					return err
 				}
 			}
-			if now := c.deps.ConfigRev(); !announced || now != rev {
+			if now := c.deps.ConfigRev(); c.config().Status.Enable && (!announced || now != rev) {
 				rev = now
-				if announced, err = c.tolerate("status", c.announce(ctx, l)); err != nil {
+				if announced, err = c.tolerate(partStatus, c.announce(ctx, l)); err != nil {
 					return err
 				}
 			}
@@ -94,6 +93,14 @@ func subscribe(ctx context.Context, client *paho.Client, filter string) error {
 	return nil
 }
 
+// subscribe subscribes to the commands' topic, if the broker takes it.
+func (c *Connector) subscribe(ctx context.Context, l *link) error {
+	if err := c.session.currentLimits().takesFilter(c.commands.topic); err != nil {
+		return err
+	}
+	return c.subscribeCommands(ctx, l)
+}
+
 // announceEvery is how soon a new configuration revision shows on the status
 // topic.
 const announceEvery = 2 * time.Second
@@ -104,8 +111,14 @@ func (c *Connector) announce(ctx context.Context, l *link) error {
 	if err != nil {
 		return err
 	}
-	return c.publish(ctx, l, &paho.Publish{Topic: c.statusTopic(), Payload: body, Retain: true,
+	return c.publish(ctx, l, &paho.Publish{Topic: c.statusTopic(), Payload: body, Retain: c.retains(l),
 		Properties: &paho.PublishProperties{ContentType: "application/json"}})
+}
+
+// retains reports whether there is a status that the broker keeps: as configured,
+// unless it keeps nothing.
+func (c *Connector) retains(l *link) bool {
+	return c.keepsStatus() && l.will == willWhole && !c.session.currentLimits().noRetain
 }
 
 // publish sends a message of the connector's own and waits until the broker has
@@ -123,22 +136,34 @@ func (c *Connector) publish(ctx context.Context, l *link, p *paho.Publish) error
 }
 
 // tolerate sorts the outcome of something that data can do without. What the
-// broker has turned down is a warning, and not done; an answer that did not come
-// in time is an error, after which the connection is of no use. Anything else
-// means that the connection has ended, which others report.
+// broker has turned down, or does not take by its CONNACK, is a warning, and not
+// done; an answer that did not come in time is an error, after which the connection
+// is of no use. Anything else means that the connection has ended, which others
+// report.
 func (c *Connector) tolerate(what string, err error) (done bool, _ error) {
 	var r *refusal
 	switch {
 	case err == nil:
-		c.warn(what, nil)
+		c.warn(what, c.standing(what))
 		return true, nil
-	case errors.As(err, &r):
+	case errors.As(err, &r), errors.Is(err, paho.ErrInvalidArguments):
 		c.log.Warn("the broker does not allow all", "what", what, "error", err)
 		c.warn(what, err)
 	case isTimeout(err):
 		return false, err
 	}
 	return false, nil
+}
+
+// standing returns what holds for a part although it was done: that its message is
+// not retained.
+func (c *Connector) standing(what string) error {
+	for _, s := range c.shortfalls(c.session.currentLimits()) {
+		if s.part == what && what == partStatus {
+			return s.err
+		}
+	}
+	return nil
 }
 
 // warn notes what does not work though data flows, and with nil that it does.

@@ -26,6 +26,8 @@ const (
 	youngFor = 10 * time.Second
 	// suspectAfter is after how many of them there is something to be told.
 	suspectAfter = 4
+	// toldFor is how long another client is told of at least.
+	toldFor = 15 * time.Second
 	// maxDropped bounds how often the back-off is doubled for them.
 	maxDropped = 2
 )
@@ -34,7 +36,6 @@ const (
 // returns how often the back-off is to be doubled at least.
 func (d *disputes) note(up bool, err error, lasted, steady time.Duration) int {
 	var r *refusal
-	var late *unansweredError
 	said := errors.As(err, &r)
 	taken := said && r.code == codeTakenOver || errors.Is(err, errNotOurs)
 	if up && lasted >= steady {
@@ -45,7 +46,7 @@ func (d *disputes) note(up bool, err error, lasted, steady time.Duration) int {
 		d.taken++
 		d.last, d.dropped = time.Now(), 0
 	case !up:
-	case said || lasted >= youngFor || errors.Is(err, errReconnect) || errors.Is(err, errLeft) || errors.As(err, &late):
+	case said || lasted >= youngFor || !errors.Is(err, errHungUp):
 		d.dropped = 0
 	default:
 		d.dropped++
@@ -57,7 +58,7 @@ func (d *disputes) note(up bool, err error, lasted, steady time.Duration) int {
 func (d *disputes) warning(clientID string, steady time.Duration) error {
 	const look = "look for a second gateway with this client_id or gateway_id, or a copy of this one"
 	switch {
-	case d.taken > 0 && time.Since(d.last) < 2*steady:
+	case d.taken > 0 && time.Since(d.last) < max(2*steady, toldFor):
 		return fmt.Errorf("another client has connected with the client id %q, %d times in a row, last at %s, and what was in flight was sent anew: %s",
 			clientID, d.taken, d.last.Format(time.TimeOnly), look)
 	case d.dropped >= suspectAfter:

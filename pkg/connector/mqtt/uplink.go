@@ -3,7 +3,9 @@ package mqtt
 import (
 	"context"
 	"maps"
+	"math"
 	"strconv"
+	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -61,14 +63,24 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 }
 
 // payloadLimit is the size of a payload before compression, in bytes, so that its
-// packet fits.
+// packet fits. What a topic with {driver} or {tag} needs is not known here: where it
+// is more than supposed, the sender cuts the message.
 func (c *Connector) payloadLimit(l limits) int {
-	limit := min(int(c.config().MaxBytes), l.packetSize-headerRoom-len(c.template)-maxTagName)
+	topic := strings.NewReplacer("{driver}", likelyName, "{tag}", likelyName).Replace(c.template)
+	largest := uint64(math.MaxUint64)
+	r := messageRecord{ID: 1, QoS: 2, Topic: topic, Stream: streamBacklog, Prev: largest}
+	h := publishHeader{id: 1, qos: 2, topic: topic, contentType: "application/x-protobuf",
+		user: c.describe(&r, &payload{first: largest, last: largest, configRev: largest})}
+	head, _ := appendPublish(nil, &h, maxPacketSize/2, nil)
+	limit := min(int(c.config().MaxBytes), l.packetSize-len(head)-aliasRoom)
 	if n := int(c.suspicion.learned.Load()); n > 0 {
 		limit = min(limit, n)
 	}
 	return max(1, limit)
 }
+
+// likelyName is as long as names of drivers and tags mostly are.
+const likelyName = "plant.line.machine.measurement_01"
 
 // describe returns the user properties of a message.
 func (c *Connector) describe(r *messageRecord, made *payload) []userProperty {
@@ -87,9 +99,6 @@ func (c *Connector) describe(r *messageRecord, made *payload) []userProperty {
 	}
 	return user
 }
-
-// maxTagName bounds what {driver} and {tag} add to a topic, in bytes.
-const maxTagName = 2 * 128 * 4
 
 // run delivers until the connection ends, or, after stop, nothing is in flight.
 func (u *uplink) run(ctx context.Context) error {

@@ -246,6 +246,9 @@ func (c *conn) effect(p *Packet, a *Answer, s *Script) *packets.Packet {
 		if p.ReasonCode == 0 {
 			c.will = nil
 		}
+		if p.Properties.SessionExpiryIntervalFlag {
+			sess.expiry = p.Properties.SessionExpiryInterval
+		}
 	}
 	return nil
 }

@@ -1,0 +1,189 @@
+package mqtt
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// offer is what a CONNECT asks of a server beyond the necessary.
+type offer struct {
+	will willMode
+}
+
+// willMode is how much of the last will a CONNECT holds.
+type willMode byte
+
+const (
+	willWhole   willMode = iota // as status is configured
+	willFleeing                 // not retained
+	willNone
+)
+
+// terms is what a server has shown that it takes, so that nothing that it has
+// refused is asked of it again. Some brokers refuse a retained last will with
+// 0x9A, others with any other code or by closing the connection, and all of these
+// can have other causes. So what was refused without a clear reason is tried in
+// the next smaller way, after a second refusal; when that is taken, the server is
+// held to it.
+type terms struct {
+	offers []offer // from the whole to the least
+	at     int     // the offer in use
+	sure   bool    // at was found out, not guessed
+	vain   int     // refusals of it without a clear reason, in a row
+	taken  int     // how often an offer was taken that is less than one refused
+	reason error   // why at is not 0
+	qos0   bool    // it takes no last will with QoS 1
+}
+
+// patienceForWhole is how often the whole offer is refused before it is doubted,
+// and doubted again after the least was refused as well.
+const (
+	patienceForWhole = 2
+	patienceAgain    = 8
+)
+
+// newTerms returns the terms of a server that nothing is known of.
+func newTerms(cfg *Config) *terms {
+	t := &terms{}
+	switch {
+	case !cfg.Status.Enable:
+		t.offers = []offer{{will: willNone}}
+	case cfg.Status.Retain:
+		t.offers = []offer{{will: willWhole}, {will: willFleeing}, {will: willNone}}
+	default:
+		t.offers = []offer{{will: willWhole}, {will: willNone}}
+	}
+	return t
+}
+
+// next returns what to offer now.
+func (t *terms) next() offer { return t.offers[t.at] }
+
+// refused takes notice of a CONNECT that was not taken.
+func (t *terms) refused(err error) {
+	var r *refusal
+	said := errors.As(err, &r)
+	switch {
+	case said && r.code == codeNoQoS && !t.qos0:
+		t.qos0 = true
+	case said && r.code == codeNoRetain && t.at+1 < len(t.offers):
+		t.at, t.sure, t.vain, t.reason = t.at+1, true, 0, err
+	case errors.Is(err, errUnanswered) || said && r.unclear():
+		t.doubt(err)
+	}
+}
+
+// doubt counts a refusal without a clear reason, and goes on to the next offer or,
+// when that was the last, back to the first.
+func (t *terms) doubt(err error) {
+	t.vain++
+	if t.sure || len(t.offers) == 1 || t.at == 0 && t.vain < patienceForWhole && t.taken == 0 {
+		return
+	}
+	if t.at+1 < len(t.offers) {
+		if t.at == 0 {
+			t.reason = err
+		}
+		t.at, t.vain = t.at+1, 0
+		return
+	}
+	t.at, t.vain, t.taken, t.reason = 0, patienceForWhole-patienceAgain, 0, nil // it is not the will
+}
+
+// accepted takes notice of a CONNACK, and returns what the server does without;
+// nil: nothing.
+func (t *terms) accepted(retain bool) error {
+	t.vain = 0
+	if t.at == 0 {
+		t.taken, t.reason = 0, nil
+		return nil
+	}
+	t.taken++
+	told := fmt.Errorf("%s: %w", t.missing(), t.reason)
+	if t.sure = t.sure || !retain || t.taken > 1; !t.sure {
+		t.at = 0 // the next connection asks once more
+	}
+	return told
+}
+
+// missing says what is left out of CONNECT, and how to have it so for good.
+func (t *terms) missing() string {
+	if t.next().will == willNone {
+		return "the last will is left out, so nobody is told when the gateway is gone; check the user's rights for status.topic, or set status.enable: false; " +
+			"a CONNECT with it was refused"
+	}
+	return "status is sent without retain, so who subscribes later does not see it; set status.retain: false; a CONNECT with a retained last will was refused"
+}
+
+// unclear reports whether the last will may be what was refused.
+func (r *refusal) unclear() bool {
+	switch r.code {
+	case 0x80, 0x81, 0x82, 0x83, codeNotAuthorized, 0x90, codeTooLarge, 0x99, codeNoQoS:
+		return true
+	}
+	return false
+}
+
+// manners is how long a broker that turns us away is left alone at least.
+type manners struct {
+	busy  int // times in a row that it said that it is busy, or that we come too often
+	alone int // times in a row that it closed the connection without an answer to CONNECT
+}
+
+const (
+	// connectGap is the least time between two CONNECTs that follow each other
+	// for a reason of ours: brokers allow one in a second.
+	connectGap = 1100 * time.Millisecond
+	// busyGap is the first pause after a broker has said that it is too much.
+	busyGap = 2 * time.Second
+	// maxManners bounds the pauses, unless backoff.max is longer.
+	maxManners = time.Minute
+	// politeFor is how long a connection must last to begin anew with all this.
+	politeFor = 10 * time.Second
+)
+
+// note takes notice of how an attempt or a connection ended, and returns how long
+// to wait at least.
+func (m *manners) note(up bool, err error, lasted time.Duration) time.Duration {
+	if up && lasted >= politeFor {
+		*m = manners{}
+	}
+	var r *refusal
+	switch {
+	case errors.As(err, &r) && r.busy():
+		m.busy++
+		return pause(busyGap, m.busy-1)
+	case errors.Is(err, errUnanswered):
+		m.alone++
+		if m.alone == 1 {
+			return 0 // it may have been about to stop
+		}
+		return pause(connectGap, min(m.alone-2, 3))
+	case !up && errors.As(err, &r):
+		return connectGap
+	case up:
+		m.alone = 0
+	}
+	return 0
+}
+
+// busy reports whether a broker asks to be left alone for a time.
+func (r *refusal) busy() bool {
+	switch r.code {
+	case 0x88, 0x89, 0x96, codeQuotaExceeded, codeRateExceeded:
+		return true
+	}
+	return false
+}
+
+// pause returns base, doubled so often, and up to half as much again, so that a
+// fleet does not come in step.
+func pause(base time.Duration, doubled int) time.Duration {
+	d := maxManners
+	if base <= maxManners>>doubled {
+		d = base << doubled
+	}
+	return d + rand.N(d/2+1)
+}
