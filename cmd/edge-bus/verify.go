@@ -24,6 +24,7 @@ type verifyFlags struct {
 	cfg                    consumer.Config
 	qos                    uint8
 	unit, password, ledger string
+	version                string
 	ca, cert, key          string
 	duration               time.Duration
 }
@@ -49,6 +50,7 @@ With --ledger FILE what it knows is kept: the next run goes on from there.`,
 	f.StringVar(&flags.cfg.Topic, "topic", "", "topic filter, such as /edge/+/+/data (required)")
 	f.DurationVar(&flags.duration, "duration", 0, "how long; 0: until Ctrl-C")
 	f.Uint8Var(&flags.qos, "qos", 2, "of the subscription (0–2)")
+	f.StringVar(&flags.version, "mqtt-version", "5", "of the protocol: 5 or 3.1.1 (messages then need an envelope)")
 	f.StringVar(&flags.cfg.ClientID, "client-id", "", "client id (default: one that no other run has)")
 	f.StringVar(&flags.cfg.Username, "username", "", "user name at the broker")
 	f.StringVar(&flags.password, "password-file", "", "file that holds the password")
@@ -101,6 +103,10 @@ func (f *verifyFlags) complete(cmd *cobra.Command) (err error) {
 	if f.qos > 2 {
 		return cli.Usagef("--qos %d: expected 0, 1 or 2", f.qos)
 	}
+	if f.version != "5" && f.version != "3.1.1" {
+		return cli.Usagef("--mqtt-version %s: expected 5 or 3.1.1", f.version)
+	}
+	f.cfg.Old = f.version == "3.1.1"
 	f.cfg.QoS = f.qos
 	f.cfg.SessionExpiry = sessionExpiry
 	if f.cfg.Unit, err = frame.ParseTimestampUnit(f.unit); err != nil {

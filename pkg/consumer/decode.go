@@ -62,31 +62,82 @@ func NewDecoder(unit frame.TimestampUnit) (*Decoder, error) {
 // Close releases the decoder's memory.
 func (d *Decoder) Close() { d.zstd.Close() }
 
-// Decode decodes a message and checks that properties and frames agree.
+// Decode decodes a message and checks that what it says of itself and its frames
+// agree. What it says stands in its properties or, where it has none, in the
+// envelope of its payload; where both are there, they must say the same.
 func (d *Decoder) Decode(m *Message) (*Batch, error) {
 	if m.Properties["test"] != "" || beside(m.Topic) {
 		return nil, ErrNotData
 	}
-	b := &Batch{Topic: m.Topic, Gateway: m.Properties["gw"], Epoch: m.Properties["epoch"], Stream: m.Properties["stream"],
-		Replay: m.Properties["replay"], Received: m.Received}
-	if b.Gateway == "" || b.Epoch == "" {
-		return nil, fmt.Errorf("message on %s: properties gw and epoch are missing: is it one of a gateway's?", m.Topic)
+	b, err := d.open(m)
+	if errors.Is(err, ErrNotData) {
+		return nil, err
 	}
-	for _, p := range []struct {
-		name string
-		to   *uint64
-	}{{"first_seq", &b.FirstSeq}, {"last_seq", &b.LastSeq}, {"prev_seq", &b.PrevSeq}, {"config_rev", &b.ConfigRev}} {
-		n, err := strconv.ParseUint(m.Properties[p.name], 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("message on %s: property %s is %q; expected a number", m.Topic, p.name, m.Properties[p.name])
-		}
-		*p.to = n
-	}
-	var err error
-	if b.Samples, err = d.samples(m); err != nil {
-		return nil, fmt.Errorf("message on %s, seq %d to %d: %w", m.Topic, b.FirstSeq, b.LastSeq, err)
+	if err != nil {
+		return nil, fmt.Errorf("message on %s: %w", m.Topic, err)
 	}
 	return b, b.check()
+}
+
+// open finds envelope and frames.
+func (d *Decoder) open(m *Message) (*Batch, error) {
+	payload, err := d.decompress(m)
+	if err != nil {
+		return nil, err
+	}
+	told, err := fromProperties(m.Properties)
+	if err != nil {
+		return nil, err
+	}
+	isJSON, err := isJSON(m.ContentType, payload)
+	if err != nil {
+		return nil, err
+	}
+	var e *frame.Envelope
+	if isJSON {
+		e, payload, err = frame.OpenJSON(payload)
+	} else {
+		e, err = frame.OpenProto(payload)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case told == nil && e == nil && strings.TrimSpace(string(payload)) == "[]":
+		return nil, ErrNotData // of a connector's test, where it cannot say so
+	case told == nil && e == nil:
+		return nil, errors.New("properties gw and epoch are missing, and there is no envelope: is it one of a gateway's?")
+	case told == nil:
+		told = e
+	case e != nil && *e != *told:
+		return nil, fmt.Errorf("its envelope says %+v, its properties %+v", *e, *told)
+	}
+	b := &Batch{Topic: m.Topic, Gateway: told.Gateway, Epoch: told.Epoch, Stream: told.Stream, Replay: told.Replay, Received: m.Received,
+		FirstSeq: told.FirstSeq, LastSeq: told.LastSeq, PrevSeq: told.PrevSeq, ConfigRev: told.ConfigRev}
+	if isJSON {
+		b.Samples, err = frame.DecodeJSON(payload, d.unit)
+	} else {
+		b.Samples, err = frame.DecodeProto(payload, d.unit)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("seq %d to %d: %w", b.FirstSeq, b.LastSeq, err)
+	}
+	return b, nil
+}
+
+// fromProperties reads the envelope from user properties; nil if they hold none.
+func fromProperties(p map[string]string) (*frame.Envelope, error) {
+	e := &frame.Envelope{Gateway: p["gw"], Epoch: p["epoch"], Stream: p["stream"], Replay: p["replay"]}
+	if e.Gateway == "" || e.Epoch == "" {
+		return nil, nil
+	}
+	for name, to := range map[string]*uint64{"first_seq": &e.FirstSeq, "last_seq": &e.LastSeq, "prev_seq": &e.PrevSeq, "config_rev": &e.ConfigRev} {
+		n, err := strconv.ParseUint(p[name], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("property %s is %q; expected a number", name, p[name])
+		}
+		*to = n
+	}
+	return e, nil
 }
 
 // beside reports whether a topic is one of those that gateways use for something
@@ -98,25 +149,38 @@ func beside(topic string) bool {
 	})
 }
 
-func (d *Decoder) samples(m *Message) ([]frame.Sample, error) {
-	payload := m.Payload
-	switch enc := m.Properties["encoding"]; enc {
-	case "identity":
-	case "zstd":
-		var err error
-		if payload, err = d.zstd.DecodeAll(payload, nil); err != nil {
+// zstdMagic is how a zstd frame begins (RFC 8878, 3.1.1), and no other payload.
+const zstdMagic = "\x28\xb5\x2f\xfd"
+
+// decompress returns the payload as it was before compression. Without the property
+// encoding the payload itself shows it.
+func (d *Decoder) decompress(m *Message) ([]byte, error) {
+	switch enc := m.Properties["encoding"]; {
+	case enc == "identity", enc == "" && !strings.HasPrefix(string(m.Payload[:min(4, len(m.Payload))]), zstdMagic):
+		return m.Payload, nil
+	case enc == "zstd", enc == "":
+		payload, err := d.zstd.DecodeAll(m.Payload, nil)
+		if err != nil {
 			return nil, fmt.Errorf("decompress: %w", err)
 		}
+		return payload, nil
 	default:
 		return nil, fmt.Errorf("encoding %q: expected zstd or identity", enc)
 	}
-	switch m.ContentType {
+}
+
+// isJSON reports whether a payload is JSON and not protobuf, which begins with no
+// such byte.
+func isJSON(contentType string, payload []byte) (bool, error) {
+	switch contentType {
 	case "application/json":
-		return frame.DecodeJSON(payload, d.unit)
+		return true, nil
 	case "application/x-protobuf":
-		return frame.DecodeProto(payload, d.unit)
+		return false, nil
+	case "":
+		return len(payload) == 0 || payload[0] == '[' || payload[0] == '{', nil
 	}
-	return nil, fmt.Errorf("content type %q: expected application/json or application/x-protobuf", m.ContentType)
+	return false, fmt.Errorf("content type %q: expected application/json or application/x-protobuf", contentType)
 }
 
 // check holds properties and frames against each other.

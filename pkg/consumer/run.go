@@ -7,13 +7,16 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
 )
 
 // Config is what to consume and from where.
@@ -25,6 +28,7 @@ type Config struct {
 	Password string
 	TLS      *tls.Config // nil: the system's certificates
 
+	Old           bool          // speak MQTT 3.1.1, over mqtt:// or mqtts://
 	QoS           byte          // of the subscription: 0–2
 	SessionExpiry time.Duration // 0: nothing is kept while we are away
 	Unit          frame.TimestampUnit
@@ -78,8 +82,13 @@ func Run(ctx context.Context, cfg Config) error {
 // connect starts the client, which keeps a subscription up by itself.
 func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- received) (*autopaho.ConnectionManager, error) {
 	receive := uint16(inflight)
+	var attempt func(context.Context, autopaho.ClientConfig, *url.URL) (net.Conn, error)
+	if cfg.Old {
+		attempt = dialOld
+	}
 	return autopaho.NewConnection(context.WithoutCancel(ctx), autopaho.ClientConfig{
-		ServerUrls: []*url.URL{broker}, TlsCfg: cfg.TLS, KeepAlive: 20,
+		AttemptConnection: attempt,
+		ServerUrls:        []*url.URL{broker}, TlsCfg: cfg.TLS, KeepAlive: 20,
 		ConnectUsername: cfg.Username, ConnectPassword: []byte(cfg.Password),
 		SessionExpiryInterval: uint32(cfg.SessionExpiry / time.Second), CleanStartOnInitialConnection: cfg.SessionExpiry == 0,
 		ConnectPacketBuilder: func(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
@@ -112,6 +121,35 @@ func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- 
 		},
 	})
 }
+
+// dialOld connects to a broker of MQTT 3.1.1.
+func dialOld(ctx context.Context, cfg autopaho.ClientConfig, broker *url.URL) (net.Conn, error) {
+	encrypted := map[string]bool{"mqtt": false, "tcp": false, "mqtts": true, "tls": true, "ssl": true}
+	tlsOn, known := encrypted[broker.Scheme]
+	if !known {
+		return nil, fmt.Errorf("%s: with MQTT 3.1.1 expected mqtt:// or mqtts://", broker.Redacted())
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	var d interface {
+		DialContext(ctx context.Context, network, addr string) (net.Conn, error)
+	} = &net.Dialer{}
+	port := "1883"
+	if tlsOn {
+		d, port = &tls.Dialer{Config: cfg.TlsCfg}, "8883"
+	}
+	if broker.Port() != "" {
+		port = broker.Port()
+	}
+	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(broker.Hostname(), port))
+	if err != nil {
+		return nil, err
+	}
+	return packets.NewThreadSafeConn(mqtt311.New(c)), nil
+}
+
+// dialTimeout bounds an attempt to connect.
+const dialTimeout = 10 * time.Second
 
 // backoff returns how long to wait before an attempt to connect: nothing before the
 // first, then from a quarter of a second up to ten, with jitter.

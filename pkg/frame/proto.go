@@ -8,7 +8,8 @@ import (
 
 // The field numbers of schemas/frame/v1/frame.proto.
 const (
-	protoFrames = 1 // Frames.frames
+	protoFrames   = 1 // Frames.frames
+	protoEnvelope = 2 // Frames.envelope
 
 	protoSeq     = 1
 	protoTag     = 2

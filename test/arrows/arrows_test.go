@@ -34,7 +34,8 @@ var allowed = map[string][]string{
 	"pkg/bus":              {"pkg/frame", "pkg/wal", "pkg/number"},
 	"pkg/driver":           {"pkg/config", "pkg/endpoint", "pkg/frame", "pkg/point"},
 	"pkg/connector":        {"pkg/bus", "pkg/config", "pkg/frame"},
-	"pkg/consumer":         {"pkg/durable", "pkg/frame"},
+	"pkg/mqtt311":          {},
+	"pkg/consumer":         {"pkg/durable", "pkg/frame", "pkg/mqtt311"},
 	"pkg/plcsim":           {"pkg/config"},
 	"pkg/lint":             {"schemas", "pkg/config/...", "pkg/point", "pkg/endpoint", "pkg/driver/modbus/..."},
 	"pkg/center":           {"schemas", "pkg/clienttls", "pkg/config", "pkg/durable"},
@@ -51,7 +52,7 @@ var allowed = map[string][]string{
 // allowedBelow is for packages below a directory: every driver, every connector.
 var allowedBelow = map[string][]string{
 	"pkg/driver/":    {"pkg/config", "pkg/driver/...", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/point", "schemas"},
-	"pkg/connector/": {"pkg/bus", "pkg/config", "pkg/connector/...", "pkg/frame", "pkg/number", "schemas"},
+	"pkg/connector/": {"pkg/bus", "pkg/config", "pkg/connector/...", "pkg/frame", "pkg/mqtt311", "pkg/number", "schemas"},
 	"pkg/endpoint/":  {"pkg/endpoint/..."},
 	"pkg/config/":    {"pkg/config/...", "schemas"},
 }

@@ -34,7 +34,11 @@ func TestPayloadSchema(t *testing.T) {
 	if err := check(string(payload)); err != nil {
 		t.Errorf("%s\n%#v", payload, err)
 	}
-	for _, bad := range []string{`{}`, `[{}]`, `[{"seq":0,"tag":"a","ts":1,"value":1,"quality":"good"}]`, `[{"seq":1,"tag":"a","ts":1.5,"value":1,"quality":"good"}]`,
+	e := frame.Envelope{Gateway: "gw", Epoch: "18a1", FirstSeq: 41, LastSeq: 48, PrevSeq: 40, ConfigRev: 7, Stream: "live", Replay: "r"}
+	if err := check(string(e.AppendJSON(nil, payload))); err != nil {
+		t.Errorf("in an envelope: %#v", err)
+	}
+	for _, bad := range []string{`{}`, `{"gw":"gw","epoch":"e","first_seq":1,"last_seq":1,"prev_seq":0,"config_rev":0,"frames":[{}]}`, `[{}]`, `[{"seq":0,"tag":"a","ts":1,"value":1,"quality":"good"}]`, `[{"seq":1,"tag":"a","ts":1.5,"value":1,"quality":"good"}]`,
 		`[{"seq":1,"tag":"a","ts":1,"value":[1],"quality":"good"}]`, `[{"seq":1,"tag":"a","ts":1,"value":1,"quality":"fine"}]`,
 		`[{"seq":1,"tag":"a","ts":1,"value":1,"quality":"good","unit":""}]`, `[{"seq":1,"tag":"a","ts":1,"value":1,"quality":"good","x":1}]`} {
 		if check(bad) == nil {

@@ -24,6 +24,7 @@ import (
 // {device}; the data's topic {driver} and {tag} too.
 type Config struct {
 	Kind     string `json:"kind"`
+	Version  option `json:"version"`  // of MQTT: 5, 3.1.1 or auto
 	Endpoint string `json:"endpoint"` // one or more brokers, with commas between; the first that answers is used
 	ClientID string `json:"client_id"`
 	Username string `json:"username"`
@@ -32,6 +33,9 @@ type Config struct {
 	Topic   string `json:"topic"`
 	QoS     byte   `json:"qos"`
 	Payload string `json:"payload"`
+	// Envelope is whether a payload says itself what the user properties say:
+	// true, false or auto, which is where there are none.
+	Envelope option `json:"envelope"`
 
 	MaxFrames   int             `json:"max_frames"`   // waiting frames that send a message
 	MaxBytes    config.Size     `json:"max_bytes"`    // of a payload before compression
@@ -90,6 +94,26 @@ type Commands struct {
 	Dedup  config.Duration `json:"dedup"`
 }
 
+// option is a word that YAML may take for a number or a boolean.
+type option string
+
+// UnmarshalJSON takes any scalar as it is written.
+func (o *option) UnmarshalJSON(p []byte) error {
+	var text string
+	if err := json.Unmarshal(p, &text); err != nil {
+		text = string(p)
+	}
+	*o = option(text)
+	return nil
+}
+
+// The versions of MQTT.
+const (
+	version5    = "5"
+	version311  = "3.1.1"
+	versionAuto = "auto"
+)
+
 // The payload encodings.
 const (
 	payloadJSON         = "json"
@@ -113,6 +137,7 @@ const (
 // defaults returns what a configuration that sets nothing means.
 func defaults() Config {
 	return Config{
+		Version: version5, Envelope: "auto",
 		Endpoint: "mqtt://127.0.0.1:1883", Topic: "/edge/{tenant}/{device}/data", QoS: 2, Payload: payloadJSONZstd,
 		MaxFrames: 32, MaxBytes: config.MiB, MaxInterval: config.Duration(time.Second),
 		Keepalive: config.Duration(30 * time.Second), SessionExpiry: config.Duration(24 * time.Hour),
@@ -148,6 +173,8 @@ func (c *Config) check() error {
 			return oneOf("payload", c.Payload, payloadJSON, payloadJSONZstd, payloadProtobuf, payloadProtobufZstd)
 		},
 		func() error { return oneOf("on_refused", c.OnRefused, refusedWaits, refusedParks) },
+		func() error { return oneOf("version", string(c.Version), version5, version311, versionAuto) },
+		func() error { return oneOf("envelope", string(c.Envelope), "auto", "true", "false") },
 		func() error { return oneOf("start", c.Start, startOldest, startEnd) },
 		func() error { _, err := frame.ParseTimestampUnit(c.TimestampUnit); return err },
 		func() error { return within("qos", int64(c.QoS), 0, 2) },

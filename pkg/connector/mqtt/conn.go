@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
 )
 
 const (
@@ -164,6 +166,7 @@ type dialer struct {
 	server server
 	tls    TLS
 	secret secretFunc
+	old    bool // MQTT 3.1.1
 }
 
 // step is what a dialer is doing, in words.
@@ -201,6 +204,9 @@ func (d *dialer) dial(ctx context.Context, run step) (*conn, error) {
 	if err != nil {
 		_ = under.Close() // the handshake's error says more
 		return nil, err
+	}
+	if d.old {
+		c = mqtt311.New(c)
 	}
 	return newConn(c, under), nil
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
 )
 
 // What a peer that is not the expected broker, or does not want us, does instead of
@@ -59,29 +61,9 @@ func (c *conn) listenVersion() error {
 		return nil
 	}
 	if code := head[3]; code > 1 {
-		return &refusal{code: reasonOfOld(code)} // it means what it says, whatever the version
+		return &refusal{code: mqtt311.ReasonCode(code)} // it means what it says, whatever the version
 	}
 	return &refusal{code: codeVersion}
-}
-
-// reasonOfOld returns the reason code that means what a return code of MQTT 3.1.1
-// means (3.2.2.3).
-func reasonOfOld(code byte) byte {
-	switch code {
-	case 0:
-		return 0
-	case 1:
-		return codeVersion
-	case 2:
-		return 0x85
-	case 3:
-		return 0x88
-	case 4:
-		return 0x86
-	case 5:
-		return codeNotAuthorized
-	}
-	return 0x80
 }
 
 // explainEnd says what the end of a connection means.

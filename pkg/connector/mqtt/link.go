@@ -27,6 +27,7 @@ type link struct {
 	since   time.Time
 	watched atomic.Pointer[watching] // see readRetained
 	will    willMode                 // what CONNECT held of the last will
+	old     bool                     // it speaks MQTT 3.1.1
 }
 
 // connect makes a connection to srv and the MQTT session on it. In most cases that
@@ -37,8 +38,16 @@ type link struct {
 // persist a session that was begun with a clean start, so the one to stay begins
 // without. A session that is there once more is another client's.
 func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, error) {
-	d := c.dialer(srv)
+	t := c.termsOf(srv)
+	d := c.dialer(srv, t)
 	l, err := c.attach(ctx, d, run)
+	if isVersion(err) && t.next().old != d.old { // it said so: no need to wait for the next round
+		if err := c.pauseBetween(ctx); err != nil {
+			return nil, err
+		}
+		d = c.dialer(srv, t)
+		l, err = c.attach(ctx, d, run)
+	}
 	for try := 0; errors.Is(err, errNotOurs) && try < 2; try++ {
 		if try > 0 {
 			if err := c.pauseBetween(ctx); err != nil {
@@ -56,6 +65,12 @@ func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, e
 	return l, err
 }
 
+// isVersion reports whether a broker does not speak the version of a CONNECT.
+func isVersion(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.code == codeVersion
+}
+
 // pauseBetween waits between two CONNECTs of one attempt.
 func (c *Connector) pauseBetween(ctx context.Context) error {
 	if !sleep(ctx, pause(connectGap, 0)) {
@@ -64,8 +79,8 @@ func (c *Connector) pauseBetween(ctx context.Context) error {
 	return nil
 }
 
-func (c *Connector) dialer(srv server) *dialer {
-	return &dialer{server: srv, tls: c.config().TLS, secret: c.deps.Secret}
+func (c *Connector) dialer(srv server, t *terms) *dialer {
+	return &dialer{server: srv, tls: c.config().TLS, secret: c.deps.Secret, old: t.next().old}
 }
 
 // termsOf returns what is known of a server.
@@ -97,7 +112,7 @@ func (c *Connector) attach(ctx context.Context, d *dialer, run step) (*link, err
 		OnServerDisconnect: func(*paho.Disconnect) { l.ended(nil) }, // the session has its reason
 	})
 	terms := c.termsOf(d.server)
-	l.will = terms.next().will
+	l.will, l.old = terms.next().will, d.old
 	err = run("connect", func() (string, error) {
 		packet, err := c.connectPacket(c.clientID, terms)
 		if err != nil {

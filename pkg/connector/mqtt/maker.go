@@ -13,6 +13,9 @@ type maker struct {
 	fetch  func(first, last uint64) ([]*frame.Batch, error)
 	codecs map[encoding]*codec
 	free   chan []byte // bodies to use again
+
+	// envelope describes a message. Without it no payload is sealed.
+	envelope func(*messageRecord, *payload) frame.Envelope
 }
 
 var errNothingLeft = errors.New("the log holds none of its frames")
@@ -44,7 +47,8 @@ func (k *maker) make(r *messageRecord, from, to uint64) (payload, error) {
 	}
 	switch {
 	case len(b.parts) > 0:
-		return k.finish(b.codec, b.parts[0]), err
+		p := k.finish(b.codec, b.parts[0])
+		return p, errors.Join(err, k.seal(r, &p))
 	case err == nil:
 		err = fmt.Errorf("frames %d to %d on %s: %w", from, to, r.Topic, errNothingLeft)
 	}
@@ -65,6 +69,20 @@ func (k *maker) finish(c *codec, p *part) payload {
 	default:
 	}
 	return payload{body: c.finish(body[:0], p.plain), first: p.first, last: p.last, frames: p.frames, configRev: p.configRev, plain: len(p.plain) - 1}
+}
+
+// seal puts a payload into its envelope, if the message has one. What it says of the
+// message must be final.
+func (k *maker) seal(r *messageRecord, p *payload) error {
+	if !r.Envelope || k.envelope == nil {
+		return nil
+	}
+	c, err := k.codec(r.encoding)
+	if err != nil {
+		return err
+	}
+	p.body = c.seal(p.body, k.envelope(r, p))
+	return nil
 }
 
 // recycle takes a body back that was written.

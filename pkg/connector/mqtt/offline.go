@@ -54,15 +54,20 @@ type replayLink struct {
 }
 
 func (c *Connector) openReplay(ctx context.Context, srv server) (*replayLink, error) {
-	nc, err := c.dialer(srv).dial(ctx, plainStep)
+	t := c.termsOf(srv)
+	d := c.dialer(srv, t)
+	nc, err := d.dial(ctx, plainStep)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{conn: nc}
+	l := &link{conn: nc, old: d.old}
 	l.client = paho.NewClient(paho.ClientConfig{Conn: l.conn, PacketTimeout: dialTimeout, PingHandler: pinger{nc}})
 	err = plainStep("connect", func() (string, error) { return "", c.joinReplay(ctx, l) })
 	if err != nil {
 		_ = nc.Close() // paho has closed it in most cases
+		if t.refused(err); isVersion(err) && t.next().old != d.old && c.pauseBetween(ctx) == nil {
+			return c.openReplay(ctx, srv)
+		}
 		return nil, err
 	}
 	c.setLink(l)

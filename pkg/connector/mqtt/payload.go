@@ -12,8 +12,9 @@ import (
 // encoding says how frames become a payload; it is a part of each stored message,
 // so that a message that is sent again is the same.
 type encoding struct {
-	Payload string              `json:"payload"`
-	Unit    frame.TimestampUnit `json:"unit"`
+	Payload  string              `json:"payload"`
+	Unit     frame.TimestampUnit `json:"unit"`
+	Envelope bool                `json:"envelope,omitempty"`
 }
 
 func (e encoding) contentType() string {
@@ -75,14 +76,33 @@ func (c *codec) begin(dst []byte) []byte {
 
 // finish ends the payload plain, which holds at least one frame, and compresses
 // it into dst if the encoding says so; the result shares memory with one of both.
+// With an envelope the rest is left to seal.
 func (c *codec) finish(dst, plain []byte) []byte {
 	if c.json {
 		plain[len(plain)-1] = ']' // was the comma behind the last frame
 	}
-	if c.zstd == nil {
+	if c.zstd == nil || c.Envelope {
 		return append(dst, plain...)
 	}
 	return c.zstd.EncodeAll(plain, dst)
+}
+
+// seal puts the frames of a payload into an envelope, if the encoding says so. That
+// comes after finish, because only the sender knows prev_seq.
+func (c *codec) seal(frames []byte, e frame.Envelope) []byte {
+	if !c.Envelope {
+		return frames
+	}
+	var out []byte
+	if c.json {
+		out = e.AppendJSON(nil, frames)
+	} else {
+		out = e.AppendProto(frames)
+	}
+	if c.zstd == nil {
+		return out
+	}
+	return c.zstd.EncodeAll(out, nil)
 }
 
 // jsonFrames puts a comma behind single frames too.

@@ -93,7 +93,7 @@ func (t *tester) connect(ctx context.Context, srv server) (client *paho.Client, 
 				return nil, l
 			}
 		}
-		nc, err := t.c.dialer(srv).dial(ctx, run)
+		nc, err := t.c.dialer(srv, t.terms).dial(ctx, run)
 		if err != nil {
 			if !first { // which was not reported
 				_ = t.step("connect", func() (string, error) { return "", err }) // reported
@@ -107,7 +107,7 @@ func (t *tester) connect(ctx context.Context, srv server) (client *paho.Client, 
 		if err != nil {
 			_ = nc.Close() // paho has closed it in most cases
 			t.terms.refused(err)
-			if t.terms.at > before.at || t.terms.qos0 != before.qos0 {
+			if t.terms.at > before.at || t.terms.qos0 != before.qos0 || len(t.terms.offers) != len(before.offers) {
 				continue
 			}
 		}
@@ -141,6 +141,9 @@ func (t *tester) call(ctx context.Context, client *paho.Client, nc *conn) (strin
 		return "", l, &refusal{code: codeNoQoS, own: true, text: fmt.Sprintf("it takes QoS %d at most", l.maxQoS)}
 	}
 	text := l.String()
+	if t.terms.next().old {
+		text = "MQTT 3.1.1, " + text
+	}
 	if will := t.terms.accepted(!l.noRetain); will != nil {
 		text += "; " + will.Error()
 	}

@@ -22,18 +22,22 @@ func (c *Connector) Replay(ctx context.Context, id string, batches []*frame.Batc
 	if l == nil {
 		return where, connector.ErrDown
 	}
-	m := &maker{codecs: map[encoding]*codec{}}
-	enc := encoding{Payload: c.config().Payload, Unit: frame.TimestampUnit(c.config().TimestampUnit)}
+	m := &maker{codecs: map[encoding]*codec{}, envelope: func(r *messageRecord, p *payload) frame.Envelope {
+		e := c.envelope(r, p)
+		e.Replay = id
+		return e
+	}}
+	enc := c.encoding(l)
 	cd, err := m.codec(enc)
 	if err != nil {
 		return where, err
 	}
 	b := newBuilder(cd, newRouter(where))
-	b.limit = c.payloadLimit(c.session.currentLimits())
+	b.limit = c.payloadLimit(l, c.session.currentLimits())
 	send := func() error {
 		defer b.reset()
 		for _, p := range b.parts {
-			if err := c.publishReplay(ctx, l, enc, id, p.topic, m.finish(cd, p)); err != nil {
+			if err := c.publishReplay(ctx, l, m, &messageRecord{Topic: p.topic, encoding: enc}, id, m.finish(cd, p)); err != nil {
 				return err
 			}
 		}
@@ -56,13 +60,16 @@ func (c *Connector) Replay(ctx context.Context, id string, batches []*frame.Batc
 
 // publishReplay sends one message of a replay. Its prev_seq is that of the
 // replay, which is a chain of its own.
-func (c *Connector) publishReplay(ctx context.Context, l *link, enc encoding, id, topic string, made payload) error {
+func (c *Connector) publishReplay(ctx context.Context, l *link, m *maker, r *messageRecord, id string, made payload) error {
+	topic := r.Topic
 	c.mu.Lock()
-	prev := c.replayed[topic]
+	r.Prev = c.replayed[topic]
 	c.mu.Unlock()
-	r := messageRecord{Topic: topic, Prev: prev, encoding: enc}
-	p := &paho.Publish{Topic: topic, Payload: made.body, Properties: &paho.PublishProperties{ContentType: enc.contentType()}}
-	for _, u := range c.describe(&r, &made) {
+	if err := m.seal(r, &made); err != nil {
+		return err
+	}
+	p := &paho.Publish{Topic: topic, Payload: made.body, Properties: &paho.PublishProperties{ContentType: r.contentType()}}
+	for _, u := range c.describe(r, &made) {
 		p.Properties.User.Add(u.key, u.value)
 	}
 	p.Properties.User.Add("replay", id)

@@ -444,6 +444,9 @@ func (s *sender) register(t *turn, m *message) error {
 		m.record.Prev = m.made.first - 1
 	}
 	s.session.chains[ch] = m.made.last
+	if err := s.make.seal(&m.record, &m.made); err != nil {
+		return err
+	}
 	m.size, m.frames, m.plain = len(m.made.body), m.made.frames, m.made.plain
 	s.stats.batch(m.frames)
 	fits := s.fits(&m.record, &m.made)

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
 // offer is what a CONNECT asks of a server beyond the necessary.
 type offer struct {
 	will willMode
+	old  bool // in MQTT 3.1.1
 }
 
 // willMode is how much of the last will a CONNECT holds.
@@ -26,7 +28,7 @@ const (
 // 0x9A, others with any other code or by closing the connection, and all of these
 // can have other causes. So what was refused without a clear reason is tried in
 // the next smaller way, after a second refusal; when that is taken, the server is
-// held to it.
+// held to it. So is a server that speaks MQTT 3.1.1 only, and does not say so.
 type terms struct {
 	offers []offer // from the whole to the least
 	at     int     // the offer in use
@@ -46,16 +48,35 @@ const (
 
 // newTerms returns the terms of a server that nothing is known of.
 func newTerms(cfg *Config) *terms {
-	t := &terms{}
+	wills := []willMode{willWhole, willFleeing, willNone}
 	switch {
 	case !cfg.Status.Enable:
-		t.offers = []offer{{will: willNone}}
-	case cfg.Status.Retain:
-		t.offers = []offer{{will: willWhole}, {will: willFleeing}, {will: willNone}}
-	default:
-		t.offers = []offer{{will: willWhole}, {will: willNone}}
+		wills = wills[2:]
+	case !cfg.Status.Retain:
+		wills = []willMode{willWhole, willNone}
+	}
+	t := &terms{}
+	for i, will := range wills {
+		if cfg.Version != version311 {
+			t.offers = append(t.offers, offer{will: will})
+		}
+		if cfg.Version == version311 || cfg.Version == versionAuto && i == 0 {
+			t.offers = append(t.offers, offer{will: will, old: true})
+		}
 	}
 	return t
+}
+
+// onlyOld goes over to MQTT 3.1.1 for good, if that is allowed.
+func (t *terms) onlyOld() {
+	if !slices.ContainsFunc(t.offers, func(o offer) bool { return o.old }) {
+		return
+	}
+	for i := range t.offers {
+		t.offers[i].old = true
+	}
+	t.offers = slices.Compact(t.offers)
+	t.at, t.vain, t.sure = 0, 0, false
 }
 
 // next returns what to offer now.
@@ -68,11 +89,19 @@ func (t *terms) refused(err error) {
 	switch {
 	case said && r.code == codeNoQoS && !t.qos0:
 		t.qos0 = true
-	case said && r.code == codeNoRetain && t.at+1 < len(t.offers):
-		t.at, t.sure, t.vain, t.reason = t.at+1, true, 0, err
+	case said && r.code == codeVersion && !t.next().old:
+		t.onlyOld()
+	case said && r.code == codeNoRetain && t.lesser() > 0:
+		t.at, t.sure, t.vain, t.reason = t.lesser(), true, 0, err
 	case errors.Is(err, errUnanswered) || said && r.unclear():
 		t.doubt(err)
 	}
+}
+
+// lesser returns the place of the next offer with less of a last will, 0 for none.
+func (t *terms) lesser() int {
+	now := t.next()
+	return slices.IndexFunc(t.offers, func(o offer) bool { return o.old == now.old && o.will > now.will })
 }
 
 // doubt counts a refusal without a clear reason, and goes on to the next offer or,
@@ -101,6 +130,14 @@ func (t *terms) accepted(retain bool) error {
 		return nil
 	}
 	t.taken++
+	if now := t.next(); now.will == t.offers[0].will { // it is the version
+		if t.taken > 1 {
+			t.onlyOld()
+		} else {
+			t.at = 0
+		}
+		return nil
+	}
 	told := fmt.Errorf("%s: %w", t.missing(), t.reason)
 	if t.sure = t.sure || !retain || t.taken > 1; !t.sure {
 		t.at = 0 // the next connection asks once more

@@ -34,9 +34,9 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	cfg := c.config()
 	o := readerOptions{qos: cfg.QoS, liveFirst: cfg.LiveFirst, pace: func() pace {
 		now := c.config()
-		return pace{now.MaxFrames, now.MaxInterval.Std(), c.payloadLimit(limits)}
+		return pace{now.MaxFrames, now.MaxInterval.Std(), c.payloadLimit(l, limits)}
 	}}
-	o.record = windowRecord{Template: c.template, encoding: encoding{Payload: cfg.Payload, Unit: frame.TimestampUnit(cfg.TimestampUnit)}}
+	o.record = windowRecord{Template: c.template, encoding: c.encoding(l)}
 	if o.liveFirst {
 		o.record.Stream = streamLive
 	}
@@ -48,7 +48,9 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	if o.liveFirst {
 		r.goOn()
 	}
-	s := &sender{session: c.session, conn: l.conn, make: newMaker(), windows: r.windows, limits: limits, stats: c.stats, log: c.log,
+	sealing := newMaker()
+	sealing.envelope = c.envelope
+	s := &sender{session: c.session, conn: l.conn, make: sealing, windows: r.windows, limits: limits, stats: c.stats, log: c.log,
 		aliases: map[string]uint16{}}
 	s.suspicion, s.config = &c.suspicion, cfg
 	if c.suspicion.silent {
@@ -58,14 +60,14 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	c.warn("message size", c.suspicion.words)
 	s.options = senderOptions{describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault,
 		settled: c.moves, answerTime: c.answerTime, config: c.config, warn: c.warn,
-		present: func() present { return present{windowRecord: o.record, qos: cfg.QoS} }, payloadLimit: func() int { return c.payloadLimit(limits) }}
+		present: func() present { return present{windowRecord: o.record, qos: cfg.QoS} }, payloadLimit: func() int { return c.payloadLimit(l, limits) }}
 	return &uplink{reader: r, sender: s, rest: st.windows, stopping: make(chan struct{})}, nil
 }
 
 // payloadLimit is the size of a payload before compression, in bytes, so that its
 // packet fits. What a topic with {driver} or {tag} needs is not known here: where it
 // is more than supposed, the sender cuts the message.
-func (c *Connector) payloadLimit(l limits) int {
+func (c *Connector) payloadLimit(on *link, l limits) int {
 	topic := strings.NewReplacer("{driver}", likelyName, "{tag}", likelyName).Replace(c.template)
 	largest := uint64(math.MaxUint64)
 	r := messageRecord{ID: 1, QoS: 2, Topic: topic, Stream: streamBacklog, Prev: largest}
@@ -73,6 +75,10 @@ func (c *Connector) payloadLimit(l limits) int {
 		user: c.describe(&r, &payload{first: largest, last: largest, configRev: largest})}
 	head, _ := appendPublish(nil, &h, maxPacketSize/2, nil)
 	limit := min(int(c.config().MaxBytes), l.packetSize-len(head)-aliasRoom)
+	if c.encoding(on).Envelope {
+		e := c.envelope(&r, &payload{first: largest, last: largest, configRev: largest})
+		limit -= len(e.AppendJSON(nil, nil))
+	}
 	if n := int(c.suspicion.learned.Load()); n > 0 {
 		limit = min(limit, n)
 	}
@@ -82,20 +88,34 @@ func (c *Connector) payloadLimit(l limits) int {
 // likelyName is as long as names of drivers and tags mostly are.
 const likelyName = "plant.line.machine.measurement_01"
 
-// describe returns the user properties of a message.
+// encoding is how new messages on a connection are encoded: in an envelope where it
+// is configured, or where there are no properties.
+func (c *Connector) encoding(on *link) encoding {
+	cfg := c.config()
+	return encoding{Payload: cfg.Payload, Unit: frame.TimestampUnit(cfg.TimestampUnit), Envelope: cfg.Envelope == "true" || cfg.Envelope == "auto" && on.old}
+}
+
+// envelope returns what a message says of itself.
+func (c *Connector) envelope(r *messageRecord, made *payload) frame.Envelope {
+	return frame.Envelope{Gateway: c.deps.Identity.Gateway, Epoch: c.deps.Consumer.Epoch(), FirstSeq: made.first, LastSeq: made.last,
+		PrevSeq: r.Prev, ConfigRev: made.configRev, Stream: r.Stream}
+}
+
+// describe returns the user properties of a message: its envelope, and how it is
+// compressed.
 func (c *Connector) describe(r *messageRecord, made *payload) []userProperty {
 	enc := "identity"
 	if r.compressed() {
 		enc = "zstd"
 	}
+	e := c.envelope(r, made)
+	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	user := []userProperty{
-		{"gw", c.deps.Identity.Gateway}, {"epoch", c.deps.Consumer.Epoch()},
-		{"first_seq", strconv.FormatUint(made.first, 10)}, {"last_seq", strconv.FormatUint(made.last, 10)},
-		{"prev_seq", strconv.FormatUint(r.Prev, 10)}, {"config_rev", strconv.FormatUint(made.configRev, 10)},
-		{"encoding", enc},
+		{"gw", e.Gateway}, {"epoch", e.Epoch}, {"first_seq", number(e.FirstSeq)}, {"last_seq", number(e.LastSeq)},
+		{"prev_seq", number(e.PrevSeq)}, {"config_rev", number(e.ConfigRev)}, {"encoding", enc},
 	}
-	if r.Stream != "" {
-		user = append(user, userProperty{"stream", r.Stream})
+	if e.Stream != "" {
+		user = append(user, userProperty{"stream", e.Stream})
 	}
 	return user
 }

@@ -189,7 +189,7 @@ func (b *Broker) Ledger() consumer.Report {
 	}
 	defer d.Close()
 	for _, p := range b.Delivered() {
-		if p.User("first_seq") == "" {
+		if p.User("first_seq") == "" && (p.ProtocolVersion == 5 || strings.HasPrefix(p.TopicName, "/edge/status/")) {
 			continue
 		}
 		m := &consumer.Message{Topic: p.TopicName, ContentType: p.Properties.ContentType, Properties: map[string]string{}, Payload: p.Payload, Received: p.At}
