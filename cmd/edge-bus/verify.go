@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -159,6 +160,9 @@ func verifyTable(t *cli.Table, r consumer.Report) {
 			number(g.Messages), number(g.Frames), number(g.Repeats), number(g.Late), missing, cli.Cell{Text: fmt.Sprintf("%.0f ms", g.Delay.P95Ms), Right: true})
 	}
 	for _, g := range r.Gateways {
+		for _, id := range slices.Sorted(maps.Keys(g.Replays)) {
+			t.Cells(cli.Cell{Text: g.Gateway}, cli.Cell{Text: "replay"}, cli.Cell{Text: id}, cli.Cell{Text: fmt.Sprintf("%d frames", g.Replays[id])})
+		}
 		for _, gap := range g.Gaps {
 			t.Cells(cli.Cell{Text: g.Gateway}, cli.Cell{Text: "missing", Color: cli.Red}, cli.Cell{Text: fmt.Sprintf("%d–%d", gap.First, gap.Last)}, cli.Cell{Text: gap.Topic})
 		}

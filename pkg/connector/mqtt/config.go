@@ -52,6 +52,13 @@ type Config struct {
 	Start         string `json:"start"`
 	RenameFrom    string `json:"rename_from"` // the gateway's business
 
+	// MessageExpiry is how long the broker keeps a message for a subscriber that is
+	// away; 0: without end.
+	MessageExpiry config.Duration `json:"message_expiry"`
+
+	Proxy   string            `json:"proxy"`      // http:// or socks5://, by way of which the broker is reached
+	Headers map[string]string `json:"ws_headers"` // of the request that opens a WebSocket
+
 	FollowRedirect bool `json:"follow_redirect"` // go where the broker sends us (0x9C, 0x9D)
 
 	TLS      TLS         `json:"tls"`
@@ -82,6 +89,9 @@ type TLS struct {
 	ClientKey  string `json:"client_key"`
 
 	ClientKeyPassword string `json:"client_key_password"` // of an encrypted key
+
+	ServerName string   `json:"server_name"` // in the broker's certificate; the endpoint's host when empty
+	ALPN       []string `json:"alpn"`        // names of the protocol that are offered
 }
 
 // Commands is what may come down from the broker.
@@ -176,6 +186,13 @@ func (c *Config) check() error {
 		func() error { return oneOf("version", string(c.Version), version5, version311, versionAuto) },
 		func() error { return oneOf("envelope", string(c.Envelope), "auto", "true", "false") },
 		func() error { return oneOf("start", c.Start, startOldest, startEnd) },
+		func() error { _, err := parseProxy(c.Proxy); return err },
+		func() error {
+			if d := c.MessageExpiry.Std(); d != 0 {
+				return between("message_expiry", c.MessageExpiry, time.Second, 100*365*24*time.Hour)
+			}
+			return nil
+		},
 		func() error { _, err := frame.ParseTimestampUnit(c.TimestampUnit); return err },
 		func() error { return within("qos", int64(c.QoS), 0, 2) },
 		func() error { return within("max_frames", int64(c.MaxFrames), 1, 1_000_000) },

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -167,6 +168,9 @@ type dialer struct {
 	tls    TLS
 	secret secretFunc
 	old    bool // MQTT 3.1.1
+
+	proxy   string            // as configured
+	headers map[string]string // of a WebSocket
 }
 
 // step is what a dialer is doing, in words.
@@ -213,6 +217,9 @@ func (d *dialer) dial(ctx context.Context, run step) (*conn, error) {
 
 // dialTCP looks the name up and connects.
 func (d *dialer) dialTCP(ctx context.Context, run step) (*bounded, error) {
+	if d.proxy != "" {
+		return d.dialProxy(ctx, run)
+	}
 	var addrs []string
 	host, port, err := net.SplitHostPort(d.server.addr)
 	if err != nil {
@@ -272,7 +279,7 @@ func (d *dialer) handshake(ctx context.Context, plain net.Conn) (net.Conn, strin
 }
 
 func (d *dialer) tlsConfig(host string) (*tls.Config, error) {
-	cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+	cfg := &tls.Config{ServerName: cmp.Or(d.tls.ServerName, host), MinVersion: tls.VersionTLS12, NextProtos: d.tls.ALPN}
 	if d.tls.CA != "" {
 		pem, err := d.pem("tls.ca", d.tls.CA)
 		if err != nil {
@@ -339,7 +346,19 @@ func (d *dialer) websocket(ctx context.Context, under net.Conn) (net.Conn, error
 		Subprotocols:     []string{"mqtt"},
 		HandshakeTimeout: dialTimeout,
 	}
-	c, resp, err := wd.DialContext(ctx, u.String(), http.Header{})
+	header := http.Header{}
+	for name, value := range d.headers {
+		text, err := d.secret(value)
+		if err != nil {
+			return nil, fmt.Errorf("ws_headers.%s: %w", name, err)
+		}
+		if name == "Host" {
+			u.Host = text
+			continue
+		}
+		header.Set(name, text)
+	}
+	c, resp, err := wd.DialContext(ctx, u.String(), header)
 	if resp != nil {
 		_ = resp.Body.Close() // of no use beside the status
 		if err != nil {

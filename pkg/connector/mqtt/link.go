@@ -80,7 +80,8 @@ func (c *Connector) pauseBetween(ctx context.Context) error {
 }
 
 func (c *Connector) dialer(srv server, t *terms) *dialer {
-	return &dialer{server: srv, tls: c.config().TLS, secret: c.deps.Secret, old: t.next().old}
+	cfg := c.config()
+	return &dialer{server: srv, tls: cfg.TLS, secret: c.deps.Secret, old: t.next().old, proxy: cfg.Proxy, headers: cfg.Headers}
 }
 
 // termsOf returns what is known of a server.

@@ -20,6 +20,7 @@ type publishHeader struct {
 	topic       string // empty: the alias says it
 	alias       uint16 // 0: none
 	contentType string
+	expiry      uint32 // seconds; 0: none
 	user        []userProperty
 }
 
@@ -30,6 +31,10 @@ func appendPublish(dst []byte, h *publishHeader, payload int, scratch []byte) (p
 	if h.alias != 0 {
 		props = append(props, packets.PropTopicAlias)
 		props = binary.BigEndian.AppendUint16(props, h.alias)
+	}
+	if h.expiry != 0 {
+		props = append(props, packets.PropMessageExpiry)
+		props = binary.BigEndian.AppendUint32(props, h.expiry)
 	}
 	props = append(props, packets.PropContentType)
 	props = appendText(props, h.contentType)

@@ -26,6 +26,7 @@ type sender struct {
 	log     *slog.Logger
 
 	aliases map[string]uint16
+	expiry  uint32  // of messages, in seconds; 0: none
 	current *window // whose parts are being sent
 	retryAt time.Time
 	retries int // refusals in a row
@@ -542,7 +543,8 @@ func (s *sender) describe(m *message) publishHeader {
 
 // header0 returns the header of a message as it is sent first, without an alias.
 func (s *sender) header0(r *messageRecord, p *payload) publishHeader {
-	return publishHeader{id: r.ID, qos: r.QoS, topic: r.Topic, contentType: r.contentType(), user: s.options.describe(r, p)}
+	return publishHeader{id: r.ID, qos: r.QoS, topic: r.Topic, contentType: r.contentType(), expiry: s.expiry,
+		user: s.options.describe(r, p)}
 }
 
 // alias replaces the topic by a number where the broker knows it already.

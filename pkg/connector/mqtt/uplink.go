@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -51,7 +52,7 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	sealing := newMaker()
 	sealing.envelope = c.envelope
 	s := &sender{session: c.session, conn: l.conn, make: sealing, windows: r.windows, limits: limits, stats: c.stats, log: c.log,
-		aliases: map[string]uint16{}}
+		aliases: map[string]uint16{}, expiry: uint32(cfg.MessageExpiry.Std() / time.Second)}
 	s.suspicion, s.config = &c.suspicion, cfg
 	if c.suspicion.silent {
 		s.honesty = dishonest
@@ -71,7 +72,7 @@ func (c *Connector) payloadLimit(on *link, l limits) int {
 	topic := strings.NewReplacer("{driver}", likelyName, "{tag}", likelyName).Replace(c.template)
 	largest := uint64(math.MaxUint64)
 	r := messageRecord{ID: 1, QoS: 2, Topic: topic, Stream: streamBacklog, Prev: largest}
-	h := publishHeader{id: 1, qos: 2, topic: topic, contentType: "application/x-protobuf",
+	h := publishHeader{id: 1, qos: 2, topic: topic, contentType: "application/x-protobuf", expiry: math.MaxUint32,
 		user: c.describe(&r, &payload{first: largest, last: largest, configRev: largest})}
 	head, _ := appendPublish(nil, &h, maxPacketSize/2, nil)
 	limit := min(int(c.config().MaxBytes), l.packetSize-len(head)-aliasRoom)
