@@ -24,6 +24,11 @@ func toTime(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil
 	}
+	// By the monotonic clock, if t has its reading: the other one may have been set
+	// since, from 1970 in the worst case.
+	if t != t.Round(0) {
+		t = time.Now().Add(-time.Since(t))
+	}
 	return timestamppb.New(t)
 }
 

@@ -79,7 +79,7 @@ func Open(cfg Config, deps Deps) (*Bus, error) {
 		deps.Now = time.Now
 	}
 	deps.patience = cmp.Or(deps.patience, movedPatience)
-	log, err := wal.Open(cfg.WALDir, wal.Options{FS: deps.FS, Log: deps.Log, Now: deps.Now, Ballast: ballastSize(cfg.MinFree), MaxBytes: cfg.WALMaxBytes})
+	log, err := wal.Open(cfg.WALDir, wal.Options{FS: deps.FS, Log: deps.Log, Now: deps.Now, Earliest: deps.Earliest, Ballast: ballastSize(cfg.MinFree), MaxBytes: cfg.WALMaxBytes})
 	if err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}

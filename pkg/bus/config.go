@@ -63,6 +63,7 @@ type Deps struct {
 	// OnBehind is told once when the log turns out to be behind what was seen of it.
 	// See Bus.Witness. nil: nobody.
 	OnBehind func(*Behind)
+	Earliest time.Time        // a clock that shows less isn't set; no epoch is of an earlier time
 	FS       wal.FS           // nil: the operating system's; for tests
 	Now      func() time.Time // nil: time.Now; for tests
 

@@ -41,6 +41,34 @@ func (d Duration) MarshalYAML() (any, error) { return d.String(), nil }
 // UnmarshalYAML reads what [ParseDuration] reads.
 func (d *Duration) UnmarshalYAML(n *yaml.Node) error { return d.UnmarshalText([]byte(n.Value)) }
 
+// Date is a moment, written as a day (2025-01-01, which begins at midnight UTC) or by
+// RFC 3339 (2025-01-01T12:00:00Z).
+type Date time.Time
+
+// ParseDate reads a day or a moment.
+func ParseDate(s string) (Date, error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339Nano} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return Date(t), nil
+		}
+	}
+	return Date{}, fmt.Errorf("%q is not a date: expected a day such as 2025-01-01, or a moment such as 2025-01-01T12:00:00Z", s)
+}
+
+// Std returns d as the standard library's type.
+func (d Date) Std() time.Time { return time.Time(d) }
+
+// MarshalText writes d by RFC 3339, for JSON too.
+func (d Date) MarshalText() ([]byte, error) {
+	return time.Time(d).UTC().AppendFormat(nil, time.RFC3339Nano), nil
+}
+
+// UnmarshalText reads what [ParseDate] reads, for JSON too.
+func (d *Date) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseDate(string(text))
+	return err
+}
+
 // Size is a number of bytes, written plain or with the binary multiples K, M and
 // G: 512M is 512 MiB. It is never negative.
 type Size int64

@@ -37,6 +37,16 @@ const (
 	Bad                      // not known: the device could not be read, or answered nonsense
 )
 
+// DoubtBefore makes the good frames of b uncertain whose time is before t (Unix ns): a
+// clock that wasn't set gave it to them.
+func (b *Batch) DoubtBefore(t int64) {
+	for i := range b.Frames {
+		if f := &b.Frames[i]; f.TS < t && f.Quality == Good {
+			f.Quality = Uncertain
+		}
+	}
+}
+
 // String returns the name that payloads and listings use.
 func (q Quality) String() string {
 	switch q {

@@ -65,6 +65,9 @@ func (a adminStatus) Info(context.Context) (admin.Info, error) {
 	if err := a.g.bus.Problem(); err != nil {
 		info.Problems = append(info.Problems, admin.Problem{Part: "bus", Name: "log", Text: err.Error()})
 	}
+	if err := a.g.clock.unset(); err != nil {
+		info.Problems = append(info.Problems, admin.Problem{Part: "clock", Name: "not_set", Text: err.Error()})
+	}
 	if t := a.g.turned.Load(); t != nil {
 		info.Problems = append(info.Problems, admin.Problem{Part: "bus", Name: "epoch", Since: t.since, Text: fmt.Sprintf(
 			"the log's storage was put back to an earlier state: frames %d to %d had been used, as %s says; since then they are those of epoch %s. Find out what put it back",

@@ -57,6 +57,7 @@ type Gateway struct {
 	started  time.Time
 	booted   chan struct{} // closed when the first configuration runs
 	bootOnce sync.Once
+	clock    clock
 	state    atomic.Value  // string: starting, running, stopping
 	rev      atomic.Uint64 // of the configuration that runs
 	traces   traces
@@ -95,7 +96,7 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 	tap := newTap(opts.Log.Handler())
 	g := &Gateway{
 		cfg: cfg, log: slog.New(tap).With("gateway", cfg.GatewayID), tap: tap, level: opts.Level, reg: prometheus.NewRegistry(),
-		history: newHistory(), started: time.Now(), booted: make(chan struct{}), failed: make(chan error, 1), behind: make(chan *bus.Behind, 1),
+		history: newHistory(), clock: newClock(&cfg.Clock), started: time.Now(), booted: make(chan struct{}), failed: make(chan error, 1), behind: make(chan *bus.Behind, 1),
 	}
 	g.state.Store("starting")
 	defer func() {
@@ -108,6 +109,7 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 			return nil, fmt.Errorf("process metrics: %w", err)
 		}
 	}
+	g.waitForClock() // before a log is made, whose epoch bears its time
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
@@ -145,7 +147,7 @@ func (g *Gateway) openHTTP() (err error) {
 
 func (g *Gateway) openBus() (err error) {
 	g.bus, err = bus.Open(busConfig(&g.cfg.Bus), bus.Deps{
-		Log: g.log, Registerer: g.reg, OnPressure: g.onPressure, OnFailure: g.fail, OnBehind: g.onBehind,
+		Log: g.log, Registerer: g.reg, OnPressure: g.onPressure, OnFailure: g.fail, OnBehind: g.onBehind, Earliest: g.clock.notBefore,
 	})
 	if errors.Is(err, bus.ErrLocked) {
 		return fmt.Errorf("data_dir %s: a gateway that runs uses it; stop that one, or give this one another data_dir: %w", g.cfg.DataDir, err)
@@ -166,13 +168,15 @@ func busConfig(b *bootstrap.Bus) bus.Config {
 // stamped is the bus as the drivers see it: each batch bears the revision of the
 // configuration that decoded it.
 type stamped struct {
-	bus *bus.Bus
-	rev *atomic.Uint64
+	bus       *bus.Bus
+	rev       *atomic.Uint64
+	notBefore int64 // Unix ns: times before it are of a clock that isn't set
 }
 
 // Publish implements [driver.Publisher].
 func (s stamped) Publish(ctx context.Context, b *frame.Batch) error {
 	b.ConfigRev = s.rev.Load()
+	b.DoubtBefore(s.notBefore)
 	return s.bus.Publish(ctx, b)
 }
 
@@ -203,6 +207,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 
 	err := g.begin(ctx, tables)
 	if err == nil {
+		parts.start("clock", g.watchClock)
 		tables.start("epoch", g.guardEpoch) // ends before the connectors do
 		g.state.Store("running")
 		parts.start("watchdog", func(ctx context.Context) error { return notify.watchdog(ctx, g.bus.Sync) })

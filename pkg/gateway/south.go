@@ -38,7 +38,7 @@ func (g *Gateway) openSouth() error {
 		factories[f.Proto()] = f
 	}
 	g.drivers, err = driver.NewManager(driver.ManagerConfig{
-		Factories: factories, Open: g.endpoints.Open, Out: stamped{g.bus, &g.rev}, Log: g.log, Registerer: g.reg,
+		Factories: factories, Open: g.endpoints.Open, Out: stamped{g.bus, &g.rev, g.cfg.Clock.NotBefore.Std().UnixNano()}, Log: g.log, Registerer: g.reg,
 	})
 	return err
 }

@@ -35,6 +35,7 @@ type Options struct {
 	FS       FS               // nil: the operating system's
 	Log      *slog.Logger     // nil: none
 	Now      func() time.Time // nil: time.Now
+	Earliest time.Time        // a new epoch is of this time at least, whatever the clock says
 	ReadOnly bool             // for looking at a log whose gateway is stopped
 	Ballast  int64            // bytes set aside and given up when the disk is full; 0: none
 	// Tool is for a person's command on the log of a stopped gateway: it fails with
@@ -295,7 +296,11 @@ func (l *Log) openEpoch(o Options) error {
 		l.format = formatVersion
 		epoch := o.Epoch
 		if epoch == "" {
-			epoch = newEpoch(l.now())
+			at := l.now()
+			if at.Before(o.Earliest) {
+				at = o.Earliest
+			}
+			epoch = newEpoch(at)
 		}
 		l.setEpoch(epoch)
 		b := l.state.NewBatch()

@@ -19,11 +19,11 @@ import (
 func TestDiskPutBack(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name    string
-		parts   []string // of the log that go back; none: all of data_dir
-		kill    bool     // the gateway before ends without a word, so that the last will speaks last
-		late    bool     // the broker comes back after the gateway has started
-		either  bool     // the numbers may go on or not: what was used is known, or was not sent
+		name   string
+		parts  []string // of the log that go back; none: all of data_dir
+		kill   bool     // the gateway before ends without a word, so that the last will speaks last
+		late   bool     // the broker comes back after the gateway has started
+		either bool     // the numbers may go on or not: what was used is known, or was not sent
 	}{
 		{name: "all"},
 		{name: "all, after a crash", kill: true},

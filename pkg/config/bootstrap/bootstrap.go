@@ -27,6 +27,7 @@ type Gateway struct {
 	DataDir    string  `json:"data_dir"`
 	SecretsDir string  `json:"secrets_dir"`
 	Log        Log     `json:"log"`
+	Clock      Clock   `json:"clock"`
 	Metrics    Metrics `json:"metrics"`
 	Admin      Admin   `json:"admin"`
 	Config     Config  `json:"config"`
@@ -49,6 +50,12 @@ type Gateway struct {
 type Log struct {
 	Level  string `json:"level"`  // debug, info, warn, error
 	Format string `json:"format"` // json, text
+}
+
+// Clock says what is known of the machine's clock.
+type Clock struct {
+	NotBefore config.Date     `json:"not_before"` // a clock that shows an earlier time isn't set
+	Wait      config.Duration `json:"wait"`       // the start waits so long for it
 }
 
 // Metrics is the HTTP listener of /metrics, /healthz and /readyz.

@@ -16,7 +16,7 @@ import (
 )
 
 // topLevel is the order in which gateway.yml is written.
-const topLevel = "gateway_id tenant device data_dir secrets_dir log metrics admin config bus connectors"
+const topLevel = "gateway_id tenant device data_dir secrets_dir log clock metrics admin config bus connectors"
 
 // list makes the list of all values, in the order of topLevel.
 func (b *builder) list() []Value {

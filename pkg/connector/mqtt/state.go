@@ -165,6 +165,9 @@ func (c *Connector) monitor() (stop func()) {
 	return func() { cancel(); <-done }
 }
 
+// implausible is an age that no backlog reaches.
+const implausible = 10 * 365 * 24 * time.Hour
+
 const monitorEvery = 5 * time.Second
 
 // backlogAge returns the age of the oldest frame that is not delivered.
@@ -177,5 +180,9 @@ func (c *Connector) backlogAge() time.Duration {
 	if err != nil || len(batches) == 0 || len(batches[0].Frames) == 0 {
 		return 0 // gone to the log's limit, or just delivered
 	}
-	return max(0, time.Since(time.Unix(0, batches[0].Frames[0].TS)))
+	age := max(0, time.Since(time.Unix(0, batches[0].Frames[0].TS)))
+	if age > implausible { // a clock that wasn't set: how old it is isn't known
+		return 0
+	}
+	return age
 }
