@@ -1,6 +1,8 @@
 package modbus_test
 
 import (
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,15 +14,15 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
-// TestDeviceSettings: the rows of the table "device → settings" in docs/modbus.md.
-// With its settings, no request to the device fails.
-func TestDeviceSettings(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		device func(testing.TB) *modbustest.Device
-		vars   []config.Variable
-		cfg    []modbustest.Option
-	}{
+type deviceSetting struct {
+	name   string // in the table of docs/modbus.md, and what is different
+	device func(testing.TB) *modbustest.Device
+	vars   []config.Variable
+	cfg    []modbustest.Option
+}
+
+func deviceSettings() []deviceSetting {
+	return []deviceSetting{
 		{"SDongle", modbustest.SDongle, registers(3, 10), []modbustest.Option{cfg("connect_delay", "400ms"), cfg("request_gap", "40ms")}},
 		{"SolarEdge", modbustest.SolarEdge, []config.Variable{holding("a000", 40000, config.TypeUint32)},
 			[]modbustest.Option{cfg("close_after", "exchange"), cfg("addressing", "protocol")}},
@@ -32,7 +34,39 @@ func TestDeviceSettings(t *testing.T) {
 		{"WrongUnit", modbustest.WrongUnit, registers(3, 10), []modbustest.Option{cfg("answer_unit", 255)}},
 		{"WrongUnit, any", modbustest.WrongUnit, registers(3, 10), []modbustest.Option{cfg("answer_unit", "any")}},
 		{"WrongTransaction", modbustest.WrongTransaction, registers(3, 10), []modbustest.Option{cfg("accept_transaction", "any")}},
-	} {
+	}
+}
+
+// TestDeviceTable: each row of the table names a test.
+func TestDeviceTable(t *testing.T) {
+	doc, err := os.ReadFile("../../../docs/modbus.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(doc), "### Device → settings")
+	table, _, _ = strings.Cut(table, "\n## ")
+	rows := 0
+	for line := range strings.Lines(table) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		if len(cells) != 5 || !strings.Contains(cells[3], "`") {
+			continue
+		}
+		rows++
+		name := strings.Trim(cells[3], " `")
+		known := name == "TestLineKeepsItsAccounts" || slices.ContainsFunc(deviceSettings(), func(d deviceSetting) bool { return d.name == name })
+		if !known {
+			t.Errorf("%s of the table is no device of TestDeviceSettings", name)
+		}
+	}
+	if rows < 8 {
+		t.Errorf("%d rows, want at least 8", rows)
+	}
+}
+
+// TestDeviceSettings: the rows of the table "device → settings" in docs/modbus.md.
+// With its settings, no request to the device fails.
+func TestDeviceSettings(t *testing.T) {
+	for _, c := range deviceSettings() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			dev := c.device(t)
