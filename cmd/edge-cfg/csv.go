@@ -22,13 +22,13 @@ import (
 
 // columns are the fields of a variable as a spreadsheet has them, in the order of
 // an export. Those of the address stand beside the others.
-var columns = [...]string{"tag", "driver_id", "access", "type", "addr", "len", "bit", "node", "area", "db", "start", "size",
-	"datatype", "byte_order", "scale", "unit", "deadband", "report", "heartbeat", "polling",
+var columns = [...]string{"tag", "driver_id", "access", "type", "addr", "addr2", "len", "bit", "byte", "chars", "node", "area", "db", "start", "size",
+	"datatype", "byte_order", "charset", "pad", "scale", "scale_from", "na", "unit", "deadband", "report", "heartbeat", "polling",
 	"merge", "block_start", "block_len"}
 
 // inAddress reports whether a column is a field of the address.
 func inAddress(column string) bool {
-	return slices.Contains([]string{"type", "addr", "len", "bit", "node", "area", "db", "start", "size"}, column)
+	return slices.Contains([]string{"type", "addr", "addr2", "len", "bit", "byte", "chars", "node", "area", "db", "start", "size"}, column)
 }
 
 // pathOf returns where in a variable a column's field stands.
@@ -44,7 +44,7 @@ func pathOf(column string) []string {
 
 // isNumeric reports whether a column holds numbers.
 func isNumeric(column string) bool {
-	return slices.Contains([]string{"addr", "len", "bit", "db", "start", "size", "deadband", "block_start", "block_len"}, column)
+	return slices.Contains([]string{"addr", "addr2", "len", "bit", "chars", "db", "start", "size", "deadband", "block_start", "block_len"}, column)
 }
 
 // sheet is a CSV file as text: its separator is what its header has most of.
@@ -157,6 +157,20 @@ func (s *sheet) value(column, cell string) (any, error) {
 	if column == "merge" && strings.EqualFold(cell, "false") { // spreadsheets write FALSE
 		return false, nil
 	}
+	if column == "na" { // several have blanks between them
+		var list []any
+		for text := range strings.FieldsSeq(cell) {
+			n, err := number.Parse(text)
+			if err != nil {
+				return nil, fmt.Errorf("%s: expected numbers with blanks between: %s %w", column, text, err)
+			}
+			list = append(list, n)
+		}
+		if len(list) == 1 {
+			return list[0], nil
+		}
+		return list, nil
+	}
 	if !isNumeric(column) {
 		return cell, nil
 	}
@@ -176,6 +190,13 @@ func writeSheet(w io.Writer, items []map[string]any) error {
 		v := config.ValueAt(item, pathOf(column))
 		if v == nil {
 			return ""
+		}
+		if list, ok := v.([]any); ok {
+			texts := make([]string, len(list))
+			for i, e := range list {
+				texts[i] = fmt.Sprint(e)
+			}
+			return strings.Join(texts, " ")
 		}
 		return fmt.Sprint(v)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 )
 
 // generator makes variables from a range of addresses.
@@ -90,15 +91,12 @@ func (g *generator) check() error {
 	return nil
 }
 
-// words returns how many registers a datatype takes.
+// words returns how many registers a datatype takes; 1 where the variable says it.
 func words(datatype string) int {
-	switch config.DataType(datatype) {
-	case config.TypeUint32, config.TypeInt32, config.TypeFloat32, "float", config.TypeBCD32:
-		return 2
-	case config.TypeUint64, config.TypeInt64, config.TypeFloat64:
-		return 4
+	if datatype == "float" {
+		datatype = string(config.TypeFloat32)
 	}
-	return 1
+	return max(modbus.Registers(config.DataType(datatype)), 1)
 }
 
 // placeholder matches what the template may have.

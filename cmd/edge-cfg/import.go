@@ -31,9 +31,10 @@ func newImport() *cobra.Command {
 		Long: `import lays the rows of a CSV file over the variables of the same tags and adds the
 others; none is removed, and comments stay. The config center isn't touched.
 
-The first line names the columns: tag, driver_id, access, type, addr, len, bit,
-node, area, db, start, size, datatype, byte_order, scale, unit, deadband, report,
-heartbeat, polling, merge, block_start, block_len. An empty cell changes nothing. A new variable without access is
+The first line names the columns: tag, driver_id, access, type, addr, addr2, len, bit,
+byte, chars, node, area, db, start, size, datatype, byte_order, charset, pad, scale,
+scale_from, na, unit, deadband, report, heartbeat, polling, merge, block_start,
+block_len. An empty cell changes nothing. A new variable without access is
 read-only (R), without type a holding register.
 
 It reads what spreadsheets write: with a byte order mark, in UTF-16 or GBK, separated

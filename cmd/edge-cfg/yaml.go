@@ -18,8 +18,8 @@ import (
 var fieldOrder = [...]string{
 	"tag", "driver_id", "scheme", "host", "port", "opts",
 	"kind", "path", "endpoint_id", "proto", "cfg",
-	"access", "address", "type", "addr", "node", "area", "db", "start", "size", "len", "bit",
-	"datatype", "byte_order", "scale", "unit", "polling", "report", "deadband", "heartbeat",
+	"access", "address", "type", "addr", "addr2", "node", "area", "db", "start", "size", "len", "bit", "byte", "chars",
+	"datatype", "byte_order", "charset", "pad", "scale", "scale_from", "na", "unit", "polling", "report", "deadband", "heartbeat",
 	"merge", "block",
 }
 

@@ -217,6 +217,7 @@ func (v *Variable) appendCanonical(b []byte) []byte {
 		o.b = block.end()
 	}
 	o.text("byte_order", v.ByteOrder)
+	o.text("charset", v.Charset)
 	o.text("datatype", string(v.Datatype))
 	if v.Deadband != 0 {
 		o.key("deadband")
@@ -230,11 +231,17 @@ func (v *Variable) appendCanonical(b []byte) []byte {
 		o.key("merge")
 		o.b = append(o.b, "false"...)
 	}
+	if v.NA != "" {
+		o.key("na")
+		o.b = v.NA.appendCanonical(o.b)
+	}
+	o.text("pad", v.Pad)
 	if v.Polling != 0 {
 		o.text("polling", v.Polling.String())
 	}
 	o.text("report", string(v.Report))
 	o.text("scale", v.Scale)
+	o.text("scale_from", v.ScaleFrom)
 	o.text("tag", v.Tag)
 	o.text("unit", v.Unit)
 	if v.VerifyAddress != nil {
@@ -256,8 +263,15 @@ func (a *Address) appendCanonical(b []byte) []byte {
 		o.number("start", int64(a.Start))
 	default:
 		o.number("addr", int64(a.Addr))
+		if a.Addr2 != 0 {
+			o.number("addr2", int64(a.Addr2))
+		}
 		if a.Bit != nil {
 			o.number("bit", int64(*a.Bit))
+		}
+		o.text("byte", a.Byte)
+		if a.Chars != 0 {
+			o.number("chars", int64(a.Chars))
 		}
 		if a.Len != 0 {
 			o.number("len", int64(a.Len))
@@ -290,6 +304,8 @@ func appendValue(b []byte, v any) []byte {
 		return appendString(b, v)
 	case int64:
 		return strconv.AppendInt(b, v, 10)
+	case uint64:
+		return strconv.AppendUint(b, v, 10)
 	case float64:
 		return appendFloat(b, v)
 	case []any:

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -123,7 +125,15 @@ func (v *Variable) setField(key string, x any) *FieldError {
 	case "unit":
 		v.Unit, ok = s, isText && utf8.RuneCountInString(s) <= 64
 	case "byte_order":
-		v.ByteOrder, ok = s, isByteOrder(s)
+		v.ByteOrder, ok = s, variableEnums()[key][s]
+	case "charset":
+		v.Charset, ok = s, variableEnums()[key][s]
+	case "pad":
+		v.Pad, ok = s, variableEnums()[key][s]
+	case "scale_from":
+		v.ScaleFrom, ok = s, isText && ValidTag(s)
+	case "na":
+		v.NA, ok = numbersOf(x)
 	case "deadband":
 		v.Deadband, ok = numberOf(x)
 		ok = ok && v.Deadband >= 0
@@ -202,31 +212,71 @@ func numberOf(x any) (float64, bool) {
 	switch x := x.(type) {
 	case int64:
 		return float64(x), true
+	case uint64:
+		return float64(x), true
 	case float64:
 		return x, true
 	}
 	return 0, false
 }
 
+// enumOf returns the values of an enum in a schema, which is their only home.
+func enumOf(at []schemaAt) map[string]bool {
+	values, _ := annotation(at, "enum")
+	out := make(map[string]bool)
+	for _, v := range stringList(values) {
+		out[v] = true
+	}
+	return out
+}
+
+// variableEnums returns the enums among a variable's fields by their dotted paths.
+var variableEnums = sync.OnceValue(func() map[string]map[string]bool {
+	enums := make(map[string]map[string]bool)
+	root := namedSchema(itemSchema).expand(nil)
+	for _, name := range propertyNames(root) {
+		at := property(root, name, nil)
+		enums[name] = enumOf(at)
+		for _, below := range propertyNames(at) {
+			enums[name+"."+below] = enumOf(property(at, below, nil))
+		}
+	}
+	return enums
+})
+
 // dataType reads a datatype; "float" is another name of float32.
 func dataType(s string) (DataType, bool) {
 	if s == "float" {
 		return TypeFloat32, true
 	}
-	switch t := DataType(s); t {
-	case TypeBool, TypeUint16, TypeInt16, TypeUint32, TypeInt32, TypeUint64, TypeInt64,
-		TypeFloat32, TypeFloat64, TypeString, TypeBinary, TypeBCD16, TypeBCD32:
-		return t, true
-	}
-	return "", false
+	return DataType(s), variableEnums()["datatype"][s]
 }
 
-func isByteOrder(s string) bool {
-	switch s {
-	case "ABCD", "BADC", "CDAB", "DCBA", "ABCDEFGH", "BADCFEHG", "GHEFCDAB", "HGFEDCBA":
-		return true
+// DataTypes lists the data types as tables name them, sorted.
+func DataTypes() []string { return slices.Sorted(maps.Keys(variableEnums()["datatype"])) }
+
+// numbersOf reads one number or a list of them.
+func numbersOf(x any) (Numbers, bool) {
+	list, isList := x.([]any)
+	if !isList {
+		list = []any{x}
 	}
-	return false
+	var b []byte
+	for i, e := range list {
+		if s, ok := plainText(e); ok {
+			e, _ = resolvePlain(s)
+		}
+		switch e.(type) {
+		case int64, uint64, float64:
+		default:
+			return "", false
+		}
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = appendValue(b, e)
+	}
+	return Numbers(b), len(list) >= 1 && len(list) <= 16
 }
 
 // decode reads an address and implies its type.
@@ -250,7 +300,7 @@ func (a *Address) decode(tree any, root string) *FieldError {
 	var needs, takes string
 	switch a.Type {
 	case AddrHolding, AddrInput:
-		needs, takes = "addr", "type addr len bit"
+		needs, takes = "addr", "type addr addr2 len bit byte chars"
 	case AddrCoil, AddrDiscrete:
 		needs, takes = "addr", "type addr len"
 	case AddrOPCNode:
@@ -294,6 +344,12 @@ func (a *Address) setField(key string, x any) bool {
 		a.Addr, ok = uint32(n), within(0, 465536)
 	case "len":
 		a.Len, ok = uint16(n), within(1, 2000)
+	case "addr2":
+		a.Addr2, ok = uint32(n), within(1, 465536)
+	case "byte":
+		a.Byte, ok = s, variableEnums()["address.byte"][s]
+	case "chars":
+		a.Chars, ok = uint8(n), within(1, 2)
 	case "bit":
 		bit := uint8(n)
 		a.Bit, ok = &bit, within(0, 15)

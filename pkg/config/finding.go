@@ -177,7 +177,7 @@ func kindOf(v any) string {
 		return "another text"
 	case bool:
 		return "true or false"
-	case int64, float64:
+	case int64, uint64, float64:
 		return "a number"
 	}
 	return describe(v)

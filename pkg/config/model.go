@@ -4,6 +4,11 @@
 // form, and compared item by item.
 package config
 
+import (
+	"math"
+	"strings"
+)
+
 // Snapshot is one whole configuration. It is immutable once built.
 type Snapshot struct {
 	Endpoints map[string]Endpoint
@@ -78,7 +83,103 @@ const (
 	TypeBinary  DataType = "binary"
 	TypeBCD16   DataType = "bcd16" // 4 decimal digits in one register
 	TypeBCD32   DataType = "bcd32" // 8 decimal digits in two registers
+
+	TypeUint8   DataType = "uint8" // half a register
+	TypeInt8    DataType = "int8"
+	TypeUint24  DataType = "uint24" // the lower three bytes of two registers
+	TypeInt24   DataType = "int24"
+	TypeUint48  DataType = "uint48"
+	TypeInt48   DataType = "int48"
+	TypeFloat16 DataType = "float16"
+	TypeBCD48   DataType = "bcd48"
+	TypeBCD64   DataType = "bcd64"
+	TypeMod10k  DataType = "mod10k" // four decimal digits in each of two to four registers, in binary
+
+	// Dates and times, as text.
+	TypeUnix32     DataType = "unix32"     // seconds since 1970
+	TypeUnix64     DataType = "unix64"     // seconds since 1970
+	TypeUnix64MS   DataType = "unix64_ms"  // milliseconds since 1970
+	TypeYMDHMS     DataType = "ymdhms"     // six registers: year, month, day, hour, minute, second
+	TypeS7DT       DataType = "s7_dt"      // DATE_AND_TIME of Siemens S7, in BCD
+	TypeCP56Time2a DataType = "cp56time2a" // IEC 60870-5-4, of meters
 )
+
+// Limits are the least and the greatest value of an integer data type.
+type Limits struct {
+	Min int64
+	Max uint64
+}
+
+// Integer returns the limits of a data type of integers; ok is false for others. A
+// mod10k holds less in fewer than four registers.
+func (t DataType) Integer() (l Limits, ok bool) {
+	bits := map[DataType]int{TypeUint8: 8, TypeUint16: 16, TypeUint24: 24, TypeUint32: 32, TypeUint48: 48, TypeUint64: 64,
+		TypeInt8: -8, TypeInt16: -16, TypeInt24: -24, TypeInt32: -32, TypeInt48: -48, TypeInt64: -64}[t]
+	switch {
+	case bits > 0:
+		return Limits{0, math.MaxUint64 >> (64 - bits)}, true
+	case bits < 0:
+		return Limits{math.MinInt64 >> (64 + bits), math.MaxInt64 >> (64 + bits)}, true
+	}
+	top, ok := map[DataType]uint64{TypeBCD16: 9999, TypeBCD32: 99999999, TypeBCD48: 999999999999, TypeBCD64: 9999999999999999,
+		TypeMod10k: 9999999999999999}[t]
+	return Limits{0, top}, ok
+}
+
+// Wide reports whether a float64 would round some of the integers.
+func (l Limits) Wide() bool { return l.Max > 1<<53 || l.Min < -1<<53 }
+
+// Float reports whether values of the data type are floating-point numbers.
+func (t DataType) Float() bool { return t == TypeFloat16 || t == TypeFloat32 || t == TypeFloat64 }
+
+// Numeric reports whether values of the data type are numbers.
+func (t DataType) Numeric() bool {
+	_, integer := t.Integer()
+	return integer || t.Float()
+}
+
+// Text reports whether values of the data type are text: strings, dates and times.
+func (t DataType) Text() bool {
+	switch t {
+	case TypeString, TypeUnix32, TypeUnix64, TypeUnix64MS, TypeYMDHMS, TypeS7DT, TypeCP56Time2a:
+		return true
+	}
+	return false
+}
+
+// Numbers is a list of numbers as text, with blanks between them in shortest form:
+// unlike a slice it can be compared. Empty: none.
+type Numbers string
+
+// List returns the numbers: int64, uint64 or float64.
+func (n Numbers) List() []any {
+	var out []any
+	for _, text := range strings.Fields(string(n)) {
+		if v, err := resolvePlain(text); err == nil { // they were numbers when they were read
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// MarshalJSON writes one number as such, several as a list.
+func (n Numbers) MarshalJSON() ([]byte, error) { return n.appendCanonical(nil), nil }
+
+func (n Numbers) appendCanonical(b []byte) []byte {
+	list := strings.Fields(string(n))
+	if len(list) == 1 {
+		return append(b, list[0]...)
+	}
+	return append(append(append(b, '['), strings.Join(list, ",")...), ']')
+}
+
+// MarshalYAML writes one number as such, several as a list.
+func (n Numbers) MarshalYAML() (any, error) {
+	if list := n.List(); len(list) != 1 {
+		return list, nil
+	}
+	return n.List()[0], nil
+}
 
 // AddressType is the shape of an [Address].
 type AddressType string
@@ -103,6 +204,10 @@ type Address struct {
 	Addr uint32 `json:"addr,omitempty" yaml:"addr,omitempty"`
 	Len  uint16 `json:"len,omitempty" yaml:"len,omitempty"` // registers or bits; 0: what the datatype needs
 	Bit  *uint8 `json:"bit,omitempty" yaml:"bit,omitempty"` // 0–15: one bit of a register, for bool
+
+	Addr2 uint32 `json:"addr2,omitempty" yaml:"addr2,omitempty"` // of the second register, if it isn't the next; 0: it is
+	Byte  string `json:"byte,omitempty" yaml:"byte,omitempty"`   // "hi" or "lo" half of a register, for int8 and uint8
+	Chars uint8  `json:"chars,omitempty" yaml:"chars,omitempty"` // of a string in each register; 0: 2
 
 	// OPC UA.
 	Node string `json:"node,omitempty" yaml:"node,omitempty"`
@@ -133,6 +238,10 @@ type Variable struct {
 	Scale    string   `json:"scale,omitempty" yaml:"scale,omitempty"` // expression in "value"
 	Unit     string   `json:"unit,omitempty" yaml:"unit,omitempty"`
 
+	ScaleFrom string   `json:"scale_from,omitempty" yaml:"scale_from,omitempty"` // tag that holds a power of ten
+	NA        Numbers  `json:"na,omitempty" yaml:"na,omitempty"`                 // raw values that mean "not available"
+	Charset   string   `json:"charset,omitempty" yaml:"charset,omitempty"`       // of a string; "": utf-8
+	Pad       string   `json:"pad,omitempty" yaml:"pad,omitempty"`               // "left" or "right"; "": right
 	ByteOrder string   `json:"byte_order,omitempty" yaml:"byte_order,omitempty"` // wins over the driver's
 	Deadband  float64  `json:"deadband,omitempty" yaml:"deadband,omitempty"`     // in engineering units
 	Report    Report   `json:"report,omitempty" yaml:"report,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,16 +35,13 @@ func plainScalarValue(text string) any {
 }
 
 // resolvePlain returns what YAML 1.2 and JSON read a plain scalar as: int64,
-// float64, bool or string. The error is a [*number.Error] of one that is a number
+// uint64 where no float64 is exact, float64, bool or string. The error is a [*number.Error] of one that is a number
 // in a notation that isn't taken, or too large; its value is the text.
 func resolvePlain(text string) (any, error) {
 	if b, ok := number.Bool(text); ok {
 		return b, nil
 	}
 	v, err := number.Parse(text)
-	if err == nil {
-		v, err = number.Exact(v)
-	}
 	if e, ok := errors.AsType[*number.Error](err); ok {
 		switch lower := strings.ToLower(text); {
 		case e.Kind != number.NoNumber:
@@ -53,8 +51,13 @@ func resolvePlain(text string) (any, error) {
 		}
 		return text, nil
 	}
-	if f, ok := v.(float64); ok {
-		v = wholeNumber(f)
+	switch n := v.(type) {
+	case float64:
+		return wholeNumber(n), nil
+	case uint64:
+		if f := float64(n); f < math.MaxUint64 && uint64(f) == n {
+			return f, nil // equal documents are equal values
+		}
 	}
 	return v, nil
 }
@@ -299,7 +302,7 @@ func typedFast(m map[string]any, prefix string) bool {
 			types, known := variableTypes()[prefix+k]
 			v, err := resolvePlain(text)
 			switch v.(type) {
-			case int64, float64:
+			case int64, uint64, float64:
 			default:
 				return false
 			}

@@ -169,7 +169,7 @@ func assign(to reflect.Value, v any) error {
 			to.SetString(x)
 			return nil
 		}
-	case int64, float64:
+	case int64, uint64, float64:
 		if done := assignNumber(to, x); done {
 			return nil
 		}
@@ -195,12 +195,15 @@ func assign(to reflect.Value, v any) error {
 // assignNumber sets a number that to can hold.
 func assignNumber(to reflect.Value, v any) bool {
 	n, whole := v.(int64)
+	u, isUint := v.(uint64)
 	f, _ := numberOf(v)
 	switch {
 	case to.CanInt() && whole && !to.OverflowInt(n):
 		to.SetInt(n)
 	case to.CanUint() && whole && n >= 0 && !to.OverflowUint(uint64(n)):
 		to.SetUint(uint64(n))
+	case to.CanUint() && isUint && !to.OverflowUint(u):
+		to.SetUint(u)
 	case to.CanFloat():
 		to.SetFloat(f)
 	default:

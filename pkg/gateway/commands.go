@@ -71,9 +71,10 @@ func (c *commander) ReadBack(ctx context.Context, tag string) (frame.Value, erro
 
 // typedValue converts what a person typed into a value of the tag's type.
 func typedValue(v *config.Variable, text string) (frame.Value, error) {
-	switch v.Datatype {
-	case config.TypeString:
+	if v.Datatype.Text() {
 		return frame.StringValue(text), nil
+	}
+	switch v.Datatype {
 	case config.TypeBinary:
 		return frame.BytesValue([]byte(text)), nil
 	case config.TypeBool:

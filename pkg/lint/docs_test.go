@@ -39,9 +39,24 @@ func TestDocsNameEveryField(t *testing.T) {
 	check("drivers", map[string]any{"a": map[string]any{}}, "a.")
 	check("settings", map[string]any{}, "bus.")
 	for _, name := range []string{"tag", "driver_id", "access", "address", "datatype", "scale", "unit", "byte_order", "deadband", "report", "heartbeat", "polling",
-		"type", "addr", "len", "bit", "node", "area", "db", "start", "size"} {
+		"type", "addr", "len", "bit", "node", "area", "db", "start", "size", "scale_from", "na", "charset", "pad", "addr2", "byte", "chars"} {
 		if !strings.Contains(doc, "| `"+name+"` |") {
 			t.Errorf("docs/tables.md does not name %s", name)
+		}
+	}
+}
+
+// TestDocsNameEveryType: the data types are in both pages.
+func TestDocsNameEveryType(t *testing.T) {
+	for _, page := range []string{"../../docs/tables.md", "../../docs/modbus.md"} {
+		b, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range config.DataTypes() {
+			if !strings.Contains(string(b), "`"+name+"`") {
+				t.Errorf("%s does not name the data type %s", page, name)
+			}
 		}
 	}
 }

@@ -16,7 +16,13 @@ func checkVariables(snap *config.Snapshot, r *Report) {
 		if v.Scale != "" {
 			checkScale(v, scales, r)
 		}
-		if v.Deadband > 0 && !numeric(v.Datatype) {
+		if v.ScaleFrom != "" {
+			checkFactor(v, snap, r)
+		}
+		if err := point.CheckNA(v); err != nil {
+			r.Errorf(config.Variables, v.Tag, []string{"na"}, "value", "%v", err)
+		}
+		if v.Deadband > 0 && !v.Datatype.Numeric() {
 			r.Warnf(config.Variables, v.Tag, []string{"deadband"}, "no-effect", "deadband: has no effect on a %s", v.Datatype)
 		}
 		if v.Heartbeat > 0 && v.Report != config.ReportChange && v.Deadband == 0 {
@@ -29,12 +35,20 @@ func checkVariables(snap *config.Snapshot, r *Report) {
 	}
 }
 
-func numeric(t config.DataType) bool {
-	switch t {
-	case config.TypeBool, config.TypeString, config.TypeBinary:
-		return false
+// checkFactor checks the tag that a variable takes its power of ten from.
+func checkFactor(v *config.Variable, snap *config.Snapshot, r *Report) {
+	path := []string{"scale_from"}
+	factor := snap.Variable(v.ScaleFrom)
+	if factor != nil && factor.DriverID != v.DriverID {
+		factor = nil
 	}
-	return true
+	if err := point.CheckFactor(v, factor); err != nil {
+		r.Errorf(config.Variables, v.Tag, path, "reference", "scale_from: %v", err)
+		return
+	}
+	if v.Polling != factor.Polling && v.Access.Readable() {
+		r.Warnf(config.Variables, v.Tag, path, "scale", "scale_from: %s has another polling, so that value and factor are not of one answer", factor.Tag)
+	}
 }
 
 // scaleResult is what was found about an expression on a data type.
@@ -67,7 +81,7 @@ func checkScale(v *config.Variable, results map[string]*scaleResult, r *Report) 
 }
 
 func tryScale(v *config.Variable) *scaleResult {
-	if !numeric(v.Datatype) {
+	if !v.Datatype.Numeric() {
 		return &scaleResult{err: "a " + string(v.Datatype) + " has none; remove it or choose a numeric datatype"}
 	}
 	s, err := point.CompileScale(v.Scale)
@@ -75,7 +89,7 @@ func tryScale(v *config.Variable) *scaleResult {
 		return &scaleResult{err: strings.TrimPrefix(err.Error(), "scale ")}
 	}
 	res := &scaleResult{}
-	if s.WholeOnly() && (v.Datatype == config.TypeFloat32 || v.Datatype == config.TypeFloat64) {
+	if s.WholeOnly() && v.Datatype.Float() {
 		res.err = "% and the functions of bits need whole numbers, and a " + string(v.Datatype) + " has others too: use int(value)"
 		return res
 	}
@@ -97,24 +111,12 @@ func tryScale(v *config.Variable) *scaleResult {
 // samples are the raw values to try: 0, 1, −1 where there is a sign, and the
 // largest.
 func samples(t config.DataType) []float64 {
-	switch t {
-	case config.TypeUint16:
-		return []float64{0, 1, math.MaxUint16}
-	case config.TypeInt16:
-		return []float64{0, 1, -1, math.MaxInt16}
-	case config.TypeUint32:
-		return []float64{0, 1, math.MaxUint32}
-	case config.TypeInt32:
-		return []float64{0, 1, -1, math.MaxInt32}
-	case config.TypeUint64:
-		return []float64{0, 1, math.MaxUint64}
-	case config.TypeInt64:
-		return []float64{0, 1, -1, math.MaxInt64}
-	case config.TypeBCD16:
-		return []float64{0, 1, 9999}
-	case config.TypeBCD32:
-		return []float64{0, 1, 99999999}
-	default: // of a float the largest real measurements, not its largest value
+	l, integer := t.Integer()
+	switch {
+	case !integer: // of a float the largest real measurements, not its largest value
 		return []float64{0, 1, -1, 1e9}
+	case l.Min < 0:
+		return []float64{0, 1, -1, float64(l.Max)}
 	}
+	return []float64{0, 1, float64(l.Max)}
 }

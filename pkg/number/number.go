@@ -282,20 +282,6 @@ func quoted(text string, err error) error {
 	return &Error{text, text + " " + e.Reason, e.Kind}
 }
 
-// Exact returns what [Parse] returned as an int64 or float64. A uint64 that no
-// float64 is fails.
-func Exact(v any) (any, error) {
-	u, ok := v.(uint64)
-	if !ok {
-		return v, nil
-	}
-	if f := float64(u); f < math.MaxUint64 && uint64(f) == u {
-		return f, nil
-	}
-	text := strconv.FormatUint(u, 10)
-	return nil, &Error{text, tooLong, TooLarge}
-}
-
 // Whole returns what [Parse] returned as an int64, where that loses nothing. A
 // float64 beyond 2^53 is not taken: which whole number was meant is lost.
 func Whole(v any) (int64, bool) {

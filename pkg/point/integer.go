@@ -385,6 +385,3 @@ func (s *Scale) backwardInteger(v frame.Value) (frame.Value, bool) {
 	}
 	return w.value()
 }
-
-// wide reports whether integers of dt may lose bits in a float64.
-func (l limits) wide() bool { return l.max > 1<<53 || l.min < -1<<53 }

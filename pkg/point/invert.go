@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -23,7 +24,16 @@ var ErrRange = errors.New("out of range")
 // bool takes a boolean or the numbers 0 and 1, a string takes text, a binary
 // takes bytes or their base64 text, everything else takes a number.
 func (t *Table) Invert(i int, v frame.Value) (frame.Value, error) {
-	raw, err := t.points[i].invert(t.vars[i].Datatype, v)
+	p := &t.points[i]
+	given := v
+	v, err := t.withoutFactor(p, v)
+	raw := v
+	if err == nil {
+		raw, err = p.invert(t.vars[i].Datatype, v)
+	}
+	if err == nil && p.na != nil && slices.Contains(p.na, raw) {
+		err = fmt.Errorf("%w: %s is what the device says when it has no value", ErrRange, given)
+	}
 	if err != nil {
 		return frame.Value{}, fmt.Errorf("tag %s: %w", t.vars[i].Tag, err)
 	}
@@ -34,15 +44,16 @@ func (p *point) invert(dt config.DataType, v frame.Value) (frame.Value, error) {
 	switch dt {
 	case config.TypeBool:
 		return toBool(v)
-	case config.TypeString:
+	case config.TypeBinary:
+		return toBytes(v)
+	}
+	if dt.Text() {
 		if v.Kind() != frame.KindString {
 			return frame.Value{}, wrongKind(v, "text")
 		}
 		return v, nil
-	case config.TypeBinary:
-		return toBytes(v)
 	}
-	if !numeric(dt) {
+	if !dt.Numeric() {
 		return frame.Value{}, fmt.Errorf("datatype %q cannot be written", dt)
 	}
 	switch v.Kind() {
@@ -65,59 +76,24 @@ func (p *point) invert(dt config.DataType, v frame.Value) (frame.Value, error) {
 	return toNumber(dt, frame.FloatValue(p.scale.backward(f)), v)
 }
 
-// limits are the bounds of an integer data type.
-type limits struct {
-	min int64
-	max uint64
-}
-
-// integerLimits returns the limits of dt; ok is false for other types.
-func integerLimits(dt config.DataType) (l limits, ok bool) {
-	switch dt {
-	case config.TypeUint16:
-		return limits{0, math.MaxUint16}, true
-	case config.TypeInt16:
-		return limits{math.MinInt16, math.MaxInt16}, true
-	case config.TypeUint32:
-		return limits{0, math.MaxUint32}, true
-	case config.TypeInt32:
-		return limits{math.MinInt32, math.MaxInt32}, true
-	case config.TypeUint64:
-		return limits{0, math.MaxUint64}, true
-	case config.TypeInt64:
-		return limits{math.MinInt64, math.MaxInt64}, true
-	case config.TypeBCD16:
-		return limits{0, 9999}, true
-	case config.TypeBCD32:
-		return limits{0, 99999999}, true
-	}
-	return limits{}, false
-}
-
-// numeric reports whether values of dt are numbers.
-func numeric(dt config.DataType) bool {
-	_, integer := integerLimits(dt)
-	return integer || dt == config.TypeFloat32 || dt == config.TypeFloat64
-}
-
 // toNumber makes raw, a number, fit dt; asked is what the person gave.
 func toNumber(dt config.DataType, raw, asked frame.Value) (frame.Value, error) {
-	l, integer := integerLimits(dt)
+	l, integer := dt.Integer()
 	if !integer {
 		return toFloat(dt, raw, asked)
 	}
 	outside := func() (frame.Value, error) {
 		return frame.Value{}, fmt.Errorf("%w: %s needs the raw value %s, %s holds %d to %d",
-			ErrRange, asked, raw, dt, l.min, l.max)
+			ErrRange, asked, raw, dt, l.Min, l.Max)
 	}
 	switch raw.Kind() {
 	case frame.KindInt:
-		if i := raw.Int(); i < l.min || i > 0 && uint64(i) > l.max {
+		if i := raw.Int(); i < l.Min || i > 0 && uint64(i) > l.Max {
 			return outside()
 		}
 		return raw, nil
 	case frame.KindUint:
-		if raw.Uint() > l.max {
+		if raw.Uint() > l.Max {
 			return outside()
 		}
 		return raw, nil
@@ -125,7 +101,7 @@ func toNumber(dt config.DataType, raw, asked frame.Value) (frame.Value, error) {
 	// As a float, max+1 is exact for every type (2^64 for a uint64, whose max is
 	// not), so the upper bound is open. NaN fails both.
 	f := math.Round(raw.Float())
-	if !(f >= float64(l.min) && f < float64(l.max)+1) {
+	if !(f >= float64(l.Min) && f < float64(l.Max)+1) {
 		return outside()
 	}
 	if f < 0 {
@@ -138,8 +114,11 @@ func toNumber(dt config.DataType, raw, asked frame.Value) (frame.Value, error) {
 func toFloat(dt config.DataType, raw, asked frame.Value) (frame.Value, error) {
 	f, _ := raw.Number()
 	limit := math.MaxFloat64
-	if dt == config.TypeFloat32 {
+	switch dt {
+	case config.TypeFloat32:
 		limit = math.MaxFloat32
+	case config.TypeFloat16:
+		limit = 65504
 	}
 	if !(math.Abs(f) <= limit) {
 		return frame.Value{}, fmt.Errorf("%w: %s needs the raw value %s, %s holds %g to %g",

@@ -2,6 +2,7 @@ package point
 
 import (
 	"math"
+	"slices"
 
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -11,6 +12,7 @@ import (
 func (t *Table) Begin(n int) *frame.Batch {
 	t.lock.Lock()
 	t.lock.open = true
+	t.lock.answer++
 	if b := t.spare; b != nil && cap(b.Frames) >= n {
 		t.spare = nil
 		return b
@@ -24,6 +26,22 @@ func (t *Table) Begin(n int) *frame.Batch {
 func (t *Table) Observe(b *frame.Batch, i int, raw frame.Value, q frame.Quality, ts int64) {
 	p := &t.points[i]
 	v, q := p.engineering(raw, q)
+	if p.factor >= 0 && q != frame.Bad {
+		if t.points[p.factor].state.answer != t.lock.answer { // it may come with a later register
+			t.waiting = append(t.waiting, waiting{i, v, q, ts})
+			return
+		}
+		v, q = t.applyFactor(p, v, q)
+	}
+	t.settle(b, i, v, q, ts)
+	if p.isFactor {
+		p.state.answer = t.lock.answer
+	}
+}
+
+// settle remembers a value and appends a frame to b if the rules ask for one.
+func (t *Table) settle(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts int64) {
+	p := &t.points[i]
 	st := p.state
 	due := p.onChange && (p.differs(v, q) || p.heartbeatDue(ts))
 	st.last.Value, st.last.Quality, st.last.TS, st.last.Known = v, q, ts, true
@@ -59,6 +77,7 @@ func (t *Table) End(b *frame.Batch) *frame.Batch {
 		t.lock.open = false
 		t.lock.Unlock()
 	}()
+	t.settleWaiting(b)
 	n := len(b.Frames)
 	switch {
 	case n == 0:
@@ -95,6 +114,7 @@ func (t *Table) ReportAll() {
 // and [Table.ReportAll] should follow.
 func (t *Table) Abandon() {
 	if t.lock.open {
+		t.waiting = t.waiting[:0]
 		t.lock.open = false
 		t.lock.Unlock()
 	}
@@ -103,12 +123,22 @@ func (t *Table) Abandon() {
 // Scale turns a raw value of point i into engineering units; nothing is
 // remembered. It is for values that are read on demand.
 func (t *Table) Scale(i int, raw frame.Value) (frame.Value, frame.Quality) {
-	return t.points[i].engineering(raw, frame.Good)
+	p := &t.points[i]
+	v, q := p.engineering(raw, frame.Good)
+	if p.factor < 0 || q == frame.Bad {
+		return v, q
+	}
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	return t.applyFactor(p, v, q)
 }
 
 // engineering scales raw and finds out what the value is worth.
 func (p *point) engineering(raw frame.Value, q frame.Quality) (frame.Value, frame.Quality) {
 	v := raw
+	if p.na != nil && slices.Contains(p.na, raw) {
+		return frame.Value{}, frame.Bad
+	}
 	if p.scale != nil {
 		v, q = p.scaled(raw, q)
 	}

@@ -48,19 +48,27 @@ type Table struct {
 
 	lock  *lock        // guards every point's state; shared with the previous table
 	spare *frame.Batch // what the last answer left unused; guarded by lock
+
+	// waiting are values of the answer being decoded whose factor has not come yet;
+	// guarded by lock.
+	waiting []waiting
 }
 
 // lock is held between Begin and End, when open is set, and while Last copies.
 type lock struct {
 	sync.Mutex
-	open bool
+	open   bool
+	answer uint64 // counts them
 }
 
 // point is what Observe needs of a variable, without its text.
 type point struct {
-	scale     *Scale // nil: none
-	integer   bool   // scale works on integers, which a float64 would round
-	text      string // of scale, for errors and reuse
+	scale     *Scale        // nil: none
+	integer   bool          // scale works on integers, which a float64 would round
+	na        []frame.Value // raw values that mean "not available"
+	factor    int           // index of the point that holds a power of ten; -1: none
+	isFactor  bool          // of others
+	text      string        // of scale, for errors and reuse
 	onChange  bool
 	deadband  float64
 	heartbeat int64 // nanoseconds, 0: none
@@ -75,6 +83,7 @@ type state struct {
 	sentQ    frame.Quality
 	sentTS   int64
 	sent     frame.Value
+	answer   uint64 // of a factor: the answer that last was taken from
 }
 
 // Last is what was last observed of a tag, reported or not.
@@ -124,6 +133,9 @@ func Compile(driverID string, vars []config.Variable, prev *Table) (*Table, erro
 			t.points[i].state = prev.points[j].state
 		}
 	}
+	if err := t.linkFactors(); err != nil {
+		return nil, err
+	}
 	t.set = tagSet(driverID, t.vars, prev)
 	return t, nil
 }
@@ -147,22 +159,26 @@ func (t *Table) compile(i int, driverID string, scales map[string]*Scale) error 
 	}
 	p.onChange = v.Report == config.ReportChange || v.Deadband > 0
 	p.deadband, p.heartbeat = v.Deadband, int64(v.Heartbeat)
+	p.factor = -1
+	var err error
+	if p.na, err = notAvailable(v); err != nil {
+		return err
+	}
 	if strings.TrimSpace(v.Scale) == "" {
 		return nil
 	}
-	if !numeric(v.Datatype) {
+	if !v.Datatype.Numeric() {
 		return fmt.Errorf("scale: a %s has none; remove it or choose a numeric datatype", v.Datatype)
 	}
 	p.text = v.Scale
 	if p.scale = scales[v.Scale]; p.scale == nil {
-		var err error
 		if p.scale, err = CompileScale(v.Scale); err != nil {
 			return err
 		}
 		scales[v.Scale] = p.scale
 	}
-	l, isInteger := integerLimits(v.Datatype)
-	p.integer = isInteger && l.wide() && p.scale.Integer()
+	l, isInteger := v.Datatype.Integer()
+	p.integer = isInteger && l.Wide() && p.scale.Integer()
 	return nil
 }
 

@@ -50,7 +50,7 @@ func TestDefaults(t *testing.T) {
 		"endpoint": "mqtt://127.0.0.1:1883", "client_id": "gw-1", "username": "", "password": "", "topic": "/edge/{tenant}/{device}/data",
 		"qos": int64(2), "payload": "json+zstd", "max_frames": int64(32), "max_bytes": int64(1 << 20), "max_interval": "1s", "keepalive": "30s",
 		"session_expiry": "1d", "backoff": map[string]any{"base": "500ms", "max": "2m"}, "live_first": false, "timestamp_unit": "ms", "start": "oldest",
-		"tls": map[string]any{"ca": "", "client_cert": "", "client_key": "", "client_key_password": "", "server_name": "", "alpn": []any{}},
+		"tls":     map[string]any{"ca": "", "client_cert": "", "client_key": "", "client_key_password": "", "server_name": "", "alpn": []any{}},
 		"version": "5", "envelope": "auto", "message_expiry": "0s", "proxy": "", "ws_headers": map[string]any{}, "follow_redirect": false,
 		"status": map[string]any{"enable": true, "topic": "/edge/status/{tenant}/{device}", "retain": true},
 		"commands": map[string]any{"enable": false, "topic": "/edge/cmd/{tenant}/{device}/#", "reply": "/edge/cmd-result/{tenant}/{device}",

@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -21,11 +22,15 @@ type Point struct {
 	lone  bool  // not to be merged with others
 	block block // what it is read with; none: what suits
 
-	kind  kind
-	index int                // in the driver's table
-	at    uint16             // byte of the answer where its registers begin; set by the plan
-	bit0  uint16             // bit of the answer where its bits begin; set by the plan
-	read  prometheus.Counter // counts readings; nil without a series of its own
+	kind          kind
+	hi            bool   // the upper half of the register
+	apart         bool   // its two registers are not next to each other
+	first, second uint16 // bytes from the beginning of its registers, with apart
+	text          textFormat
+	index         int                // in the driver's table
+	at            uint16             // byte of the answer where its registers begin; set by the plan
+	bit0          uint16             // bit of the answer where its bits begin; set by the plan
+	read          prometheus.Counter // counts readings; nil without a series of its own
 }
 
 // String returns the resolved address, such as "holding 0 (2 registers)".
@@ -71,10 +76,21 @@ func (s *Settings) Resolve(v *config.Variable) (p Point, warnings []*config.Fiel
 			return p, nil, config.FieldErrorf("byte_order", "%v", err)
 		}
 	}
+	if p.text.charset, err = charsetOf(v.Charset); err != nil {
+		return p, nil, config.FieldErrorf("charset", "%v", err)
+	}
+	p.text.single, p.text.padLeft = v.Address.Chars == 1, v.Pad == "left"
+	p.hi = v.Address.Byte == "hi"
 	if p.Func.bits() {
 		err = p.sizeBits(v)
 	} else {
 		warnings, err = p.sizeRegisters(v, s.MaxRegs)
+	}
+	if err == nil && v.Address.Addr2 != 0 {
+		err = s.setApart(&p, v)
+	}
+	if err == nil {
+		err = checkForms(v)
 	}
 	if err != nil {
 		return p, nil, err
@@ -203,6 +219,8 @@ func (p *Point) sizeRegisters(v *config.Variable, limit uint16) (warnings []*con
 	switch n := v.Address.Len; {
 	case p.Count == 0 && n == 0:
 		return nil, config.FieldErrorf("address.len", "%s needs the number of registers", v.Datatype)
+	case p.kind == kindMod10k && (n < 2 || n > 4):
+		return nil, config.FieldErrorf("address.len", "%d, but mod10k has 2 to 4 registers", n)
 	case p.Count == 0:
 		p.Count = n
 	case n != 0 && n < p.Count:
@@ -223,8 +241,48 @@ func (p *Point) sizeRegisters(v *config.Variable, limit uint16) (warnings []*con
 }
 
 func unknownType(t config.DataType) error {
-	return config.FieldErrorf("datatype", "%q, expected bool, uint16, int16, uint32, int32, uint64, int64, float32, float64, "+
-		"string, binary, bcd16 or bcd32", t)
+	return config.FieldErrorf("datatype", "%q, expected one of %s", t, strings.Join(config.DataTypes(), ", "))
+}
+
+// setApart makes p a value of two registers that are not next to each other. They
+// are read together with what is between them, so that they belong to one moment.
+func (s *Settings) setApart(p *Point, v *config.Variable) error {
+	second, err := s.protocolAddress(config.Address{Type: v.Address.Type, Addr: v.Address.Addr2})
+	switch {
+	case err != nil:
+		return config.FieldErrorf("address.addr2", "%v", config.FieldErrors(err)[0].Msg)
+	case p.Count != 2 || v.Address.Len > 2 || p.kind == kindString || p.kind == kindBinary:
+		return config.FieldErrorf("address.addr2", "is for values of two registers; a %s has %d", v.Datatype, p.Count)
+	case second == p.Addr:
+		return config.FieldErrorf("address.addr2", "is the same register as addr")
+	}
+	base, end := min(p.Addr, second), max(p.Addr, second)
+	if span := int(end) - int(base) + 1; span > int(s.MaxRegs) {
+		return config.FieldErrorf("address.addr2", "%d registers from one to the other do not fit one request (max_regs_per_req: %d)", span, s.MaxRegs)
+	}
+	p.apart, p.first, p.second = true, 2*(p.Addr-base), 2*(second-base)
+	p.Addr, p.Count = base, end-base+1
+	return nil
+}
+
+// checkForms refuses fields that the data type has no use for.
+func checkForms(v *config.Variable) error {
+	isByte := v.Datatype == config.TypeUint8 || v.Datatype == config.TypeInt8
+	switch {
+	case v.Address.Byte != "" && !isByte:
+		return config.FieldErrorf("address.byte", "is for int8 and uint8, not for %s", v.Datatype)
+	case v.Address.Chars != 0 && v.Datatype != config.TypeString:
+		return config.FieldErrorf("address.chars", "is for string, not for %s", v.Datatype)
+	case v.Charset != "" && v.Datatype != config.TypeString:
+		return config.FieldErrorf("charset", "is for string, not for %s", v.Datatype)
+	case v.Pad != "" && v.Datatype != config.TypeString:
+		return config.FieldErrorf("pad", "is for string, not for %s", v.Datatype)
+	case v.Access.Writable() && isByte:
+		return config.FieldErrorf("access", "%s, but half a register cannot be written; expected R", v.Access)
+	case v.Access.Writable() && v.Address.Addr2 != 0:
+		return config.FieldErrorf("access", "%s, but registers that are apart cannot be written at once; expected R", v.Access)
+	}
+	return nil
 }
 
 // checkAccess refuses what the protocol cannot do.

@@ -6,7 +6,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -153,6 +152,22 @@ const (
 	kindBinary
 	kindBCD16
 	kindBCD32
+	kindUint8
+	kindInt8
+	kindUint24
+	kindInt24
+	kindUint48
+	kindInt48
+	kindFloat16
+	kindBCD48
+	kindBCD64
+	kindMod10k
+	kindUnix32
+	kindUnix64
+	kindUnix64MS
+	kindYMDHMS
+	kindS7DT
+	kindCP56
 )
 
 // kindOf returns the kind of t and the registers that a value of it takes; 0
@@ -181,6 +196,38 @@ func kindOf(t config.DataType) (k kind, regs uint16, ok bool) {
 		return kindInt64, 4, true
 	case config.TypeFloat64:
 		return kindFloat64, 4, true
+	case config.TypeUint8:
+		return kindUint8, 1, true
+	case config.TypeInt8:
+		return kindInt8, 1, true
+	case config.TypeFloat16:
+		return kindFloat16, 1, true
+	case config.TypeUint24:
+		return kindUint24, 2, true
+	case config.TypeInt24:
+		return kindInt24, 2, true
+	case config.TypeUint48:
+		return kindUint48, 3, true
+	case config.TypeInt48:
+		return kindInt48, 3, true
+	case config.TypeBCD48:
+		return kindBCD48, 3, true
+	case config.TypeBCD64:
+		return kindBCD64, 4, true
+	case config.TypeMod10k:
+		return kindMod10k, 0, true
+	case config.TypeUnix32:
+		return kindUnix32, 2, true
+	case config.TypeUnix64:
+		return kindUnix64, 4, true
+	case config.TypeUnix64MS:
+		return kindUnix64MS, 4, true
+	case config.TypeYMDHMS:
+		return kindYMDHMS, 6, true
+	case config.TypeS7DT:
+		return kindS7DT, 4, true
+	case config.TypeCP56Time2a:
+		return kindCP56, 4, true
 	case config.TypeString:
 		return kindString, 0, true
 	case config.TypeBinary:
@@ -189,12 +236,25 @@ func kindOf(t config.DataType) (k kind, regs uint16, ok bool) {
 	return 0, 0, false
 }
 
+// Registers returns how many registers a value of t takes, 0 where the variable says
+// it, or for a type that there is not.
+func Registers(t config.DataType) int {
+	_, n, _ := kindOf(t)
+	return int(n)
+}
+
 // decode reads the value of p from data, the bytes of p's registers or, for
 // coils and discrete inputs, of the whole answer. It allocates for text and
 // bytes only. What is no value of p's data type is bad.
 func (p *Point) decode(data []byte) (frame.Value, frame.Quality) {
 	if p.Func.bits() {
 		return p.decodeBits(data)
+	}
+	if p.apart {
+		var pair [4]byte
+		copy(pair[:2], data[p.first:])
+		copy(pair[2:], data[p.second:])
+		data = pair[:]
 	}
 	switch p.kind {
 	case kindUint16:
@@ -220,15 +280,15 @@ func (p *Point) decode(data []byte) (frame.Value, frame.Quality) {
 		}
 		return frame.BoolValue(word != 0), frame.Good
 	case kindBCD16:
-		return decodeBCD(uint32(p.Order.uint16(data)))
+		return decodeBCD(uint64(p.Order.uint16(data)))
 	case kindBCD32:
-		return decodeBCD(p.Order.uint32(data))
+		return decodeBCD(uint64(p.Order.uint32(data)))
 	case kindString:
 		return p.decodeText(data)
 	case kindBinary:
 		return frame.BytesValue(data), frame.Good
 	}
-	return frame.Value{}, frame.Bad
+	return p.decodeRare(data)
 }
 
 // widen returns f as a float64: the shortest decimal that is f again as a float32.
@@ -300,7 +360,7 @@ func (p *Point) decodeBits(data []byte) (frame.Value, frame.Quality) {
 }
 
 // decodeBCD reads packed decimal digits; a nibble above 9 is no digit.
-func decodeBCD(v uint32) (frame.Value, frame.Quality) {
+func decodeBCD(v uint64) (frame.Value, frame.Quality) {
 	n, place := int64(0), int64(1)
 	for ; v != 0; v >>= 4 {
 		digit := int64(v & 0xF)
@@ -311,31 +371,4 @@ func decodeBCD(v uint32) (frame.Value, frame.Quality) {
 		place *= 10
 	}
 	return frame.IntValue(n), frame.Good
-}
-
-// decodeText reads a string up to its first NUL, without trailing blanks. Bytes
-// that are no UTF-8 are replaced, and the value is uncertain.
-func (p *Point) decodeText(data []byte) (frame.Value, frame.Quality) {
-	text := make([]byte, len(data))
-	copy(text, data)
-	if p.Order.swapsBytes() {
-		swapPairs(text)
-	}
-	for i, c := range text {
-		if c == 0 {
-			text = text[:i]
-			break
-		}
-	}
-	s := strings.TrimRight(string(text), " \t\r\n")
-	if !utf8.ValidString(s) {
-		return frame.StringValue(strings.ToValidUTF8(s, "\uFFFD")), frame.Uncertain
-	}
-	return frame.StringValue(s), frame.Good
-}
-
-func swapPairs(b []byte) {
-	for i := 0; i+1 < len(b); i += 2 {
-		b[i], b[i+1] = b[i+1], b[i]
-	}
 }

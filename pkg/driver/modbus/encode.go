@@ -20,6 +20,8 @@ func (p *Point) encode(raw frame.Value) ([]byte, error) {
 		return p.encodeText(raw)
 	case kindBinary:
 		return p.encodeBinary(raw)
+	case kindUnix32, kindUnix64, kindUnix64MS, kindYMDHMS, kindS7DT, kindCP56:
+		return p.encodeTime(raw)
 	}
 	bits, err := p.encodeNumber(raw)
 	if err != nil {
@@ -33,7 +35,11 @@ func (p *Point) encode(raw frame.Value) ([]byte, error) {
 		return packed, nil
 	}
 	data := make([]byte, 2*int(p.Count))
-	p.Order.put(data, bits)
+	if p.Count == 3 || p.kind == kindMod10k {
+		p.Order.putWords(data, bits)
+	} else {
+		p.Order.put(data, bits)
+	}
 	return data, nil
 }
 
@@ -52,6 +58,13 @@ func (p *Point) encodeNumber(raw frame.Value) (uint64, error) {
 			return 0, fmt.Errorf("%w: %s is no float32", ErrRange, raw)
 		}
 		return uint64(math.Float32bits(float32(n))), nil
+	case kindFloat16:
+		n, ok := raw.Number()
+		h, fits := toFloat16(n)
+		if !ok || !fits {
+			return 0, fmt.Errorf("%w: %s is no float16", ErrRange, raw)
+		}
+		return uint64(h), nil
 	case kindFloat64:
 		n, ok := raw.Number()
 		if !ok || math.IsNaN(n) || math.IsInf(n, 0) {
@@ -87,8 +100,11 @@ func (p *Point) encodeInteger(raw frame.Value) (uint64, error) {
 	if negative && raw.Int() < lo || !negative && raw.Uint() > hi {
 		return 0, fmt.Errorf("%w: %s, a %s holds %d to %d", ErrRange, raw, p.Type, lo, hi)
 	}
-	if p.kind == kindBCD16 || p.kind == kindBCD32 {
+	switch p.kind {
+	case kindBCD16, kindBCD32, kindBCD48, kindBCD64:
 		return encodeBCD(raw.Uint()), nil
+	case kindMod10k:
+		return encodeMod10k(raw.Uint()), nil
 	}
 	return raw.Uint(), nil
 }
@@ -98,25 +114,11 @@ func (p *Point) integerRange() (lo int64, hi uint64) {
 	if p.Func.bits() {
 		return 0, math.MaxUint64 >> (64 - p.Count)
 	}
-	switch p.kind {
-	case kindUint16:
-		return 0, math.MaxUint16
-	case kindInt16:
-		return math.MinInt16, math.MaxInt16
-	case kindUint32:
-		return 0, math.MaxUint32
-	case kindInt32:
-		return math.MinInt32, math.MaxInt32
-	case kindUint64:
-		return 0, math.MaxUint64
-	case kindInt64:
-		return math.MinInt64, math.MaxInt64
-	case kindBCD16:
-		return 0, 9999
-	case kindBCD32:
-		return 0, 99999999
+	l, _ := p.Type.Integer()
+	if p.kind == kindMod10k {
+		l.Max = uint64(math.Pow10(4*int(p.Count))) - 1
 	}
-	return 0, 0
+	return l.Min, l.Max
 }
 
 func encodeBCD(n uint64) uint64 {
@@ -126,22 +128,6 @@ func encodeBCD(n uint64) uint64 {
 		n /= 10
 	}
 	return v
-}
-
-// encodeText pads with NULs. A text that does not fit is an error, never cut.
-func (p *Point) encodeText(raw frame.Value) ([]byte, error) {
-	if raw.Kind() != frame.KindString {
-		return nil, fmt.Errorf("%w: %s is no text", ErrRange, raw)
-	}
-	data := make([]byte, 2*int(p.Count))
-	if len(raw.Text()) > len(data) {
-		return nil, fmt.Errorf("%w: text has %d bytes, %d fit", ErrRange, len(raw.Text()), len(data))
-	}
-	copy(data, raw.Text())
-	if p.Order.swapsBytes() {
-		swapPairs(data)
-	}
-	return data, nil
 }
 
 // encodeBinary takes exactly as many bytes as p has.

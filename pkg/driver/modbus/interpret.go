@@ -42,14 +42,20 @@ func interpretable() []config.DataType {
 	}
 }
 
+// rarelyInterpreted are more of them, which few devices have.
+func rarelyInterpreted() []config.DataType {
+	return []config.DataType{config.TypeFloat16, config.TypeUint48, config.TypeInt48, config.TypeBCD48, config.TypeBCD64}
+}
+
 // Interpret reads registers, whose first is at addr, as every numeric data type
 // in every byte order (two for 16 bits, where the others are the same), at every
 // place where one fits. A string over all of them is the last.
 func Interpret(addr uint16, data []byte) []Interpretation {
 	var all []Interpretation
 	n := len(data) / 2
+	types := append(interpretable(), rarelyInterpreted()...)
 	for at := range n {
-		for _, t := range interpretable() {
+		for _, t := range types {
 			k, count, _ := kindOf(t)
 			if at+int(count) > n {
 				continue
@@ -115,7 +121,9 @@ func (in *Interpretation) oddity(addr uint16) int {
 		odd += len(in.Scale) - len("value / 1")
 	}
 	switch {
-	case in.Type == config.TypeBCD16 || in.Type == config.TypeBCD32:
+	case in.Type == config.TypeFloat16, in.Type == config.TypeBCD48, in.Type == config.TypeBCD64:
+		odd += 4
+	case in.Type == config.TypeBCD16 || in.Type == config.TypeBCD32 || in.Count == 3:
 		odd += 3
 	case in.Count == 4:
 		odd += 2
@@ -125,6 +133,9 @@ func (in *Interpretation) oddity(addr uint16) int {
 
 // match finds the power of ten that brings v nearest to expect.
 func (in Interpretation) match(v, expect float64) (Interpretation, bool) {
+	if in.Type == config.TypeFloat16 && expect == 0 && v != 0 {
+		return in, false // small numbers in any register are fractions near 0 to it
+	}
 	best := math.Inf(1)
 	for places := -4; places <= 4; places++ {
 		scaled := v / math.Pow10(places)
