@@ -1,7 +1,6 @@
 package config
 
 import (
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -252,8 +251,11 @@ func dataType(s string) (DataType, bool) {
 	return DataType(s), variableEnums()["datatype"][s]
 }
 
-// DataTypes lists the data types as tables name them, sorted.
-func DataTypes() []string { return slices.Sorted(maps.Keys(variableEnums()["datatype"])) }
+// DataTypes lists the data types as tables name them, in the schema's order.
+func DataTypes() []string {
+	values, _ := annotation(property(namedSchema(itemSchema).expand(nil), "datatype", nil), "enum")
+	return stringList(values)
+}
 
 // numbersOf reads one number or a list of them.
 func numbersOf(x any) (Numbers, bool) {

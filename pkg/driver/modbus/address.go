@@ -241,7 +241,7 @@ func (p *Point) sizeRegisters(v *config.Variable, limit uint16) (warnings []*con
 }
 
 func unknownType(t config.DataType) error {
-	return config.FieldErrorf("datatype", "%q, expected one of %s", t, strings.Join(config.DataTypes(), ", "))
+	return config.FieldErrorf("datatype", "%q, expected %s", t, strings.Join(config.DataTypes(), ", "))
 }
 
 // setApart makes p a value of two registers that are not next to each other. They

@@ -171,7 +171,7 @@ func TestForms(t *testing.T) {
 		"addr2: 901 registers":               func(v *config.Variable) { v.Datatype, v.Address.Addr2 = config.TypeInt32, 1000 },
 		"mod10k needs the number":            func(v *config.Variable) { v.Datatype = config.TypeMod10k },
 		"mod10k has 2 to 4":                  func(v *config.Variable) { v.Datatype, v.Address.Len = config.TypeMod10k, 5 },
-		"expected one of bcd16, bcd32, bcd4": func(v *config.Variable) { v.Datatype = "word" },
+		"expected bool, uint8, int8, uint16": func(v *config.Variable) { v.Datatype = "word" },
 	} {
 		if _, err := resolve(t, change); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
