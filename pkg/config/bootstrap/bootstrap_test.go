@@ -51,7 +51,7 @@ func TestDefaults(t *testing.T) {
 		"qos": int64(2), "payload": "json+zstd", "max_frames": int64(32), "max_bytes": int64(1 << 20), "max_interval": "1s", "keepalive": "30s",
 		"session_expiry": "1d", "backoff": map[string]any{"base": "500ms", "max": "2m"}, "live_first": false, "timestamp_unit": "ms", "start": "oldest",
 		"tls":     map[string]any{"ca": "", "client_cert": "", "client_key": "", "client_key_password": "", "server_name": "", "alpn": []any{}},
-		"version": "5", "envelope": "auto", "message_expiry": "0s", "proxy": "", "ws_headers": map[string]any{}, "follow_redirect": false,
+		"version": "5", "envelope": "auto", "message_expiry": "0s", "proxy": "", "follow_redirect": false,
 		"status": map[string]any{"enable": true, "topic": "/edge/status/{tenant}/{device}", "retain": true},
 		"commands": map[string]any{"enable": false, "topic": "/edge/cmd/{tenant}/{device}/#", "reply": "/edge/cmd-result/{tenant}/{device}",
 			"allow": []any{}, "rate": "10/s", "dedup": "24h"},
