@@ -27,6 +27,9 @@ type Parked struct {
 
 const keyParked = "parked/"
 
+// ReasonRefused is the reason of gaps that a connector notes.
+const ReasonRefused = wal.ReasonRefused
+
 // IsParked reports whether a record is a parked message.
 func IsParked(r Record) bool { return strings.HasPrefix(r.Key, keyParked) }
 

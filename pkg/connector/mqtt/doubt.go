@@ -61,6 +61,9 @@ func (s *sender) resolve(t *turn, m *message) error {
 		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
 		return t.put(m.record.key(), m.record, m.pin())
 	case dishonest:
+		if m.aside != nil {
+			return s.park(t, m, m.aside)
+		}
 		s.tellRemade(m, remadeDoubt)
 		return s.remake(t, m, true)
 	}
@@ -101,6 +104,10 @@ func (s *sender) answeredInDoubt(t *turn, m *message, code byte) error {
 		s.tellRemade(m, remadeDoubt)
 	}
 	m.record.Released, m.record.Again, m.record.Asked, m.asking = false, false, false, false
+	if m.aside != nil {
+		m.record.Doubt, m.unsure = false, false
+		return s.park(t, m, m.aside)
+	}
 	return s.remake(t, m, false)
 }
 

@@ -132,6 +132,7 @@ type message struct {
 	refused  bool     // the broker has refused it, and it is not sent again yet
 	refusals int      // in a row
 	unsure   bool     // the broker is to be asked whether it holds it, before it is made anew
+	aside    *refusal // if the broker does not hold it, it is parked for this
 	asking   bool     // that was asked on this connection for the first time
 	remade   bool     // what the broker may have under its identifier is the whole that it is a piece of
 	after    *message // the first piece of the same whole, until the broker has answered it

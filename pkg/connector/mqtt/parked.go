@@ -7,7 +7,6 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
-	"github.com/edge-gateway/edge-gateway/pkg/wal"
 )
 
 // With on_refused: park a message that the broker refuses again and again is put aside:
@@ -50,8 +49,8 @@ func (s *sender) park(t *turn, m *message, reason *refusal) error {
 		return err
 	}
 	if !tells { // or each sys.gap frame that is refused would bring another one
-		t.commit.Gaps = append(t.commit.Gaps, wal.Gap{Range: bus.Range{First: p.First, Last: p.Last}, Consumer: s.session.consumer.Name(),
-			Reason: wal.ReasonRefused, Time: p.Time, Topic: p.Topic, Parked: p.ID})
+		t.commit.Gaps = append(t.commit.Gaps, bus.Gap{Range: bus.Range{First: p.First, Last: p.Last}, Consumer: s.session.consumer.Name(),
+			Reason: bus.ReasonRefused, Time: p.Time, Topic: p.Topic, Parked: p.ID})
 	}
 	s.stats.parked()
 	s.log.Error("message put aside: the broker does not take it; 'edge-bus parked' shows it, sends it again or drops it", "topic", p.Topic,

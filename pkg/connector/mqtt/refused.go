@@ -63,7 +63,11 @@ func (s *sender) refuse(t *turn, m *message, reason *refusal) error {
 	m.refusals++
 	s.stats.refused(reason.code)
 	if s.parks(m, reason.code) {
-		return s.park(t, m, reason)
+		if !m.record.Doubt {
+			return s.park(t, m, reason)
+		}
+		m.unsure, m.aside, s.retryAt = true, reason, time.Now()
+		t.more = true
 	}
 	if s.retryAt.IsZero() {
 		s.retryAt = time.Now()

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
 )
 
 // strict is a broker that refuses some messages, or hangs up at them. As a receiver it
@@ -324,5 +326,75 @@ func TestChainsOfRemade(t *testing.T) {
 	}
 	if got := b.session.chains; got[chain{"old", ""}] != 3 || got[chain{"new", ""}] != 6 {
 		t.Errorf("chains: %v, want old up to 3 and new up to 6", got)
+	}
+}
+
+// TestParkedOrInFlight crashes at each turn while a message is put aside and sent again:
+// it is always in exactly one of both places, and arrives once.
+func TestParkedOrInFlight(t *testing.T) {
+	for crash := range 12 {
+		b := newBench(t, "{tag}", 2)
+		b.cfg.OnRefused = refusedParks
+		b.open()
+		forbidden := true
+		r := &strict{receiver: newReceiver(t, saysInUse), honest: true, wants: func(p *packets.Publish) byte {
+			if forbidden && p.Topic == "t1" {
+				return codeNotAuthorized
+			}
+			return 0
+		}}
+		b.connect(false)
+		b.log.Publish(frames(3))
+		for i := range 20 {
+			if i == crash {
+				b.log.Crash()
+				b.open()
+				b.connect(true)
+			}
+			b.read()
+			b.turnInto(r)
+			places := 0
+			records, err := b.log.Records()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, rec := range records {
+				if rec.Pin == (bus.Range{First: 2, Last: 2}) || strings.HasPrefix(rec.Key, keyMessage) && strings.Contains(string(rec.Value), `"topic":"t1"`) {
+					places++
+				}
+			}
+			if i > 0 && places != 1 {
+				t.Fatalf("crash at %d, turn %d: the message is in %d places", crash, i, places)
+			}
+		}
+		forbidden = false
+		records, err := b.log.Records()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range records {
+			if !bus.IsParked(rec) {
+				continue
+			}
+			p, err := bus.ParseParked(rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Retry = true
+			if rec, err = p.Record(); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.log.Commit(bus.Commit{Put: []bus.Record{rec}, Sync: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.open()
+		b.connect(true)
+		if n := r.run(b, 1); n > 1 {
+			t.Fatalf("crash at %d: not delivered", crash)
+		}
+		if least, most := r.times(3); least != 1 || most != 1 || b.log.Acked() != 3 {
+			t.Errorf("crash at %d: frames arrived %d to %d times, acknowledged up to %d", crash, least, most, b.log.Acked())
+		}
 	}
 }
