@@ -17,7 +17,9 @@ func TestClockNotSet(t *testing.T) {
 	plc := peer.StartPLC(t, "")
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "sub", topic)
-	set := time.Now().Add(8 * time.Second)
+	peer.Build(t, "edge-gw") // before the time counts
+	peer.Build(t, "edge-ctl")
+	set := time.Now().Add(10 * time.Second)
 	gw := peer.NewGateway(t, fmt.Sprintf("clock: {not_before: %q}\n", set.UTC().Format(time.RFC3339Nano))+connector(broker.URL(), "    payload: json\n"), tables(plc.Addr, 10, "50ms"))
 	gw.Start(t)
 	gw.WaitReady(t)
