@@ -35,7 +35,9 @@
 // An idle connection that its peer closed, or that received bytes nobody asked
 // for, is found by the pool's janitor (one goroutine, once per second) or, at the
 // latest, when it is acquired after a second or more of rest; a connection in
-// steady use pays nothing for it.
+// steady use pays nothing for it. A peer that hangs up soon after its answers is
+// remembered, and its connections are looked at each time. What a lease's holder can
+// know about its connection before it sends what must not be lost is [Trust].
 //
 // # Secrets
 //

@@ -60,10 +60,12 @@ type group struct {
 	failback  time.Time // when to try the endpoint itself again
 
 	trouble   time.Time // the last lease that was not answered
+	heardAt   uint32    // tick of the pool's clock when somebody was answered last
 	heldUntil time.Time // no lease for users of poor standing before, if others have a better one
 	holding   bool      // somebody waits for heldUntil
 	dialTook  time.Duration
-	hangUps   int // connections in a row that the peer closed soon after an answer
+	answers   bool // somebody was answered, ever
+	hangUps   int  // connections in a row that the peer closed soon after an answer
 
 	status Status
 	since  time.Time // of status

@@ -24,6 +24,7 @@ const (
 	manyMisses = 5
 	maxHold    = 10 * time.Second
 	troubled   = time.Minute // how long a failure makes who answers go first
+	recent     = 5           // seconds after an answer for which an endpoint can't be down by closing connections
 
 	// A connection that has given so many answers is not one of a device that hangs
 	// up after each, or after a few.
@@ -87,8 +88,8 @@ func (g *group) unhold(d time.Duration) {
 // heard books a lease that was released without an error. It needs g.mu.
 func (g *group) heard(c *pooled) {
 	c.answers++
-	if c.answers == 1 {
-		g.failures = 0
+	if g.heardAt = g.pool.tick.Load(); c.answers == 1 {
+		g.failures, g.answers = 0, true
 	}
 	if c.answers == manyAnswers {
 		g.hangUps = 0
@@ -144,6 +145,9 @@ func (g *group) unheard(c *pooled, err error) {
 // closesOnEverybody reports whether nobody is left who may be answered. It needs
 // g.mu.
 func (g *group) closesOnEverybody() bool {
+	if g.answers && g.pool.tick.Load()-g.heardAt < recent {
+		return false
+	}
 	for _, w := range g.waiters {
 		if w.user.standing.Load() != broken {
 			return false

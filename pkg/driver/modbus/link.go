@@ -445,8 +445,8 @@ func (l *link) answerTo(t *turn, adu []byte, deadline time.Time) ([]byte, error)
 	if isTimeout(err) {
 		l.timedOut()
 	}
-	if err == errUncertain { //nolint:errorlint // it is not wrapped
-		err = nil
+	if err == errUncertain && t.shape.fn.reads() { //nolint:errorlint // it is not wrapped
+		err = nil // a refusal more or less; of a write, it would say that nothing was done
 	}
 	return pdu, err
 }

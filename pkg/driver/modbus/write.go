@@ -183,7 +183,7 @@ func (op *writeOp) first(l *link) error {
 
 // unlessIntact returns err if the connection can't be used after it.
 func unlessIntact(err error) error {
-	if intact(err) {
+	if intact(err) || errors.Is(err, errUncertain) {
 		return nil
 	}
 	return err

@@ -21,7 +21,22 @@ type Quirks struct {
 	Behind      []byte        // and behind
 	SwappedCRC  bool
 	MaxRegs     int // longer reads are refused, 0 for none
+	// Fate, if set, tells what becomes of the answer to each request, which has been
+	// executed by then.
+	Fate func(request []byte) Fate
 }
+
+// Fate is what becomes of an answer, and of its connection.
+type Fate int
+
+// The fates.
+const (
+	Sent     Fate = iota
+	Lost          // nothing is sent
+	HungUp        // nothing is sent, and the connection is closed
+	Reset         // the same, with a reset
+	LastSent      // it is sent, and the connection is closed
+)
 
 // SDongle is a Huawei SDongle: it needs a while after each connect, and a pause
 // after each answer (evcc-io/evcc#31996, ioBroker.modbus#250).
@@ -132,10 +147,17 @@ func (d *Device) exchange(c net.Conn, adu []byte, born time.Time, answered *time
 	}
 	answer := q.spoil(d.framing, adu, raw)
 	*answered = time.Now()
-	if len(answer) > 0 {
+	fate := Sent
+	if _, pdu, err := d.unpack(adu); err == nil && q.Fate != nil {
+		fate = q.Fate(pdu)
+	}
+	if tc, ok := c.(*net.TCPConn); ok && fate == Reset {
+		_ = tc.SetLinger(0) // or else it hangs up politely, which is as good
+	}
+	if len(answer) > 0 && (fate == Sent || fate == LastSent) {
 		if _, err := c.Write(answer); err != nil {
 			return false
 		}
 	}
-	return !q.HangUp
+	return !q.HangUp && (fate == Sent || fate == Lost)
 }
