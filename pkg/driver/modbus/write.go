@@ -235,7 +235,7 @@ func (op *writeOp) open(conn error) error {
 	if !op.readable() {
 		return op.unresolved(conn)
 	}
-	window := max(settleTime, 2*s.Timeout)
+	window := max(2*lookPause, 2*s.Timeout)
 	if op.acked {
 		window = max(settleTime, s.WriteTimeout)
 	}
