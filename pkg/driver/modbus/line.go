@@ -38,7 +38,7 @@ type connection struct {
 const (
 	keptConnections = 8 // as many as a line remembers
 	echoSure        = 8 // reads without an echo until a line counts as one without
-	usedPatience    = 2 // silent timeouts in a row that end a connection which has spoken before
+	usedPatience    = 2 // silent timeouts in a row that end a connection which has spoken before; with transaction ids 1
 	freshPatience   = 3 // of one that never has, at first; doubles
 	maxPatience     = 48
 )
@@ -97,11 +97,13 @@ func (c *connection) heard() {
 	}
 }
 
-// tired reports whether a connection has been silent for so many timeouts that it
-// may be dead although nobody said so.
-func (ln *line) tired(c *connection) bool {
+// tired reports whether a connection has been silent for so many timeouts that a new
+// one is better: it may be dead although nobody said so. With transaction ids, once
+// is enough: a peer that is still busy with the question lets the next one wait, and
+// not on another connection. Without them, another connection would be the same line.
+func (ln *line) tired(c *connection, ordered bool) bool {
 	if c.spoke.Load() {
-		return c.silent.Load() >= usedPatience
+		return !ordered || c.silent.Load() >= usedPatience
 	}
 	ln.mu.Lock()
 	defer ln.mu.Unlock()

@@ -151,7 +151,7 @@ func (l *link) spoiled(err error) bool {
 		case TimeoutReconnect:
 			return true
 		}
-		return l.line.tired(l.state)
+		return l.line.tired(l.state, l.ordered())
 	}
 	r, ok := errors.AsType[*Rejection](err)
 	return !(ok && !r.astray) && !errors.Is(err, ErrVerify) && !errors.Is(err, errNotSent)
