@@ -158,6 +158,13 @@ func (e *explainer) own() string {
 func (e *explainer) misread() string {
 	text, isText := e.value.(string)
 	types := schemaTypes(e.at)
+	if isText && !e.secret && strings.HasPrefix(annotationText(e.at, "x-expect"), "a duration") {
+		if _, err := number.Duration(text); err != nil {
+			if zero, ok := errors.AsType[*number.Error](err); ok {
+				return zero.Reason
+			}
+		}
+	}
 	if !isText || e.secret || !slices.Contains(types, "integer") && !slices.Contains(types, "number") {
 		return ""
 	}

@@ -313,10 +313,10 @@ func parseDuration(text string) (time.Duration, error) {
 		text = "0" + text
 	}
 	d, err := number.Duration(text)
-	switch {
-	case err == nil:
+	if err == nil {
 		return d, nil
-	case strings.Contains(err.Error(), "leading zero"):
+	}
+	if _, leading := errors.AsType[*number.Error](err); leading {
 		return 0, errors.New("has a leading zero: write the duration without it")
 	}
 	return 0, errors.New("is not a duration: write a number and a unit, such as 250ms, 1s or 5m")

@@ -33,7 +33,7 @@ func Duration(s string) (time.Duration, error) {
 		return fail()
 	}
 	if len(s) > 1 && s[0] == '0' && s[1] >= '0' && s[1] <= '9' {
-		return 0, fmt.Errorf("%q has a leading zero; write %s", s, trimLeading(s))
+		return 0, &Error{s, fmt.Sprintf("%q has a leading zero; write %s", s, trimLeading(s)), Doubtful}
 	}
 	var total float64
 	var exact int64 // total, as long as everything was whole
