@@ -38,7 +38,7 @@ func (f Files) Config() (*tls.Config, error) {
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%w: %s holds no PEM certificate", ErrCA, f.CA)
+			return nil, fmt.Errorf("%w: %s: no certificate in PEM", ErrCA, f.CA)
 		}
 	}
 	if (f.Cert == "") != (f.Key == "") {

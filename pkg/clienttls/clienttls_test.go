@@ -43,7 +43,7 @@ func TestConfig(t *testing.T) {
 		{Files{CA: cert, Cert: cert, Key: key}, nil, ""},
 		{Files{CA: "/dev/zero"}, ErrCA, "device"},
 		{Files{CA: pipe}, ErrCA, "named pipe"},
-		{Files{CA: empty}, ErrCA, "holds no PEM certificate"},
+		{Files{CA: empty}, ErrCA, "no certificate in PEM"},
 		{Files{Cert: cert}, ErrCert, "a certificate needs its key"},
 		{Files{Cert: cert, Key: pipe}, ErrCert, "named pipe"},
 		{Files{Cert: otherCert, Key: key}, ErrCert, "private key does not match"},
