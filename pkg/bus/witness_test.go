@@ -54,7 +54,7 @@ func TestWitness(t *testing.T) {
 	}
 	c = openConsumer(t, b, "mqtt")
 	publish(t, b, batchOf(testSet("plc", 10), 10, 100)) // the numbers go on
-	c.Seek(101) // whether the collector has been there or not
+	c.Seek(101)                                         // whether the collector has been there or not
 	readTo(t, c, 101, 110, 0)
 	if err := b.Witness(Seen{Epoch: "7fffffffffff0000", Seq: 1}, "noise"); err != nil {
 		t.Errorf("an epoch of the year 6429: %v", err)
