@@ -67,7 +67,7 @@ func recordBase(dir string, c center.Commit, tables []config.Table) error {
 
 // check returns a conflict if one of the tables is in the store not as it was at
 // the base, and not as it is to become either.
-func (b *base) check(head center.Version, doc *center.Document, tables []config.Table) error {
+func (b *base) check(head center.Version, doc *config.Document, tables []config.Table) error {
 	if b == nil || b.undone(head.Commit) {
 		return nil
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
@@ -44,7 +43,7 @@ func (v *changesView) show(d *difference) error {
 }
 
 // items lists whole items with what is in them, a line each.
-func (v *changesView) items(color cli.Color, sign string, t config.Table, doc *center.Document, ids []string) {
+func (v *changesView) items(color cli.Color, sign string, t config.Table, doc *config.Document, ids []string) {
 	for i, id := range ids {
 		if v.cut(i, len(ids)) {
 			return

@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
@@ -50,7 +51,7 @@ func (f *pushFlags) allowed() (int, error) {
 // change is a document that is to replace the head.
 type change struct {
 	head  center.Version
-	doc   *center.Document
+	doc   *config.Document
 	force bool
 }
 
@@ -59,7 +60,7 @@ type pushed struct {
 	Rev      int64           `json:"rev"` // with --dry-run: of the head
 	SHA256   string          `json:"sha256"`
 	Changed  int             `json:"changed"` // items
-	Changes  center.Changes  `json:"changes"`
+	Changes  config.Changes  `json:"changes"`
 	DryRun   bool            `json:"dry_run,omitempty"`
 	Gateways []gatewayStatus `json:"gateways,omitempty"` // with --wait
 }
@@ -68,10 +69,7 @@ type pushed struct {
 // that is wanted. A commit that is returned was made (or was there already), even
 // if there is an error too.
 func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch change, flags *pushFlags) (center.Commit, error) {
-	diff, err := compare(ch.head.Document(), ch.doc)
-	if err != nil {
-		return center.Commit{}, err
-	}
+	diff := compare(ch.head.Document(), ch.doc)
 	out := cli.NewOutput(cmd)
 	text := out.Writer()
 	if out.Format != cli.FormatTable {
@@ -83,6 +81,7 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 	}
 	res := pushed{Rev: ch.head.Commit.Rev, SHA256: ch.doc.SHA256(), Changed: diff.Len(), Changes: diff.counts(), DryRun: flags.dryRun}
 	c := ch.head.Commit
+	var err error
 	if !flags.dryRun && (diff.Len() > 0 || c.None() || ch.head.Doc == nil) {
 		if err := askForChange(cmd, diff, flags); err != nil {
 			return center.Commit{}, err

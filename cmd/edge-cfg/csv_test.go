@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
@@ -44,8 +43,8 @@ func FuzzMerge(f *testing.F) {
 	f.Add([]byte("[{tag: plant.flow}]"))
 	f.Add([]byte("- &a {tag: x}\n- *a\n"))
 	f.Add([]byte("-\n  tag: plant.flow\n  unit: |\n    # no comment\n"))
-	items := []center.Item{{ID: "plant.flow", JSON: []byte(`{"access":"R","address":{"addr":40001,"type":"holding"},"datatype":"uint16","driver_id":"m1","tag":"plant.flow"}`)}}
-	doc, err := center.NewDocument(map[config.Table][]center.Item{config.Variables: items})
+	items := []config.Item{{ID: "plant.flow", JSON: []byte(`{"access":"R","address":{"addr":40001,"type":"holding"},"datatype":"uint16","driver_id":"m1","tag":"plant.flow"}`)}}
+	doc, err := config.NewDocument(map[config.Table][]config.Item{config.Variables: items})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -59,7 +58,7 @@ func FuzzMerge(f *testing.F) {
 			t.Fatal(err)
 		}
 		snap, _, findings := config.ReadFiles(path)
-		if findings.Err() != nil || snap.TableSHA256(config.Variables) != doc.TableSHA256(config.Variables) {
+		if findings.Err() != nil || snap.Document().TableSHA256(config.Variables) != doc.TableSHA256(config.Variables) {
 			t.Fatalf("%v\n%s", findings, bytes.TrimSpace(merged))
 		}
 	})

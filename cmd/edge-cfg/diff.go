@@ -110,10 +110,7 @@ func showDiff(ctx context.Context, cmd *cobra.Command, s *center.Store, files *l
 	if err != nil {
 		return false, err
 	}
-	d, err := compare(from.Document(), to.Document())
-	if err != nil {
-		return false, err
-	}
+	d := compare(from.Document(), to.Document())
 	out := cli.NewOutput(cmd)
 	if out.Format == cli.FormatTable {
 		v := changesView{w: out.Writer(), color: cli.ColorEnabled(cmd, out.Writer())}

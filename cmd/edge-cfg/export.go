@@ -44,7 +44,7 @@ reads; "-" is standard output.`,
 	return cmd
 }
 
-func exportCSV(cmd *cobra.Command, doc *center.Document, file string) error {
+func exportCSV(cmd *cobra.Command, doc *config.Document, file string) error {
 	var items []map[string]any
 	for _, it := range doc.Items(config.Variables) {
 		tree, err := plainTree(it.JSON)

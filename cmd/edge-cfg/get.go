@@ -51,7 +51,7 @@ A setting that isn't set has the value that the gateway's gateway.yml gives it.`
 }
 
 // getValue returns what key names, without literal secrets.
-func getValue(doc *center.Document, key itemKey) (json.RawMessage, error) {
+func getValue(doc *config.Document, key itemKey) (json.RawMessage, error) {
 	raw, err := shownValue(doc, key)
 	if err != nil || key.field == nil {
 		return raw, err

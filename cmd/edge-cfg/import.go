@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
@@ -117,7 +116,7 @@ func (v *variables) put(tag string, item map[string]any) error {
 	if err != nil {
 		return err
 	}
-	if raw, err = canonicalItem(config.Variables, tag, raw); err != nil {
+	if raw, err = config.Variables.Canonical(tag, raw); err != nil {
 		return err
 	}
 	old, ok := v.items[tag]
@@ -148,18 +147,18 @@ func mergeVariables(cmd *cobra.Command, dir string, edit func(*variables) error)
 		if err := reportFindings(cmd, findings); err != nil {
 			return err
 		}
-		for id, raw := range snap.Items(config.Variables) {
-			v.items[id] = append([]byte(nil), raw...)
+		for _, it := range snap.Document().Items(config.Variables) {
+			v.items[it.ID] = it.JSON
 		}
 	}
 	if err := edit(v); err != nil {
 		return err
 	}
-	items := make([]center.Item, 0, len(v.items))
+	items := make([]config.Item, 0, len(v.items))
 	for id, raw := range v.items {
-		items = append(items, center.Item{ID: id, JSON: raw})
+		items = append(items, config.Item{ID: id, JSON: raw})
 	}
-	doc, err := center.NewDocument(map[config.Table][]center.Item{config.Variables: items})
+	doc, err := config.NewDocument(map[config.Table][]config.Item{config.Variables: items})
 	if err != nil {
 		return err
 	}

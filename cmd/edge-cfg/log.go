@@ -21,7 +21,7 @@ type logEntry struct {
 	Time    time.Time      `json:"time"`
 	Release uint64         `json:"release"`
 	BaseRev int64          `json:"base_rev"`
-	Changes center.Changes `json:"changes"`
+	Changes config.Changes `json:"changes"`
 }
 
 func logEntryOf(c center.Commit) logEntry {
@@ -68,7 +68,7 @@ func logTable(t *cli.Table, list []logEntry) {
 }
 
 // changesText counts changes in a line: "drivers Δ1, variables +20 -1".
-func changesText(c center.Changes) string {
+func changesText(c config.Changes) string {
 	text := ""
 	for _, t := range config.Tables() {
 		n, ok := c[t]

@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
@@ -19,7 +16,7 @@ import (
 // says. Items that are the same keep their text; changed ones keep the comments on
 // the fields that stay. It works on lines, and looks afterwards whether the result
 // means what it should.
-func mergeTable(name string, text []byte, t config.Table, doc *center.Document) ([]byte, error) {
+func mergeTable(name string, text []byte, t config.Table, doc *config.Document) ([]byte, error) {
 	merged, err := mergeLines(text, t, doc)
 	if err == nil && meansTable(merged, t, doc) {
 		return merged, nil
@@ -32,19 +29,10 @@ func mergeTable(name string, text []byte, t config.Table, doc *center.Document) 
 }
 
 // meansTable reports whether a text is the table t of doc.
-func meansTable(text []byte, t config.Table, doc *center.Document) bool {
-	dir, err := os.MkdirTemp("", "edge-cfg")
-	if err != nil {
-		return false
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a left over copy does no harm
-	path := filepath.Join(dir, t.FileName())
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		return false
-	}
-	snap, _, findings := config.ReadFiles(path)
+func meansTable(text []byte, t config.Table, doc *config.Document) bool {
+	snap, _, findings := config.ReadText(t, t.FileName(), text)
 	findings = slices.DeleteFunc(findings, func(f config.Finding) bool { return f.Rule == "reference" })
-	return findings.Err() == nil && snap.TableSHA256(t) == doc.TableSHA256(t)
+	return findings.Err() == nil && snap.Document().TableSHA256(t) == doc.TableSHA256(t)
 }
 
 // entry is an item in a file: its lines, and what they mean.
@@ -56,7 +44,7 @@ type entry struct {
 	node  *yaml.Node
 }
 
-func mergeLines(text []byte, t config.Table, doc *center.Document) ([]byte, error) {
+func mergeLines(text []byte, t config.Table, doc *config.Document) ([]byte, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(text, &root); err != nil {
 		return nil, err
@@ -152,7 +140,7 @@ func (e *entry) update(t config.Table, raw []byte) (string, error) {
 		return "", err
 	}
 	if now, err := json.Marshal(tree); err == nil {
-		if canonical, err := canonicalItem(t, e.id, now); err == nil && bytes.Equal(canonical, raw) {
+		if canonical, err := t.Canonical(e.id, now); err == nil && bytes.Equal(canonical, raw) {
 			return "", nil
 		}
 	}
@@ -220,7 +208,7 @@ func entryText(t config.Table, id string, n *yaml.Node, dent int) (string, error
 }
 
 // newEntries writes the items of doc that a file lacks.
-func newEntries(t config.Table, doc *center.Document, seen map[string]bool, dent int) (string, error) {
+func newEntries(t config.Table, doc *config.Document, seen map[string]bool, dent int) (string, error) {
 	var b strings.Builder
 	for _, it := range doc.Items(t) {
 		if seen[it.ID] {

@@ -93,7 +93,7 @@ func pull(dir string, head center.Version, force bool) (*pulled, error) {
 
 // pullTable returns what the file of a table is to become; nil if it says it
 // already.
-func pullTable(dir string, t config.Table, doc *center.Document, b *base, force bool) ([]byte, error) {
+func pullTable(dir string, t config.Table, doc *config.Document, b *base, force bool) ([]byte, error) {
 	path := filepath.Join(dir, t.FileName())
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -107,10 +107,10 @@ func pullTable(dir string, t config.Table, doc *center.Document, b *base, force 
 	}
 	snap, _, findings := config.ReadFiles(path)
 	readable := findings.Err() == nil
-	if readable && snap.TableSHA256(t) == doc.TableSHA256(t) {
+	if readable && snap.Document().TableSHA256(t) == doc.TableSHA256(t) {
 		return nil, nil
 	}
-	if !force && (!readable || b == nil || b.Tables[t] != snap.TableSHA256(t)) {
+	if !force && (!readable || b == nil || b.Tables[t] != snap.Document().TableSHA256(t)) {
 		return nil, cli.Exit(exitConflict, fmt.Errorf("conflict: %s was edited since the last pull or push; "+
 			"'edge-cfg diff %s' shows how it differs, --force overwrites it", path, dir))
 	}
@@ -121,7 +121,7 @@ func pullTable(dir string, t config.Table, doc *center.Document, b *base, force 
 }
 
 // fileMode keeps a file with literal secrets to its owner.
-func fileMode(doc *center.Document, t config.Table) os.FileMode {
+func fileMode(doc *config.Document, t config.Table) os.FileMode {
 	if t != config.Variables {
 		for _, it := range doc.Items(t) {
 			tree, err := plainTree(it.JSON)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
 func newPush() *cobra.Command {
@@ -84,7 +85,7 @@ func pushTables(ctx context.Context, cmd *cobra.Command, s *center.Store, l *loc
 }
 
 // checkBase holds the head against what the tables were made from.
-func checkBase(ctx context.Context, s *center.Store, l *local, rev int64, head center.Version, doc *center.Document) error {
+func checkBase(ctx context.Context, s *center.Store, l *local, rev int64, head center.Version, doc *config.Document) error {
 	b, err := loadBase(l.dir)
 	if err != nil {
 		return err
@@ -102,7 +103,7 @@ func checkBase(ctx context.Context, s *center.Store, l *local, rev int64, head c
 }
 
 // checkWhole lints the document as a whole where the files are a part of it.
-func (l *local) checkWhole(cmd *cobra.Command, doc *center.Document) error {
+func (l *local) checkWhole(cmd *cobra.Command, doc *config.Document) error {
 	if l.whole() {
 		return nil
 	}

@@ -90,7 +90,7 @@ func rollback(ctx context.Context, cmd *cobra.Command, s *center.Store, table co
 
 // checkDocument lints a document that came from no files. Only errors are told:
 // its warnings are not what the person is about.
-func checkDocument(cmd *cobra.Command, doc *center.Document) error {
+func checkDocument(cmd *cobra.Command, doc *config.Document) error {
 	findings, err := documentErrors(doc)
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
@@ -68,7 +67,7 @@ func hideSecrets(t config.Table, c config.Change, old, new map[string]any) []con
 }
 
 // itemTree returns an item as plain values; nil if there is none.
-func itemTree(doc *center.Document, t config.Table, id string) map[string]any {
+func itemTree(doc *config.Document, t config.Table, id string) map[string]any {
 	raw, ok := doc.Get(t, id)
 	if !ok {
 		return nil

@@ -87,7 +87,7 @@ func parseSet(keyText, text string) (itemKey, string, error) {
 }
 
 // assign returns doc with the field changed. The error may be a config.Findings.
-func (k itemKey) assign(doc *center.Document, text string) (*center.Document, error) {
+func (k itemKey) assign(doc *config.Document, text string) (*config.Document, error) {
 	tree := map[string]any{}
 	raw, ok := doc.Get(k.table, k.id)
 	switch {
@@ -148,54 +148,23 @@ func remove(tree map[string]any, path []string) {
 
 // replaceItem returns doc with an item replaced, or removed if nothing is left of
 // a group of settings.
-func replaceItem(doc *center.Document, t config.Table, id string, tree map[string]any) (*center.Document, error) {
+func replaceItem(doc *config.Document, t config.Table, id string, tree map[string]any) (*config.Document, error) {
 	raw, err := json.Marshal(tree)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", config.Key(t, id), err)
 	}
-	if raw, err = canonicalItem(t, id, raw); err != nil {
+	if raw, err = t.Canonical(id, raw); err != nil {
 		return nil, err
 	}
-	items := slices.DeleteFunc(slices.Clone(doc.Items(t)), func(it center.Item) bool { return it.ID == id })
+	items := slices.DeleteFunc(slices.Clone(doc.Items(t)), func(it config.Item) bool { return it.ID == id })
 	if t != config.Settings || len(tree) > 0 {
-		items = append(items, center.Item{ID: id, JSON: raw})
+		items = append(items, config.Item{ID: id, JSON: raw})
 	}
-	changed, err := center.NewDocument(map[config.Table][]center.Item{t: items})
+	changed, err := config.NewDocument(map[config.Table][]config.Item{t: items})
 	if err != nil {
 		return nil, err
 	}
 	return doc.WithTable(t, changed), nil
-}
-
-// canonicalItem checks an item against its schema and returns its canonical form.
-func canonicalItem(t config.Table, id string, raw []byte) ([]byte, error) {
-	one := &config.Snapshot{}
-	var err error
-	switch t {
-	case config.Endpoints:
-		var v config.Endpoint
-		v, err = config.DecodeEndpoint(id, raw)
-		one.Endpoints = map[string]config.Endpoint{id: v}
-	case config.Drivers:
-		var v config.Driver
-		v, err = config.DecodeDriver(id, raw)
-		one.Drivers = map[string]config.Driver{id: v}
-	case config.Variables:
-		var v config.Variable
-		v, err = config.DecodeVariable(id, raw)
-		one.Variables = []config.Variable{v}
-	case config.Settings:
-		var v map[string]any
-		v, err = config.DecodeSettings(id, raw)
-		one.Settings = map[string]map[string]any{id: v}
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, canonical := range one.Items(t) {
-		return slices.Clone(canonical), nil
-	}
-	return nil, fmt.Errorf("%s: nothing is left of it", config.Key(t, id))
 }
 
 // fieldName is a field as it is written: "cfg.polling".

@@ -57,7 +57,7 @@ references to secrets are.`,
 }
 
 // shownValue returns what key names in doc, as JSON without literal secrets.
-func shownValue(doc *center.Document, key itemKey) (json.RawMessage, error) {
+func shownValue(doc *config.Document, key itemKey) (json.RawMessage, error) {
 	switch {
 	case key.table == "":
 		var parts []object
@@ -75,7 +75,7 @@ func shownValue(doc *center.Document, key itemKey) (json.RawMessage, error) {
 	return shownItem(doc, key.table, key.id)
 }
 
-func shownItem(doc *center.Document, t config.Table, id string) (json.RawMessage, error) {
+func shownItem(doc *config.Document, t config.Table, id string) (json.RawMessage, error) {
 	raw, ok := doc.Get(t, id)
 	if !ok {
 		var ids []string
@@ -95,7 +95,7 @@ func shownItem(doc *center.Document, t config.Table, id string) (json.RawMessage
 }
 
 // shownTable is a list of variables, and an object of anything else, as in files.
-func shownTable(doc *center.Document, t config.Table) (json.RawMessage, error) {
+func shownTable(doc *config.Document, t config.Table) (json.RawMessage, error) {
 	parts := make([]object, 0, len(doc.Items(t)))
 	for _, it := range doc.Items(t) {
 		raw, err := shownItem(doc, t, it.ID)

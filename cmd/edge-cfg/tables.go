@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/lint"
@@ -23,7 +22,7 @@ type local struct {
 	dir    string         // where they are, and their base is recorded
 	paths  []string       // the files
 	tables []config.Table // what is in them
-	doc    *center.Document
+	doc    *config.Document
 }
 
 // findTables looks what tables there are at path: a directory, or one table's file.
@@ -68,13 +67,13 @@ func readTables(cmd *cobra.Command, path string, force bool) (*local, error) {
 	if err := reportFindings(cmd, res.Findings); err != nil {
 		return nil, err
 	}
-	l.doc, err = center.FromSnapshot(res.Snapshot)
-	return l, err
+	l.doc = res.Snapshot.Document()
+	return l, nil
 }
 
 // readRaw reads the tables as YAML, whatever is in their items.
 func (l *local) readRaw() error {
-	tables := map[config.Table][]center.Item{}
+	tables := map[config.Table][]config.Item{}
 	for i, t := range l.tables {
 		items, err := rawItems(l.paths[i], t)
 		if err != nil {
@@ -83,26 +82,26 @@ func (l *local) readRaw() error {
 		tables[t] = items
 	}
 	var err error
-	l.doc, err = center.NewDocument(tables)
+	l.doc, err = config.NewDocument(tables)
 	return err
 }
 
 // rawItems reads the items of a file: canonical if they are good, else as they are.
-func rawItems(path string, t config.Table) ([]center.Item, error) {
+func rawItems(path string, t config.Table) ([]config.Item, error) {
 	trees, err := config.RawItems(t, path)
 	if err != nil {
 		return nil, err
 	}
-	items := make([]center.Item, 0, len(trees))
+	items := make([]config.Item, 0, len(trees))
 	for id, tree := range trees {
 		raw, err := json.Marshal(tree)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", path, id, err)
 		}
-		if canonical, err := canonicalItem(t, id, raw); err == nil {
+		if canonical, err := t.Canonical(id, raw); err == nil {
 			raw = canonical
 		}
-		items = append(items, center.Item{ID: id, JSON: raw})
+		items = append(items, config.Item{ID: id, JSON: raw})
 	}
 	return items, nil
 }
@@ -121,7 +120,7 @@ func reportFindings(cmd *cobra.Command, findings config.Findings) error {
 }
 
 // onto returns the document that head becomes with the tables of l.
-func (l *local) onto(head *center.Document) *center.Document {
+func (l *local) onto(head *config.Document) *config.Document {
 	for _, t := range l.tables {
 		head = head.WithTable(t, l.doc)
 	}
@@ -141,10 +140,10 @@ func (l *local) whole() bool {
 
 // documentErrors checks a document as a gateway would, and returns what makes it
 // unusable.
-func documentErrors(doc *center.Document) (config.Findings, error) {
-	snap, err := center.Version{Doc: doc}.Snapshot(nil, nil)
+func documentErrors(doc *config.Document) (config.Findings, error) {
+	snap, err := doc.Snapshot(nil)
 	if err == nil {
-		snap, err = config.ParseDocument(snap.Document()) // looks at references too
+		err = snap.References()
 	}
 	var findings config.Findings
 	if err != nil && !errors.As(err, &findings) {

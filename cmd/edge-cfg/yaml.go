@@ -9,7 +9,6 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
@@ -73,7 +72,7 @@ func sortFields(n *yaml.Node) {
 
 // tableNode makes YAML of a table: a list of variables, a mapping of anything
 // else.
-func tableNode(doc *center.Document, t config.Table) (*yaml.Node, error) {
+func tableNode(doc *config.Document, t config.Table) (*yaml.Node, error) {
 	table := &yaml.Node{Kind: yaml.MappingNode}
 	if t == config.Variables {
 		table.Kind = yaml.SequenceNode
@@ -109,7 +108,7 @@ func writeYAML(w io.Writer, n *yaml.Node) error {
 }
 
 // tableYAML returns a table as a file has it.
-func tableYAML(doc *center.Document, t config.Table) ([]byte, error) {
+func tableYAML(doc *config.Document, t config.Table) ([]byte, error) {
 	n, err := tableNode(doc, t)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package apply
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -112,22 +111,10 @@ func (p *plant) Prepare(ctx context.Context, old, next *config.Snapshot) (Change
 // cannot; those of a config center can, if somebody forced them past the lint.
 func checkReferences(s *config.Snapshot) error {
 	var errs []error
-	for _, id := range slices.Sorted(maps.Keys(s.Drivers)) {
-		if ep := s.Drivers[id].EndpointID; !hasKey(s.Endpoints, ep) {
-			errs = append(errs, fmt.Errorf("driver %s: endpoint_id: there is no endpoint %q", id, ep))
-		}
-	}
-	for i := range s.Variables {
-		if v := &s.Variables[i]; !hasKey(s.Drivers, v.DriverID) {
-			errs = append(errs, fmt.Errorf("variable %s: driver_id: there is no driver %q", v.Tag, v.DriverID))
-		}
+	for _, r := range s.Dangling() {
+		errs = append(errs, fmt.Errorf("%s %s: %s: there is no %s %q", r.Table.Singular(), r.ID, r.Field, r.To.Singular(), r.Target))
 	}
 	return join(errs)
-}
-
-func hasKey[V any](m map[string]V, key string) bool {
-	_, ok := m[key]
-	return ok
 }
 
 // settle is how long a driver may be on its way to its first answer before it

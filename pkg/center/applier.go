@@ -68,7 +68,7 @@ func (f *Follower) supersede(c Commit) {
 
 // try decodes v and applies it.
 func (f *Follower) try(ctx context.Context, v Version) Outcome {
-	snap, err := v.Snapshot(f.snap, f.running.Doc)
+	snap, err := v.Snapshot(f.snap)
 	if err != nil {
 		if f.cfg.OnInvalid != nil {
 			f.cfg.OnInvalid(v.Commit.Rev, err)

@@ -22,7 +22,7 @@ func BenchmarkLoad(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := mustLoad(b, s).Snapshot(nil, nil); err != nil {
+				if _, err := mustLoad(b, s).Snapshot(nil); err != nil {
 					b.Fatal(err)
 				}
 				_ = s.Close()

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
 )
 
@@ -54,7 +55,7 @@ type cached struct {
 	Head   docHeader `json:"document"`
 	Bad    *verdict  `json:"bad,omitempty"`
 
-	doc *Document
+	doc *config.Document
 }
 
 // verdict is what became of a commit that doesn't run.

@@ -56,10 +56,10 @@ func (c *codec) close() {
 
 // lines calls each with the rows of the document as it is stored, before
 // compression. The bytes are valid until the next.
-func (d *Document) lines(each func([]byte)) {
+func lines(d *config.Document, each func([]byte)) {
 	var row []byte
-	for i, t := range config.Tables() {
-		for _, it := range d.tables[i] {
+	for _, t := range config.Tables() {
+		for _, it := range d.Items(t) {
 			row = append(append(append(row[:0], t...), '/'), it.ID...)
 			row = append(append(append(row, ' '), it.JSON...), '\n')
 			each(row)
@@ -67,42 +67,39 @@ func (d *Document) lines(each func([]byte)) {
 	}
 }
 
-// text returns all lines.
-func (d *Document) text() []byte {
+// textOf returns all lines.
+func textOf(d *config.Document) []byte {
 	var out []byte
-	d.lines(func(row []byte) { out = append(out, row...) })
+	lines(d, func(row []byte) { out = append(out, row...) })
 	return out
 }
 
-// parseText is the reverse of [Document.text]. The document's items are slices of
+// parseText is the reverse of textOf. The document's items are slices of
 // text.
-func parseText(text []byte) (*Document, error) {
-	d := &Document{}
-	order := 0
+func parseText(text []byte) (*config.Document, error) {
+	tables := map[config.Table][]config.Item{}
+	last, lastID := 0, ""
 	for line := 1; len(text) > 0; line++ {
 		var row []byte
 		var whole bool
 		row, text, whole = bytes.Cut(text, []byte{'\n'})
 		key, raw, spaced := bytes.Cut(row, []byte{' '})
-		table, id, named := strings.Cut(string(key), "/")
-		i := tableIndex(config.Table(table))
-		if !whole || !spaced || !named || i < order {
-			return nil, fmt.Errorf("line %d is not an item of a table", line)
+		name, id, named := strings.Cut(string(key), "/")
+		t := config.Table(name)
+		i := t.Index()
+		if !whole || !spaced || !named || i < last || i == last && id <= lastID {
+			return nil, fmt.Errorf("line %d is not the next item of a table", line)
 		}
-		order = i
-		d.tables[i] = append(d.tables[i], Item{ID: id, JSON: raw[:len(raw):len(raw)]})
+		last, lastID = i, id
+		tables[t] = append(tables[t], config.Item{ID: id, JSON: raw[:len(raw):len(raw)]})
 	}
-	if err := d.check(); err != nil {
-		return nil, err
-	}
-	d.sha256 = d.sum()
-	return d, nil
+	return config.NewDocument(tables)
 }
 
 // encode returns the document's header and chunks. It compresses on all processors,
 // and keeps no more of the text than they work on: a gateway does this after every
 // change.
-func (c *codec) encode(d *Document) (head []byte, chunks [][]byte, err error) {
+func (c *codec) encode(d *config.Document) (head []byte, chunks [][]byte, err error) {
 	var wg sync.WaitGroup
 	buffers := make(chan []byte, runtime.GOMAXPROCS(0)+1)
 	for range cap(buffers) {
@@ -119,7 +116,7 @@ func (c *codec) encode(d *Document) (head []byte, chunks [][]byte, err error) {
 			buffers <- full[:0]
 		})
 	}
-	d.lines(func(row []byte) {
+	lines(d, func(row []byte) {
 		size += len(row)
 		for len(row) > 0 {
 			if slice == nil {
@@ -179,7 +176,7 @@ func (c *codec) decodeChunk(h docHeader, n int, b, scratch []byte) ([]byte, erro
 }
 
 // decode is the reverse of encode.
-func (c *codec) decode(head []byte, chunks [][]byte) (*Document, error) {
+func (c *codec) decode(head []byte, chunks [][]byte) (*config.Document, error) {
 	h, err := parseHeader(head)
 	if err != nil {
 		return nil, err

@@ -55,16 +55,16 @@ type Commit struct {
 	SHA256 string                  `json:"sha256"`
 	Tables map[config.Table]string `json:"tables"` // sha256 of each table
 
-	BaseRev    int64     `json:"base_rev"` // the commit that it replaced; 0: it was the first
-	BaseSHA256 string    `json:"base_sha256,omitempty"`
-	Author     Author    `json:"author"`
-	Message    string    `json:"message,omitempty"`
-	Time       time.Time `json:"time"`
-	Changes    Changes   `json:"changes,omitempty"`
+	BaseRev    int64          `json:"base_rev"` // the commit that it replaced; 0: it was the first
+	BaseSHA256 string         `json:"base_sha256,omitempty"`
+	Author     Author         `json:"author"`
+	Message    string         `json:"message,omitempty"`
+	Time       time.Time      `json:"time"`
+	Changes    config.Changes `json:"changes,omitempty"`
 
 	// Delta leads from the base to this document. It is left out where it is
 	// large, and in releases.
-	Delta *Delta `json:"delta,omitempty"`
+	Delta *config.Delta `json:"delta,omitempty"`
 
 	// Rev is etcd's revision of the record: what people name a commit by. The
 	// store sets it.
@@ -114,13 +114,22 @@ func isHash(s string) bool {
 // document is empty, not nil: use [Version.Document].
 type Version struct {
 	Commit Commit
-	Doc    *Document
+	Doc    *config.Document
+}
+
+// Snapshot decodes the version's document, as [config.Document.Snapshot] does.
+func (v Version) Snapshot(prev *config.Snapshot) (*config.Snapshot, error) {
+	snap, err := v.Document().Snapshot(prev)
+	if err == nil {
+		snap.Rev = uint64(v.Commit.Rev) // nobody else has it yet
+	}
+	return snap, err
 }
 
 // Document returns the version's document; that of the empty store has no items.
-func (v Version) Document() *Document {
+func (v Version) Document() *config.Document {
 	if v.Doc == nil {
-		return emptyDocument()
+		return config.EmptyDocument()
 	}
 	return v.Doc
 }

@@ -1,6 +1,6 @@
 // Package center keeps the gateways' tables in etcd: the tools push, compare and
 // roll back with a [Store], a gateway follows with a [Follower]. It knows the tables
-// as documents of canonical JSON items; only snapshot.go knows what is in them.
+// as [config.Document]s: items of canonical JSON whose meaning is not its business.
 //
 // # Keys
 //

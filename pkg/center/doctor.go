@@ -139,7 +139,7 @@ func (d *doctor) document(ctx context.Context, head Commit) {
 	}
 	var names []string
 	for _, c := range diff[:min(len(diff), 5)] {
-		names = append(names, string(c.table)+"/"+c.id)
+		names = append(names, string(c.Table)+"/"+c.ID)
 	}
 	d.sick("items", "%d item keys differ from the document (%s, …): something other than edge-cfg wrote them, or a push was cut off; "+
 		"gateways don't read them; edge-cfg push --force puts them right", len(diff), strings.Join(names, ", "))

@@ -138,7 +138,7 @@ type rollbackRequest struct {
 
 // NewFollower checks cfg. Nothing is opened before [Follower.Run].
 func NewFollower(cfg FollowerConfig) (*Follower, error) {
-	if cfg.Apply == nil || cfg.CacheFile == "" || cfg.Instance == "" || !validID(cfg.Gateway) {
+	if cfg.Apply == nil || cfg.CacheFile == "" || cfg.Instance == "" || !config.ValidKey(cfg.Gateway) {
 		return nil, errors.New("follower: Gateway, Instance, CacheFile and Apply must be set")
 	}
 	setDefault(&cfg.Rollback, RollbackAuto)

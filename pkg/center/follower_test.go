@@ -50,7 +50,7 @@ func (g *gateway) count() int {
 }
 
 // runs reports whether the gateway runs doc and says so.
-func (g *gateway) runs(doc *Document) func() bool {
+func (g *gateway) runs(doc *config.Document) func() bool {
 	return func() bool {
 		s := g.last()
 		return s != nil && s.SHA256 == doc.SHA256() && g.View().State == Applied && g.View().SHA256 == doc.SHA256()
@@ -122,7 +122,7 @@ func TestFollow(t *testing.T) {
 		t.Error("a small push has no delta")
 	}
 	eventually(t, "the second push is applied", g.runs(doc))
-	full, err := mustLoad(t, s).Snapshot(nil, nil)
+	full, err := mustLoad(t, s).Snapshot(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,10 +254,7 @@ func TestRestoredCluster(t *testing.T) {
 // A store that lost everything gets it back from the gateway.
 func TestSeed(t *testing.T) {
 	snap := config.NewSnapshot(map[string]config.Endpoint{"e": {Scheme: "tcp", Host: "h", Port: 1}}, nil, nil, nil)
-	doc, err := FromSnapshot(snap)
-	if err != nil {
-		t.Fatal(err)
-	}
+	doc := snap.Document()
 	if doc.SHA256() != snap.SHA256 {
 		t.Fatalf("the document has the hash %s, the snapshot %s", doc.SHA256(), snap.SHA256)
 	}
@@ -411,7 +408,7 @@ func TestInvalidCommit(t *testing.T) {
 	mustPush(t, s, good)
 	g := startGateway(t, endpoint, "gw")
 	eventually(t, "applied", g.runs(good))
-	mustPush(t, s, with(t, good, config.Variables, Item{"nonsense", []byte(`{"tag":"nonsense","colour":"red"}`)}))
+	mustPush(t, s, with(t, good, config.Variables, config.Item{ID: "nonsense", JSON: []byte(`{"tag":"nonsense","colour":"red"}`)}))
 	eventually(t, "rolled back", func() bool { return g.View().State == RolledBack })
 	if v := g.View(); !strings.Contains(v.Error, "colour") {
 		t.Errorf("error: %s", v.Error)

@@ -4,8 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
 // A commit record from the store is parsed or refused; what is parsed can be
@@ -13,7 +17,7 @@ import (
 func FuzzCommit(f *testing.F) {
 	doc := docOf(f, 3, "a")
 	c := Commit{Format: 1, Release: 7, ID: "x", SHA256: doc.SHA256(), BaseSHA256: doc.SHA256(), Time: time.Unix(1, 0).UTC(),
-		Delta: newDelta(changes(doc, docOf(f, 2, "b")), maxDelta)}
+		Delta: config.NewDelta(doc.Changes(docOf(f, 2, "b")), maxDelta)}
 	record, release, err := c.encode()
 	if err != nil {
 		f.Fatal(err)
@@ -29,7 +33,7 @@ func FuzzCommit(f *testing.F) {
 		}
 		if c.Delta != nil {
 			if next, err := c.Delta.Apply(doc); err == nil {
-				if err := next.check(); err != nil {
+				if err := possible(next); err != nil {
 					t.Fatalf("a delta made an impossible document: %v", err)
 				}
 			}
@@ -44,6 +48,19 @@ func FuzzCommit(f *testing.F) {
 	})
 }
 
+// possible reports what is wrong with a document's items.
+func possible(doc *config.Document) error {
+	tables := map[config.Table][]config.Item{}
+	for _, t := range config.Tables() {
+		tables[t] = slices.Clone(doc.Items(t))
+	}
+	again, err := config.NewDocument(tables)
+	if err == nil && again.SHA256() != doc.SHA256() {
+		err = errors.New("its items are out of order")
+	}
+	return err
+}
+
 // A stored document is decoded or refused; it never takes more memory than its size
 // allows.
 func FuzzDocument(f *testing.F) {
@@ -52,7 +69,7 @@ func FuzzDocument(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(c.close)
-	for _, doc := range []*Document{emptyDocument(), docOf(f, 5, "x")} {
+	for _, doc := range []*config.Document{config.EmptyDocument(), docOf(f, 5, "x")} {
 		head, chunks, err := c.encode(doc)
 		if err != nil {
 			f.Fatal(err)
@@ -77,13 +94,13 @@ func FuzzDocument(f *testing.F) {
 		if err != nil || same.SHA256() != doc.SHA256() {
 			t.Fatalf("decoded and encoded, a document became another: %v", err)
 		}
-		_, _ = Version{Doc: doc}.Snapshot(nil, nil) // must not panic
+		_, _ = Version{Doc: doc}.Snapshot(nil) // must not panic
 	})
 }
 
 // The lines of a stored document.
 func FuzzText(f *testing.F) {
-	f.Add(docOf(f, 3, "x").text())
+	f.Add(textOf(docOf(f, 3, "x")))
 	f.Add([]byte("drivers/a {}\nendpoints/b {}\n"))
 	f.Add([]byte("endpoints/a {}\nendpoints/a {}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -91,8 +108,8 @@ func FuzzText(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(doc.text(), text) {
-			t.Fatalf("%q became %q", text, doc.text())
+		if !bytes.Equal(textOf(doc), text) {
+			t.Fatalf("%q became %q", text, textOf(doc))
 		}
 	})
 }

@@ -75,16 +75,16 @@ func small(ops int) func(*Config) {
 
 // docOf makes a document of n variables whose JSON holds v, and one endpoint and
 // driver.
-func docOf(t testing.TB, n int, v any) *Document {
+func docOf(t testing.TB, n int, v any) *config.Document {
 	t.Helper()
-	tables := map[config.Table][]Item{
-		config.Endpoints: {{"plc", []byte(`{"host":"127.0.0.1","port":502,"scheme":"tcp"}`)}},
-		config.Drivers:   {{"drv", []byte(`{"cfg":{"polling":"1s","unit_id":1},"endpoint_id":"plc","kind":"static","proto":"modbus"}`)}},
+	tables := map[config.Table][]config.Item{
+		config.Endpoints: {{ID: "plc", JSON: []byte(`{"host":"127.0.0.1","port":502,"scheme":"tcp"}`)}},
+		config.Drivers:   {{ID: "drv", JSON: []byte(`{"cfg":{"polling":"1s","unit_id":1},"endpoint_id":"plc","kind":"static","proto":"modbus"}`)}},
 	}
 	for i := range n {
 		tables[config.Variables] = append(tables[config.Variables], variable(i, v))
 	}
-	doc, err := NewDocument(tables)
+	doc, err := config.NewDocument(tables)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,20 +92,20 @@ func docOf(t testing.TB, n int, v any) *Document {
 }
 
 // variable returns an item as the tables have them; v goes into its unit.
-func variable(i int, v any) Item {
+func variable(i int, v any) config.Item {
 	tag := fmt.Sprintf("plant.line%02d.tag%06d", i%20, i)
 	unit, err := json.Marshal(fmt.Sprint(v))
 	if err != nil {
 		panic(err)
 	}
-	return Item{tag, fmt.Appendf(nil, `{"access":"R","address":{"addr":%d,"type":"holding"},"datatype":"uint16","driver_id":"drv","tag":%q,"unit":%s}`,
+	return config.Item{ID: tag, JSON: fmt.Appendf(nil, `{"access":"R","address":{"addr":%d,"type":"holding"},"datatype":"uint16","driver_id":"drv","tag":%q,"unit":%s}`,
 		40001+i%9000, tag, unit)}
 }
 
 // with returns doc with one more or another item.
-func with(t testing.TB, doc *Document, table config.Table, it Item) *Document {
+func with(t testing.TB, doc *config.Document, table config.Table, it config.Item) *config.Document {
 	t.Helper()
-	d := Delta{Put: map[config.Table]map[string]json.RawMessage{table: {it.ID: it.JSON}}}
+	d := config.Delta{Put: map[config.Table]map[string]json.RawMessage{table: {it.ID: it.JSON}}}
 	next, err := d.Apply(doc)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func mustLoad(t testing.TB, s *Store) Version {
 	return v
 }
 
-func mustPush(t testing.TB, s *Store, doc *Document) Commit {
+func mustPush(t testing.TB, s *Store, doc *config.Document) Commit {
 	t.Helper()
 	c, err := s.Push(t.Context(), mustLoad(t, s), doc, PushOptions{Author: Author{OSUser: "ann", Host: "pc"}, Message: "test"})
 	if err != nil {
@@ -132,7 +132,7 @@ func mustPush(t testing.TB, s *Store, doc *Document) Commit {
 }
 
 // holds checks that the store's head and its item keys are doc.
-func holds(t testing.TB, s *Store, doc *Document) {
+func holds(t testing.TB, s *Store, doc *config.Document) {
 	t.Helper()
 	v := mustLoad(t, s)
 	if v.Document().SHA256() != doc.SHA256() || v.Commit.SHA256 != doc.SHA256() {
@@ -143,7 +143,7 @@ func holds(t testing.TB, s *Store, doc *Document) {
 		t.Fatal(err)
 	}
 	if diff := items.changesTo(doc); len(diff) > 0 {
-		t.Fatalf("%d item keys differ from the document, the first is %s/%s: %s", len(diff), diff[0].table, diff[0].id, diff[0].old)
+		t.Fatalf("%d item keys differ from the document, the first is %s/%s: %s", len(diff), diff[0].Table, diff[0].ID, diff[0].Old)
 	}
 }
 

@@ -56,7 +56,7 @@ func (s *Store) load(ctx context.Context) (Version, position, error) {
 			return Version{Commit: c}, at, err
 		}
 		if c.None() {
-			return Version{Doc: emptyDocument()}, at, nil
+			return Version{Doc: config.EmptyDocument()}, at, nil
 		}
 		doc, err := s.fetchHead(ctx, c)
 		if err == nil {
@@ -71,7 +71,7 @@ func (s *Store) load(ctx context.Context) (Version, position, error) {
 
 // fetchHead returns the document of the commit in force. If the stored document is
 // damaged, the item keys say the same unless a push was cut off.
-func (s *Store) fetchHead(ctx context.Context, c Commit) (*Document, error) {
+func (s *Store) fetchHead(ctx context.Context, c Commit) (*config.Document, error) {
 	doc, err := s.fetch(ctx, c.SHA256)
 	if err == nil || !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNotKept) {
 		return doc, err
@@ -157,7 +157,7 @@ func (s *Store) Log(ctx context.Context, limit int) ([]Commit, error) {
 }
 
 // fetch reads a document by its hash, at the head revision, and checks it.
-func (s *Store) fetch(ctx context.Context, sha string) (*Document, error) {
+func (s *Store) fetch(ctx context.Context, sha string) (*config.Document, error) {
 	resp, err := s.get(ctx, "read the document", header(sha))
 	if err != nil {
 		return nil, err
@@ -214,36 +214,34 @@ func (s *Store) follow(ctx context.Context, base Version, commits []Commit) (Ver
 
 // applyAll applies the deltas of the commits to base, one after the other; nil if
 // that doesn't lead to the last one's document.
-func applyAll(base Version, commits []Commit) *Document {
+func applyAll(base Version, commits []Commit) *config.Document {
 	if base.Doc == nil {
 		return nil
 	}
-	doc, sha := base.Doc, base.Doc.SHA256()
-	for _, c := range commits {
+	sha := base.Doc.SHA256()
+	deltas := make([]*config.Delta, len(commits))
+	for i, c := range commits {
 		if c.Delta == nil || c.BaseSHA256 != sha {
 			return nil
 		}
-		next, err := c.Delta.merge(doc)
-		if err != nil {
-			return nil
-		}
-		doc, sha = next, c.SHA256
+		deltas[i], sha = c.Delta, c.SHA256
 	}
-	if doc.sha256 = doc.sum(); doc.sha256 != sha {
+	doc, err := config.ApplyAll(base.Doc, deltas...)
+	if err != nil || doc.SHA256() != sha {
 		return nil
 	}
 	return doc
 }
 
-// rawItems are the item keys as they are, whatever is in them.
-type rawItems map[config.Table]map[string][]byte
+// rawItems are the item keys as they are, whatever is in them; each table is sorted
+// by id, as etcd has them.
+type rawItems map[config.Table][]config.Item
 
 // readItems reads the item keys, which a push in progress may be changing.
 func (s *Store) readItems(ctx context.Context) (rawItems, error) {
 	const page = 2000
 	out := rawItems{}
 	for _, t := range config.Tables() {
-		out[t] = map[string][]byte{}
 		root := s.keys.table(t)
 		for from := root; ; {
 			resp, err := s.get(ctx, "read the item keys", from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(root)), clientv3.WithLimit(page))
@@ -251,7 +249,7 @@ func (s *Store) readItems(ctx context.Context) (rawItems, error) {
 				return nil, err
 			}
 			for _, kv := range resp.Kvs {
-				out[t][string(kv.Key[len(root):])] = kv.Value
+				out[t] = append(out[t], config.Item{ID: string(kv.Key[len(root):]), JSON: kv.Value})
 			}
 			if !resp.More {
 				break
@@ -263,30 +261,13 @@ func (s *Store) readItems(ctx context.Context) (rawItems, error) {
 }
 
 // document makes a document of the items; an error if they can't be one.
-func (r rawItems) document() (*Document, error) {
-	tables := map[config.Table][]Item{}
-	for t, items := range r {
-		for id, raw := range items {
-			tables[t] = append(tables[t], Item{ID: id, JSON: raw})
-		}
-	}
-	return NewDocument(tables)
-}
+func (r rawItems) document() (*config.Document, error) { return config.NewDocument(r) }
 
 // changesTo lists what must be written to make the items equal to doc.
-func (r rawItems) changesTo(doc *Document) []change {
-	var out []change
-	for i, t := range config.Tables() {
-		for _, it := range doc.tables[i] {
-			if old, ok := r[t][it.ID]; !ok || !sameBytes(old, it.JSON) {
-				out = append(out, change{t, it.ID, old, it.JSON})
-			}
-		}
-		for id, old := range r[t] {
-			if _, ok := find(doc.tables[i], id); !ok {
-				out = append(out, change{table: t, id: id, old: old})
-			}
-		}
+func (r rawItems) changesTo(doc *config.Document) []config.ItemChange {
+	var out []config.ItemChange
+	for _, t := range config.Tables() {
+		out = append(out, config.CompareItems(t, r[t], doc.Items(t))...)
 	}
 	return out
 }

@@ -33,11 +33,11 @@ func TestMaliciousValues(t *testing.T) {
 		}
 		return string(record)
 	}
-	put := func(table config.Table, id, item string) *Delta {
-		return &Delta{Put: map[config.Table]map[string]json.RawMessage{table: {id: json.RawMessage(item)}}}
+	put := func(table config.Table, id, item string) *config.Delta {
+		return &config.Delta{Put: map[config.Table]map[string]json.RawMessage{table: {id: json.RawMessage(item)}}}
 	}
 	deep := strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000)
-	sha := func(d *Delta) string {
+	sha := func(d *config.Delta) string {
 		next, err := d.Apply(good)
 		if err != nil {
 			t.Fatal(err)
@@ -65,7 +65,9 @@ func TestMaliciousValues(t *testing.T) {
 			return commit(func(c *Commit) { c.Delta = put(config.Variables, "../../x", `{}`) })
 		}, false},
 		{"a delta that removes what isn't there", s.keys.commit(), func() string {
-			return commit(func(c *Commit) { c.Delta = &Delta{Remove: map[config.Table][]string{config.Drivers: {"x", "x"}}} })
+			return commit(func(c *Commit) {
+				c.Delta = &config.Delta{Remove: map[config.Table][]string{config.Drivers: {"x", "x"}}}
+			})
 		}, false},
 		{"an item that is too deep", s.keys.commit(), func() string {
 			return commit(func(c *Commit) { c.Delta = put(config.Drivers, "x", deep); c.SHA256 = sha(c.Delta) })

@@ -122,14 +122,14 @@ func TestRollbackIsFinishedAfterCrash(t *testing.T) {
 func TestRollbackByHand(t *testing.T) {
 	endpoint := startEtcd(t)
 	s := openStore(t, endpoint)
-	docs := []*Document{docOf(t, 5, "one"), docOf(t, 5, "two"), docOf(t, 5, "three")}
+	docs := []*config.Document{docOf(t, 5, "one"), docOf(t, 5, "two"), docOf(t, 5, "three")}
 	g := startGateway(t, endpoint, "gw")
 	var commits []Commit
 	for _, doc := range docs {
 		commits = append(commits, mustPush(t, s, doc))
 		eventually(t, "applied", g.runs(doc))
 	}
-	pinned := func(doc *Document) func() bool {
+	pinned := func(doc *config.Document) func() bool {
 		return func() bool {
 			v := g.View()
 			return g.last() != nil && g.last().SHA256 == doc.SHA256() && v.State == Pinned && v.SHA256 == doc.SHA256() && v.Target == commits[2].Rev

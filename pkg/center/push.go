@@ -35,7 +35,7 @@ var errBusy = errors.New("another push is in progress")
 //
 // If ctx ends, or etcd is lost, just when the push was to be completed, the error
 // says so; the log tells what became of it.
-func (s *Store) Push(ctx context.Context, base Version, doc *Document, opts PushOptions) (Commit, error) {
+func (s *Store) Push(ctx context.Context, base Version, doc *config.Document, opts PushOptions) (Commit, error) {
 	if len(opts.Message) > maxMessage {
 		return Commit{}, fmt.Errorf("the message has %d bytes; at most %d are kept", len(opts.Message), maxMessage)
 	}
@@ -76,7 +76,7 @@ func (s *Store) lastRelease(ctx context.Context) (uint64, error) {
 	return n, nil
 }
 
-func (s *Store) push(ctx context.Context, base Version, doc *Document, opts PushOptions) (Commit, error) {
+func (s *Store) push(ctx context.Context, base Version, doc *config.Document, opts PushOptions) (Commit, error) {
 	p, err := s.plan(base, doc, opts)
 	if err != nil {
 		return Commit{}, err
@@ -103,28 +103,28 @@ func (s *Store) push(ctx context.Context, base Version, doc *Document, opts Push
 // plan is a push that is ready to be written.
 type plan struct {
 	base    Version
-	doc     *Document
+	doc     *config.Document
 	commit  Commit
 	record  []byte // the commit record
 	release []byte // the same without delta
 	head    []byte // of the document
 	chunks  [][]byte
-	changes []change // of items; what the keys need may differ
-	atOnce  bool     // everything fits in one transaction
+	changes []config.ItemChange // of items; what the keys need may differ
+	atOnce  bool                // everything fits in one transaction
 }
 
-func (s *Store) plan(base Version, doc *Document, opts PushOptions) (*plan, error) {
+func (s *Store) plan(base Version, doc *config.Document, opts PushOptions) (*plan, error) {
 	if base.Commit.Release >= maxRelease {
 		return nil, fmt.Errorf("%w: release %d is the last that is possible", ErrDamaged, base.Commit.Release)
 	}
-	p := &plan{base: base, doc: doc, changes: changes(base.Document(), doc)}
+	p := &plan{base: base, doc: doc, changes: base.Document().Changes(doc)}
 	id := make([]byte, 12)
 	_, _ = rand.Read(id) // never fails
 	p.commit = Commit{
 		Format: NewestCommitFormat, Release: base.Commit.Release + 1, ID: hex.EncodeToString(id),
 		SHA256: doc.SHA256(), Tables: map[config.Table]string{},
 		BaseRev: base.Commit.Rev, BaseSHA256: base.Commit.SHA256,
-		Author: opts.Author, Message: opts.Message, Time: s.cfg.Now().UTC(), Changes: count(p.changes),
+		Author: opts.Author, Message: opts.Message, Time: s.cfg.Now().UTC(), Changes: config.Count(p.changes),
 	}
 	if p.commit.Author.EtcdUser == "" {
 		p.commit.Author.EtcdUser = s.Identity()
@@ -135,7 +135,7 @@ func (s *Store) plan(base Version, doc *Document, opts PushOptions) (*plan, erro
 	// A delta only leads somewhere from a document; without one (damaged store)
 	// the keys are repaired and readers load the whole.
 	if base.Doc != nil && !base.Commit.None() {
-		p.commit.Delta = newDelta(p.changes, maxDelta)
+		p.commit.Delta = config.NewDelta(p.changes, maxDelta)
 	}
 	var err error
 	if p.record, p.release, err = p.commit.encode(); err != nil {
@@ -160,7 +160,7 @@ func (s *Store) fits(p *plan) bool {
 	return len(p.changes)+len(p.chunks)+room <= s.cfg.MaxTxnOps && size+s.changesSize(p.changes) <= s.cfg.MaxTxnBytes
 }
 
-func (s *Store) changesSize(list []change) int {
+func (s *Store) changesSize(list []config.ItemChange) int {
 	size := 0
 	for _, c := range list {
 		size += s.changeSize(c)
@@ -168,17 +168,17 @@ func (s *Store) changesSize(list []change) int {
 	return size
 }
 
-func (s *Store) changeSize(c change) int {
-	return len(s.keys.prefix) + len(c.table) + len(c.id) + len(c.new) + 32
+func (s *Store) changeSize(c config.ItemChange) int {
+	return len(s.keys.prefix) + len(c.Table) + len(c.ID) + len(c.New) + 32
 }
 
-func (s *Store) itemOps(list []change) []clientv3.Op {
+func (s *Store) itemOps(list []config.ItemChange) []clientv3.Op {
 	ops := make([]clientv3.Op, 0, len(list)+room)
 	for _, c := range list {
-		if c.new == nil {
-			ops = append(ops, clientv3.OpDelete(s.keys.item(c.table, c.id)))
+		if c.New == nil {
+			ops = append(ops, clientv3.OpDelete(s.keys.item(c.Table, c.ID)))
 		} else {
-			ops = append(ops, clientv3.OpPut(s.keys.item(c.table, c.id), string(c.new)))
+			ops = append(ops, clientv3.OpPut(s.keys.item(c.Table, c.ID), string(c.New)))
 		}
 	}
 	return ops

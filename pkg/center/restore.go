@@ -11,8 +11,8 @@ import (
 // linted and pushed: table as it was at the commit of etcd revision rev, or all
 // tables if table is "". With rev 0 it goes back to the newest release in which
 // they were different. It also returns the commit that it went back to.
-func (s *Store) Restore(ctx context.Context, head Version, table config.Table, rev int64) (*Document, Commit, error) {
-	if table != "" && tableIndex(table) < 0 {
+func (s *Store) Restore(ctx context.Context, head Version, table config.Table, rev int64) (*config.Document, Commit, error) {
+	if table != "" && table.Index() < 0 {
 		return nil, Commit{}, fmt.Errorf("table %q: expected one of %v, or all", table, config.Tables())
 	}
 	old, err := s.restoreFrom(ctx, head.Commit, table, rev)

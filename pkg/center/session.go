@@ -7,6 +7,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
 // session is one connection of a follower with the store: read, then watch from
@@ -92,7 +94,7 @@ func (s *session) seed(ctx context.Context) error {
 	s.f.mu.Lock()
 	last := s.f.good
 	s.f.mu.Unlock()
-	var doc *Document
+	var doc *config.Document
 	message := "seeded from the directory"
 	switch {
 	case last != nil:
@@ -105,13 +107,11 @@ func (s *session) seed(ctx context.Context) error {
 		if snap == nil {
 			return nil
 		}
-		if doc, err = FromSnapshot(snap); err != nil {
-			return fmt.Errorf("seed: %w", err)
-		}
+		doc = snap.Document()
 	default:
 		return nil
 	}
-	_, err := s.store.Push(ctx, Version{Doc: emptyDocument()}, doc, PushOptions{Author: s.author(), Message: message})
+	_, err := s.store.Push(ctx, Version{Doc: config.EmptyDocument()}, doc, PushOptions{Author: s.author(), Message: message})
 	if conflict := (*ConflictError)(nil); errors.As(err, &conflict) {
 		return nil
 	}

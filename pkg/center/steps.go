@@ -7,6 +7,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
 // parallelTxns is how many transactions of a large push are under way at once.
@@ -175,7 +177,7 @@ func (s *Store) putDocument(ctx context.Context, p *plan, cl *claim) error {
 }
 
 // putItems writes the items in as many transactions as it takes.
-func (s *Store) putItems(ctx context.Context, cl *claim, list []change) error {
+func (s *Store) putItems(ctx context.Context, cl *claim, list []config.ItemChange) error {
 	var batches [][]clientv3.Op
 	for len(list) > 0 {
 		n, size := 0, 0
@@ -214,7 +216,7 @@ func (s *Store) heldAll(ctx context.Context, cl *claim, op string, batches [][]c
 
 // complete makes the document the configuration. An unchanged document is not
 // committed anew: its items were repaired, that is all.
-func (s *Store) complete(ctx context.Context, p *plan, cl *claim, list []change) (Commit, error) {
+func (s *Store) complete(ctx context.Context, p *plan, cl *claim, list []config.ItemChange) (Commit, error) {
 	unchanged := p.base.Doc != nil && p.commit.SHA256 == p.base.Commit.SHA256
 	t := txn{
 		compare: []clientv3.Cmp{

@@ -36,7 +36,7 @@ func TestPushAndLoad(t *testing.T) {
 			two := with(t, docOf(t, 50, "a"), config.Variables, variable(7, "b"))
 			c2 := mustPush(t, s, two)
 			holds(t, s, two)
-			if got := c2.Changes[config.Variables]; got != (Counts{Removed: 10, Changed: 1}) || c2.BaseRev != c1.Rev || c2.Rev <= c1.Rev {
+			if got := c2.Changes[config.Variables]; got != (config.Counts{Removed: 10, Changed: 1}) || c2.BaseRev != c1.Rev || c2.Rev <= c1.Rev {
 				t.Errorf("second commit: %+v", c2)
 			}
 
@@ -75,7 +75,7 @@ func TestConflict(t *testing.T) {
 			a, b := openStore(t, endpoint, small(ops), inPrefix), openStore(t, endpoint, small(ops), inPrefix)
 			mustPush(t, a, docOf(t, 40, "base"))
 			base := mustLoad(t, a)
-			docs := []*Document{docOf(t, 45, "a"), docOf(t, 35, "b")}
+			docs := []*config.Document{docOf(t, 45, "a"), docOf(t, 35, "b")}
 			for range 10 {
 				var wg sync.WaitGroup
 				commits, errs := make([]Commit, 2), make([]error, 2)
@@ -165,7 +165,7 @@ func TestDamagedStore(t *testing.T) {
 				}
 				return
 			}
-			for n, doc := range []*Document{docOf(t, 31, "repaired"), good} {
+			for n, doc := range []*config.Document{docOf(t, 31, "repaired"), good} {
 				c, err := s.Push(t.Context(), Version{}, doc, PushOptions{Force: true})
 				if err != nil || c.Release != uint64(3+n) {
 					t.Fatalf("forced push: %+v, %v", c, err)
@@ -184,7 +184,7 @@ func TestPrune(t *testing.T) {
 	other := openStore(t, endpoint, func(c *Config) { c.KeepReleases = 3; c.Prefix = "/other" })
 	shared := docOf(t, 1, "shared")
 	mustPush(t, other, shared)
-	docs := []*Document{shared, docOf(t, 1, "mine")}
+	docs := []*config.Document{shared, docOf(t, 1, "mine")}
 	for i := range 6 {
 		docs = append(docs, docOf(t, 2, i))
 	}
@@ -249,8 +249,8 @@ func TestUnreachable(t *testing.T) {
 
 func TestRestore(t *testing.T) {
 	s := openStore(t, startEtcd(t))
-	drivers := func(doc *Document, unit int) *Document {
-		return with(t, doc, config.Drivers, Item{"drv", fmt.Appendf(nil, `{"cfg":{"unit_id":%d},"endpoint_id":"plc","kind":"static","proto":"modbus"}`, unit)})
+	drivers := func(doc *config.Document, unit int) *config.Document {
+		return with(t, doc, config.Drivers, config.Item{ID: "drv", JSON: fmt.Appendf(nil, `{"cfg":{"unit_id":%d},"endpoint_id":"plc","kind":"static","proto":"modbus"}`, unit)})
 	}
 	first := drivers(docOf(t, 3, "a"), 1)
 	second := drivers(docOf(t, 4, "b"), 2)
@@ -262,7 +262,7 @@ func TestRestore(t *testing.T) {
 	for name, tc := range map[string]struct {
 		table config.Table
 		rev   int64
-		want  *Document
+		want  *config.Document
 		from  int64
 	}{
 		"all to a rev":                        {"", c1.Rev, first, c1.Rev},

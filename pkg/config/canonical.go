@@ -2,12 +2,8 @@ package config
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
-	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -15,131 +11,7 @@ import (
 
 // The canonical form of an item is its decoded fields as JSON: keys sorted,
 // numbers in shortest form, no blanks, defaults not filled in, what equals
-// "absent" left out. The canonical document is one JSON object of the tables, in
-// the order of [Tables], each an object of its items by id, sorted by id.
-
-// Document returns the canonical form of the whole snapshot. Its SHA-256 is
-// s.SHA256. [ParseDocument] reads it.
-func (s *Snapshot) Document() []byte {
-	var b bytes.Buffer
-	s.writeTo(&b)
-	return b.Bytes()
-}
-
-// Items yields the ids and canonical forms of a table's items, sorted by id.
-// The bytes are valid until the next step.
-func (s *Snapshot) Items(t Table) iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		var buf []byte
-		each := func(id string, appendTo func([]byte) []byte) bool {
-			buf = appendTo(buf[:0])
-			return yield(id, buf)
-		}
-		switch t {
-		case Endpoints:
-			for _, id := range slices.Sorted(maps.Keys(s.Endpoints)) {
-				e := s.Endpoints[id]
-				if !each(id, e.appendCanonical) {
-					return
-				}
-			}
-		case Drivers:
-			for _, id := range slices.Sorted(maps.Keys(s.Drivers)) {
-				d := s.Drivers[id]
-				if !each(id, d.appendCanonical) {
-					return
-				}
-			}
-		case Variables:
-			for i := range s.Variables {
-				if !each(s.Variables[i].Tag, s.Variables[i].appendCanonical) {
-					return
-				}
-			}
-		case Settings:
-			for _, id := range slices.Sorted(maps.Keys(s.Settings)) {
-				if !each(id, func(b []byte) []byte { return appendValue(b, s.Settings[id]) }) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// Len returns the number of items in a table.
-func (s *Snapshot) Len(t Table) int {
-	switch t {
-	case Endpoints:
-		return len(s.Endpoints)
-	case Drivers:
-		return len(s.Drivers)
-	case Variables:
-		return len(s.Variables)
-	case Settings:
-		return len(s.Settings)
-	}
-	return 0
-}
-
-// TableSHA256 returns the hex hash of one table's canonical form.
-func (s *Snapshot) TableSHA256(t Table) string {
-	h := sha256.New()
-	w := &chunked{w: h}
-	s.writeTable(w, t)
-	w.flush()
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func (s *Snapshot) hash() string {
-	h := sha256.New()
-	s.writeTo(h)
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func (s *Snapshot) writeTo(out io.Writer) {
-	w := &chunked{w: out}
-	for i, t := range Tables() {
-		w.text([]string{"{", ",", ",", ","}[i])
-		w.buf = appendString(w.buf, string(t))
-		w.text(":")
-		s.writeTable(w, t)
-	}
-	w.text("}")
-	w.flush()
-}
-
-func (s *Snapshot) writeTable(w *chunked, t Table) {
-	w.text("{")
-	first := true
-	for id, item := range s.Items(t) {
-		if !first {
-			w.text(",")
-		}
-		first = false
-		w.buf = appendString(w.buf, id)
-		w.text(":")
-		w.buf = append(w.buf, item...)
-	}
-	w.text("}")
-}
-
-// chunked gathers small writes to a writer that can't fail: a buffer or a hash.
-type chunked struct {
-	w   io.Writer
-	buf []byte
-}
-
-func (c *chunked) text(s string) {
-	c.buf = append(c.buf, s...)
-	if len(c.buf) > 32<<10 {
-		c.flush()
-	}
-}
-
-func (c *chunked) flush() {
-	_, _ = c.w.Write(c.buf) // neither bytes.Buffer nor hash.Hash returns errors
-	c.buf = c.buf[:0]
-}
+// "absent" left out. What a [Document] is in canonical form stands there.
 
 // object appends the fields of a JSON object.
 type object struct {

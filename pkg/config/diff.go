@@ -1,22 +1,23 @@
 package config
 
 import (
-	"cmp"
+	"bytes"
+	"encoding/json"
 	"maps"
 	"reflect"
 	"slices"
-	"strconv"
 )
 
-// Difference is the exact difference of two snapshots.
+// Difference is the exact difference of two documents.
 type Difference struct {
 	Endpoints TableDiff `json:"endpoints"`
 	Drivers   TableDiff `json:"drivers"`
 	Variables TableDiff `json:"variables"`
 	Settings  TableDiff `json:"settings"`
 
-	// ByDriver groups the changes of variables: a variable that moved from one
-	// driver to another is removed from the first and added to the second.
+	// ByDriver groups the changes of variables, where snapshots were compared: a
+	// variable that moved from one driver to another is removed from the first and
+	// added to the second.
 	ByDriver map[string]*VariableDiff `json:"-"`
 }
 
@@ -48,16 +49,7 @@ type VariableDiff struct {
 
 // Table returns the difference of one table.
 func (d *Difference) Table(t Table) *TableDiff {
-	switch t {
-	case Endpoints:
-		return &d.Endpoints
-	case Drivers:
-		return &d.Drivers
-	case Variables:
-		return &d.Variables
-	default:
-		return &d.Settings
-	}
+	return [tableCount]*TableDiff{&d.Endpoints, &d.Drivers, &d.Variables, &d.Settings}[t.Index()]
 }
 
 // Empty reports whether nothing differs.
@@ -85,7 +77,29 @@ func (d *TableDiff) Empty() bool { return d.Len() == 0 }
 // Len returns the number of items that differ.
 func (d *TableDiff) Len() int { return len(d.Added) + len(d.Removed) + len(d.Changed) }
 
-// Diff returns what leads from old to new. A nil snapshot counts as empty.
+// Diff returns what leads from d to next, told by what the items say, whether this
+// version can make sense of them or not. Fields are compared down to the leaves of
+// mappings; a list is one value.
+func (d *Document) Diff(next *Document) *Difference { return difference(d.Changes(next)) }
+
+func difference(changes []ItemChange) *Difference {
+	d := &Difference{}
+	for _, c := range changes {
+		t := d.Table(c.Table)
+		switch {
+		case c.Old == nil:
+			t.Added = append(t.Added, c.ID)
+		case c.New == nil:
+			t.Removed = append(t.Removed, c.ID)
+		default:
+			t.Changed = append(t.Changed, Change{c.ID, compareFields(c.Old, c.New)})
+		}
+	}
+	return d
+}
+
+// Diff returns what leads from old to new, for those who run it: what is spelled
+// differently and means the same is no difference. A nil snapshot counts as empty.
 func Diff(old, new *Snapshot) *Difference {
 	if old == nil {
 		old = &Snapshot{}
@@ -93,77 +107,34 @@ func Diff(old, new *Snapshot) *Difference {
 	if new == nil {
 		new = &Snapshot{}
 	}
-	d := &Difference{ByDriver: make(map[string]*VariableDiff)}
-	d.Endpoints = compareMaps(old.Endpoints, new.Endpoints, func(e Endpoint) []byte { return e.appendCanonical(nil) })
-	d.Drivers = compareMaps(old.Drivers, new.Drivers, func(x Driver) []byte { return x.appendCanonical(nil) })
-	d.Settings = compareMaps(old.Settings, new.Settings, func(m map[string]any) []byte { return appendValue(nil, m) })
-	d.compareVariables(old.Variables, new.Variables)
-	return d
-}
-
-func compareMaps[V any](old, new map[string]V, canonical func(V) []byte) TableDiff {
-	var d TableDiff
-	for _, id := range slices.Sorted(maps.Keys(new)) {
-		was, ok := old[id]
-		if !ok {
-			d.Added = append(d.Added, id)
-		} else if !reflect.DeepEqual(was, new[id]) {
-			if fields := compareItems(canonical(was), canonical(new[id])); len(fields) > 0 {
-				d.Changed = append(d.Changed, Change{id, fields})
-			}
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(old)) {
-		if _, ok := new[id]; !ok {
-			d.Removed = append(d.Removed, id)
+	changes := slices.DeleteFunc(old.Document().Changes(new.Document()), func(c ItemChange) bool {
+		return c.Old != nil && c.New != nil && bytes.Equal(c.Table.rows().form(old, c.ID), c.Table.rows().form(new, c.ID))
+	})
+	d := difference(changes)
+	d.ByDriver = make(map[string]*VariableDiff)
+	for _, c := range changes {
+		if c.Table == Variables {
+			d.group(c.ID, old.Variable(c.ID), new.Variable(c.ID))
 		}
 	}
 	return d
 }
 
-// compareVariables walks both lists, which are sorted by tag.
-func (d *Difference) compareVariables(old, new []Variable) {
-	for len(old) > 0 || len(new) > 0 {
-		order := 0
-		switch {
-		case len(old) == 0:
-			order = 1
-		case len(new) == 0:
-			order = -1
-		default:
-			order = cmp.Compare(old[0].Tag, new[0].Tag)
-		}
-		switch {
-		case order < 0:
-			d.Variables.Removed = append(d.Variables.Removed, old[0].Tag)
-			d.driver(old[0].DriverID).remove(old[0].Tag)
-			old = old[1:]
-		case order > 0:
-			d.Variables.Added = append(d.Variables.Added, new[0].Tag)
-			d.driver(new[0].DriverID).add(new[0].Tag)
-			new = new[1:]
-		default:
-			if !old[0].Equal(&new[0]) {
-				d.changedVariable(&old[0], &new[0])
-			}
-			old, new = old[1:], new[1:]
-		}
-	}
-}
-
-func (d *Difference) changedVariable(old, new *Variable) {
-	fields := compareItems(old.appendCanonical(nil), new.appendCanonical(nil))
-	if len(fields) == 0 {
+// group notes a variable that differs with the drivers that it concerns.
+func (d *Difference) group(tag string, old, new *Variable) {
+	if old != nil && new != nil && old.DriverID == new.DriverID {
+		v := d.driver(new.DriverID)
+		v.Changed = append(v.Changed, tag)
 		return
 	}
-	d.Variables.Changed = append(d.Variables.Changed, Change{new.Tag, fields})
-	if old.DriverID != new.DriverID {
-		d.driver(old.DriverID).remove(old.Tag)
-		d.driver(new.DriverID).add(new.Tag)
-		return
+	if old != nil {
+		v := d.driver(old.DriverID)
+		v.Removed = append(v.Removed, tag)
 	}
-	v := d.driver(new.DriverID)
-	v.Changed = append(v.Changed, new.Tag)
+	if new != nil {
+		v := d.driver(new.DriverID)
+		v.Added = append(v.Added, tag)
+	}
 }
 
 func (d *Difference) driver(id string) *VariableDiff {
@@ -174,9 +145,6 @@ func (d *Difference) driver(id string) *VariableDiff {
 	}
 	return v
 }
-
-func (v *VariableDiff) add(tag string)    { v.Added = append(v.Added, tag) }
-func (v *VariableDiff) remove(tag string) { v.Removed = append(v.Removed, tag) }
 
 // Equal reports whether v and o are the same item.
 func (v *Variable) Equal(o *Variable) bool {
@@ -194,42 +162,65 @@ func (a *Address) equal(o *Address) bool {
 	return bits && x == y
 }
 
-// compareItems tells which fields of two canonical items differ.
-func compareItems(old, new []byte) []FieldChange {
-	was, err1 := parseCanonical(old)
-	is, err2 := parseCanonical(new)
-	if err1 != nil || err2 != nil {
-		panic("config: the canonical form is no JSON") // it was written a moment ago
-	}
+// compareFields tells which fields of two items differ.
+func compareFields(old, new []byte) []FieldChange {
+	was, is := anyTree(old), anyTree(new)
 	var out []FieldChange
 	compareTrees("", was, is, &out)
 	return out
 }
 
+// anyTree decodes what a document holds; its numbers keep all their digits.
+func anyTree(raw []byte) (tree any) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&tree); err != nil {
+		return string(raw) // not reached: documents hold JSON alone
+	}
+	return tree
+}
+
+// compareTrees lists the leaves that differ, by path. A mapping that a side lacks
+// is compared with an empty one.
 func compareTrees(path string, old, new any, out *[]FieldChange) {
 	a, aMap := old.(map[string]any)
 	b, bMap := new.(map[string]any)
-	if aMap && bMap {
-		for _, k := range unionKeys(a, b) {
-			sub := k
-			if path != "" {
-				sub = path + "." + k
-			}
-			compareTrees(sub, a[k], b[k], out)
+	if !(aMap && (bMap || new == nil) || bMap && old == nil) {
+		if !reflect.DeepEqual(old, new) {
+			*out = append(*out, FieldChange{path, plainNumbers(old), plainNumbers(new)})
 		}
 		return
 	}
-	la, aList := old.([]any)
-	lb, bList := new.([]any)
-	if aList && bList && len(la) == len(lb) {
-		for i := range la {
-			compareTrees(path+"["+strconv.Itoa(i)+"]", la[i], lb[i], out)
+	for _, k := range unionKeys(a, b) {
+		sub := k
+		if path != "" {
+			sub = path + "." + k
 		}
-		return
+		compareTrees(sub, a[k], b[k], out)
 	}
-	if !reflect.DeepEqual(old, new) {
-		*out = append(*out, FieldChange{path, old, new})
+}
+
+// plainNumbers turns the numbers of a tree into int64 and float64, but those that
+// would lose digits.
+func plainNumbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return i
+		}
+		if f, err := v.Float64(); err == nil && string(appendFloat(nil, f)) == v.String() {
+			return f
+		}
+	case map[string]any:
+		for k, e := range v {
+			v[k] = plainNumbers(e)
+		}
+	case []any:
+		for i, e := range v {
+			v[i] = plainNumbers(e)
+		}
 	}
+	return v
 }
 
 func unionKeys(a, b map[string]any) []string {
@@ -241,61 +232,4 @@ func unionKeys(a, b map[string]any) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// Impact is what a running gateway has to do to go from one snapshot to another.
-// All lists are sorted; a driver is in one of them at most.
-type Impact struct {
-	Drain   []string // endpoints, changed or removed, whose connections must go
-	Stop    []string // drivers that are removed
-	Start   []string // drivers that are added
-	Restart []string // drivers that changed, or whose endpoint did
-	Reload  []string // drivers of which only variables changed
-	Groups  []string // groups of settings that were added, removed or changed
-}
-
-// Impact works out what d means for the drivers of both snapshots.
-func (d *Difference) Impact(old, new *Snapshot) *Impact {
-	if old == nil {
-		old = &Snapshot{}
-	}
-	im := &Impact{Stop: d.Drivers.Removed, Start: d.Drivers.Added}
-	touched := make(map[string]bool)
-	im.Drain = append(im.Drain, d.Endpoints.Removed...)
-	for _, c := range d.Endpoints.Changed {
-		im.Drain = append(im.Drain, c.ID)
-	}
-	for _, id := range append(slices.Clone(im.Drain), d.Endpoints.Added...) {
-		touched[id] = true
-	}
-	restart := make(map[string]bool)
-	for _, c := range d.Drivers.Changed {
-		restart[c.ID] = true
-	}
-	for id, drv := range new.Drivers {
-		if was, ok := old.Drivers[id]; ok && (touched[drv.EndpointID] || touched[was.EndpointID]) {
-			restart[id] = true
-		}
-	}
-	for id := range d.ByDriver {
-		_, before := old.Drivers[id]
-		_, after := new.Drivers[id]
-		if before && after && !restart[id] {
-			im.Reload = append(im.Reload, id)
-		}
-	}
-	im.Restart = slices.Sorted(maps.Keys(restart))
-	im.Groups = append(slices.Clone(d.Settings.Added), d.Settings.Removed...)
-	for _, c := range d.Settings.Changed {
-		im.Groups = append(im.Groups, c.ID)
-	}
-	slices.Sort(im.Drain)
-	slices.Sort(im.Reload)
-	slices.Sort(im.Groups)
-	return im
-}
-
-// Empty reports whether there is nothing to do.
-func (im *Impact) Empty() bool {
-	return len(im.Drain)+len(im.Stop)+len(im.Start)+len(im.Restart)+len(im.Reload)+len(im.Groups) == 0
 }

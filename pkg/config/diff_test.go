@@ -129,7 +129,7 @@ func TestDiffAndImpact(t *testing.T) {
 				t.Errorf("equal hashes: %t, empty difference: %t", same, d.Empty())
 			}
 			for _, table := range Tables() {
-				if same := old.TableSHA256(table) == now.TableSHA256(table); same != d.Table(table).Empty() {
+				if same := old.Document().TableSHA256(table) == now.Document().TableSHA256(table); same != d.Table(table).Empty() {
 					t.Errorf("%s: equal hashes: %t, empty difference: %t", table, same, d.Table(table).Empty())
 				}
 			}

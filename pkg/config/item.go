@@ -12,7 +12,7 @@ func itemRoot(t Table, id string, item any) []schemaAt {
 	if t == Variables {
 		return namedSchema(itemSchema).expand(item)
 	}
-	table := namedSchema(string(t) + ".schema.json").expand(map[string]any{id: item})
+	table := namedSchema(t.Schema()).expand(map[string]any{id: item})
 	return property(table, id, item)
 }
 

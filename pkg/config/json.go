@@ -81,9 +81,8 @@ func decodeItem(t Table, id string, b []byte) (map[string]any, error) {
 func checkTree(t Table, tree any) Findings {
 	var fs Findings
 	var types typer
-	schema := string(t) + ".schema.json"
-	tree = types.typed(namedSchema(schema), tree)
-	for _, v := range append(types.violations, checkSchema(schema, tree)...) {
+	tree = types.typed(namedSchema(t.Schema()), tree)
+	for _, v := range append(types.violations, checkSchema(t.Schema(), tree)...) {
 		fs = append(fs, v.finding(t, v.path))
 	}
 	fs = append(fs, secretFindings(string(t), t, tree, func([]string, bool) Pos { return Pos{} })...)
@@ -110,15 +109,7 @@ func parseJSON(b []byte) (any, error) {
 	return tree, nil
 }
 
-// parseCanonical reads a canonical form, whose numbers are numbers and whose texts
-// are in quotes.
-func parseCanonical(b []byte) (any, error) {
-	tree, err := parseJSON(b)
-	var types typer
-	return types.typed(schemaAt{}, tree), err
-}
-
-// ParseDocument reads what [Snapshot.Document] wrote, as strictly as the YAML
+// ParseDocument reads what [Document.JSON] wrote, as strictly as the YAML
 // tables are read. Its error is a [Findings].
 func ParseDocument(b []byte) (*Snapshot, error) {
 	tree, err := parseJSON(b)
@@ -132,31 +123,11 @@ func ParseDocument(b []byte) (*Snapshot, error) {
 	r := newReader()
 	for key, tree := range doc {
 		t := Table(key)
-		if !slices.Contains(Tables(), t) {
+		if t.Index() < 0 {
 			r.add(Finding{Severity: SeverityError, Rule: "unknown-key", Key: key, Message: "unknown table " + key})
 			continue
 		}
-		if t == Variables {
-			r.jsonVariables(tree)
-			continue
-		}
-		fs := checkTree(t, tree)
-		r.add(fs...)
-		if fs.Err() != nil {
-			continue
-		}
-		items, _ := tree.(map[string]any)
-		for id, item := range items {
-			m, _ := item.(map[string]any)
-			switch t {
-			case Endpoints:
-				r.endpoints[id] = decodeEndpoint(m)
-			case Drivers:
-				r.drivers[id] = decodeDriver(m)
-			case Settings:
-				r.settings[id] = m
-			}
-		}
+		t.rows().readTree(r, tree)
 	}
 	r.src = nil
 	snap, _, findings := r.finish()
@@ -166,19 +137,34 @@ func ParseDocument(b []byte) (*Snapshot, error) {
 	return snap, nil
 }
 
-func (r *reader) jsonVariables(tree any) {
+// readTree implements [rows].
+func (m mapRows[V]) readTree(r *reader, tree any) {
+	fs := checkTree(m.table, tree)
+	r.add(fs...)
+	if fs.Err() != nil {
+		return
+	}
+	items, _ := tree.(map[string]any)
+	for id, item := range items {
+		fields, _ := item.(map[string]any)
+		(*m.of(&r.snap))[id] = m.fromTree(fields)
+	}
+}
+
+// readTree implements [rows].
+func (variableRows) readTree(r *reader, tree any) {
 	items, ok := tree.(map[string]any)
 	if !ok && tree != nil {
 		r.add(Finding{Severity: SeverityError, Rule: "type", Key: "variables", Message: "expected an object, got " + describe(tree)})
 	}
-	r.variables = make([]Variable, 0, len(items))
+	r.snap.Variables = make([]Variable, 0, len(items))
 	for _, tag := range slices.Sorted(maps.Keys(items)) { // sorting variables would cost more
 		v, err := variableOfTree(tag, items[tag])
 		if err != nil {
 			r.add(err...)
 			continue
 		}
-		r.variables = append(r.variables, v)
+		r.snap.Variables = append(r.snap.Variables, v)
 	}
 }
 

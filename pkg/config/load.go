@@ -1,45 +1,14 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
-
-// Table names one of the groups of items that make up a [Snapshot].
-type Table string
-
-// The tables, and the settings, which are kept like one.
-const (
-	Endpoints Table = "endpoints"
-	Drivers   Table = "drivers"
-	Variables Table = "variables"
-	Settings  Table = "settings"
-)
-
-// Tables lists all tables in the order that documents have them in.
-func Tables() []Table { return []Table{Endpoints, Drivers, Variables, Settings} }
-
-// FileName is the table's file in a directory: "drivers.yml".
-func (t Table) FileName() string { return string(t) + ".yml" }
-
-// TableOfFile returns the table that a file is named for.
-func TableOfFile(path string) (Table, bool) {
-	for _, t := range Tables() {
-		if filepath.Base(path) == t.FileName() {
-			return t, true
-		}
-	}
-	return "", false
-}
 
 // LoadDir reads the tables in dir: endpoints.yml, drivers.yml, variables.yml and,
 // if there is one, settings.yml. Whatever is wrong is told at once: the error is
@@ -102,22 +71,24 @@ func ReadFiles(paths ...string) (*Snapshot, *Source, Findings) {
 	return r.finish()
 }
 
+// ReadText is [ReadFiles] for the text of one table, which is called name in findings.
+func ReadText(t Table, name string, text []byte) (*Snapshot, *Source, Findings) {
+	r := newReader()
+	r.table(t, name, text)
+	return r.finish()
+}
+
 // reader gathers tables and what is wrong with them.
 type reader struct {
-	src       *Source
-	endpoints map[string]Endpoint
-	drivers   map[string]Driver
-	variables []Variable
-	settings  map[string]map[string]any
-	findings  Findings
+	src      *Source
+	snap     Snapshot // of what is good
+	findings Findings
 }
 
 func newReader() *reader {
 	return &reader{
-		src:       &Source{docs: make(map[Table]*document)},
-		endpoints: make(map[string]Endpoint),
-		drivers:   make(map[string]Driver),
-		settings:  make(map[string]map[string]any),
+		src:  &Source{docs: make(map[Table]*document)},
+		snap: Snapshot{Endpoints: make(map[string]Endpoint), Drivers: make(map[string]Driver), Settings: make(map[string]map[string]any)},
 	}
 }
 
@@ -146,42 +117,34 @@ func (r *reader) table(t Table, name string, src []byte) {
 	if doc.broken {
 		return
 	}
-	if t == Variables {
-		r.readVariables(doc)
-		return
-	}
+	t.rows().readFile(r, doc)
+}
+
+// readFile implements [rows].
+func (m mapRows[V]) readFile(r *reader, doc *document) {
 	bad := make(map[string]bool)
-	violations := r.typed(t, doc)
-	violations = append(violations, checkSchema(string(t)+".schema.json", doc.tree)...)
+	violations := r.typed(m.table, doc)
+	violations = append(violations, checkSchema(m.table.Schema(), doc.tree)...)
 	for _, v := range violations {
 		if len(v.path) > 0 && v.rule != unknownKey {
 			bad[v.path[0]] = true // what it means can't be told
 		}
-		r.add(v.finding(t, v.path).At(doc.pos(v.path, v.onKey)))
+		r.add(v.finding(m.table, v.path).At(doc.pos(v.path, v.onKey)))
 	}
 	dropUnknown(doc.tree, violations)
 	items, _ := doc.tree.(map[string]any)
 	for id, tree := range items {
-		m, ok := tree.(map[string]any)
-		if bad[id] || !ok {
-			continue
-		}
-		switch t {
-		case Endpoints:
-			r.endpoints[id] = decodeEndpoint(m)
-		case Drivers:
-			r.drivers[id] = decodeDriver(m)
-		case Settings:
-			r.settings[id] = m
+		if item, ok := tree.(map[string]any); ok && !bad[id] {
+			(*m.of(&r.snap))[id] = m.fromTree(item)
 		}
 	}
-	r.add(secretFindings(string(t), t, doc.tree, doc.pos)...)
+	r.add(secretFindings(string(m.table), m.table, doc.tree, doc.pos)...)
 }
 
 // typed gives the scalars of a table their types.
 func (r *reader) typed(t Table, doc *document) []violation {
 	var types typer
-	doc.tree = types.typed(namedSchema(string(t)+".schema.json"), doc.tree)
+	doc.tree = types.typed(namedSchema(t.Schema()), doc.tree)
 	for _, v := range types.old {
 		r.add(v.warning(t, v.path).At(doc.pos(v.path, v.onKey)))
 	}
@@ -197,15 +160,15 @@ func (r *reader) warnOld(doc *document, i int, tree any, tag string) {
 	}
 }
 
-// readVariables decodes the variables one by one.
-func (r *reader) readVariables(doc *document) {
+// readFile implements [rows]: it decodes the variables one by one.
+func (variableRows) readFile(r *reader, doc *document) {
 	items, ok := doc.tree.([]any)
 	if !ok && doc.tree != nil {
 		r.add(Finding{Severity: SeverityError, Rule: "type", Key: "variables",
 			Message: "expected a list of variables (\"- tag: …\"), got " + describe(doc.tree)}.At(doc.pos(nil, false)))
 		return
 	}
-	r.variables = make([]Variable, 0, len(items))
+	r.snap.Variables = make([]Variable, 0, len(items))
 	doc.index = make(map[string]int, len(items))
 	for i, tree := range items {
 		v, refused := decodeVariable(tree)
@@ -236,7 +199,7 @@ func (r *reader) readVariables(doc *document) {
 			continue
 		}
 		doc.declare(v.Tag, i)
-		r.variables = append(r.variables, v)
+		r.snap.Variables = append(r.snap.Variables, v)
 	}
 	doc.tree = nil
 }
@@ -266,78 +229,8 @@ func itemName(tree any, i int) string {
 
 // finish checks what crosses tables and returns the result.
 func (r *reader) finish() (*Snapshot, *Source, Findings) {
-	snap := NewSnapshot(r.endpoints, r.drivers, r.variables, r.settings)
-	for _, f := range referenceFindings(snap, r.src) {
-		r.add(f)
-	}
+	snap := NewSnapshot(r.snap.Endpoints, r.snap.Drivers, r.snap.Variables, r.snap.Settings)
+	r.add(referenceFindings(snap, r.src)...)
 	r.findings.Sort()
 	return snap, r.src, r.findings
-}
-
-// NewSnapshot makes a snapshot of its items, which it keeps: it sorts the
-// variables and computes the hash. Nil maps are as good as empty ones.
-func NewSnapshot(endpoints map[string]Endpoint, drivers map[string]Driver, variables []Variable, settings map[string]map[string]any) *Snapshot {
-	s := &Snapshot{Endpoints: endpoints, Drivers: drivers, Variables: variables, Settings: settings}
-	byTag := func(a, b Variable) int { return cmp.Compare(a.Tag, b.Tag) }
-	if !slices.IsSortedFunc(s.Variables, byTag) {
-		slices.SortFunc(s.Variables, byTag)
-	}
-	s.SHA256 = s.hash()
-	return s
-}
-
-// Variable finds a variable by its tag; nil if there is none.
-func (s *Snapshot) Variable(tag string) *Variable {
-	i, ok := slices.BinarySearchFunc(s.Variables, tag, func(v Variable, tag string) int { return cmp.Compare(v.Tag, tag) })
-	if !ok {
-		return nil
-	}
-	return &s.Variables[i]
-}
-
-// DriverVariables groups the variables by driver, each group sorted by tag.
-func (s *Snapshot) DriverVariables() map[string][]Variable {
-	groups := make(map[string][]Variable, len(s.Drivers))
-	for _, v := range s.Variables {
-		groups[v.DriverID] = append(groups[v.DriverID], v)
-	}
-	return groups
-}
-
-// referenceFindings tells which items name others that don't exist. With a
-// source, tables that weren't read are not missed.
-func referenceFindings(s *Snapshot, src *Source) Findings {
-	var out Findings
-	hints := make(map[string]string) // thousands of variables may name one driver wrongly
-	report := func(t Table, id, field, target string, of Table, known []string) {
-		hint, ok := hints[field+target]
-		if !ok {
-			hint = didYouMean(target, known)
-			if hint == "" && len(known) == 0 {
-				hint = "; " + of.FileName() + " is empty"
-			}
-			hints[field+target] = hint
-		}
-		f := Finding{Severity: SeverityError, Rule: "reference", Key: keyOf(t, []string{id, field}),
-			Message: fmt.Sprintf("%s: there is no %s %s%s", field, strings.TrimSuffix(string(of), "s"), target, hint)}
-		out = append(out, f.At(src.Pos(t, id, field)))
-	}
-	if src == nil || src.Has(Endpoints) {
-		known := src.ids(Endpoints, maps.Keys(s.Endpoints))
-		for id, d := range s.Drivers {
-			if _, ok := s.Endpoints[d.EndpointID]; !ok && !src.declares(Endpoints, d.EndpointID) {
-				report(Drivers, id, "endpoint_id", d.EndpointID, Endpoints, known)
-			}
-		}
-	}
-	if src == nil || src.Has(Drivers) {
-		known := src.ids(Drivers, maps.Keys(s.Drivers))
-		for i := range s.Variables {
-			v := &s.Variables[i]
-			if _, ok := s.Drivers[v.DriverID]; !ok && !src.declares(Drivers, v.DriverID) {
-				report(Variables, v.Tag, "driver_id", v.DriverID, Drivers, known)
-			}
-		}
-	}
-	return out
 }

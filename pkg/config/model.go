@@ -1,7 +1,3 @@
-// Package config holds the gateway's three tables (endpoints, drivers,
-// variables) and its settings as Go values: decoded strictly from YAML with
-// positions in every error, checked against the schemas, hashed in a canonical
-// form, and compared item by item.
 package config
 
 import (
@@ -9,7 +5,8 @@ import (
 	"strings"
 )
 
-// Snapshot is one whole configuration. It is immutable once built.
+// Snapshot is the decoded view of a [Document]: one whole configuration. It is
+// immutable once built.
 type Snapshot struct {
 	Endpoints map[string]Endpoint
 	Drivers   map[string]Driver
@@ -20,6 +17,8 @@ type Snapshot struct {
 	SHA256 string
 	// Rev is the etcd revision of the commit record; 0 with source: dir.
 	Rev uint64
+
+	origin origin
 }
 
 // Endpoint is an item of the endpoints table: where a device is reached.

@@ -155,8 +155,8 @@ func BenchmarkReadVariables100k(b *testing.B) {
 	for b.Loop() {
 		r := newReader()
 		r.table(Variables, "variables.yml", src)
-		if len(r.variables) != 100_000 || len(r.findings) > 0 {
-			b.Fatal(len(r.variables), r.findings)
+		if len(r.snap.Variables) != 100_000 || len(r.findings) > 0 {
+			b.Fatal(len(r.snap.Variables), r.findings)
 		}
 	}
 }

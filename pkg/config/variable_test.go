@@ -111,7 +111,7 @@ func TestVariableFields(t *testing.T) {
 			if err2 != nil || !back.Equal(&decoded) {
 				t.Errorf("%s: %v comes back as %+v, %v", name, v, back, err2)
 			}
-			canonical, _ := parseCanonical(decoded.appendCanonical(nil))
+			canonical := anyTree(decoded.appendCanonical(nil))
 			if valueAt(canonical, []string{name}) == nil {
 				t.Errorf("%s: %v is not in the canonical form", name, v)
 			}
@@ -127,11 +127,11 @@ func TestNumbers(t *testing.T) {
 		src := "- tag: a\n  driver_id: d\n  access: R\n  datatype: uint64\n  address: {type: holding, addr: 1}\n  na: " + text + "\n"
 		r := newReader()
 		r.table(Variables, "variables.yml", []byte(src))
-		if r.findings.Err() != nil || len(r.variables) != 1 {
+		if r.findings.Err() != nil || len(r.snap.Variables) != 1 {
 			t.Errorf("%s: %v", text, r.findings)
 			continue
 		}
-		if got := string(r.variables[0].NA.appendCanonical(nil)); got != want {
+		if got := string(r.snap.Variables[0].NA.appendCanonical(nil)); got != want {
 			t.Errorf("%s is %s, want %s", text, got, want)
 		}
 	}

@@ -142,7 +142,7 @@ func (a adminDiagnostics) BundleFiles(context.Context) ([]admin.File, error) {
 	}
 	return []admin.File{
 		{Name: "gateway.yml", Data: settings.Bytes()},
-		{Name: "tables.json", Data: masked(a.g.runner.Current()).Document()},
+		{Name: "tables.json", Data: masked(a.g.runner.Current()).Document().JSON()},
 		{Name: "log.txt", Data: a.g.tap.hub.text()},
 	}, nil
 }

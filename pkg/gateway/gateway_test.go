@@ -189,7 +189,7 @@ func TestMaskedHidesPasswords(t *testing.T) {
 		"a": {Scheme: "tcp", Host: "h", Opts: map[string]string{"password": "hunter2", "timeout": "1s"}},
 		"b": {Scheme: "tcp", Host: "h", Opts: map[string]string{"password": "${file:pw}"}},
 	}}
-	doc := string(masked(snap).Document())
+	doc := string(masked(snap).Document().JSON())
 	if strings.Contains(doc, "hunter2") || !strings.Contains(doc, "${file:pw}") || !strings.Contains(doc, "timeout") {
 		t.Errorf("%s", doc)
 	}

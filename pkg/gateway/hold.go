@@ -96,9 +96,9 @@ func readDocument(path string) (*config.Snapshot, error) {
 // keep makes snap the last good one, and what that was the one before.
 func (g *Gateway) keep(snap *config.Snapshot) error {
 	if was, err := g.lastGood(); err == nil && was.SHA256 != snap.SHA256 {
-		if err := durable.WriteFile(g.previousFile(), was.Document(), 0o600); err != nil {
+		if err := durable.WriteFile(g.previousFile(), was.Document().JSON(), 0o600); err != nil {
 			return err
 		}
 	}
-	return durable.WriteFile(g.lastGoodFile(), snap.Document(), 0o600)
+	return durable.WriteFile(g.lastGoodFile(), snap.Document().JSON(), 0o600)
 }

@@ -102,7 +102,7 @@ type changer struct {
 // that the gateway does, on the same processors.
 type step struct {
 	kind, plc int
-	doc       *center.Document
+	doc       *config.Document
 }
 
 func (c *changer) prepare() {
@@ -110,7 +110,7 @@ func (c *changer) prepare() {
 	for i := range 3 * c.changes {
 		kind := i % 3
 		plc := c.change(kind, i/3)
-		c.steps = append(c.steps, step{kind, plc, c.tables.document(c.tb)})
+		c.steps = append(c.steps, step{kind, plc, c.tables.document()})
 	}
 }
 

@@ -201,7 +201,7 @@ func (d *duel) killed(t tables, state string) {
 // backToOld waits until the old configuration runs, and is in force.
 func (d *duel) backToOld() {
 	d.tb.Helper()
-	sha := d.old.document(d.tb).SHA256()
+	sha := d.old.document().SHA256()
 	peer.WaitFor(d.tb, 40*time.Second, "the old configuration to be in force again", func() bool {
 		head, err := d.store.Head(d.tb.Context())
 		return err == nil && head.SHA256 == sha
@@ -249,7 +249,7 @@ func TestKilledAtAnyTime(t *testing.T) {
 // goodInForce waits until a configuration that can run is in force and applied.
 func (d *duel) goodInForce() (which int) {
 	d.tb.Helper()
-	hashes := []string{d.old.document(d.tb).SHA256(), d.new.document(d.tb).SHA256()}
+	hashes := []string{d.old.document().SHA256(), d.new.document().SHA256()}
 	d.status("a good configuration to run", func(g center.Gateway) bool {
 		head, err := d.store.Head(d.tb.Context())
 		if err != nil {

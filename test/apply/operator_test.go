@@ -154,7 +154,7 @@ func TestOperatorPutsDirectoryBack(t *testing.T) {
 	command(t, 1, "edge-ctl", "--socket", gw.Socket(), "config", "rollback", "-y")
 	writeTables(t, gw, two)
 	is := func(tab tables, state string) func() bool {
-		return func() bool { s := running(t, gw); return s.State == state && s.SHA256 == tab.document(t).SHA256() }
+		return func() bool { s := running(t, gw); return s.State == state && s.SHA256 == tab.document().SHA256() }
 	}
 	peer.WaitFor(t, 10*time.Second, "the second configuration", is(two, "applied"))
 	says(t, gw.Socket(), "pinned", "config", "rollback", "-y")
@@ -252,7 +252,7 @@ func TestRollbackFails(t *testing.T) {
 	base := newTables().endpoint("e", a.addr).driver("d", "e", 50*time.Millisecond).variable("x", "d", 0, "")
 	good := b.onto(base, "1s")
 	p := newPlant(t, good, "", "")
-	sha := good.document(t).SHA256()
+	sha := good.document().SHA256()
 	pid := p.Proc()
 	fails := func(timeout string) center.Commit {
 		b.point("link", "two")
@@ -318,7 +318,7 @@ func TestRollbackFailsInDirectory(t *testing.T) {
 	peer.WaitFor(t, 10*time.Second, "the failure", func() bool { return strings.Contains(gw.Output(), "the process is replaced") })
 	b.point("link", "one")
 	is := func(tab tables, state string) func() bool {
-		return func() bool { s := running(t, gw); return s.State == state && s.SHA256 == tab.document(t).SHA256() }
+		return func() bool { s := running(t, gw); return s.State == state && s.SHA256 == tab.document().SHA256() }
 	}
 	peer.WaitFor(t, 10*time.Second, "the good configuration in the new process", is(good, "pinned"))
 	if s := running(t, gw); !strings.Contains(s.Error, "restarted") {

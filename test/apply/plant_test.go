@@ -65,14 +65,9 @@ func (t tables) variable(tag, driver string, register int, scale string) tables 
 	return t
 }
 
-func (t tables) document(tb testing.TB) *center.Document {
-	tb.Helper()
+func (t tables) document() *config.Document {
 	vars := slices.Collect(maps.Values(t.variables))
-	doc, err := center.FromSnapshot(config.NewSnapshot(t.endpoints, t.drivers, vars, t.settings))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return doc
+	return config.NewSnapshot(t.endpoints, t.drivers, vars, t.settings).Document()
 }
 
 // plant is a gateway that follows a config center, a broker, and the ledger of a
@@ -192,10 +187,10 @@ func (p *plant) push(t tables) center.Commit {
 	if err != nil {
 		p.tb.Fatal(err)
 	}
-	return p.pushOnto(base, t.document(p.tb)).Commit
+	return p.pushOnto(base, t.document()).Commit
 }
 
-func (p *plant) pushOnto(base center.Version, doc *center.Document) center.Version {
+func (p *plant) pushOnto(base center.Version, doc *config.Document) center.Version {
 	p.tb.Helper()
 	ctx, cancel := context.WithTimeout(p.tb.Context(), 30*time.Second)
 	defer cancel()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -41,7 +42,7 @@ func TestNewerPushAtEveryPhase(t *testing.T) {
 // is applied.
 func (d *duel) overtaken(one, newest tables, state string) center.Commit {
 	d.tb.Helper()
-	doc := newest.document(d.tb)
+	doc := newest.document()
 	pushed := make(chan center.Commit, 1)
 	_, stop := d.at(state, func() {
 		base, err := d.pushAnyhow(doc, "newer, in "+state)
@@ -66,7 +67,7 @@ func (d *duel) overtaken(one, newest tables, state string) center.Commit {
 
 // pushAnyhow pushes doc as a person would who repeats what another push has beaten:
 // the rollback's may.
-func (d *duel) pushAnyhow(doc *center.Document, message string) (center.Version, error) {
+func (d *duel) pushAnyhow(doc *config.Document, message string) (center.Version, error) {
 	for {
 		base, err := d.store.Load(d.tb.Context())
 		if err != nil {
@@ -133,7 +134,7 @@ func TestEtcdLostAtEveryPhase(t *testing.T) {
 		d.lost(c, []tables{d.old, d.new}[which], state)
 		d.runs(which)
 		c.start()
-		sha := []tables{d.old, d.new}[which].document(t).SHA256()
+		sha := []tables{d.old, d.new}[which].document().SHA256()
 		d.status("the gateway to report", func(g center.Gateway) bool {
 			return g.Online && g.State == center.Applied && g.SHA256 == sha
 		})

@@ -91,7 +91,7 @@ func TestLeaderKilled(t *testing.T) {
 	}
 	l := &ledger{acks: map[int64]string{}}
 	ctx, cancel := context.WithCancel(t.Context())
-	var last *center.Document
+	var last *config.Document
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for n := 0; ctx.Err() == nil; n++ {
@@ -125,7 +125,7 @@ func TestLeaderKilled(t *testing.T) {
 
 // push makes one commit and writes it down if it was acknowledged. One whose answer
 // was lost may be in the store or not; the document tells.
-func push(ctx context.Context, t *testing.T, s *center.Store, l *ledger, n int, last *center.Document) *center.Document {
+func push(ctx context.Context, t *testing.T, s *center.Store, l *ledger, n int, last *config.Document) *config.Document {
 	base, err := s.Load(ctx)
 	if err != nil {
 		return last

@@ -162,7 +162,7 @@ func fail(err error) {
 }
 
 // document makes a configuration of n variables that holds version v.
-func document(n, v int) *center.Document {
+func document(n, v int) *config.Document {
 	cfg := map[string]any{"polling": "1s", "unit_id": int64(1)}
 	vars := make([]config.Variable, n)
 	for i := range vars {
@@ -174,11 +174,7 @@ func document(n, v int) *center.Document {
 	snap := config.NewSnapshot(
 		map[string]config.Endpoint{"plc": {Scheme: "tcp", Host: "127.0.0.1", Port: 502}},
 		map[string]config.Driver{"drv": {Kind: config.KindStatic, EndpointID: "plc", Proto: "modbus", Cfg: cfg}}, vars, nil)
-	doc, err := center.FromSnapshot(snap)
-	if err != nil {
-		panic(err) // the items above are fine
-	}
-	return doc
+	return snap.Document()
 }
 
 // freePort returns an address that was free a moment ago: etcd's members have to

@@ -1,0 +1,205 @@
+package config
+
+import (
+	"cmp"
+	"iter"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Table names one of the groups of items that make up a [Document].
+type Table string
+
+// The tables, and the settings, which are kept like one.
+const (
+	Endpoints Table = "endpoints"
+	Drivers   Table = "drivers"
+	Variables Table = "variables"
+	Settings  Table = "settings"
+)
+
+const tableCount = 4
+
+// Tables lists all tables in the order that documents have them in.
+func Tables() []Table { return []Table{Endpoints, Drivers, Variables, Settings} }
+
+// Index returns the table's place in [Tables]; -1 for what is no table.
+func (t Table) Index() int { return slices.Index(Tables(), t) }
+
+// FileName is the table's file in a directory: "drivers.yml".
+func (t Table) FileName() string { return string(t) + ".yml" }
+
+// Schema is the name of the table's schema.
+func (t Table) Schema() string { return string(t) + ".schema.json" }
+
+// Singular is what one item is called: "driver".
+func (t Table) Singular() string { return strings.TrimSuffix(string(t), "s") }
+
+// IDField is the field of an item that repeats its id; "" where items have none.
+// In a file such a table is a list; any other is a mapping of ids to items.
+func (t Table) IDField() string {
+	if t == Variables {
+		return "tag"
+	}
+	return ""
+}
+
+// Canonical checks an item against its schema and returns its canonical form. The
+// error is a [Findings].
+func (t Table) Canonical(id string, raw []byte) ([]byte, error) { return t.rows().canonical(id, raw) }
+
+// TableOfFile returns the table that a file is named for.
+func TableOfFile(path string) (Table, bool) {
+	for _, t := range Tables() {
+		if filepath.Base(path) == t.FileName() {
+			return t, true
+		}
+	}
+	return "", false
+}
+
+// rows is what a table knows of its items in a [Snapshot].
+type rows interface {
+	// len returns the number of items.
+	len(s *Snapshot) int
+	// forms yields ids, sorted, and what appends an item's canonical form.
+	forms(s *Snapshot) iter.Seq2[string, func([]byte) []byte]
+	// form returns the canonical form of one item, nil if there is none.
+	form(s *Snapshot, id string) []byte
+	// canonical decodes an item strictly and returns its canonical form.
+	canonical(id string, raw []byte) ([]byte, error)
+	// readFile reads the table's file.
+	readFile(r *reader, doc *document)
+	// readTree reads the table from an object of items by id.
+	readTree(r *reader, tree any)
+	// decode fills in the decoder's snapshot from its document.
+	decode(d *decoder)
+}
+
+// rows returns the one description of a table's items.
+func (t Table) rows() rows {
+	switch t {
+	case Endpoints:
+		return mapRows[Endpoint]{
+			t, func(s *Snapshot) *map[string]Endpoint { return &s.Endpoints }, decodeEndpoint,
+			func(e Endpoint, b []byte) []byte { return e.appendCanonical(b) },
+		}
+	case Drivers:
+		return mapRows[Driver]{
+			t, func(s *Snapshot) *map[string]Driver { return &s.Drivers }, decodeDriver,
+			func(d Driver, b []byte) []byte { return d.appendCanonical(b) },
+		}
+	case Settings:
+		return mapRows[map[string]any]{
+			t, func(s *Snapshot) *map[string]map[string]any { return &s.Settings },
+			func(m map[string]any) map[string]any { return m },
+			func(m map[string]any, b []byte) []byte { return appendValue(b, m) },
+		}
+	case Variables:
+		return variableRows{}
+	}
+	panic("config: there is no table " + string(t)) // callers check names that others gave
+}
+
+// mapRows are the items of a table that a snapshot has as a map.
+type mapRows[V any] struct {
+	table     Table
+	of        func(*Snapshot) *map[string]V
+	fromTree  func(map[string]any) V
+	canonForm func(V, []byte) []byte
+}
+
+func (r mapRows[V]) len(s *Snapshot) int { return len(*r.of(s)) }
+
+func (r mapRows[V]) forms(s *Snapshot) iter.Seq2[string, func([]byte) []byte] {
+	return func(yield func(string, func([]byte) []byte) bool) {
+		m := *r.of(s)
+		for _, id := range slices.Sorted(maps.Keys(m)) {
+			if !yield(id, func(b []byte) []byte { return r.canonForm(m[id], b) }) {
+				return
+			}
+		}
+	}
+}
+
+func (r mapRows[V]) form(s *Snapshot, id string) []byte {
+	v, ok := (*r.of(s))[id]
+	if !ok {
+		return nil
+	}
+	return r.canonForm(v, nil)
+}
+
+func (r mapRows[V]) item(id string, raw []byte) (V, error) {
+	m, err := decodeItem(r.table, id, raw)
+	if err != nil {
+		var none V
+		return none, err
+	}
+	return r.fromTree(m), nil
+}
+
+func (r mapRows[V]) canonical(id string, raw []byte) ([]byte, error) {
+	v, err := r.item(id, raw)
+	if err != nil {
+		return nil, err
+	}
+	return r.canonForm(v, nil), nil
+}
+
+func (r mapRows[V]) decode(d *decoder) {
+	items := d.doc.Items(r.table)
+	out, prev := make(map[string]V, len(items)), *r.of(d.prev)
+	for _, it := range items {
+		if was, ok := prev[it.ID]; ok {
+			if raw, ok := d.prevDoc.Get(r.table, it.ID); ok && sameBytes(raw, it.JSON) {
+				out[it.ID] = was
+				continue
+			}
+		}
+		v, err := r.item(it.ID, it.JSON)
+		if err != nil {
+			d.fail(err)
+			continue
+		}
+		out[it.ID] = v
+	}
+	*r.of(d.snap) = out
+}
+
+// variableRows are the variables, of which a snapshot has a sorted list.
+type variableRows struct{}
+
+func (variableRows) len(s *Snapshot) int { return len(s.Variables) }
+
+func (variableRows) forms(s *Snapshot) iter.Seq2[string, func([]byte) []byte] {
+	return func(yield func(string, func([]byte) []byte) bool) {
+		for i := range s.Variables {
+			if !yield(s.Variables[i].Tag, s.Variables[i].appendCanonical) {
+				return
+			}
+		}
+	}
+}
+
+func (variableRows) form(s *Snapshot, id string) []byte {
+	v := s.Variable(id)
+	if v == nil {
+		return nil
+	}
+	return v.appendCanonical(nil)
+}
+
+func (variableRows) canonical(id string, raw []byte) ([]byte, error) {
+	v, err := DecodeVariable(id, raw)
+	if err != nil {
+		return nil, err
+	}
+	return v.appendCanonical(nil), nil
+}
+
+func (variableRows) decode(d *decoder) { d.variables() }
+
+func byTag(a, b Variable) int { return cmp.Compare(a.Tag, b.Tag) }
