@@ -12,6 +12,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/number"
+	"github.com/edge-gateway/edge-gateway/pkg/tables"
 )
 
 // pushFlags are those of the commands that change the store.
@@ -69,17 +70,16 @@ type pushed struct {
 // that is wanted. A commit that is returned was made (or was there already), even
 // if there is an error too.
 func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch change, flags *pushFlags) (center.Commit, error) {
-	diff := compare(ch.head.Document(), ch.doc)
+	diff := tables.Compare(ch.head.Document(), ch.doc)
 	out := cli.NewOutput(cmd)
 	text := out.Writer()
 	if out.Format != cli.FormatTable {
 		text = cmd.ErrOrStderr()
 	}
-	view := changesView{w: text, color: cli.ColorEnabled(cmd, text), limit: 50}
-	if err := view.show(diff); err != nil {
+	if err := showChanges(text, cli.ColorEnabled(cmd, text), diff, 50); err != nil {
 		return center.Commit{}, err
 	}
-	res := pushed{Rev: ch.head.Commit.Rev, SHA256: ch.doc.SHA256(), Changed: diff.Len(), Changes: diff.counts(), DryRun: flags.dryRun}
+	res := pushed{Rev: ch.head.Commit.Rev, SHA256: ch.doc.SHA256(), Changed: diff.Len(), Changes: diff.Counts(), DryRun: flags.dryRun}
 	c := ch.head.Commit
 	var err error
 	if !flags.dryRun && (diff.Len() > 0 || c.None() || ch.head.Doc == nil) {
@@ -113,12 +113,12 @@ func (p pushed) String() string {
 }
 
 // askForChange asks a person. Removals need more than a general yes.
-func askForChange(cmd *cobra.Command, d *difference, flags *pushFlags) error {
+func askForChange(cmd *cobra.Command, d *tables.Difference, flags *pushFlags) error {
 	allowed, err := flags.allowed()
 	if err != nil {
 		return err
 	}
-	n := d.removed()
+	n := d.Removed()
 	if flags.yes && n > allowed {
 		return cli.Usagef("this removes %s; say --allow-delete %d (or all) if that is meant", count(n, "item"), n)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/tables"
 )
 
 // contexts are the connections that a person gave names to.
@@ -67,7 +68,7 @@ func (c contexts) save() error {
 	if err != nil {
 		return fmt.Errorf("contexts: %w", err)
 	}
-	return writeFile(path, b, 0o600)
+	return tables.WriteFile(path, b, 0o600)
 }
 
 // names lists the contexts.

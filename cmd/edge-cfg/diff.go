@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"math"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/number"
+	"github.com/edge-gateway/edge-gateway/pkg/tables"
 )
 
 // side is one of the two that are compared.
@@ -58,7 +62,7 @@ revisions; the one that is left out is the one in force.`,
 			if len(args) > 0 && to != "" {
 				return cli.Usagef("DIR and --to are both what is compared with --from; say one of them")
 			}
-			var files *local
+			var files *tables.Files
 			if len(args) > 0 {
 				if files, err = readTables(cmd, args[0], true); err != nil {
 					return err
@@ -96,29 +100,38 @@ func loadRev(ctx context.Context, s *center.Store, rev int64) (center.Version, e
 	return s.LoadRev(ctx, rev)
 }
 
-func showDiff(ctx context.Context, cmd *cobra.Command, s *center.Store, files *local, fromRev, toRev int64) (differs bool, err error) {
+func showDiff(ctx context.Context, cmd *cobra.Command, s *center.Store, files *tables.Files, fromRev, toRev int64) (differs bool, err error) {
 	from, err := loadRev(ctx, s, fromRev)
 	if err != nil {
 		return false, err
 	}
 	var to center.Version
 	if files != nil {
-		to.Doc = files.onto(from.Document())
+		to.Doc = files.Onto(from.Document())
 	} else {
 		to, err = loadRev(ctx, s, toRev)
 	}
 	if err != nil {
 		return false, err
 	}
-	d := compare(from.Document(), to.Document())
+	d := tables.Compare(from.Document(), to.Document())
 	out := cli.NewOutput(cmd)
 	if out.Format == cli.FormatTable {
-		v := changesView{w: out.Writer(), color: cli.ColorEnabled(cmd, out.Writer())}
-		return !d.Empty(), v.show(d)
+		return !d.Empty(), showChanges(out.Writer(), cli.ColorEnabled(cmd, out.Writer()), d, 0)
 	}
-	d.hideSecrets()
+	d.HideSecrets()
 	return !d.Empty(), out.Print(compared{
 		From: side{from.Commit.Rev, from.Document().SHA256()}, To: side{to.Commit.Rev, to.Document().SHA256()}, Changed: d.Len(),
 		Endpoints: d.Endpoints, Drivers: d.Drivers, Variables: d.Variables, Settings: d.Settings,
 	}, nil)
+}
+
+// revFlag reads what --base, --from and --to take.
+func revFlag(name, value string) (int64, error) {
+	text, _ := strings.CutPrefix(value, "rev=")
+	rev, err := number.Int(text, 1, math.MaxInt64)
+	if err != nil {
+		return 0, cli.Usagef("--%s %s: expected rev=N, a revision that 'edge-cfg log' lists", name, value)
+	}
+	return rev, nil
 }

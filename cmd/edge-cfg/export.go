@@ -9,6 +9,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/tables"
 )
 
 func newExport() *cobra.Command {
@@ -31,11 +32,7 @@ reads; "-" is standard output.`,
 				if file != "" {
 					return exportCSV(cmd, head.Document(), file)
 				}
-				all, err := shownValue(head.Document(), itemKey{})
-				if err != nil {
-					return err
-				}
-				return printValue(cmd, all)
+				return printTables(cmd, head.Document(), tables.Key{})
 			})
 		},
 	}
@@ -45,20 +42,12 @@ reads; "-" is standard output.`,
 }
 
 func exportCSV(cmd *cobra.Command, doc *config.Document, file string) error {
-	var items []map[string]any
-	for _, it := range doc.Items(config.Variables) {
-		tree, err := plainTree(it.JSON)
-		if err != nil {
-			return err
-		}
-		items = append(items, tree)
-	}
 	if file == "-" {
-		return writeSheet(cmd.OutOrStdout(), items)
+		return tables.WriteSheet(cmd.OutOrStdout(), doc)
 	}
 	var b bytes.Buffer
-	if err := writeSheet(&b, items); err != nil {
+	if err := tables.WriteSheet(&b, doc); err != nil {
 		return err
 	}
-	return writeFile(file, b.Bytes(), 0o644)
+	return tables.WriteFile(file, b.Bytes(), 0o644)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/tables"
 )
 
 // logEntry is a commit as it is listed.
@@ -78,7 +79,7 @@ func changesText(c config.Changes) string {
 		if text != "" {
 			text += ", "
 		}
-		text += string(t) + " " + countsText(n.Added, n.Removed, n.Changed)
+		text += string(t) + " " + tables.CountsText(n)
 	}
 	return text
 }

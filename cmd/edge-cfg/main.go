@@ -4,11 +4,20 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
+// memoryGoal is what the garbage collector keeps the process below where it can: small
+// gateways run edge-cfg next to the gateway, and a hundred thousand variables need
+// about as much.
+const memoryGoal = 220 << 20
+
 func main() { os.Exit(run()) }
 
 // run is main without the exit, for the tests.
-func run() int { return cli.Main(newRoot(), "EDGE_CFG") }
+func run() int {
+	debug.SetMemoryLimit(memoryGoal)
+	return cli.Main(newRoot(), "EDGE_CFG")
+}

@@ -20,6 +20,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(selfEnv); path != "" {
+		os.Exit(asCommand(path))
+	}
 	testscript.Main(m, map[string]func(){"edge-cfg": main, "code": code})
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/tables"
 )
 
 func newPush() *cobra.Command {
@@ -59,18 +61,18 @@ gateway still checks what it gets, and refuses what it can't run.`,
 }
 
 // pushTables brings l to the store.
-func pushTables(ctx context.Context, cmd *cobra.Command, s *center.Store, l *local, rev int64, force bool, flags *pushFlags) error {
+func pushTables(ctx context.Context, cmd *cobra.Command, s *center.Store, l *tables.Files, rev int64, force bool, flags *pushFlags) error {
 	head, err := s.Load(ctx)
-	broken := force && l.whole() && errors.Is(err, center.ErrDamaged)
+	broken := force && l.Whole() && errors.Is(err, center.ErrDamaged)
 	if err != nil && !broken {
 		return err
 	}
-	doc := l.onto(head.Document())
+	doc := l.Onto(head.Document())
 	if !force {
 		if err := checkBase(ctx, s, l, rev, head, doc); err != nil {
 			return err
 		}
-		if err := l.checkWhole(cmd, doc); err != nil {
+		if err := checkWhole(cmd, l, doc); err != nil {
 			return err
 		}
 	}
@@ -78,15 +80,15 @@ func pushTables(ctx context.Context, cmd *cobra.Command, s *center.Store, l *loc
 	if c.None() || flags.dryRun {
 		return err
 	}
-	if baseErr := recordBase(l.dir, c, l.tables); baseErr != nil && err == nil {
+	if baseErr := tables.RecordBase(l.Dir, c.Rev, c.Tables, l.Tables); baseErr != nil && err == nil {
 		err = fmt.Errorf("rev %d was pushed, but: %w", c.Rev, baseErr)
 	}
 	return err
 }
 
 // checkBase holds the head against what the tables were made from.
-func checkBase(ctx context.Context, s *center.Store, l *local, rev int64, head center.Version, doc *config.Document) error {
-	b, err := loadBase(l.dir)
+func checkBase(ctx context.Context, s *center.Store, l *tables.Files, rev int64, head center.Version, doc *config.Document) error {
+	b, err := tables.LoadBase(l.Dir)
 	if err != nil {
 		return err
 	}
@@ -95,22 +97,31 @@ func checkBase(ctx context.Context, s *center.Store, l *local, rev int64, head c
 		if err != nil {
 			return err
 		}
-		b = &base{Rev: rev, Tables: old.Commit.Tables}
+		b = &tables.Base{Rev: rev, Tables: old.Commit.Tables}
 	} else if rev != 0 {
 		return nil
 	}
-	return b.check(head, doc, l.tables)
+	if b == nil || undone(b, head.Commit) || !b.Overtaken(head.Document(), doc, l.Tables) {
+		return nil
+	}
+	return &center.ConflictError{Base: center.Commit{Rev: b.Rev}, Head: head.Commit}
+}
+
+// gatewayAuthor begins the name of a commit's author that is a gateway.
+const gatewayAuthor = "edge-gw/"
+
+// undone reports whether head is nothing but a gateway's rollback of the commit
+// that was pushed from here: nobody else's work is in it.
+func undone(b *tables.Base, head center.Commit) bool {
+	return head.BaseRev == b.Rev && strings.HasPrefix(head.Author.OSUser, gatewayAuthor)
 }
 
 // checkWhole lints the document as a whole where the files are a part of it.
-func (l *local) checkWhole(cmd *cobra.Command, doc *config.Document) error {
-	if l.whole() {
+func checkWhole(cmd *cobra.Command, l *tables.Files, doc *config.Document) error {
+	if l.Whole() {
 		return nil
 	}
-	findings, err := documentErrors(doc) // the files' warnings are told already
-	if err != nil || len(findings) == 0 {
-		return err
-	}
-	l.place(findings)
+	findings := tables.Errors(doc) // the files' warnings are told already
+	l.Place(findings)
 	return reportFindings(cmd, findings)
 }

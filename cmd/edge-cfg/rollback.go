@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
-	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/tables"
 )
 
 func newRollback() *cobra.Command {
@@ -30,7 +30,7 @@ It removes what wasn't there then; -y is enough for that.`,
 			table := config.Table(args[0])
 			if args[0] == "all" {
 				table = ""
-			} else if err := checkTable(table); err != nil {
+			} else if err := tables.CheckTable(table); err != nil {
 				return err
 			}
 			var rev int64
@@ -55,16 +55,6 @@ It removes what wasn't there then; -y is enough for that.`,
 	return cmd
 }
 
-// checkTable refuses what is no table.
-func checkTable(t config.Table) error {
-	for _, known := range config.Tables() {
-		if t == known {
-			return nil
-		}
-	}
-	return cli.Usagef("no table %q; expected endpoints, drivers, variables or settings", t)
-}
-
 func rollback(ctx context.Context, cmd *cobra.Command, s *center.Store, table config.Table, rev int64, flags *pushFlags) error {
 	head, err := s.Load(ctx)
 	if err != nil {
@@ -86,14 +76,4 @@ func rollback(ctx context.Context, cmd *cobra.Command, s *center.Store, table co
 	}
 	_, err = commitDocument(ctx, cmd, s, change{head: head, doc: doc}, flags)
 	return err
-}
-
-// checkDocument lints a document that came from no files. Only errors are told:
-// its warnings are not what the person is about.
-func checkDocument(cmd *cobra.Command, doc *config.Document) error {
-	findings, err := documentErrors(doc)
-	if err != nil {
-		return err
-	}
-	return reportFindings(cmd, findings)
 }

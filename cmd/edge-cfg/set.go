@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
-	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/tables"
 )
 
 func newSet() *cobra.Command {
@@ -33,7 +30,7 @@ to them.`,
   edge-cfg set drivers/press-4 cfg.polling=500ms --wait`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			key, value, err := parseSet(args[0], args[1])
+			key, value, err := tables.ParseAssignment(args[0], args[1])
 			if err != nil {
 				return err
 			}
@@ -43,7 +40,7 @@ to them.`,
 				if err != nil {
 					return err
 				}
-				doc, err := key.assign(head.Document(), value)
+				doc, err := key.Assign(head.Document(), value)
 				var findings config.Findings
 				if errors.As(err, &findings) {
 					return reportFindings(cmd, findings)
@@ -65,107 +62,3 @@ to them.`,
 	flags.add(cmd)
 	return cmd
 }
-
-// parseSet reads "bus.wal_flush_ms 20" and "variables/TAG scale=…".
-func parseSet(keyText, text string) (itemKey, string, error) {
-	key, err := parseKey(keyText)
-	if err != nil {
-		return key, "", err
-	}
-	if key.id == "" {
-		return key, "", cli.Usagef("key %q: expected TABLE/ID FIELD=VALUE, or a setting and its value", keyText)
-	}
-	if key.field != nil {
-		return key, text, nil
-	}
-	field, value, ok := strings.Cut(text, "=")
-	if !ok || field == "" {
-		return key, "", cli.Usagef("%s: expected FIELD=VALUE for an item of %s", keyText, key.table) // text may be a password
-	}
-	key.field = strings.Split(field, ".")
-	return key, value, nil
-}
-
-// assign returns doc with the field changed. The error may be a config.Findings.
-func (k itemKey) assign(doc *config.Document, text string) (*config.Document, error) {
-	tree := map[string]any{}
-	raw, ok := doc.Get(k.table, k.id)
-	switch {
-	case ok:
-		var err error
-		if tree, err = plainTree(raw); err != nil {
-			return nil, fmt.Errorf("%s: %w", k, err)
-		}
-	case k.table != config.Settings:
-		_, err := shownItem(doc, k.table, k.id)
-		return nil, err
-	}
-	if err := k.checkField(tree); err != nil {
-		return nil, err
-	}
-	value, err := k.parseValue(tree, text)
-	if err != nil {
-		return nil, err
-	}
-	if value == nil {
-		remove(tree, k.field)
-	} else if !config.SetAt(tree, k.field, value) {
-		return nil, cli.Usagef("%s: %s is no group of fields", k, fieldName(k.field[:len(k.field)-1]))
-	}
-	return replaceItem(doc, k.table, k.id, tree)
-}
-
-// parseValue reads a value as the tables are read: text as it stands where the field
-// wants text, otherwise a number, true or false. null is nothing.
-func (k itemKey) parseValue(item map[string]any, text string) (any, error) {
-	switch text {
-	case "null", "~":
-		return nil, nil
-	case "":
-		return "", nil
-	}
-	structured := text[0] == '[' || text[0] == '{'
-	for _, f := range k.fields(item) {
-		if fieldName(f.Path) == fieldName(k.field) && !(structured && slices.Contains(f.Types, "array")) {
-			return config.ParseText(&f, text), nil
-		}
-	}
-	value, err := config.ParseValue(text)
-	if _, isText := value.(string); isText || err != nil && !structured && strings.ContainsAny(text, ":#&*!|>%@`\"'") {
-		return text, nil // "value: 10" and such, as it stands: quotes are the shell's matter
-	}
-	return value, err
-}
-
-// remove takes the value at path out of a tree.
-func remove(tree map[string]any, path []string) {
-	parent := tree
-	if len(path) > 1 {
-		parent, _ = config.ValueAt(tree, path[:len(path)-1]).(map[string]any)
-	}
-	delete(parent, path[len(path)-1])
-}
-
-// replaceItem returns doc with an item replaced, or removed if nothing is left of
-// a group of settings.
-func replaceItem(doc *config.Document, t config.Table, id string, tree map[string]any) (*config.Document, error) {
-	raw, err := json.Marshal(tree)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", config.Key(t, id), err)
-	}
-	if raw, err = t.Canonical(id, raw); err != nil {
-		return nil, err
-	}
-	items := slices.DeleteFunc(slices.Clone(doc.Items(t)), func(it config.Item) bool { return it.ID == id })
-	if t != config.Settings || len(tree) > 0 {
-		items = append(items, config.Item{ID: id, JSON: raw})
-	}
-	changed, err := config.NewDocument(map[config.Table][]config.Item{t: items})
-	if err != nil {
-		return nil, err
-	}
-	return doc.WithTable(t, changed), nil
-}
-
-// fieldName is a field as it is written: "cfg.polling".
-func fieldName(path []string) string { return strings.Join(path, ".") }

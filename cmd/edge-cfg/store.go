@@ -16,13 +16,6 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
-// The exit codes that edge-cfg has beside those of package cli. The errors of
-// package center carry theirs with them: 2, 3 and 4.
-const (
-	exitConflict = 3 // somebody else pushed meanwhile
-	exitDiffers  = 5 // diff --exit-code
-)
-
 // connection says how to reach a store. It is what the flags say, completed by a
 // context.
 type connection struct {

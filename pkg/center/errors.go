@@ -15,13 +15,6 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
-// The exit codes that edge-cfg gives the errors of this package.
-const (
-	exitUnavailable = 2
-	exitConflict    = 3
-	exitNotApplied  = 4
-)
-
 // Errors that callers branch on.
 var (
 	// ErrUnavailable: etcd can't be reached, has no leader, or did not answer in
@@ -77,9 +70,6 @@ func (e *StoreError) Error() string {
 // Unwrap returns kind and cause.
 func (e *StoreError) Unwrap() []error { return []error{e.Kind, e.Err} }
 
-// ExitCode is edge-cfg's: 2.
-func (e *StoreError) ExitCode() int { return exitUnavailable }
-
 // ConflictError tells that somebody else pushed after the base was read. Nothing
 // was overwritten.
 type ConflictError struct {
@@ -95,9 +85,6 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("conflict: the push is based on rev %d, but %s pushed rev %d (%q) at %s; nothing was overwritten: pull, merge, push again",
 		e.Base.Rev, e.Head.Author, e.Head.Rev, e.Head.Message, e.Head.Time.Format(time.RFC3339))
 }
-
-// ExitCode is edge-cfg's: 3.
-func (e *ConflictError) ExitCode() int { return exitConflict }
 
 // ClaimedError tells that a gateway_id belongs to another instance.
 type ClaimedError struct {

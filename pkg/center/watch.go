@@ -163,9 +163,6 @@ func (e *NotAppliedError) Error() string {
 	return text
 }
 
-// ExitCode is edge-cfg's: 4.
-func (e *NotAppliedError) ExitCode() int { return exitNotApplied }
-
 // WaitApplied waits until every gateway that is online is through with commit c. It
 // returns a [NotAppliedError] with the reasons if one of them doesn't run it, or
 // when ctx ends. progress, if not nil, is told of every status that comes in.

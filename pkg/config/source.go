@@ -41,6 +41,20 @@ func (s *Source) Pos(t Table, id string, path ...string) Pos {
 	return d.pos(append([]string{id}, path...), false)
 }
 
+// Span returns which bytes of the file an item's lines are, with the comments that
+// follow; false where items could not be read one by one.
+func (s *Source) Span(t Table, id string) (start, end int, ok bool) {
+	if !s.Has(t) {
+		return 0, 0, false
+	}
+	d := s.docs[t]
+	i, known := d.index[id]
+	if !known || d.items == nil {
+		return 0, 0, false
+	}
+	return d.skipped + d.items[i].start, d.skipped + d.items[i].end, true
+}
+
 // declares reports whether the table has an item of that id, good or bad, or is
 // so broken that nobody can tell.
 func (s *Source) declares(t Table, id string) bool {
@@ -69,11 +83,12 @@ func (s *Source) ids(t Table, good iter.Seq[string]) []string {
 
 // document is one table's file.
 type document struct {
-	name   string
-	src    []byte
-	broken bool       // it couldn't be read or is no YAML
-	root   *yaml.Node // nil where the items were read one by one
-	tree   any
+	name    string
+	src     []byte
+	skipped int        // bytes of the file before src
+	broken  bool       // it couldn't be read or is no YAML
+	root    *yaml.Node // nil where the items were read one by one
+	tree    any
 
 	// The variables table.
 	items []span         // where the items are in src
@@ -149,6 +164,7 @@ func (d *document) plainPos(s span, path []string, onKey bool) Pos {
 // parseTable reads a file's YAML.
 func parseTable(t Table, name string, src []byte) (*document, Findings) {
 	d := &document{name: name, src: bytes.TrimPrefix(src, []byte("\ufeff"))}
+	d.skipped = len(src) - len(d.src)
 	if t == Variables && d.scanItems() {
 		return d, nil
 	}

@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"pkg/plcsim":           {"pkg/config"},
 	"pkg/lint":             {"schemas", "pkg/config/...", "pkg/point", "pkg/endpoint", "pkg/driver/modbus/..."},
 	"pkg/center":           {"schemas", "pkg/clienttls", "pkg/config", "pkg/durable"},
+	"pkg/tables":           {"schemas", "pkg/config", "pkg/driver/modbus", "pkg/durable", "pkg/lint", "pkg/number"},
 	"pkg/center/embedded":  {},
 	"pkg/apply":            {"pkg/config", "pkg/driver", "pkg/endpoint", "pkg/frame"},
 	"pkg/admin":            {"pkg/admin/adminpb", "pkg/bus", "pkg/config", "pkg/connector", "pkg/driver", "pkg/endpoint", "pkg/frame", "pkg/version"},

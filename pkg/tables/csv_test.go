@@ -1,4 +1,4 @@
-package main
+package tables
 
 import (
 	"bytes"
@@ -16,21 +16,21 @@ func FuzzImport(f *testing.F) {
 	f.Add([]byte("\xff\xfet\x00a\x00g\x00\n\x00a\x00\n\x00"))
 	f.Add([]byte("tag,unit\na,\xb6\xc8\n\n,,"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		s, err := readSheet(raw)
+		s, err := ReadSheet(raw)
 		if err != nil {
 			return
 		}
 		if len(s.rows) != len(s.lines) {
 			t.Fatalf("%d rows on %d lines", len(s.rows), len(s.lines))
 		}
-		v := &variables{items: map[string][]byte{}, seen: map[string]bool{}}
+		v := &Variables{items: map[string][]byte{}, seen: map[string]bool{}}
 		for _, row := range s.rows {
 			if v.importRow(s, row, "m1") != nil {
 				continue
 			}
 		}
-		if v.res.Added != len(v.items) {
-			t.Fatalf("%d added, %d there", v.res.Added, len(v.items))
+		if v.Added != len(v.items) {
+			t.Fatalf("%d added, %d there", v.Added, len(v.items))
 		}
 	})
 }
@@ -49,7 +49,7 @@ func FuzzMerge(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		merged, err := mergeTable("variables.yml", text, config.Variables, doc)
+		merged, err := mergeTable(parseFile("variables.yml", text, config.Variables), config.Variables, doc)
 		if err != nil {
 			t.Fatal(err)
 		}

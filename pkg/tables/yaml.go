@@ -1,4 +1,4 @@
-package main
+package tables
 
 import (
 	"bytes"
@@ -70,26 +70,6 @@ func sortFields(n *yaml.Node) {
 	}
 }
 
-// tableNode makes YAML of a table: a list of variables, a mapping of anything
-// else.
-func tableNode(doc *config.Document, t config.Table) (*yaml.Node, error) {
-	table := &yaml.Node{Kind: yaml.MappingNode}
-	if t == config.Variables {
-		table.Kind = yaml.SequenceNode
-	}
-	for _, it := range doc.Items(t) {
-		n, err := itemNode(it.JSON)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", config.Key(t, it.ID), err)
-		}
-		if t != config.Variables {
-			table.Content = append(table.Content, stringNode(it.ID))
-		}
-		table.Content = append(table.Content, n)
-	}
-	return table, nil
-}
-
 func stringNode(s string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
 }
@@ -109,12 +89,91 @@ func writeYAML(w io.Writer, n *yaml.Node) error {
 
 // tableYAML returns a table as a file has it.
 func tableYAML(doc *config.Document, t config.Table) ([]byte, error) {
-	n, err := tableNode(doc, t)
-	if err != nil {
-		return nil, err
-	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# yaml-language-server: $schema=%s\n", schemaURL(t))
-	err = writeYAML(&b, n)
+	err := writeTable(&b, t, doc.Items(t), 0)
 	return b.Bytes(), err
+}
+
+// writeTable writes a table, dent blanks from the left.
+func writeTable(b *bytes.Buffer, t config.Table, items []config.Item, dent int) error {
+	if len(items) > 0 {
+		return writeItems(b, t, items, dent)
+	}
+	if t.IDField() != "" {
+		b.WriteString("[]\n")
+	} else {
+		b.WriteString("{}\n")
+	}
+	return nil
+}
+
+// batch is how many items go to the YAML library at once. To start it costs more
+// than to write an item, and its nodes need five kilobytes for each.
+const batch = 256
+
+// writeItems writes items as they stand in a file, dent blanks from the left: those
+// that [plainWriter] knows by itself, the others with the YAML library.
+func writeItems(b *bytes.Buffer, t config.Table, items []config.Item, dent int) error {
+	w := newPlainWriter(t, dent)
+	var ids []string
+	var nodes []*yaml.Node
+	flush := func() error {
+		err := writeNodes(b, t, ids, nodes, dent)
+		ids, nodes = ids[:0], nodes[:0]
+		return err
+	}
+	for _, it := range items {
+		text, ok := w.item(it)
+		if ok {
+			if err := flush(); err != nil {
+				return err
+			}
+			b.Write(text)
+			continue
+		}
+		n, err := itemNode(it.JSON)
+		if err != nil {
+			return fmt.Errorf("%s: %w", config.Key(t, it.ID), err)
+		}
+		if ids, nodes = append(ids, it.ID), append(nodes, n); len(nodes) == batch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// writeNodes writes items with the YAML library.
+func writeNodes(b *bytes.Buffer, t config.Table, ids []string, nodes []*yaml.Node, dent int) error {
+	if len(nodes) == 0 {
+		return nil
+	}
+	list := &yaml.Node{Kind: yaml.SequenceNode, Content: nodes}
+	if t.IDField() == "" {
+		list = &yaml.Node{Kind: yaml.MappingNode}
+		for i, n := range nodes {
+			list.Content = append(list.Content, stringNode(ids[i]), n)
+		}
+	}
+	var text bytes.Buffer
+	if dent == 2 { // the library knows best how texts of several lines are indented
+		list = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{stringNode("all"), list}}
+	}
+	if err := writeYAML(&text, list); err != nil {
+		return err
+	}
+	if dent == 2 {
+		text.Next(len("all:\n"))
+		b.Write(text.Bytes())
+		return nil
+	}
+	for line := range bytes.Lines(text.Bytes()) {
+		for range dent {
+			b.WriteByte(' ')
+		}
+		b.Write(line)
+	}
+	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package tables
 
 import (
 	"fmt"
@@ -7,9 +7,9 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
 )
 
-// writeFile puts b in place of a file whole, or not at all. A file that is there
+// WriteFile puts b in place of a file whole, or not at all. A file that is there
 // is never opened to more people than may read it now.
-func writeFile(path string, b []byte, mode os.FileMode) error {
+func WriteFile(path string, b []byte, mode os.FileMode) error {
 	if fi, err := os.Stat(path); err == nil {
 		mode &= fi.Mode().Perm()
 	}

@@ -1,4 +1,4 @@
-package main
+package tables
 
 import (
 	"bytes"
@@ -47,23 +47,23 @@ func isNumeric(column string) bool {
 	return slices.Contains([]string{"addr", "addr2", "len", "bit", "chars", "db", "start", "size", "deadband", "block_start", "block_len"}, column)
 }
 
-// sheet is a CSV file as text: its separator is what its header has most of.
-type sheet struct {
+// Sheet is a CSV file as text: its separator is what its header has most of.
+type Sheet struct {
 	header []string
 	rows   [][]string
 	lines  []int // where each row begins
 	comma  rune
 }
 
-// readSheet decodes what spreadsheets write: UTF-8 with or without a byte order
+// ReadSheet decodes what spreadsheets write: UTF-8 with or without a byte order
 // mark, UTF-16, or else GBK; separated by comma, semicolon or tab.
-func readSheet(raw []byte) (*sheet, error) {
+func ReadSheet(raw []byte) (*Sheet, error) {
 	text, err := decodeText(raw)
 	if err != nil {
 		return nil, err
 	}
 	head, _, _ := bytes.Cut(text, []byte("\n"))
-	s := &sheet{comma: ','}
+	s := &Sheet{comma: ','}
 	for _, c := range []rune{';', '\t'} {
 		if bytes.Count(head, []byte(string(c))) > bytes.Count(head, []byte(string(s.comma))) {
 			s.comma = c
@@ -105,7 +105,7 @@ func decodeText(raw []byte) ([]byte, error) {
 }
 
 // checkHeader brings the names to those of columns, and refuses others.
-func (s *sheet) checkHeader() error {
+func (s *Sheet) checkHeader() error {
 	seen := map[string]bool{}
 	for i, name := range s.header {
 		name = strings.ToLower(strings.TrimSpace(name))
@@ -131,7 +131,7 @@ func (s *sheet) checkHeader() error {
 
 // variable lays the fields of a row over an item, which may be empty. An empty
 // cell says nothing.
-func (s *sheet) variable(row []string, item map[string]any) error {
+func (s *Sheet) variable(row []string, item map[string]any) error {
 	for i, cell := range row {
 		if cell = strings.TrimSpace(cell); cell == "" || i >= len(s.header) {
 			continue
@@ -150,7 +150,7 @@ func (s *sheet) variable(row []string, item map[string]any) error {
 // separator.
 var decimalComma = regexp.MustCompile(`\b(\d+),(\d+)\b`)
 
-func (s *sheet) value(column, cell string) (any, error) {
+func (s *Sheet) value(column, cell string) (any, error) {
 	if s.comma != ',' && (isNumeric(column) || column == "scale" && !strings.Contains(cell, "(")) {
 		cell = decimalComma.ReplaceAllString(cell, "$1.$2")
 	}
@@ -184,41 +184,68 @@ func (s *sheet) value(column, cell string) (any, error) {
 	return json.Number(strconv.FormatFloat(f, 'f', -1, 64)), nil
 }
 
-// writeSheet writes variables as CSV, with the columns that any of them uses.
-func writeSheet(w io.Writer, items []map[string]any) error {
-	cell := func(item map[string]any, column string) string {
-		v := config.ValueAt(item, pathOf(column))
-		if v == nil {
-			return ""
+// WriteSheet writes the variables of a document as CSV, with the columns that any of
+// them uses.
+func WriteSheet(w io.Writer, doc *config.Document) error {
+	has := make([]bool, len(columns))
+	has[0] = true // the tag
+	if err := eachRow(doc, func(row []string) error {
+		for i, cell := range row {
+			has[i] = has[i] || cell != ""
 		}
-		if list, ok := v.([]any); ok {
-			texts := make([]string, len(list))
-			for i, e := range list {
-				texts[i] = fmt.Sprint(e)
-			}
-			return strings.Join(texts, " ")
-		}
-		return fmt.Sprint(v)
-	}
-	var used []string
-	for _, c := range columns {
-		if c == "tag" || slices.ContainsFunc(items, func(item map[string]any) bool { return cell(item, c) != "" }) {
-			used = append(used, c)
-		}
-	}
-	out := csv.NewWriter(w)
-	if err := out.Write(used); err != nil {
+		return nil
+	}); err != nil {
 		return err
 	}
-	for _, item := range items {
-		row := make([]string, len(used))
-		for i, c := range used {
-			row[i] = cell(item, c)
+	used := func(row []string) []string {
+		out := make([]string, 0, len(row))
+		for i, cell := range row {
+			if has[i] {
+				out = append(out, cell)
+			}
 		}
-		if err := out.Write(row); err != nil {
-			return err
-		}
+		return out
+	}
+	out := csv.NewWriter(w)
+	if err := out.Write(used(columns[:])); err != nil {
+		return err
+	}
+	if err := eachRow(doc, func(row []string) error { return out.Write(used(row)) }); err != nil {
+		return err
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// eachRow calls row with the cells of each variable, one for each of columns.
+func eachRow(doc *config.Document, row func([]string) error) error {
+	cells := make([]string, len(columns))
+	for _, it := range doc.Items(config.Variables) {
+		item, err := it.Tree()
+		if err != nil {
+			return fmt.Errorf("%s: %w", config.Key(config.Variables, it.ID), err)
+		}
+		for i, column := range columns {
+			cells[i] = cellText(config.ValueAt(item, pathOf(column)))
+		}
+		if err := row(cells); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cellText is a value as a cell has it; nothing is empty.
+func cellText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case []any:
+		texts := make([]string, len(v))
+		for i, e := range v {
+			texts[i] = fmt.Sprint(e)
+		}
+		return strings.Join(texts, " ")
+	}
+	return fmt.Sprint(v)
 }

@@ -1,8 +1,6 @@
-package main
+package tables
 
 import (
-	"bytes"
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -72,18 +70,9 @@ func itemTree(doc *config.Document, t config.Table, id string) map[string]any {
 	if !ok {
 		return nil
 	}
-	tree, err := plainTree(raw)
+	tree, err := config.Item{ID: id, JSON: raw}.Tree()
 	if err != nil {
-		return nil // told by who compares it
+		return nil // an item that is no mapping has no fields
 	}
 	return tree
-}
-
-// plainTree decodes an item; its numbers keep all their digits.
-func plainTree(raw []byte) (map[string]any, error) {
-	var tree map[string]any
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	err := dec.Decode(&tree)
-	return tree, err
 }

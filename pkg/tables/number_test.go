@@ -1,4 +1,4 @@
-package main
+package tables
 
 import (
 	"bytes"
@@ -50,7 +50,7 @@ func numberReaders(t *testing.T) map[string]func(text string) (int64, error) {
 		}
 		return int64(g.Bus.WALFlushMS), nil
 	}
-	setting := itemKey{table: config.Settings, id: "bus", field: []string{"wal_flush_ms"}}
+	setting := Key{Table: config.Settings, ID: "bus", Field: []string{"wal_flush_ms"}}
 	return map[string]func(text string) (int64, error){
 		"table":       addr(item + "  address: {type: holding, addr: %s}\n"),
 		"table block": addr(item + "  address:\n    type: holding\n    addr: %s # here\n"),
@@ -110,7 +110,7 @@ func numberReaders(t *testing.T) map[string]func(text string) (int64, error) {
 			return n, err
 		},
 		"CSV": func(text string) (int64, error) {
-			s, err := readSheet([]byte("tag,addr\na,\"" + text + "\"\n"))
+			s, err := ReadSheet([]byte("tag,addr\na,\"" + text + "\"\n"))
 			if err != nil {
 				return 0, err
 			}
@@ -219,7 +219,7 @@ func TestTextStays(t *testing.T) {
 		if !slices.ContainsFunc(g.Warnings, func(f config.Finding) bool { return f.Rule == "secret-literal" }) {
 			t.Errorf("gateway.yml, password: %s: no warning of a literal secret: %v", text, g.Warnings)
 		}
-		unit := itemKey{table: config.Variables, id: "a", field: []string{"unit"}}
+		unit := Key{Table: config.Variables, ID: "a", Field: []string{"unit"}}
 		if v, err := unit.parseValue(map[string]any{}, text); err != nil || v != text {
 			t.Errorf("set unit=%s gives %v, %v", text, v, err)
 		}

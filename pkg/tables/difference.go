@@ -1,19 +1,19 @@
-package main
+package tables
 
 import "github.com/edge-gateway/edge-gateway/pkg/config"
 
-// difference is a config.Difference with what it is between. It is of documents,
+// Difference is a config.Difference with what it is between. It is of documents,
 // not of snapshots: so it shows what this version of the tool can't read, too.
-type difference struct {
+type Difference struct {
 	*config.Difference
 	old, new *config.Document
 }
 
-// compare returns what leads from one document to another.
-func compare(old, new *config.Document) *difference { return &difference{old.Diff(new), old, new} }
+// Compare returns what leads from one document to another.
+func Compare(old, new *config.Document) *Difference { return &Difference{old.Diff(new), old, new} }
 
-// counts counts the changes per table.
-func (d *difference) counts() config.Changes {
+// Counts counts the changes per table.
+func (d *Difference) Counts() config.Changes {
 	out := config.Changes{}
 	for _, t := range config.Tables() {
 		if td := d.Table(t); !td.Empty() {
@@ -23,17 +23,17 @@ func (d *difference) counts() config.Changes {
 	return out
 }
 
-// removed counts the items that go.
-func (d *difference) removed() int {
+// Removed counts the items that go.
+func (d *Difference) Removed() int {
 	n := 0
-	for _, c := range d.counts() {
+	for _, c := range d.Counts() {
 		n += c.Removed
 	}
 	return n
 }
 
-// hideSecrets replaces the literal secrets in the changed fields.
-func (d *difference) hideSecrets() {
+// HideSecrets replaces the literal secrets in the changed fields.
+func (d *Difference) HideSecrets() {
 	for _, t := range config.Tables() {
 		for i, c := range d.Table(t).Changed {
 			d.Table(t).Changed[i].Fields = hideSecrets(t, c, itemTree(d.old, t, c.ID), itemTree(d.new, t, c.ID))

@@ -1,0 +1,184 @@
+package tables
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/lint"
+)
+
+// Files is a set of tables in files.
+type Files struct {
+	Dir    string           // where they are, and their base is recorded
+	Tables []config.Table   // what is in them
+	Doc    *config.Document // what they say, once they were read
+	paths  []string         // the files
+}
+
+// Find looks what tables there are at path: a directory, or one table's file.
+func Find(path string) (*Files, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.IsDir() {
+		t, ok := config.TableOfFile(path)
+		if !ok {
+			return nil, fmt.Errorf("%s: a table's file is called endpoints.yml, drivers.yml, variables.yml or settings.yml", path)
+		}
+		return &Files{Dir: filepath.Dir(path), paths: []string{path}, Tables: []config.Table{t}}, nil
+	}
+	l := &Files{Dir: path}
+	for _, t := range config.Tables() {
+		p := filepath.Join(path, t.FileName())
+		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		l.paths, l.Tables = append(l.paths, p), append(l.Tables, t)
+	}
+	if len(l.paths) == 0 {
+		return nil, fmt.Errorf("%s has no table: expected endpoints.yml, drivers.yml, variables.yml or settings.yml", path)
+	}
+	return l, nil
+}
+
+// Lint reads and checks the tables. If the findings have no error, l.Doc is what
+// they say.
+func (l *Files) Lint() config.Findings {
+	res := lint.Paths(l.paths...)
+	if res.Findings.Err() == nil {
+		l.Doc = res.Snapshot.Document()
+	}
+	return res.Findings
+}
+
+// ReadRaw reads the tables as YAML, whatever is in their items: only what can't be
+// read at all is an error.
+func (l *Files) ReadRaw() error {
+	all := map[config.Table][]config.Item{}
+	for i, t := range l.Tables {
+		items, err := rawItems(l.paths[i], t)
+		if err != nil {
+			return err
+		}
+		all[t] = items
+	}
+	var err error
+	l.Doc, err = config.NewDocument(all)
+	return err
+}
+
+// rawItems reads the items of a file: canonical if they are good, else as they are.
+func rawItems(path string, t config.Table) ([]config.Item, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if f := parseFile(path, text, t); f.readable() {
+		return f.doc().Items(t), nil
+	}
+	trees, err := config.RawItems(t, path)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]config.Item, 0, len(trees))
+	for id, tree := range trees {
+		raw, err := json.Marshal(tree)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", path, id, err)
+		}
+		if canonical, err := t.Canonical(id, raw); err == nil {
+			raw = canonical
+		}
+		items = append(items, config.Item{ID: id, JSON: raw})
+	}
+	return items, nil
+}
+
+// Onto returns the document that head becomes with the tables of l.
+func (l *Files) Onto(head *config.Document) *config.Document {
+	for _, t := range l.Tables {
+		head = head.WithTable(t, l.Doc)
+	}
+	return head
+}
+
+// Whole reports whether l has all tables that refer to each other, so that its own
+// lint is the document's.
+func (l *Files) Whole() bool {
+	for _, t := range []config.Table{config.Endpoints, config.Drivers, config.Variables} {
+		if !slices.Contains(l.Tables, t) {
+			return false
+		}
+	}
+	return true
+}
+
+// Errors checks a document as a gateway would, and returns what makes it unusable.
+func Errors(doc *config.Document) config.Findings {
+	snap, err := doc.Snapshot(nil)
+	if err == nil {
+		err = snap.References()
+	}
+	var findings config.Findings
+	if err == nil {
+		findings = lint.Snapshot(snap, nil, lint.Checkers())
+	} else {
+		errors.As(err, &findings) // decoding returns nothing else
+	}
+	return slices.DeleteFunc(findings, func(f config.Finding) bool { return f.Severity != config.SeverityError })
+}
+
+// Place says where in the files of l the findings about a whole document are.
+func (l *Files) Place(findings config.Findings) {
+	if len(findings) == 0 {
+		return
+	}
+	_, src, _ := config.ReadFiles(l.paths...)
+	for i, f := range findings {
+		table, key, _ := strings.Cut(f.Key, "/")
+		id, field, _ := strings.Cut(key, "/")
+		if t := config.Table(table); src.Has(t) {
+			findings[i] = f.At(src.Pos(t, id, strings.Split(field, ".")...))
+		}
+	}
+}
+
+// File is one table's file.
+type File struct {
+	text     []byte
+	snap     *config.Snapshot
+	src      *config.Source
+	findings config.Findings
+}
+
+// openFile reads a table's file; nil if there is none.
+func openFile(path string, t config.Table) (*File, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseFile(path, text, t), nil
+}
+
+func parseFile(name string, text []byte, t config.Table) *File {
+	f := &File{text: text}
+	f.snap, f.src, f.findings = config.ReadText(t, name, text)
+	return f
+}
+
+// readable reports whether the file says for sure what the table is.
+func (f *File) readable() bool { return f.findings.Err() == nil }
+
+// doc is what the file says.
+func (f *File) doc() *config.Document { return f.snap.Document() }
