@@ -5,16 +5,62 @@ import (
 	"time"
 )
 
-// applier applies one version after the other, until ctx ends.
-func (f *Follower) applier(ctx context.Context) {
+// want is the owner's offer to apply something newer than what it was given last.
+// Whoever takes it answers, with the zero version if there is nothing after all.
+type want struct {
+	base  Version
+	reply chan<- Version
+}
+
+// own is the one goroutine that owns what runs here: it applies one version after the
+// other, and does what a person asks for in between, until ctx ends.
+func (f *Follower) own(ctx context.Context, last *cached) {
+	defer f.queue.End()
+	f.boot(ctx, last)
 	for {
-		f.idle <- struct{}{}
+		reply := make(chan Version, 1)
 		select {
 		case <-ctx.Done():
 			return
-		case v := <-f.work:
-			f.apply(ctx, v)
+		case job := <-f.queue.Jobs():
+			job.Run(ctx)
+		case f.wants <- want{f.last, reply}:
+			select {
+			case <-ctx.Done():
+				return
+			case v := <-reply:
+				f.give(ctx, v)
+			}
 		}
+	}
+}
+
+// boot runs the cached configuration first: the commit in force may have come while
+// this gateway was away, and if it is a bad one there must be something to go back to,
+// and something to compare with. The store is given a moment to answer first. What a
+// person asks for in that moment is done, and then takes the place of the cache.
+func (f *Follower) boot(ctx context.Context, last *cached) {
+	for last != nil && f.running.Doc == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case job := <-f.queue.Jobs():
+			job.Run(ctx)
+		case answered := <-f.begun:
+			if !answered {
+				f.cfg.Log.Warn("starting with the last good configuration", "rev", last.Rev, "sha256", last.Commit.SHA256, "bad", last.Bad != nil)
+			}
+			f.give(ctx, Version{Commit: last.Commit, Doc: last.doc})
+			return
+		}
+	}
+}
+
+// give applies v, if there is one.
+func (f *Follower) give(ctx context.Context, v Version) {
+	if v.Doc != nil {
+		f.last = v
+		f.apply(ctx, v)
 	}
 }
 
@@ -114,6 +160,14 @@ func (f *Follower) failed(v Version, out Outcome) {
 		st.Error = reason
 		st.Rev, st.SHA256 = f.running.Commit.Rev, f.running.Commit.SHA256
 	})
+	f.brokeDown(out)
+}
+
+// brokeDown tells that nothing runs any more, now that the cache knows why.
+func (f *Follower) brokeDown(out Outcome) {
+	if out.State == Failed && f.cfg.OnFailed != nil {
+		f.cfg.OnFailed(out.Err)
+	}
 }
 
 // askBack asks the session to put the store back from v to what runs, if the policy

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/feed"
 )
 
 // Policy says what a gateway does with a commit that fails on it.
@@ -26,12 +27,7 @@ const (
 )
 
 // Outcome is what became of applying a snapshot.
-type Outcome struct {
-	// State is Applied; Rejected if nothing was touched; RolledBack if the
-	// previous snapshot runs again; Failed if none does.
-	State State
-	Err   error // why it isn't Applied
-}
+type Outcome = feed.Outcome
 
 // Rollback tells that a follower put the store back to an older document.
 type Rollback struct {
@@ -78,6 +74,9 @@ type FollowerConfig struct {
 	OnInvalid func(rev int64, err error)
 	// OnRollback is told when the store was put back. May be nil.
 	OnRollback func(Rollback)
+	// OnFailed is told that neither a commit nor the one before it runs, once the
+	// cache says so. May be nil.
+	OnFailed func(error)
 
 	// Claim returns how far the gateway's log has come, which the status keeps with
 	// each write. May be nil.
@@ -103,14 +102,15 @@ type Follower struct {
 	cache cacheFile
 	me    presence
 
-	idle chan struct{} // holds a token while the applier waits for work
-	work chan Version
-	told chan struct{} // status or rollback has changed
+	queue *feed.Queue   // work for the owner
+	wants chan want     // the owner is free
+	told  chan struct{} // status or rollback has changed
+	begun chan bool     // the owner need not wait for the store any more: it has answered, or not
 
 	unsaved chan struct{} // the cache file is older than what runs
 	writing sync.Mutex    // held while the cache file is written
 
-	// Owned by who holds the token, or by the applier while it works.
+	// The owner's: the goroutine of own.
 	last    Version // what was handed to the applier last
 	running Version // what Apply accepted last
 	snap    *config.Snapshot
@@ -119,13 +119,14 @@ type Follower struct {
 	// one does not know the end of.
 	inherited bool
 
-	mu        sync.Mutex
-	status    Status
-	connected bool
-	lastErr   error
-	rollback  *rollbackRequest
-	retry     bool
-	good      *cached // what the cache file holds
+	mu       sync.Mutex
+	status   Status
+	link     feed.Link
+	lastErr  error
+	wanted   feed.Revision
+	rollback *rollbackRequest
+	retry    bool
+	good     *cached // what the cache file holds
 }
 
 // rollbackRequest asks the session to put the store back.
@@ -172,7 +173,7 @@ func NewFollower(cfg FollowerConfig) (*Follower, error) {
 		cfg: cfg, keys: keys, codec: codec,
 		cache: cacheFile{path: cfg.CacheFile, codec: codec},
 		me:    presence{Instance: cfg.Instance, Boot: bootID(), Host: cfg.Host},
-		idle:  make(chan struct{}, 1), work: make(chan Version), told: make(chan struct{}, 1), unsaved: make(chan struct{}, 1),
+		queue: feed.NewQueue(), wants: make(chan want), told: make(chan struct{}, 1), begun: make(chan bool, 1), unsaved: make(chan struct{}, 1),
 	}
 	f.status = Status{
 		Format: statusFormat, Gateway: cfg.Gateway, Instance: cfg.Instance, Host: cfg.Host, Version: cfg.Version,
@@ -216,20 +217,12 @@ func (f *Follower) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	ended := make(chan struct{})
-	wg.Go(func() { defer close(ended); f.applier(ctx) })
+	wg.Go(func() { defer close(ended); f.own(ctx, last) })
 	wg.Go(func() { f.saver(ended) })
-
-	boot := make(chan struct{}) // closed when the store has had its chance
-	var once sync.Once
-	giveUp := func() { once.Do(func() { close(boot) }) }
-	defer giveUp()
 	if last != nil && last.Bad != nil {
-		giveUp() // the commit in force may be the bad one: first to what is known to run
-		f.bootFromCache(ctx, last, boot)
-	} else {
-		defer time.AfterFunc(f.cfg.BootWait, giveUp).Stop()
-		wg.Go(func() { f.bootFromCache(ctx, last, boot) })
+		f.begin(false) // the commit in force may be the bad one: first to what is known to run
 	}
+	defer time.AfterFunc(f.cfg.BootWait, func() { f.begin(false) }).Stop()
 
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		begun := time.Now()
@@ -242,7 +235,7 @@ func (f *Follower) Run(ctx context.Context) error {
 			f.setLink(false, err)
 			return err
 		}
-		giveUp()
+		f.begin(false)
 		if f.setLink(false, err) {
 			f.cfg.Log.Warn("the config center is not followed; trying again", "error", err)
 		}
@@ -257,28 +250,12 @@ func (f *Follower) Run(ctx context.Context) error {
 	}
 }
 
-// bootFromCache starts the cached configuration if the store did not answer in
-// time.
-func (f *Follower) bootFromCache(ctx context.Context, last *cached, boot <-chan struct{}) {
-	if last == nil {
-		return
-	}
+// begin ends the owner's wait for the store.
+func (f *Follower) begin(answered bool) {
 	select {
-	case <-ctx.Done():
-		return
-	case <-boot:
+	case f.begun <- answered:
+	default: // it has begun
 	}
-	select {
-	case <-ctx.Done():
-		return
-	case <-f.idle:
-	}
-	if f.last.Doc != nil { // the store was faster
-		f.idle <- struct{}{}
-		return
-	}
-	f.cfg.Log.Warn("starting with the last good configuration", "rev", last.Rev, "sha256", last.Commit.SHA256, "bad", last.Bad != nil)
-	f.hand(ctx, Version{Commit: last.Commit, Doc: last.doc})
 }
 
 // cached returns what the cache file holds, nil if nothing.
@@ -286,15 +263,6 @@ func (f *Follower) cached() *cached {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.good
-}
-
-// hand gives the applier work. The caller holds the token.
-func (f *Follower) hand(ctx context.Context, v Version) {
-	f.last = v
-	select {
-	case <-ctx.Done():
-	case f.work <- v:
-	}
 }
 
 // View is what a follower says of itself.
@@ -308,7 +276,24 @@ type View struct {
 func (f *Follower) View() View {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return View{Status: f.status, Connected: f.connected, Err: f.lastErr}
+	return View{Status: f.status, Connected: f.link.Connected, Err: f.lastErr}
+}
+
+// Feed returns the follower's state now, as every feed has it.
+func (f *Follower) Feed() feed.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return feed.Status{
+		Link: f.link, Wanted: f.wanted, Running: feed.Revision{Rev: uint64(f.status.Rev), SHA256: f.status.SHA256},
+		State: f.status.State, Error: f.status.Error, Since: f.status.Since,
+	}
+}
+
+// want notes which commit is in force.
+func (f *Follower) want(c Commit) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wanted = feed.Revision{Rev: uint64(c.Rev), SHA256: c.SHA256}
 }
 
 // Retry tries the commit in force again, as [Store.Retry] does from afar.
@@ -330,8 +315,8 @@ func (f *Follower) tell() {
 func (f *Follower) setLink(up bool, err error) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	changed := f.connected != up || (f.lastErr == nil) != (err == nil)
-	f.connected, f.lastErr = up, err
+	changed := f.link.Connected != up || (f.lastErr == nil) != (err == nil)
+	f.link, f.lastErr = f.link.Set(up, err, f.cfg.Store.Now().UTC()), err
 	return changed
 }
 

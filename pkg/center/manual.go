@@ -12,7 +12,7 @@ import (
 // Reload reads the store now, tries the commit in force again if it failed here
 // before, and returns when it is applied, or why it is not.
 func (f *Follower) Reload(ctx context.Context) error {
-	return f.byHand(ctx, func(_ *Store, head Version) error {
+	return f.byHand(ctx, func(ctx context.Context, _ *Store, head Version) error {
 		f.bad = nil
 		f.apply(ctx, head)
 		if f.running.Doc == nil || f.running.Doc.SHA256() != head.Commit.SHA256 {
@@ -28,7 +28,7 @@ func (f *Follower) Reload(ctx context.Context) error {
 // or [Store.Retry] asks for the one in force.
 func (f *Follower) Rollback(ctx context.Context, rev int64) (Rollback, error) {
 	var done Rollback
-	err := f.byHand(ctx, func(s *Store, head Version) error {
+	err := f.byHand(ctx, func(ctx context.Context, s *Store, head Version) error {
 		from := head.Commit
 		if f.running.Doc != nil {
 			from = f.running.Commit
@@ -39,6 +39,7 @@ func (f *Follower) Rollback(ctx context.Context, rev int64) (Rollback, error) {
 		}
 		out := f.try(ctx, old)
 		if out.State != Applied {
+			f.brokeDown(out)
 			return fmt.Errorf("rev %d does not run either: %s: %w; --to names another one, and edge-cfg log lists them", old.Commit.Rev, out.State, out.Err)
 		}
 		f.stayOn(old.Commit, head.Commit)
@@ -66,10 +67,9 @@ func (f *Follower) stayOn(old, head Commit) {
 // apply that is under way.
 const handPatience = time.Minute
 
-// byHand calls do with the store and what is in force there, while the applier
-// rests. It reads the store only then: a commit that came while it waited would
-// be undone by an older one.
-func (f *Follower) byHand(ctx context.Context, do func(*Store, Version) error) error {
+// byHand has the owner call do with the store and what is in force there. It reads the
+// store only then: a commit that came while it waited would be undone by an older one.
+func (f *Follower) byHand(ctx context.Context, do func(context.Context, *Store, Version) error) error {
 	wait, cancel := context.WithTimeout(ctx, handPatience)
 	defer cancel()
 	store, err := Open(wait, f.cfg.Store)
@@ -77,18 +77,20 @@ func (f *Follower) byHand(ctx context.Context, do func(*Store, Version) error) e
 		return err
 	}
 	defer func() { _ = store.Close() }() // what matters was answered
-	select {
-	case <-wait.Done():
-		return fmt.Errorf("another configuration is being applied: %w", wait.Err())
-	case <-f.idle:
-	}
-	defer func() { f.idle <- struct{}{} }()
-	head, err := store.Load(wait)
+	var done error
+	err = f.queue.Do(wait, func(ctx context.Context) {
+		head, err := store.Load(wait)
+		switch {
+		case err != nil:
+			done = err
+		case head.Commit.None():
+			done = fmt.Errorf("%w: the config center is empty", ErrNoRelease)
+		default:
+			done = do(ctx, store, head)
+		}
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("another configuration is being applied: %w", err)
 	}
-	if head.Commit.None() {
-		return fmt.Errorf("%w: the config center is empty", ErrNoRelease)
-	}
-	return do(store, head)
+	return done
 }

@@ -77,6 +77,7 @@ func (s *session) read(ctx context.Context) error {
 	}
 	s.at = at
 	if !head.None() {
+		s.f.want(head)
 		s.waiting = []Commit{head}
 	} else {
 		s.f.cfg.Log.Warn("the config center is empty; push a configuration: edge-cfg push DIR", "prefix", s.store.keys.prefix)
@@ -150,9 +151,10 @@ func (s *session) follow(ctx context.Context) error {
 	defer register.Stop()
 	var slow <-chan time.Time // fires when an apply takes long enough to be worth telling
 	for {
-		var idle <-chan struct{}
+		var free <-chan want
 		if len(s.waiting) > 0 {
-			idle = s.f.idle
+			s.f.begin(true)
+			free = s.f.wants
 		}
 		var err error
 		select {
@@ -162,8 +164,8 @@ func (s *session) follow(ctx context.Context) error {
 			err = s.onCommits(resp, ok)
 		case resp, ok := <-retries:
 			err = s.onRetry(ctx, resp, ok)
-		case <-idle:
-			err = s.hand(ctx)
+		case w := <-free:
+			err = s.hand(ctx, w)
 		case <-s.f.told:
 			if s.f.View().State == Applying {
 				slow = time.After(applyingAfter)
@@ -235,21 +237,15 @@ func (s *session) note(c Commit) {
 	if len(s.waiting) >= maxWaiting {
 		s.waiting = s.waiting[:0] // the chain is broken; next reads the document
 	}
+	s.f.want(c)
 	s.waiting = append(s.waiting, c)
 }
 
-// hand makes the newest commit's document and gives it to the applier, whose token
-// was taken. A gateway that has just started begins with what it ran last: the
-// commit in force may have come while it was away, and if it is a bad one there must
-// be something to go back to, and something to compare with.
-func (s *session) hand(ctx context.Context) error {
-	if last := s.f.cached(); s.f.last.Doc == nil && last != nil {
-		s.f.hand(ctx, Version{Commit: last.Commit, Doc: last.doc})
-		return nil // what waits comes next
-	}
-	v, err := s.store.follow(ctx, s.f.last, s.waiting)
+// hand makes the newest commit's document for the owner, which is free.
+func (s *session) hand(ctx context.Context, w want) error {
+	v, err := s.store.follow(ctx, w.base, s.waiting)
 	if err != nil {
-		s.f.idle <- struct{}{}
+		w.reply <- Version{}
 		if errors.Is(err, ErrDamaged) {
 			// Only another push can help; until then, the watch goes on.
 			s.f.cfg.Log.Error("the commit in force can't be read", "error", err)
@@ -259,7 +255,7 @@ func (s *session) hand(ctx context.Context) error {
 		return err
 	}
 	s.waiting = nil
-	s.f.hand(ctx, v)
+	w.reply <- v
 	return nil
 }
 
@@ -298,15 +294,9 @@ func (s *session) retry(ctx context.Context) error {
 	if err != nil || head.None() {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.f.idle: // an apply that runs is waited for
-	}
-	s.f.bad = nil
-	s.f.idle <- struct{}{}
+	err = s.f.queue.Do(ctx, func(context.Context) { s.f.bad = nil }) // an apply that runs is waited for
 	s.waiting = []Commit{head}
-	return nil
+	return err
 }
 
 // putBack puts the old document back in the store, if the policy says so and the

@@ -11,20 +11,22 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/edge-gateway/edge-gateway/pkg/feed"
 )
 
 // State is how a gateway stands to the configuration.
-type State string
+type State = feed.State
 
-// The states.
+// The states, as a gateway reports them to the store.
 const (
-	Applied    State = "applied"     // it runs the commit in force
-	Applying   State = "applying"    // it is changing to it
-	Rejected   State = "rejected"    // the commit failed before anything was touched; the one before runs on
-	RolledBack State = "rolled_back" // the commit failed, and the store was put back to the one before
-	Pinned     State = "pinned"      // the commit failed here; this gateway alone stays on the one before
-	Failed     State = "failed"      // the commit failed and there is nothing to go back to
-	Offline    State = "offline"     // it isn't there: shown for a gateway that has no lease
+	Applied          = feed.Applied    // it runs the commit in force
+	Applying         = feed.Applying   // it is changing to it
+	Rejected         = feed.Rejected   // the commit failed before anything was touched; the one before runs on
+	RolledBack       = feed.RolledBack // the commit failed, and the store was put back to the one before
+	Pinned           = feed.Pinned     // the commit failed here; this gateway alone stays on the one before
+	Failed           = feed.Failed     // the commit failed and there is nothing to go back to
+	Offline    State = "offline"       // it isn't there: shown for a gateway that has no lease
 )
 
 const statusFormat = 1

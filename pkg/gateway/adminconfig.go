@@ -12,24 +12,11 @@ type adminConfig struct{ g *Gateway }
 
 // Status implements [admin.ConfigBackend].
 func (a adminConfig) Status(context.Context) (admin.ConfigStatus, error) {
-	snap := a.g.runner.Current()
-	s := admin.ConfigStatus{
-		Source: a.g.cfg.Config.Source, Rev: snap.Rev, SHA256: snap.SHA256, State: string(apply.Applied),
+	snap, st := a.g.runner.Current(), a.g.feed.Status()
+	return admin.ConfigStatus{
+		Source: a.g.cfg.Config.Source, Rev: snap.Rev, SHA256: snap.SHA256, State: string(st.State), Error: st.Error, Since: st.Since,
 		Endpoints: len(snap.Endpoints), Drivers: len(snap.Drivers), Variables: len(snap.Variables),
-	}
-	if last := a.g.history.list(1); len(last) == 1 {
-		s.State, s.Since = string(last[0].Outcome), last[0].Began
-		if last[0].Err != nil {
-			s.Error = last[0].Err.Error()
-		}
-	}
-	if err := a.g.refused.Load(); err != nil {
-		s.State, s.Error = string(apply.Rejected), (*err).Error()
-	}
-	if st := a.g.source.State(); st.State != "" {
-		s.State, s.Error, s.Since = st.State, st.Error, st.Since
-	}
-	return s, nil
+	}, nil
 }
 
 // History implements [admin.ConfigBackend].
@@ -79,7 +66,7 @@ func configEvent(event any) admin.ConfigEvent {
 // Reload implements [admin.ConfigBackend].
 func (a adminConfig) Reload(ctx context.Context) (admin.ConfigStatus, error) {
 	// An apply that has begun is finished, whether the caller waits or not.
-	if err := a.g.source.Reload(context.WithoutCancel(ctx)); err != nil {
+	if err := feedError(a.g.feed.Reload(context.WithoutCancel(ctx))); err != nil {
 		return admin.ConfigStatus{}, fmt.Errorf("%w: the configuration was not applied:\n%w", admin.ErrInvalid, err)
 	}
 	return a.Status(ctx)
@@ -87,8 +74,8 @@ func (a adminConfig) Reload(ctx context.Context) (admin.ConfigStatus, error) {
 
 // Rollback implements [admin.ConfigBackend].
 func (a adminConfig) Rollback(ctx context.Context, rev uint64) (admin.ConfigStatus, error) {
-	if err := a.g.source.Rollback(context.WithoutCancel(ctx), rev); err != nil {
-		return admin.ConfigStatus{}, err
+	if err := a.g.feed.Rollback(context.WithoutCancel(ctx), rev); err != nil {
+		return admin.ConfigStatus{}, feedError(err)
 	}
 	return a.Status(ctx)
 }

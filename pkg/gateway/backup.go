@@ -20,6 +20,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+	"github.com/edge-gateway/edge-gateway/pkg/feed"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
@@ -36,7 +37,7 @@ const (
 
 // keptFiles are the files of data_dir that a backup takes as they are.
 func keptFiles() []string {
-	return []string{instanceFile, cacheFile, lastGoodFile, previousFile, holdFile}
+	return []string{instanceFile, cacheFile, feed.LastGoodFile, feed.PreviousFile, feed.HoldFile}
 }
 
 // BackupOptions say what to back up.

@@ -24,6 +24,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+	"github.com/edge-gateway/edge-gateway/pkg/feed"
 	"github.com/edge-gateway/edge-gateway/pkg/lint"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
@@ -265,7 +266,7 @@ func (c *checker) tables(ctx context.Context, g *Gateway) {
 		return
 	}
 	severity := config.SeverityError
-	if _, kept := g.lastGood(); kept == nil {
+	if _, kept := feed.LastGood(c.cfg.DataDir); kept == nil {
 		severity = config.SeverityWarning
 	}
 	var found config.Findings

@@ -38,16 +38,12 @@ func (g *Gateway) openConfig(instance string) (err error) {
 		Timeouts: apply.Timeouts{Phase: phaseTimeout, Verify: g.cfg.Config.VerifyTimeout.Std()},
 		Log:      g.log, Metrics: g.metrics, Progress: g.history.progress,
 	})
-	return g.openSource(instance)
+	return g.openFeed(instance)
 }
 
-// commit makes snap what the next start falls back to. With etcd the follower
-// keeps it, with what it must know of the store.
+// commit makes snap what the next start falls back to.
 func (g *Gateway) commit(_ context.Context, snap *config.Snapshot) error {
-	if g.cfg.Config.Source != "dir" {
-		return nil
-	}
-	if err := g.keep(snap); err != nil {
+	if err := g.feed.Keep(snap); err != nil {
 		return fmt.Errorf("keep the configuration: %w", err)
 	}
 	return nil

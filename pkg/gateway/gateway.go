@@ -17,11 +17,13 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/feed"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
@@ -50,7 +52,8 @@ type Gateway struct {
 	connectors *connector.Manager
 	runner     *apply.Runner
 	metrics    *apply.Metrics
-	source     source
+	feed       feed.Feed
+	etcd       *embedded.Server // nil: no embedded configuration center
 	history    *history
 	admin      *admin.Server
 
@@ -200,8 +203,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	parts.start("admin socket", g.admin.Run)
 	north := newParts(g.fail)
 	north.start("connectors", g.connectors.Run)
-	if s, ok := g.source.(*etcdSource); ok {
-		parts.start("embedded configuration center", s.Serve) // outlives its client
+	if g.etcd != nil {
+		parts.start("embedded configuration center", g.serveEtcd) // outlives its client
 	}
 	tables := newParts(g.fail)
 
@@ -241,7 +244,7 @@ func (g *Gateway) begin(ctx context.Context, tables *parts) error {
 	if err := g.updateConnectors(ctx, g.cfg); err != nil {
 		return err
 	}
-	tables.start("configuration", g.source.Run)
+	tables.start("configuration", g.feed.Run)
 	select {
 	case <-g.booted:
 	case <-time.After(bootPatience):
@@ -257,7 +260,7 @@ func (g *Gateway) begin(ctx context.Context, tables *parts) error {
 	})
 }
 
-// stop ends the parts so that nothing that was read is lost: the source of tables,
+// stop ends the parts so that nothing that was read is lost: the feed of tables,
 // so that nobody starts drivers any more; drivers; the log's sync; connectors; the
 // rest.
 func (g *Gateway) stop(tables, north, rest *parts) {

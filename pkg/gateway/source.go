@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -9,71 +10,45 @@ import (
 	"strings"
 	"time"
 
-	"crypto/rand"
-
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
-	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
+	"github.com/edge-gateway/edge-gateway/pkg/feed"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
-// source is where the tables come from. It applies each snapshot through
-// [Gateway.apply].
-type source interface {
-	// Run applies the first snapshot and then every change, until ctx ends. It
-	// returns an error if there is nothing to begin with and never will be.
-	Run(ctx context.Context) error
-	// Reload looks now, and returns when what was found is applied or refused.
-	Reload(ctx context.Context) error
-	// Rollback puts an earlier configuration back on this gateway; 0 is the one
-	// before. It stays until what the source has is changed, or Reload is called.
-	Rollback(ctx context.Context, rev uint64) error
-	// State says if what runs is not what the source has.
-	State() sourceState
-}
-
-// sourceState is empty while what runs is what the source has.
-type sourceState struct {
-	State string // pinned, rejected, …
-	Error string // why
-	Since time.Time
-}
-
-// openSource builds the source that config.source names.
-func (g *Gateway) openSource(instance string) error {
+// openFeed builds the feed that config.source names, and the embedded configuration
+// center where there is no other. instance is the follower's.
+func (g *Gateway) openFeed(instance string) error {
 	switch g.cfg.Config.Source {
 	case "dir":
-		g.source = g.newDirSource()
+		g.feed = feed.NewDir(feed.DirConfig{
+			Dir: g.cfg.Config.Dir, DataDir: g.cfg.DataDir, Log: g.log,
+			Apply: g.applyFed, OnRefused: g.refuse, OnFailed: g.breakDown, OnRollback: g.putBackByHand,
+		})
 		return nil
 	case "etcd":
-		s, err := g.newEtcdSource(instance)
+		f, err := g.newEtcdFeed(instance)
 		if err != nil {
 			return err
 		}
-		g.source = s
+		g.feed = f
 		return nil
 	}
 	return fmt.Errorf("config.source %q: expected etcd or dir", g.cfg.Config.Source)
 }
 
-// etcdSource follows the configuration center, and runs the embedded one where
-// there is no other.
-type etcdSource struct {
+// etcdFeed follows the configuration center.
+type etcdFeed struct {
 	g        *Gateway
-	server   *embedded.Server // nil: a cluster
 	follower *center.Follower
 }
 
-// serverRetry is how long the embedded server is left alone after it failed. The
-// gateway runs on without it.
-const serverRetry = 10 * time.Second
-
-func (g *Gateway) newEtcdSource(instance string) (*etcdSource, error) {
+func (g *Gateway) newEtcdFeed(instance string) (*etcdFeed, error) {
 	c := g.cfg.Config
-	s := &etcdSource{g: g}
+	s := &etcdFeed{g: g}
 	store := center.Config{Endpoints: c.Etcd.Endpoints, Prefix: c.Etcd.Prefix, User: c.Etcd.Username, Log: g.log}
 	if t := c.Etcd.TLS; t.CA != "" || t.ClientCert != "" || t.ClientKey != "" {
 		store.TLS = &center.TLS{CA: t.CA, Cert: t.ClientCert, Key: t.ClientKey}
@@ -83,10 +58,10 @@ func (g *Gateway) newEtcdSource(instance string) (*etcdSource, error) {
 		return nil, fmt.Errorf("config.etcd.password: %w", err)
 	}
 	if len(store.Endpoints) == 0 {
-		if s.server, err = g.newEmbedded(); err != nil {
+		if g.etcd, err = g.newEmbedded(); err != nil {
 			return nil, err
 		}
-		store.Endpoints = []string{s.server.Endpoint()}
+		store.Endpoints = []string{g.etcd.Endpoint()}
 	}
 	if err := store.Check(); err != nil {
 		return nil, fmt.Errorf("config.etcd: %w", err)
@@ -94,7 +69,10 @@ func (g *Gateway) newEtcdSource(instance string) (*etcdSource, error) {
 	s.follower, err = center.NewFollower(center.FollowerConfig{
 		Store: store, Gateway: g.cfg.GatewayID, Instance: instance, Version: version.String(),
 		CacheFile: filepath.Join(g.cfg.DataDir, cacheFile), Rollback: center.Policy(c.Rollback), Seed: s.seed,
-		Apply: s.apply,
+		Apply: func(ctx context.Context, snap *config.Snapshot) center.Outcome {
+			return g.applyFed(ctx, snap, !g.hasBooted())
+		},
+		OnFailed: g.breakDown,
 		OnSame: func(rev int64) {
 			g.rev.Store(uint64(rev))
 			g.runner.Renumber(uint64(rev))
@@ -116,19 +94,10 @@ func (g *Gateway) newEtcdSource(instance string) (*etcdSource, error) {
 // come.
 const reportEvery = time.Minute
 
-func (g *Gateway) newEmbedded() (*embedded.Server, error) {
-	return embedded.New(embedded.Config{
-		Dir: etcdDir(g.cfg), Socket: center.EmbeddedSocket(g.cfg.DataDir), Listen: g.cfg.Config.Etcd.Listen, Log: g.log,
-	})
-}
-
 // Files of data_dir.
 const (
-	instanceFile = "instance"              // who holds the gateway_id
-	cacheFile    = "config.cache"          // what the follower ran last
-	lastGoodFile = "config.last-good.json" // with source dir: the snapshot that was applied last, in canonical form
-	previousFile = "config.previous.json"  // the one before it
-	holdFile     = "config.hold.json"      // which one not to run
+	instanceFile = "instance"     // who holds the gateway_id
+	cacheFile    = "config.cache" // what the follower ran last
 )
 
 // instanceID returns what tells this data directory from another one with the same
@@ -148,7 +117,7 @@ func instanceID(dataDir string) (string, error) {
 
 // seed is what an empty store begins with: the tables in config.dir, if there are
 // any.
-func (s *etcdSource) seed() (*config.Snapshot, error) {
+func (s *etcdFeed) seed() (*config.Snapshot, error) {
 	dir := s.g.cfg.Config.Dir
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -156,67 +125,43 @@ func (s *etcdSource) seed() (*config.Snapshot, error) {
 	return config.LoadDir(dir)
 }
 
-// apply is the follower's way to [Gateway.apply].
-func (s *etcdSource) apply(ctx context.Context, snap *config.Snapshot) center.Outcome {
-	r := s.g.apply(ctx, snap, !s.g.hasBooted())
-	return center.Outcome{State: center.State(r.Outcome), Err: r.Err}
-}
-
 // rolledBack counts a rollback in the store of what never touched this gateway; a
 // rollback in the process was counted and told when it happened.
-func (s *etcdSource) rolledBack(r center.Rollback) {
+func (s *etcdFeed) rolledBack(r center.Rollback) {
 	if r.State == center.Rejected {
 		s.g.metrics.CountRollback()
 		s.g.tellRollback(uint64(r.RevOld), uint64(r.RevBad), r.Reason)
 	}
 }
 
-// Run implements [source].
-func (s *etcdSource) Run(ctx context.Context) error { return s.follower.Run(ctx) }
+// Run implements [feed.Feed].
+func (s *etcdFeed) Run(ctx context.Context) error { return s.follower.Run(ctx) }
 
-// Serve runs the embedded server, if there is one, again and again if it fails:
-// without it the gateway can't be changed, but it runs.
-func (s *etcdSource) Serve(ctx context.Context) error {
-	if s.server == nil {
-		return nil
-	}
-	for server := s.server; ; {
-		err := server.Run(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		s.g.log.Error("the embedded configuration center has failed; the gateway runs on and tries again", "error", err, "retry_in", serverRetry)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(serverRetry):
-		}
-		if server, err = s.g.newEmbedded(); err != nil {
-			return err
-		}
-	}
-}
+// Keep implements [feed.Feed]: the follower keeps what runs with what it must know of
+// the store.
+func (s *etcdFeed) Keep(*config.Snapshot) error { return nil }
 
-// Reload implements [source].
-func (s *etcdSource) Reload(ctx context.Context) error { return centerError(s.follower.Reload(ctx)) }
+// Reload implements [feed.Feed].
+func (s *etcdFeed) Reload(ctx context.Context) error { return s.follower.Reload(ctx) }
 
-// Rollback implements [source].
-func (s *etcdSource) Rollback(ctx context.Context, rev uint64) error {
+// Rollback implements [feed.Feed].
+func (s *etcdFeed) Rollback(ctx context.Context, rev uint64) error {
 	if rev == 0 {
 		rev = s.g.history.ranBefore(s.g.runner.Current())
 	}
 	r, err := s.follower.Rollback(ctx, int64(rev))
 	if err != nil {
-		return centerError(err)
+		return err
 	}
 	s.g.putBackByHand(uint64(r.RevOld), uint64(r.RevBad))
 	return nil
 }
 
-// centerError marks err with the kind that the API's callers tell apart.
-func centerError(err error) error {
+// feedError marks err with the kind that the API's callers tell apart.
+func feedError(err error) error {
 	for _, kind := range []struct{ is, as error }{
 		{center.ErrNoRelease, admin.ErrNotFound}, {center.ErrNotKept, admin.ErrNotFound}, {center.ErrUnavailable, admin.ErrUnavailable},
+		{feed.ErrInvalid, admin.ErrInvalid}, {feed.ErrNoEarlier, admin.ErrNotFound},
 	} {
 		if errors.Is(err, kind.is) {
 			return fmt.Errorf("%w: %w", kind.as, err)
@@ -225,25 +170,22 @@ func centerError(err error) error {
 	return err
 }
 
-// State implements [source].
-func (s *etcdSource) State() sourceState {
-	v := s.follower.View()
-	switch {
-	case !s.g.hasBooted() && (v.State == "" || v.State == center.Applied || v.State == center.Applying && v.Error == ""):
-		waiting := sourceState{State: "waiting", Error: "no configuration runs yet"}
-		if v.Err != nil {
-			waiting.Error += ": " + v.Err.Error()
+// Status implements [feed.Feed].
+func (s *etcdFeed) Status() feed.Status {
+	st := s.follower.Feed()
+	if !s.g.hasBooted() && (st.State == feed.Applied || st.State == feed.Applying && st.Error == "") {
+		st.State, st.Error = feed.Waiting, "no configuration runs yet"
+		if st.Link.Error != "" {
+			st.Error += ": " + st.Link.Error
 		}
-		return waiting
-	case v.State == center.Applied:
-		return sourceState{}
-	case v.State == center.Applying && v.Error == "": // the history tells, once there is something to tell
-		return sourceState{}
 	}
-	return sourceState{State: string(v.State), Error: v.Error, Since: v.Since}
+	if refused := s.g.refused.Load(); refused != nil && (st.State == feed.Applied || st.State == feed.Waiting) {
+		st.State, st.Error = feed.Rejected, (*refused).Error() // a record that is no commit has no place in the store's status
+	}
+	return st
 }
 
-// booted is closed by the first apply.
+// hasBooted reports whether a configuration runs, or did.
 func (g *Gateway) hasBooted() bool {
 	select {
 	case <-g.booted:
@@ -261,13 +203,9 @@ func (g *Gateway) tellRollback(old, bad uint64, reason string) {
 	}
 }
 
-// refuse records a configuration that could not even be read, or is held back. What
-// runs goes on.
+// refuse records a configuration that could not even be read. What runs goes on.
 func (g *Gateway) refuse(err error) {
 	g.refused.Store(&err)
-	if held := (*heldError)(nil); errors.As(err, &held) {
-		return // it was counted when it failed
-	}
 	g.metrics.CountInvalid()
 	g.history.add(apply.Result{Outcome: apply.Rejected, Err: err, FailedIn: apply.Preparing, Began: time.Now()})
 }
@@ -288,10 +226,14 @@ func (g *Gateway) apply(ctx context.Context, snap *config.Snapshot, boot bool) a
 		g.bootOnce.Do(func() { close(g.booted) })
 	case apply.RolledBack:
 		g.tellRollback(before, snap.Rev, r.Err.Error())
-	case apply.BrokenDown:
-		g.breakDown(snap, r.Err)
 	}
 	return r
+}
+
+// applyFed is a feed's way to [Gateway.apply].
+func (g *Gateway) applyFed(ctx context.Context, snap *config.Snapshot, boot bool) feed.Outcome {
+	r := g.apply(ctx, snap, boot)
+	return feed.Outcome{State: feed.State(r.Outcome), Err: r.Err}
 }
 
 // ErrRestart is the error of a [Gateway.Run] that ended since neither a new
@@ -299,14 +241,9 @@ func (g *Gateway) apply(ctx context.Context, snap *config.Snapshot, boot bool) a
 // with the last good one and does not try the other by itself.
 var ErrRestart = errors.New("the gateway has to be restarted")
 
-// breakDown ends the process so that the next one runs what was good.
-func (g *Gateway) breakDown(snap *config.Snapshot, err error) {
-	if g.cfg.Config.Source == "dir" { // with etcd the follower's cache has it
-		reason := fmt.Sprintf("neither it nor a rollback worked, and the gateway was restarted: %v", err)
-		if err := g.setHold(snap, reason); err != nil {
-			g.log.Error("the failed configuration may be tried again after the restart", "error", err)
-		}
-	}
+// breakDown ends the process, so that the next one runs what was good: the feed has
+// noted what is not to be tried again.
+func (g *Gateway) breakDown(err error) {
 	g.fail(fmt.Errorf("%w: neither the new configuration nor the old one can be run: %w", ErrRestart, err))
 }
 
