@@ -284,7 +284,7 @@ func (p *poller) converse(ctx context.Context, lease endpoint.Lease) (err error)
 		if err == nil {
 			err = broken
 		}
-		if t, ok := lease.(endpoint.Trust); ok && (p.mute || isTimeout(err)) {
+		if t, ok := lease.(endpoint.Trust); ok && (p.mute || err != nil && broken == nil) {
 			t.Unanswered()
 		}
 		p.mute = false
