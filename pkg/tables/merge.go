@@ -24,10 +24,11 @@ func tableText(f *File, t config.Table, doc *config.Document) ([]byte, error) {
 // mergeTable returns the text of a table's file, changed so that it says what doc
 // says. Items that are the same keep their text; changed ones keep the comments on
 // the fields that stay. It works on lines, and looks afterwards whether the result
-// means what it should.
+// means what it should. f is used up.
 func mergeTable(f *File, t config.Table, doc *config.Document) ([]byte, error) {
 	if f.readable() {
 		merged, err := mergeLines(f, t, doc)
+		f.snap, f.src = nil, nil // reading the result needs the room
 		if err == nil && meansTable(merged, t, doc) {
 			return merged, nil
 		}
@@ -63,6 +64,7 @@ func mergeLines(f *File, t config.Table, doc *config.Document) ([]byte, error) {
 		}
 	}
 	var out bytes.Buffer
+	out.Grow(len(text) + len(text)/64)
 	at := 0
 	seen := map[string]bool{}
 	for _, e := range entries {
