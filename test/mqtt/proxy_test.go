@@ -243,3 +243,16 @@ func (p *proxy) cutAll() {
 		_ = c.Close() // ends both directions
 	}
 }
+
+// cutTimes loses packets of a kind, with the connection, so many times.
+func (p *proxy) cutTimes(kind byte, times int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	p.cut = func(k byte) (bool, bool) {
+		if k == kind {
+			n++
+		}
+		return k == kind && n <= times, false
+	}
+}

@@ -57,8 +57,8 @@
 // written. Everything behind a refused message waits: nothing is skipped, unless
 // on_refused says so.
 //
-// A message at which two connections in a row were ended by the broker, each with that
-// message alone on the wire and without an answer, is made anew as well: with the present
+// A message at which two connections in a row were ended by the broker, after one that
+// ended as well, each with that message alone on the wire and no answer, is made anew as well: with the present
 // configuration if that differs, else in halves, down to one frame, which then counts as
 // refused. Its exchange is open: the broker may hold the message. So is that of a message
 // that was refused as a repeat. Before such a message is made anew the broker is asked

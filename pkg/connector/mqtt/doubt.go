@@ -127,6 +127,8 @@ type suspicion struct {
 }
 
 // diedTwice is after how many connections a message is taken for the reason.
+// The connection before them, on which others were on the wire or might have been, does
+// not count.
 const diedTwice = 2
 
 func (u *suspicion) about(m *message) bool {
@@ -150,9 +152,10 @@ func (u *suspicion) note(s *sender, err error) {
 		}
 		return
 	}
+	alone := u.careful && len(open) == 1
 	u.careful = true
-	if len(open) > 1 {
-		return // which one is seen on the next connection
+	if !alone {
+		return // it may be the network; if not, which one it is shows on the next connection
 	}
 	if m := open[0]; u.about(m) {
 		u.strikes++

@@ -33,8 +33,8 @@ type retainedAt struct {
 // are not in the configuration any more are never taken back. The oldest goes first.
 const maxRetained = 32
 
-// update changes the session record and stores it. Only the connector calls it between
-// two connections, and only [Connector.attend] on one.
+// update changes the session record and stores it, under noting: what attends a
+// connection notes things side by side.
 func (s *session) update(sync bool, change func(*sessionRecord)) error {
 	rec := s.record
 	rec.Subscribed, rec.Retained = slices.Clone(rec.Subscribed), slices.Clone(rec.Retained)
@@ -52,6 +52,8 @@ func (s *session) update(sync bool, change func(*sessionRecord)) error {
 
 // willRetain notes that a retained message is about to be set.
 func (s *session) willRetain(server, topic string) error {
+	s.noting.Lock()
+	defer s.noting.Unlock()
 	at := retainedAt{server, topic}
 	if slices.Contains(s.record.Retained, at) {
 		return nil
@@ -74,6 +76,8 @@ func (c *Connector) noteStatus(srv server) error {
 func (c *Connector) keepsStatus() bool { return c.config().Status.Enable && c.config().Status.Retain }
 
 func (s *session) noLongerRetained(at retainedAt) error {
+	s.noting.Lock()
+	defer s.noting.Unlock()
 	return s.update(false, func(rec *sessionRecord) {
 		rec.Retained = slices.DeleteFunc(rec.Retained, func(r retainedAt) bool { return r == at })
 	})
@@ -81,6 +85,8 @@ func (s *session) noLongerRetained(at retainedAt) error {
 
 // willSubscribe notes that a subscription is about to be made.
 func (s *session) willSubscribe(filter string) error {
+	s.noting.Lock()
+	defer s.noting.Unlock()
 	if slices.Contains(s.record.Subscribed, filter) {
 		return nil
 	}
@@ -90,9 +96,23 @@ func (s *session) willSubscribe(filter string) error {
 // noLongerSubscribed may be lost in a crash: the subscription is then taken back once
 // more.
 func (s *session) noLongerSubscribed(filter string) error {
+	s.noting.Lock()
+	defer s.noting.Unlock()
 	return s.update(false, func(rec *sessionRecord) {
 		rec.Subscribed = slices.DeleteFunc(rec.Subscribed, func(f string) bool { return f == filter })
 	})
+}
+
+// noted returns what is noted.
+func (s *session) noted() (subscribed []string, retained []retainedAt) {
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	return slices.Clone(s.record.Subscribed), slices.Clone(s.record.Retained)
+}
+
+// wanted reports whether the present configuration subscribes to a filter.
+func (c *Connector) wanted(filter string) bool {
+	return c.commands != nil && filter == c.commands.topic || filter == c.seenTopic() || filter == c.statusTopic()
 }
 
 // subscribeCommands subscribes to what the configuration says.
@@ -115,8 +135,9 @@ func (c *Connector) tidy(ctx context.Context, l *link) (done bool, err error) {
 }
 
 func (c *Connector) unsubscribeOld(ctx context.Context, l *link) error {
-	for _, filter := range slices.Clone(c.session.record.Subscribed) {
-		if c.commands != nil && filter == c.commands.topic {
+	subscribed, _ := c.session.noted()
+	for _, filter := range subscribed {
+		if c.wanted(filter) {
 			continue
 		}
 		if err := c.unsubscribe(ctx, l, filter); err != nil {
@@ -142,8 +163,9 @@ func (c *Connector) unsubscribe(ctx context.Context, l *link, filter string) err
 // configuration does not ask for.
 func (c *Connector) oldRetained(server string) []retainedAt {
 	var out []retainedAt
-	for _, at := range c.session.record.Retained {
-		if at.Server == server && (at.Topic != c.statusTopic() || !c.keepsStatus()) {
+	_, retained := c.session.noted()
+	for _, at := range retained {
+		if at.Server == server && (at.Topic != c.statusTopic() || !c.keepsStatus()) && at.Topic != c.seenTopic() {
 			out = append(out, at)
 		}
 	}

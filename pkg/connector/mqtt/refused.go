@@ -80,7 +80,9 @@ func (s *sender) refuse(t *turn, m *message, reason *refusal) error {
 	err := &refusedError{topic: m.record.Topic, first: first, last: last, bytes: m.size, times: m.refusals, reason: reason}
 	s.log.Warn("message refused; it is kept and tried again", "topic", m.record.Topic, "first_seq", err.first, "code", reason.code, "error", err)
 	s.faulted = true
-	s.options.fault(err)
+	if !slices.ContainsFunc(s.session.inflight, func(x *message) bool { return x.refused && x != m && x.record.Order < m.record.Order }) {
+		s.options.fault(err) // the first of them is the one that is in the way
+	}
 	return t.put(m.record.key(), m.record, m.pin())
 }
 

@@ -82,6 +82,11 @@ func (c *Connector) lookBack(ctx context.Context, l *link) error {
 	}
 	ask, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
+	for _, topic := range []string{c.seenTopic(), c.statusTopic()} {
+		if err := c.session.willSubscribe(topic); err != nil {
+			return err
+		}
+	}
 	topics := []paho.SubscribeOptions{{Topic: c.seenTopic(), NoLocal: true}, {Topic: c.statusTopic(), NoLocal: true}}
 	ack, err := l.client.Subscribe(ask, &paho.Subscribe{Subscriptions: topics})
 	switch {
@@ -178,6 +183,12 @@ func (c *Connector) leaveSeen(ctx context.Context, l *link) {
 	defer cancel()
 	if _, err := l.client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: []string{c.seenTopic(), c.statusTopic()}}); err != nil {
 		c.log.Debug("the subscription to the gateway's own status stays", "error", err)
+		return
+	}
+	for _, topic := range []string{c.seenTopic(), c.statusTopic()} {
+		if err := c.session.noLongerSubscribed(topic); err != nil {
+			c.log.Debug("the subscription to the gateway's own status will be ended once more", "error", err)
+		}
 	}
 }
 
@@ -192,6 +203,9 @@ func (c *Connector) tellSeen(ctx context.Context, l *link) error {
 	}
 	body, err := json.Marshal(seenMessage{Gateway: c.deps.Identity.Gateway, Seen: now})
 	if err != nil {
+		return err
+	}
+	if err := c.session.willRetain(l.server, c.seenTopic()); err != nil {
 		return err
 	}
 	err = c.publish(ctx, l, &paho.Publish{Topic: c.seenTopic(), Payload: body, Retain: true,

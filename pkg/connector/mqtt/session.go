@@ -32,6 +32,7 @@ type session struct {
 	chains   map[chain]uint64
 	order    uint64
 	record   sessionRecord
+	noting   sync.Mutex // held on a connection by what changes record
 
 	mu       sync.Mutex
 	conn     io.Writer // nil while there is no connection
