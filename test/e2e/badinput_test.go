@@ -142,7 +142,7 @@ func must(t *testing.T, err error) {
 // TestConfigCheckSeesTopics: what a connector would refuse at the start, the check
 // refuses before it, with its place.
 func TestConfigCheckSeesTopics(t *testing.T) {
-	gw := peer.NewGateway(t, "connectors: {mqtt: {kind: mqtt5, topic: \"/edge/{line}\"}}\n", nil)
+	gw := peer.NewGateway(t, "connectors: {mqtt: {kind: mqtt5, topic: \"/edge/{line}\"}}\n", tables("127.0.0.1:1", 2, "1s"))
 	file := filepath.Join(gw.Dir, "gateway.yml")
 	out, err := exec.CommandContext(t.Context(), gw.Bin, "config", "check", "--config", file).CombinedOutput()
 	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), file+":8:") ||
