@@ -37,12 +37,9 @@ func FieldErrors(err error) []*FieldError {
 	if err == nil {
 		return nil
 	}
-	var list []*FieldError
-	switch e := err.(type) {
-	case *FieldError:
-		return []*FieldError{e}
-	case interface{ Unwrap() []error }:
-		for _, part := range e.Unwrap() {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var list []*FieldError
+		for _, part := range joined.Unwrap() {
 			list = append(list, FieldErrors(part)...)
 		}
 		return list

@@ -11,6 +11,7 @@
 package number
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -275,7 +276,7 @@ func Float(text string) (float64, error) {
 
 // quoted begins err with the text that it is about.
 func quoted(text string, err error) error {
-	e, ok := err.(*Error)
+	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Kind == NoNumber {
 		return err
 	}

@@ -1,6 +1,7 @@
 package number
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -136,7 +137,7 @@ func Size(s string) (int64, error) {
 		}
 	}
 	v, err := Parse(digits)
-	if e, ok := err.(*Error); ok && e.Kind == Doubtful {
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind == Doubtful {
 		return 0, fmt.Errorf("%q is not a size: %s %s", s, digits, e.Reason)
 	}
 	n, ok := Whole(v)

@@ -7,7 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// ErrConsumerExists: the log knows a consumer of that name already.
+// ErrConsumerExists says that the log knows a consumer of that name already.
 var ErrConsumerExists = errors.New("there is such a consumer already")
 
 // MoveConsumer gives a consumer another name: its place, what is finished beyond it and

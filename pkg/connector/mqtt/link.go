@@ -251,7 +251,7 @@ func (l *link) ended(err error) {
 func (l *link) why() error {
 	if l.says() == nil && l.conn.why() == nil {
 		select {
-		case <-l.errs:
+		case <-l.errs: //nolint:errcheck // conn.why has it by now
 		case <-time.After(100 * time.Millisecond): // paho reports just after it is done
 		}
 	}

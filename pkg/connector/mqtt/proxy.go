@@ -98,7 +98,7 @@ func dialHTTP(ctx context.Context, u *url.URL, addr string) (_ net.Conn, err err
 		return nil, err
 	}
 	r := bufio.NewReader(c)
-	resp, err := http.ReadResponse(r, req)
+	resp, err := http.ReadResponse(r, req) //nolint:bodyclose // what follows the header is the connection itself
 	if err != nil {
 		return nil, fmt.Errorf("the proxy does not answer in HTTP: %w", err)
 	}

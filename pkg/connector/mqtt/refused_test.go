@@ -36,7 +36,7 @@ func (r *strict) take(b *bench) (alive bool) {
 				return false
 			}
 			if code := r.wants(c); code != 0 {
-				kind := byte(packets.PUBREC)
+				kind := packets.PUBREC
 				if c.QoS == 1 {
 					kind = packets.PUBACK
 				}
