@@ -37,6 +37,7 @@ func deliver(t *testing.T, b *fakebroker.Broker, r *rig) {
 	t.Helper()
 	r.publish(300)
 	r.waitDelivered(15 * time.Second)
+	b.WaitFor(5*time.Second, "what was written with QoS 0 to be read", func() bool { n, _, _ := summed(b.Ledger()); return n >= 300 })
 	onceEach(t, b, r)
 }
 
