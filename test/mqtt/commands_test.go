@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -114,8 +115,19 @@ func commandRig(t *testing.T, broker *peer.Mosquitto, commands map[string]any) (
 	c.subscribe(t, resultTopic+"/#")
 	r.start()
 	r.waitState("up")
-	time.Sleep(200 * time.Millisecond) // the subscription follows the connection; nothing tells
+	waitOnline(t, broker)
 	return r, p, c
+}
+
+// waitOnline waits until the gateway says that it is online, which it does once it has
+// subscribed to commands.
+func waitOnline(t *testing.T, broker *peer.Mosquitto) {
+	t.Helper()
+	w := dial(t, broker.Addr, "watcher")
+	w.subscribe(t, "/edge/status/acme/line-1")
+	peer.WaitFor(t, 10*time.Second, "the gateway to be online", func() bool {
+		return slices.ContainsFunc(w.received(), func(m *paho.Publish) bool { return strings.Contains(string(m.Payload), `"online"`) })
+	})
 }
 
 // results returns the answers that have come, by seq.
