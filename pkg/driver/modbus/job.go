@@ -67,11 +67,16 @@ type ended struct {
 // Error implements error.
 func (e *ended) Error() string { return fmt.Sprint(e.result) }
 
+// startPatience is how long a job waits for Run to begin.
+const startPatience = time.Second
+
 // submit has j done by the poller and waits for it.
 func (d *modbusDriver) submit(j *job) error {
 	select {
 	case <-d.started:
-	default:
+	case <-time.After(startPatience): // a command may come while the gateway starts
+		return driver.ErrNotRunning
+	case <-j.ctx.Done():
 		return driver.ErrNotRunning
 	}
 	select {
