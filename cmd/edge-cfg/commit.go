@@ -82,7 +82,14 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 	res := pushed{Rev: ch.head.Commit.Rev, SHA256: ch.doc.SHA256(), Changed: diff.Len(), Changes: diff.Counts(), DryRun: flags.dryRun}
 	c := ch.head.Commit
 	var err error
-	if !flags.dryRun && (diff.Len() > 0 || c.None() || ch.head.Doc == nil) {
+	switch {
+	case flags.dryRun:
+	case ch.force && diff.Len() == 0 && ch.head.Doc != nil && !c.None():
+		if _, err := s.Rewrite(ctx, ch.head); err != nil { // what the person is after: the keys as they should be
+			return center.Commit{}, err
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "the document and the item keys of rev %d were written anew\n", c.Rev)
+	case diff.Len() > 0 || c.None() || ch.head.Doc == nil:
 		if err := askForChange(cmd, diff, flags); err != nil {
 			return center.Commit{}, err
 		}

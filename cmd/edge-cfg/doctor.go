@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -11,15 +12,26 @@ import (
 )
 
 func newDoctor() *cobra.Command {
+	var repair bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Examine the config center and say what to do about what is wrong",
 		Long: `doctor looks at etcd, the records, the documents, the item keys, and the gateways.
-It changes nothing. Errors end it with 1; warnings don't.`,
-		Example: `  edge-cfg doctor`,
-		Args:    cobra.NoArgs,
+It changes nothing. Errors end it with 1; warnings don't.
+
+--repair first makes a commit record that is gone or damaged anew from the releases,
+and writes the documents and item keys as the commit says. It makes no new release:
+gateways run what they ran.`,
+		Example: `  edge-cfg doctor
+  edge-cfg doctor --repair`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
+				if repair {
+					if err := runRepair(ctx, cmd, s); err != nil {
+						return err
+					}
+				}
 				found, err := s.Doctor(ctx)
 				printErr := cli.NewOutput(cmd).Print(found, func(t *cli.Table) {
 					t.Header("CHECK", "HEALTH", "MESSAGE")
@@ -40,7 +52,20 @@ It changes nothing. Errors end it with 1; warnings don't.`,
 		},
 	}
 	cli.AddOutputFlag(cmd)
+	cmd.Flags().BoolVar(&repair, "repair", false, "put right what can be put right from what the store has")
 	return cmd
+}
+
+// runRepair repairs the store and tells on standard error what was done.
+func runRepair(ctx context.Context, cmd *cobra.Command, s *center.Store) error {
+	done, err := s.Repair(ctx)
+	for _, text := range done {
+		fmt.Fprintln(cmd.ErrOrStderr(), text)
+	}
+	if err == nil && len(done) == 0 {
+		fmt.Fprintln(cmd.ErrOrStderr(), "there was nothing to repair")
+	}
+	return err
 }
 
 func healthCell(h center.Health) cli.Cell {

@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, ".config"))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"gateway": gateway, "rev": rev},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"gateway": gateway, "rev": rev, "etcd": etcd},
 	})
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -29,6 +31,24 @@ func rev(ts *testscript.TestScript, _ bool, args []string) {
 	head, err := s.Head(context.Background())
 	ts.Check(err)
 	ts.Setenv(args[0], fmt.Sprint(head.Rev))
+}
+
+// etcd changes a key below the prefix, as no tool of ours does: etcd del KEY, etcd put
+// KEY VALUE.
+func etcd(ts *testscript.TestScript, _ bool, args []string) {
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{ts.Getenv("EDGE_CFG_ENDPOINTS")}, Logger: zap.NewNop()})
+	ts.Check(err)
+	defer func() { _ = c.Close() }() // every request has had its answer
+	key := ts.Getenv("EDGE_CFG_PREFIX") + "/" + args[1]
+	switch args[0] {
+	case "del":
+		_, err = c.Delete(context.Background(), key)
+	case "put":
+		_, err = c.Put(context.Background(), key, args[2])
+	default:
+		ts.Fatalf("etcd %s: expected del or put", args[0])
+	}
+	ts.Check(err)
 }
 
 // gateway follows the store as a gateway does, until the scenario ends or 'gateway

@@ -74,7 +74,7 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 		f.running.Commit = c
 		f.supersede(c)
 		f.update(func(st *Status) {
-			st.Rev, st.Target = c.Rev, c.Rev
+			st.Rev, st.Target, st.Tried = c.Rev, c.Rev, c.ID
 			if st.State != RolledBack { // the commit that this gateway put back itself
 				st.State, st.Error = Applied, ""
 			}
@@ -86,7 +86,7 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 		f.stay(v)
 		return
 	}
-	f.update(func(st *Status) { st.State, st.Error, st.Target = Applying, "", c.Rev })
+	f.update(func(st *Status) { st.State, st.Error, st.Target, st.Tried = Applying, "", c.Rev, c.ID })
 	begin := time.Now()
 	out := f.try(ctx, v)
 	if ctx.Err() != nil && out.State != Applied && out.State != Failed {
@@ -99,7 +99,7 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 	f.supersede(c)
 	f.cfg.Log.Debug("commit applied", "rev", c.Rev, "sha256", c.SHA256, "items", v.Doc.Len(), "took", time.Since(begin))
 	f.update(func(st *Status) {
-		st.State, st.Error, st.Rev, st.SHA256, st.Target = Applied, "", c.Rev, c.SHA256, c.Rev
+		st.State, st.Error, st.Rev, st.SHA256 = Applied, "", c.Rev, c.SHA256
 	})
 	f.saveLater()
 }
@@ -107,7 +107,7 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 // supersede drops the verdict on a commit that isn't newer than c. A start from the
 // cache runs an older one, and the verdict must outlive it.
 func (f *Follower) supersede(c Commit) {
-	if f.bad != nil && f.bad.Rev <= c.Rev {
+	if f.bad != nil && (f.bad.Rev <= c.Rev || f.bad.ID == c.ID) {
 		f.bad = nil
 	}
 }
@@ -192,7 +192,7 @@ func (f *Follower) stay(v Version) {
 		asked = f.askBack(v, Rejected) // this process has told nobody of it
 	}
 	f.update(func(st *Status) {
-		st.State, st.Error, st.Target = f.bad.State, f.bad.Error, v.Commit.Rev
+		st.State, st.Error, st.Target, st.Tried = f.bad.State, f.bad.Error, v.Commit.Rev, v.Commit.ID
 		if asked {
 			st.State = Applying
 		}

@@ -58,9 +58,16 @@
 // commit that carries its delta, with the base that the gateway holds, is applied
 // from the record; otherwise the document is loaded. While an apply runs, commits
 // queue up and only the newest is applied. Whatever breaks the chain (compaction, a
-// member without a leader, an expired lease, a cluster restored from a backup, whose
-// revisions go back) ends the session, and the next one reads anew. Every 30 s the
-// commit is read as well, should a watch be deaf.
+// member without a leader, an expired lease, a cluster restored from a backup) ends the
+// session, and the next one reads anew. Every 30 s the commit is read as well, should a
+// watch be deaf.
+//
+// A restored cluster uses its revisions again, and its cluster id may be the same. So
+// commits are told apart by their random id and documents by their hash, and each answer
+// to the lease's renewal is looked at: a revision or a term that goes back has the commit
+// read at once. A push compares the id of its base before its transactions compare the
+// revision. A release is never written over, and a store that has releases but no commit
+// is damaged, not empty.
 //
 // The last configuration that ran is in a file, so a gateway starts without the
 // store. The file also remembers a commit that failed here, so that a restart begins

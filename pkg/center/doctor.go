@@ -41,8 +41,10 @@ func (s *Store) Doctor(ctx context.Context) ([]Diagnosis, error) {
 		return d.found, err
 	}
 	switch {
+	case errors.Is(err, ErrDamaged) && head.Rev > 0:
+		d.sick("commit", "%v; edge-cfg doctor --repair makes it anew from the releases", err)
 	case err != nil:
-		d.sick("commit", "%v; edge-cfg push --force replaces it", err)
+		d.sick("commit", "%v", err)
 	case head.None():
 		d.doubt("commit", "nothing was ever pushed to %s", s.keys.prefix)
 	default:
@@ -107,7 +109,7 @@ func (d *doctor) release(ctx context.Context, head Commit) {
 	case err != nil:
 		d.sick("releases", "%v", err)
 	case last != head.Release:
-		d.sick("releases", "the last release is %d, but the commit is release %d", last, head.Release)
+		d.sick("releases", "the last release is %d, but the commit is release %d; edge-cfg doctor --repair puts it right", last, head.Release)
 	default:
 		d.fine("releases", "%d", last)
 	}
@@ -118,7 +120,7 @@ func (d *doctor) document(ctx context.Context, head Commit) {
 	s := d.store
 	doc, err := s.fetch(ctx, head.SHA256)
 	if err != nil {
-		d.sick("document", "%v; edge-cfg push --force writes it anew", err)
+		d.sick("document", "%v; edge-cfg doctor --repair writes it anew if the item keys say the same, else edge-cfg push --force DIR", err)
 		return
 	}
 	d.fine("document", "%d items, sha256 %.12s", doc.Len(), doc.SHA256())
@@ -142,7 +144,7 @@ func (d *doctor) document(ctx context.Context, head Commit) {
 		names = append(names, string(c.Table)+"/"+c.ID)
 	}
 	d.sick("items", "%d item keys differ from the document (%s, …): something other than edge-cfg wrote them, or a push was cut off; "+
-		"gateways don't read them; edge-cfg push --force puts them right", len(diff), strings.Join(names, ", "))
+		"gateways don't read them; edge-cfg doctor --repair puts them right", len(diff), strings.Join(names, ", "))
 }
 
 // claims looks for a push in progress, or one that was cut off.

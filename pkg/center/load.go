@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -25,9 +26,9 @@ func (s *Store) head(ctx context.Context) (Commit, position, error) {
 	if err != nil {
 		return Commit{}, position{}, err
 	}
-	at := position{cluster: resp.Header.ClusterId, rev: resp.Header.Revision}
+	at := positionOf(resp.Header)
 	if len(resp.Kvs) == 0 {
-		return Commit{}, at, nil
+		return Commit{}, at, s.checkEmpty(ctx)
 	}
 	c, err := parseCommit(resp.Kvs[0].Value, resp.Kvs[0].ModRevision)
 	if err != nil {
@@ -36,11 +37,35 @@ func (s *Store) head(ctx context.Context) (Commit, position, error) {
 	return c, at, nil
 }
 
+// checkEmpty holds a store without a commit record to what an empty store is: one that
+// has releases has lost its commit. To begin anew would overwrite the history.
+func (s *Store) checkEmpty(ctx context.Context) error {
+	last, err := s.lastRelease(ctx)
+	if err == nil && last > 0 {
+		err = lostCommit(last)
+	}
+	return err
+}
+
+func lostCommit(last uint64) error {
+	return fmt.Errorf("%w: the commit record is gone, but there are releases up to %d; edge-cfg doctor --repair makes it anew from them", ErrDamaged, last)
+}
+
 // position is a moment in the life of one cluster. Within a cluster revisions only
-// grow; a restored one begins at an older revision.
+// grow; a restored one begins at an older revision, with the elections of its own.
 type position struct {
 	cluster uint64
 	rev     int64
+	term    uint64
+}
+
+func positionOf(h *etcdserverpb.ResponseHeader) position {
+	return position{cluster: h.ClusterId, rev: h.Revision, term: h.RaftTerm}
+}
+
+// before reports whether p can't follow q in the life of a cluster.
+func (p position) before(q position) bool {
+	return p.cluster != q.cluster || p.rev < q.rev || p.term < q.term
 }
 
 // Load returns the commit in force with its document.
@@ -63,7 +88,7 @@ func (s *Store) load(ctx context.Context) (Version, position, error) {
 			return Version{Commit: c, Doc: doc}, at, nil
 		}
 		// A document is given up when many releases have followed it.
-		if now, _, headErr := s.head(ctx); headErr != nil || now.Rev == c.Rev {
+		if now, _, headErr := s.head(ctx); headErr != nil || now.ID == c.ID {
 			return Version{Commit: c}, at, err
 		}
 	}
@@ -84,7 +109,7 @@ func (s *Store) fetchHead(ctx context.Context, c Commit) (*config.Document, erro
 		s.cfg.Log.Warn("the stored document can't be read; it was put together from the item keys, which have its hash", "sha256", c.SHA256, "error", err)
 		return doc, nil
 	}
-	return nil, fmt.Errorf("%w: the document of rev %d can't be read (%w), and the item keys don't say the same; push the configuration again with --force",
+	return nil, fmt.Errorf("%w: the document of rev %d can't be read (%w), and the item keys don't say the same; edge-cfg push --force DIR writes it anew",
 		ErrDamaged, c.Rev, err)
 }
 

@@ -58,7 +58,7 @@ func (f *Follower) stayOn(old, head Commit) {
 		f.bad = &verdict{Rev: head.Rev, ID: head.ID, State: state, Error: reason, Version: f.cfg.Version, ByHand: true}
 	}
 	f.update(func(st *Status) {
-		st.State, st.Error, st.Rev, st.SHA256, st.Target = state, reason, old.Rev, old.SHA256, head.Rev
+		st.State, st.Error, st.Rev, st.SHA256, st.Target, st.Tried = state, reason, old.Rev, old.SHA256, head.Rev, head.ID
 	})
 	f.save()
 }

@@ -44,14 +44,14 @@ func (s *Store) Push(ctx context.Context, base Version, doc *config.Document, op
 	}
 	for tries := 0; ; tries++ {
 		head, err := s.Load(ctx)
-		if errors.Is(err, ErrDamaged) && head.Commit.Release == 0 {
-			if head.Commit.Release, err = s.lastRelease(ctx); err != nil {
-				return Commit{}, err
-			}
-		}
 		if err != nil && !errors.Is(err, ErrDamaged) {
 			return Commit{}, err
 		}
+		last, err := s.lastRelease(ctx)
+		if err != nil {
+			return Commit{}, err
+		}
+		head.Commit.Release = max(head.Commit.Release, last)
 		c, err := s.push(ctx, head, doc, opts)
 		var conflict *ConflictError
 		if tries < 10 && errors.As(err, &conflict) {
@@ -81,6 +81,9 @@ func (s *Store) push(ctx context.Context, base Version, doc *config.Document, op
 	if err != nil {
 		return Commit{}, err
 	}
+	if err := s.checkBase(ctx, base.Commit); err != nil {
+		return Commit{}, err
+	}
 	for {
 		var c Commit
 		if p.atOnce {
@@ -100,6 +103,20 @@ func (s *Store) push(ctx context.Context, base Version, doc *config.Document, op
 	}
 }
 
+// checkBase refuses a base whose revision is another commit's by now: the store was put
+// back to an earlier state since it was read, and has used its revisions again. What
+// follows compares revisions.
+func (s *Store) checkBase(ctx context.Context, base Commit) error {
+	head, _, err := s.head(ctx)
+	if base.ID == "" && errors.Is(err, ErrDamaged) {
+		return nil // a person forces it
+	}
+	if err == nil && head.Rev == base.Rev && head.ID != base.ID {
+		err = &ConflictError{Base: base, Head: head}
+	}
+	return err
+}
+
 // plan is a push that is ready to be written.
 type plan struct {
 	base    Version
@@ -111,6 +128,7 @@ type plan struct {
 	chunks  [][]byte
 	changes []config.ItemChange // of items; what the keys need may differ
 	atOnce  bool                // everything fits in one transaction
+	rewrite bool                // whatever is there is written anew
 }
 
 func (s *Store) plan(base Version, doc *config.Document, opts PushOptions) (*plan, error) {
@@ -214,10 +232,11 @@ func (s *Store) pushAtOnce(ctx context.Context, p *plan) (Commit, error) {
 			modifiedAt(s.keys.commit(), p.base.Commit.Rev), absent(s.keys.pending()), absent(s.keys.dirty()),
 		},
 		orElse: []clientv3.Op{
-			clientv3.OpGet(s.keys.commit()), clientv3.OpGet(s.keys.pending()), clientv3.OpGet(s.keys.dirty()),
+			clientv3.OpGet(s.keys.commit()), clientv3.OpGet(s.keys.pending()), clientv3.OpGet(s.keys.release(p.commit.Release), clientv3.WithKeysOnly()),
 		},
 	}
 	if !unchanged {
+		t.compare = append(t.compare, absent(s.keys.release(p.commit.Release)))
 		t.then = append(append(s.documentOps(p), s.itemOps(p.changes)...), s.commitOps(p)...)
 	}
 	resp, err := s.commit(ctx, "push", t)
@@ -237,7 +256,17 @@ func (s *Store) pushAtOnce(ctx context.Context, p *plan) (Commit, error) {
 	if len(resp.Responses[1].GetResponseRange().Kvs) > 0 {
 		return Commit{}, errBusy
 	}
+	if !unchanged && len(resp.Responses[2].GetResponseRange().Kvs) > 0 {
+		return Commit{}, takenRelease(p)
+	}
 	return s.pushInSteps(ctx, p)
+}
+
+// takenRelease is the error of a push that would write over a release: its base is not
+// the last commit there was.
+func takenRelease(p *plan) error {
+	return fmt.Errorf("%w: the commit in force is older than release %d, which the push would overwrite; edge-cfg doctor --repair puts the commit right",
+		ErrDamaged, p.commit.Release)
 }
 
 // headOf looks at the commit record in the first answer of a transaction that did
@@ -246,10 +275,10 @@ func (s *Store) pushAtOnce(ctx context.Context, p *plan) (Commit, error) {
 func (s *Store) headOf(ctx context.Context, resp *clientv3.TxnResponse, p *plan) (Commit, error) {
 	var head Commit
 	if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+		var err error
 		if kvs[0].ModRevision == p.base.Commit.Rev {
 			return Commit{}, nil // even one that can't be read
 		}
-		var err error
 		if head, err = parseCommit(kvs[0].Value, kvs[0].ModRevision); err != nil {
 			return Commit{}, err
 		}

@@ -21,6 +21,7 @@ type session struct {
 	at    position // the newest revision seen
 
 	waiting []Commit // not handed to the applier yet, oldest first
+	newest  Commit   // that was noted
 	lease   clientv3.LeaseID
 	beats   <-chan *clientv3.LeaseKeepAliveResponse
 	refused time.Time // since when the registration has to wait
@@ -36,7 +37,7 @@ const maxWaiting = 100
 const applyingAfter = 100 * time.Millisecond
 
 // errRestored: the store's history isn't the one that was followed.
-var errRestored = errors.New("the store was restored or replaced")
+var errRestored = fmt.Errorf("%w: it was restored or replaced", ErrUnavailable)
 
 func (f *Follower) session(ctx context.Context) error {
 	store, err := Open(ctx, f.cfg.Store)
@@ -77,8 +78,7 @@ func (s *session) read(ctx context.Context) error {
 	}
 	s.at = at
 	if !head.None() {
-		s.f.want(head)
-		s.waiting = []Commit{head}
+		s.note(head)
 	} else {
 		s.f.cfg.Log.Warn("the config center is empty; push a configuration: edge-cfg push DIR", "prefix", s.store.keys.prefix)
 	}
@@ -177,10 +177,8 @@ func (s *session) follow(ctx context.Context) error {
 			}
 		case <-slow:
 			slow, err = nil, s.report(ctx, false)
-		case _, ok := <-s.beats:
-			if !ok {
-				err = errTaken
-			}
+		case beat, ok := <-s.beats:
+			err = s.onBeat(ctx, beat, ok)
 		case <-register.C:
 			err = s.register(ctx)
 		case <-recheck.C:
@@ -192,6 +190,18 @@ func (s *session) follow(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// onBeat looks at an answer to the lease's renewal. It comes every few seconds and tells
+// where the store is: a watch says nothing of a history that began anew below it.
+func (s *session) onBeat(ctx context.Context, beat *clientv3.LeaseKeepAliveResponse, ok bool) error {
+	if !ok {
+		return errTaken
+	}
+	if positionOf(beat.ResponseHeader).before(s.at) {
+		return s.recheck(ctx) // a member that lags answers so too
+	}
+	return nil
 }
 
 // onCommits takes note of new commits.
@@ -231,13 +241,15 @@ func watchError(resp clientv3.WatchResponse, ok bool) error {
 
 // note queues a commit for the applier.
 func (s *session) note(c Commit) {
-	if n := len(s.waiting); n > 0 && (s.waiting[n-1].Rev >= c.Rev) {
+	if c.Rev <= s.newest.Rev {
 		return
 	}
 	if len(s.waiting) >= maxWaiting {
 		s.waiting = s.waiting[:0] // the chain is broken; next reads the document
 	}
 	s.f.want(c)
+	s.newest = c
+	s.newest.Delta = nil
 	s.waiting = append(s.waiting, c)
 }
 
@@ -295,7 +307,7 @@ func (s *session) retry(ctx context.Context) error {
 		return err
 	}
 	err = s.f.queue.Do(ctx, func(context.Context) { s.f.bad = nil }) // an apply that runs is waited for
-	s.waiting = []Commit{head}
+	s.newest, s.waiting = head, []Commit{head}
 	return err
 }
 
@@ -332,7 +344,7 @@ func (s *session) putBack(ctx context.Context, r *rollbackRequest) error {
 	f.mu.Unlock()
 	if !center || err != nil { // this gateway stays where it is; a newer commit may be on its way
 		f.update(func(st *Status) {
-			if st.Target == r.bad.Commit.Rev {
+			if st.Tried == r.bad.Commit.ID {
 				st.State, st.Error = r.verdict, r.reason
 			}
 		})
@@ -363,11 +375,14 @@ func (s *session) recheck(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if at.cluster != s.at.cluster || at.rev < s.at.rev {
+	if at.before(s.at) {
 		return errRestored
 	}
 	s.at = at
-	if f := s.f.View(); !head.None() && head.Rev != f.Target {
+	if !head.None() && head.ID != s.newest.ID {
+		if head.Rev <= s.newest.Rev { // what was followed is not in this history
+			return errRestored
+		}
 		s.note(head)
 	}
 	return nil

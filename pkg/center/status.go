@@ -44,6 +44,7 @@ type Status struct {
 	Rev    int64     `json:"rev"`              // of the commit that runs
 	SHA256 string    `json:"sha256,omitempty"` // of the document that runs
 	Target int64     `json:"target,omitempty"` // rev of the commit that was tried last
+	Tried  string    `json:"tried,omitempty"`  // its id: a store that went back in time uses revs again
 	Error  string    `json:"error,omitempty"`  // why the target doesn't run
 
 	Seen time.Time `json:"seen"` // when the record was last written
@@ -74,13 +75,15 @@ func (g Gateway) Shown() (State, time.Time) {
 	return g.State, g.Since
 }
 
-// Settled reports whether the gateway has finished with commit c, and whether it
-// runs c's document now.
+// Settled reports whether the gateway has finished with commit c, which is in force, and
+// whether it runs c's document.
 func (g Gateway) Settled(c Commit) (done, ok bool) {
-	if g.SHA256 == c.SHA256 && g.Rev >= c.Rev && (g.State == Applied || g.State == RolledBack) {
-		return true, true
+	tried := g.Tried == c.ID
+	if g.Tried == "" { // a version of edge-gw that does not tell
+		tried = g.Target == c.Rev
 	}
-	return g.Target >= c.Rev && g.State != Applying, false
+	done = tried && g.State != Applying
+	return done, done && g.SHA256 == c.SHA256 && (g.State == Applied || g.State == RolledBack)
 }
 
 // parseStatus refuses what cannot be a status record.
@@ -130,7 +133,7 @@ func (s *Store) gateways(ctx context.Context) ([]Gateway, position, error) {
 		list[i] = *g
 	}
 	slices.SortFunc(list, func(a, b Gateway) int { return strings.Compare(a.Gateway, b.Gateway) })
-	return list, position{resp.Header.ClusterId, resp.Header.Revision}, nil
+	return list, positionOf(resp.Header), nil
 }
 
 func statusOf(name string, kv *mvccpb.KeyValue) Status {

@@ -27,7 +27,7 @@ type claim struct {
 // pushInSteps writes what doesn't fit in one transaction: claim, document, items,
 // commit. It also repairs items that a push before it left half-way.
 func (s *Store) pushInSteps(ctx context.Context, p *plan) (Commit, error) {
-	repair := p.base.Doc == nil
+	repair := p.base.Doc == nil || p.rewrite
 	list, steps := p.changes, true
 	if !repair {
 		// Items that fit in the completing transaction never are half-written.
@@ -81,7 +81,7 @@ func (s *Store) claim(ctx context.Context, p *plan, steps bool) (*claim, bool, C
 		},
 		orElse: []clientv3.Op{clientv3.OpGet(s.keys.commit()), clientv3.OpGet(s.keys.pending()), clientv3.OpGet(s.keys.dirty())},
 	}
-	if steps || p.base.Doc == nil {
+	if steps || p.base.Doc == nil || p.rewrite {
 		t.then = append(t.then, clientv3.OpPut(s.keys.dirty(), string(p.release)))
 	}
 	resp, err := s.commit(ctx, "begin the push", t)
@@ -155,7 +155,7 @@ func (s *Store) putDocument(ctx context.Context, p *plan, cl *claim) error {
 	if err != nil {
 		return err
 	}
-	if p.base.Doc != nil && len(resp.Responses[1].GetResponseRange().Kvs) > 0 {
+	if p.base.Doc != nil && !p.rewrite && len(resp.Responses[1].GetResponseRange().Kvs) > 0 {
 		return nil
 	}
 	var batches [][]clientv3.Op
@@ -227,6 +227,7 @@ func (s *Store) complete(ctx context.Context, p *plan, cl *claim, list []config.
 		orElse: []clientv3.Op{clientv3.OpGet(s.keys.commit())},
 	}
 	if !unchanged {
+		t.compare = append(t.compare, absent(s.keys.release(p.commit.Release)))
 		t.then = append(t.then, s.commitOps(p)...)
 	}
 	resp, err := s.commit(ctx, "complete the push", t)

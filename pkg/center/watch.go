@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -69,6 +70,8 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, listed func()
 	// Both from the revision of the first read; what the second read has shown
 	// already is told again.
 	from := clientv3.WithRev(at.rev + 1)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	ctx = clientv3.WithRequireLeader(ctx)
 	commits := s.etcd.Watch(ctx, s.keys.commit(), from, clientv3.WithFilterDelete())
 	statuses := s.etcd.Watch(ctx, s.keys.statuses(), from, clientv3.WithPrefix())
@@ -80,7 +83,17 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, listed func()
 			return ctx.Err()
 		case resp, ok = <-commits:
 		case resp, ok = <-statuses:
+		case <-look.C:
+			now, err := s.position(ctx)
+			if err == nil && now.before(at) {
+				err = errRestored
+			}
+			if err != nil && !errors.Is(err, ErrUnavailable) || errors.Is(err, errRestored) {
+				return err
+			}
+			continue
 		}
+		at.rev = max(at.rev, resp.Header.Revision)
 		if err := watchError(resp, ok); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -93,6 +106,19 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, listed func()
 			}
 		}
 	}
+}
+
+// lookEvery is how often a watch looks whether the store is the one that it watches: a
+// watch of a store that was put back to an earlier state says nothing.
+const lookEvery = 3 * time.Second
+
+// position returns where the store is now.
+func (s *Store) position(ctx context.Context) (position, error) {
+	resp, err := s.get(ctx, "look at the store", s.keys.commit(), clientv3.WithCountOnly())
+	if err != nil {
+		return position{}, err
+	}
+	return positionOf(resp.Header), nil
 }
 
 // watcher keeps what is known of the gateways, since an event changes a part of it.
@@ -167,7 +193,7 @@ func (e *NotAppliedError) Error() string {
 // returns a [NotAppliedError] with the reasons if one of them doesn't run it, or
 // when ctx ends. progress, if not nil, is told of every status that comes in.
 func (s *Store) WaitApplied(ctx context.Context, c Commit, progress func(Gateway)) error {
-	w := &applyWait{commit: c, all: map[string]Gateway{}, progress: progress}
+	w := &applyWait{commit: c, head: c, all: map[string]Gateway{}, progress: progress}
 	err := s.watch(ctx, w.event, w.check)
 	switch {
 	case errors.Is(err, errSettled):
@@ -184,6 +210,7 @@ var errSettled = errors.New("all gateways are through with the commit")
 // applyWait follows the gateways until they are through with a commit.
 type applyWait struct {
 	commit   Commit
+	head     Commit // what is in force now
 	all      map[string]Gateway
 	listed   bool    // all gateways are known
 	replaced *Commit // by a newer one with another document
@@ -193,7 +220,10 @@ type applyWait struct {
 func (w *applyWait) event(e Event) error {
 	switch {
 	case e.Kind == EventCommit:
-		if e.Err == nil && e.Commit.Rev > w.commit.Rev && e.Commit.SHA256 != w.commit.SHA256 {
+		if e.Err != nil {
+			break
+		}
+		if w.head = e.Commit; w.head.SHA256 != w.commit.SHA256 {
 			w.replaced = &e.Commit
 		}
 	case e.Kind == EventForgotten:
@@ -214,7 +244,7 @@ func (w *applyWait) event(e Event) error {
 func (w *applyWait) check() error {
 	w.listed = true
 	for _, g := range w.all {
-		if done, _ := g.Settled(w.commit); g.Online && !done {
+		if done, _ := g.Settled(w.head); g.Online && !done {
 			return nil
 		}
 	}
@@ -235,8 +265,8 @@ func (w *applyWait) notApplied() *NotAppliedError {
 	e := &NotAppliedError{Commit: w.commit, Replaced: w.replaced}
 	for _, name := range slices.Sorted(maps.Keys(w.all)) {
 		g := w.all[name]
-		switch done, ok := g.Settled(w.commit); {
-		case !g.Online || ok || done && g.State == Applied:
+		switch done, _ := g.Settled(w.head); {
+		case !g.Online, done && (g.State == Applied || g.State == RolledBack && g.SHA256 == w.commit.SHA256):
 		case done:
 			e.Failed = append(e.Failed, g)
 		default:
