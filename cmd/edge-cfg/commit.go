@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,20 +22,41 @@ type pushFlags struct {
 	yes     bool
 	dryRun  bool
 	allow   string // how many items may be removed without being asked for
-	wait    bool
+	wait    string // whom to wait for: online, all, or names
+	noWait  bool
 	timeout time.Duration
 }
 
 func (f *pushFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.message, "message", "m", "", "why, for the log")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change, and change nothing")
-	cmd.Flags().BoolVar(&f.wait, "wait", false, "wait until every gateway that is online runs it")
-	cmd.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "with --wait: give up after this")
+	cmd.Flags().StringVar(&f.wait, "wait", "online", "wait until these gateways run it (`online|all|NAME,…`); exit code 4 if one doesn't")
+	cmd.Flags().Lookup("wait").NoOptDefVal = "online"
+	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "do not wait for the gateways")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "wait no longer than this")
 	cli.AddOutputFlag(cmd)
 }
 
 func (f *pushFlags) addYes(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+}
+
+// whom reads --wait.
+func (f *pushFlags) whom() (center.Whom, error) {
+	switch f.wait {
+	case "online", "true": // as the environment has it
+		return center.Whom{}, nil
+	case "all":
+		return center.Whom{All: true}, nil
+	}
+	var w center.Whom
+	for name := range strings.SplitSeq(f.wait, ",") {
+		if name = strings.TrimSpace(name); !config.ValidKey(name) {
+			return w, cli.Usagef("--wait=%s: expected online, all, or names of gateways with commas between them", f.wait)
+		}
+		w.Names = append(w.Names, name)
+	}
+	return w, nil
 }
 
 // allowed reads --allow-delete.
@@ -63,13 +85,17 @@ type pushed struct {
 	Changed  int             `json:"changed"` // items
 	Changes  config.Changes  `json:"changes"`
 	DryRun   bool            `json:"dry_run,omitempty"`
-	Gateways []gatewayStatus `json:"gateways,omitempty"` // with --wait
+	Gateways []gatewayStatus `json:"gateways,omitempty"` // what each did, unless --no-wait
 }
 
 // commitDocument shows a change, asks, makes it, and waits for the gateways where
 // that is wanted. A commit that is returned was made (or was there already), even
 // if there is an error too.
 func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch change, flags *pushFlags) (center.Commit, error) {
+	whom, err := flags.whom()
+	if err != nil {
+		return center.Commit{}, err
+	}
 	diff := tables.Compare(ch.head.Document(), ch.doc)
 	out := cli.NewOutput(cmd)
 	text := out.Writer()
@@ -81,7 +107,6 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 	}
 	res := pushed{Rev: ch.head.Commit.Rev, SHA256: ch.doc.SHA256(), Changed: diff.Len(), Changes: diff.Counts(), DryRun: flags.dryRun}
 	c := ch.head.Commit
-	var err error
 	switch {
 	case flags.dryRun:
 	case ch.force && diff.Len() == 0 && ch.head.Doc != nil && !c.None():
@@ -93,14 +118,14 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 		if err := askForChange(cmd, diff, flags); err != nil {
 			return center.Commit{}, err
 		}
-		c, err = s.Push(ctx, ch.head, ch.doc, center.PushOptions{Author: author(), Message: flags.message, Force: ch.force})
+		c, err = s.Push(ctx, ch.head, ch.doc, center.PushOptions{Author: author(cmd), Message: flags.message, Force: ch.force})
 		if err != nil {
 			return center.Commit{}, err
 		}
 		res.Rev = c.Rev
 	}
-	if flags.wait && !flags.dryRun {
-		res.Gateways, err = waitApplied(ctx, cmd, s, c, flags.timeout)
+	if !flags.noWait && !flags.dryRun {
+		res.Gateways, err = waitApplied(ctx, cmd, s, c, whom, flags.timeout)
 	}
 	if printErr := out.Print(res, func(t *cli.Table) { t.Row(res.String()) }); err == nil {
 		err = printErr

@@ -125,13 +125,13 @@ func newContextList() *cobra.Command {
 				list = append(list, listedContext{name, name == c.Current, c.Contexts[name]})
 			}
 			return cli.NewOutput(cmd).Print(list, func(t *cli.Table) {
-				t.Header("", "NAME", "ENDPOINTS", "PREFIX", "USER")
+				t.Header("", "NAME", "ENDPOINTS", "PREFIX", "USER", "AUTHOR")
 				for _, l := range list {
 					mark := " "
 					if l.Current {
 						mark = "*"
 					}
-					t.Row(mark, l.Name, strings.Join(l.Endpoints, ","), l.Prefix, l.User)
+					t.Row(mark, l.Name, strings.Join(l.Endpoints, ","), l.Prefix, l.User, l.Author)
 				}
 			})
 		},

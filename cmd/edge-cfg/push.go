@@ -33,7 +33,7 @@ Removing items needs intent: without a terminal, -y alone is not enough.
 gateway still checks what it gets, and refuses what it can't run.`,
 		Example: `  edge-cfg push ./config -m "press 4: flow meter replaced"
   edge-cfg push variables.yml --dry-run
-  edge-cfg push ./config -y --allow-delete 3 --wait`,
+  edge-cfg push ./config -y --allow-delete 3`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var rev int64

@@ -23,7 +23,7 @@ be put back to before they had the variables of now.
 
 It removes what wasn't there then; -y is enough for that.`,
 		Example: `  edge-cfg rollback variables --to previous
-  edge-cfg rollback all --to rev=120 -y --wait -m "press 4 again"`,
+  edge-cfg rollback all --to rev=120 -y -m "press 4 again"`,
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: []string{"endpoints", "drivers", "variables", "settings", "all"},
 		RunE: func(cmd *cobra.Command, args []string) error {

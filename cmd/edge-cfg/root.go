@@ -22,10 +22,10 @@ one that is embedded in a gateway on this machine (./data, /var/lib/edge-gw).
 
 Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
 3 somebody else changed them meanwhile, 4 committed but not applied everywhere
-(--wait), 5 differs (diff --exit-code), 64 wrong usage.`,
+(unless --no-wait), 5 differs (diff --exit-code), 64 wrong usage.`,
 		Example: `  edge-cfg lint ./config
   edge-cfg diff ./config
-  edge-cfg push ./config -m "press 4: flow meter replaced" --wait
+  edge-cfg push ./config -m "press 4: flow meter replaced"
   edge-cfg rollback variables --to previous`,
 	}
 	cli.AddColorFlag(root)

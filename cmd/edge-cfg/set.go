@@ -27,7 +27,7 @@ The files that the tables were pushed from don't change; 'edge-cfg pull' brings 
 to them.`,
 		Example: `  edge-cfg set bus.wal_flush_ms 20
   edge-cfg set variables/plant.flow scale="value / 10" -m "new flow meter"
-  edge-cfg set drivers/press-4 cfg.polling=500ms --wait`,
+  edge-cfg set drivers/press-4 cfg.polling=500ms --no-wait`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key, value, err := tables.ParseAssignment(args[0], args[1])

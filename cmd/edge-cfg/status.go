@@ -76,19 +76,29 @@ func stateCell(s center.State) cli.Cell {
 	return cli.Cell{Text: string(s), Color: color}
 }
 
-// waitApplied waits until every gateway that is online runs c, telling on standard
-// error what they report.
-func waitApplied(ctx context.Context, cmd *cobra.Command, s *center.Store, c center.Commit, timeout time.Duration) ([]gatewayStatus, error) {
+// waitApplied waits until the gateways of whom run c, telling on standard error what
+// they report, and names those that are not there.
+func waitApplied(ctx context.Context, cmd *cobra.Command, s *center.Store, c center.Commit, whom center.Whom, timeout time.Duration) ([]gatewayStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	last := map[string]gatewayStatus{}
-	err := s.WaitApplied(ctx, c, func(g center.Gateway) {
+	last, told := map[string]gatewayStatus{}, map[string]string{}
+	err := s.WaitApplied(ctx, c, whom, func(g center.Gateway) {
 		st := statusOf(g)
-		// What it says of an earlier commit would be taken for news of this one.
-		if was, seen := last[g.Gateway]; g.Target >= c.Rev && (!seen || was.Target < c.Rev || was.State != st.State || was.Rev != st.Rev) {
-			fmt.Fprintln(cmd.ErrOrStderr(), cli.Printable(st.String()))
-		}
 		last[g.Gateway] = st
+		if g.Tried != c.ID && g.Target < c.Rev && g.Online {
+			return // what it says of an earlier commit would be taken for news of this one
+		}
+		text := st.String()
+		if !g.Online {
+			text = fmt.Sprintf("%s: offline for %s, takes it when it is back", g.Gateway, cli.Ago(st.Since, time.Now()))
+			if done, ok := g.Settled(c); done && ok {
+				text = fmt.Sprintf("%s: applied, runs rev %d, and went offline", g.Gateway, g.Rev)
+			}
+		}
+		if told[g.Gateway] != text {
+			told[g.Gateway] = text
+			fmt.Fprintln(cmd.ErrOrStderr(), cli.Printable(text))
+		}
 	})
 	if len(last) == 0 && err == nil {
 		fmt.Fprintln(cmd.ErrOrStderr(), "no gateway has registered yet; there is nothing to wait for")

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,6 +24,7 @@ type connection struct {
 	CACert       string   `yaml:"cacert,omitempty" json:"cacert,omitempty"`
 	Cert         string   `yaml:"cert,omitempty" json:"cert,omitempty"`
 	Key          string   `yaml:"key,omitempty" json:"key,omitempty"`
+	Author       string   `yaml:"author,omitempty" json:"author,omitempty"`
 }
 
 // addStoreFlags gives cmd and all commands below it the flags that say how to
@@ -40,6 +39,7 @@ func addStoreFlags(cmd *cobra.Command) {
 	f.String("cert", "", "`file` with the client's certificate")
 	f.String("key", "", "`file` with the client's key")
 	f.String("context", "", "`name` of the context to use, instead of the current one")
+	f.String("author", "", "`name` of the person who makes a change, for the log (default: of the context, or who is logged in)")
 }
 
 // storeFlags returns what the flags of cmd say.
@@ -50,14 +50,14 @@ func storeFlags(cmd *cobra.Command) connection {
 		panic(err) // addStoreFlags made it
 	}
 	return connection{Endpoints: endpoints, Prefix: text("prefix"), User: text("user"), PasswordFile: text("password-file"),
-		CACert: text("cacert"), Cert: text("cert"), Key: text("key")}
+		CACert: text("cacert"), Cert: text("cert"), Key: text("key"), Author: text("author")}
 }
 
 // complete returns other where c says nothing different.
 func (c connection) complete(other connection) connection {
 	for _, f := range []struct{ to, from *string }{
 		{&other.Prefix, &c.Prefix}, {&other.User, &c.User}, {&other.PasswordFile, &c.PasswordFile},
-		{&other.CACert, &c.CACert}, {&other.Cert, &c.Cert}, {&other.Key, &c.Key},
+		{&other.CACert, &c.CACert}, {&other.Cert, &c.Cert}, {&other.Key, &c.Key}, {&other.Author, &c.Author},
 	} {
 		if *f.from != "" {
 			*f.to = *f.from
@@ -144,16 +144,4 @@ func withStore(cmd *cobra.Command, use func(context.Context, *center.Store) erro
 	}
 	defer store.Close() //nolint:errcheck // every request has had its answer
 	return use(cmd.Context(), store)
-}
-
-// author says who is at the keyboard. The etcd user is added by the store.
-func author() center.Author {
-	var a center.Author
-	if u, err := user.Current(); err == nil {
-		a.OSUser = filepath.Base(u.Username)
-	}
-	if host, err := os.Hostname(); err == nil {
-		a.Host = host
-	}
-	return a
 }

@@ -109,7 +109,7 @@ func TestRevisionsUsedAgain(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			for {
-				err := s.WaitApplied(ctx, head, nil)
+				err := s.WaitApplied(ctx, head, Whom{}, nil)
 				if errors.Is(err, ErrUnavailable) {
 					continue // as an operator would
 				}

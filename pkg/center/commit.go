@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -25,24 +27,23 @@ const (
 // Author says who made a commit, as far as the client knows. It is a note, not a
 // proof: who may write is decided by etcd.
 type Author struct {
+	Name     string `json:"name,omitempty"`      // of the person, where one was given
 	EtcdUser string `json:"etcd_user,omitempty"` // user name, or the common name of the client's certificate
 	OSUser   string `json:"os_user,omitempty"`
 	Host     string `json:"host,omitempty"`
 }
 
-// String returns "etcd-user (os-user@host)".
+// String returns "name (etcd-user, os-user@host)"; the first that is known stands alone.
 func (a Author) String() string {
 	local := a.OSUser
 	if a.Host != "" {
 		local += "@" + a.Host
 	}
-	switch {
-	case a.EtcdUser == "":
-		return local
-	case local == "":
-		return a.EtcdUser
+	known := slices.DeleteFunc([]string{a.Name, a.EtcdUser, local}, func(s string) bool { return s == "" })
+	if len(known) < 2 {
+		return strings.Join(known, "")
 	}
-	return a.EtcdUser + " (" + local + ")"
+	return known[0] + " (" + strings.Join(known[1:], ", ") + ")"
 }
 
 // Commit is the record that makes a document the configuration: written in the

@@ -50,7 +50,7 @@ func TestRollbackDoesNotFlap(t *testing.T) {
 		<-watching
 		c := mustPush(t, s, docOf(t, 5, "bad"))
 		var not *NotAppliedError
-		if err := s.WaitApplied(t.Context(), c, nil); !errors.As(err, &not) || len(not.Failed) != 1 || not.Failed[0].State != RolledBack ||
+		if err := s.WaitApplied(t.Context(), c, Whom{}, nil); !errors.As(err, &not) || len(not.Failed) != 1 || not.Failed[0].State != RolledBack ||
 			strings.Count(err.Error(), "driver drv did not start") != 1 {
 			t.Errorf("wait: %v", err)
 		}
@@ -84,7 +84,7 @@ func TestWaitTellsAllReasons(t *testing.T) {
 		all, err := s.Gateways(t.Context())
 		return err == nil && len(all) == 3
 	})
-	err := s.WaitApplied(t.Context(), mustPush(t, s, docOf(t, 5, "bad")), nil)
+	err := s.WaitApplied(t.Context(), mustPush(t, s, docOf(t, 5, "bad")), Whom{}, nil)
 	if err == nil || !strings.Contains(err.Error(), "no, says a") || !strings.Contains(err.Error(), "no, says c") || strings.Contains(err.Error(), "; b") {
 		t.Errorf("wait: %v", err)
 	}

@@ -3,9 +3,6 @@ package center
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -40,8 +37,9 @@ func (s *Store) Watch(ctx context.Context, each func(Event) error) error {
 	return s.watch(ctx, each, func() error { return nil })
 }
 
-// watch calls listed when what was there at the start has been told.
-func (s *Store) watch(ctx context.Context, each func(Event) error, listed func() error) error {
+// watch calls idle when what was there at the start has been told, and then every few
+// seconds. An error of it ends the watch.
+func (s *Store) watch(ctx context.Context, each func(Event) error, idle func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	head, at, err := s.head(ctx)
@@ -64,7 +62,7 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, listed func()
 			return err
 		}
 	}
-	if err := listed(); err != nil {
+	if err := idle(); err != nil {
 		return err
 	}
 	// Both from the revision of the first read; what the second read has shown
@@ -91,6 +89,9 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, listed func()
 			if err != nil && !errors.Is(err, ErrUnavailable) || errors.Is(err, errRestored) {
 				return err
 			}
+			if err := idle(); err != nil {
+				return err
+			}
 			continue
 		}
 		at.rev = max(at.rev, resp.Header.Revision)
@@ -108,7 +109,7 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, listed func()
 	}
 }
 
-// lookEvery is how often a watch looks whether the store is the one that it watches: a
+// lookEvery is how often a watch looks about, and whether the store is the one that it watches: a
 // watch of a store that was put back to an earlier state says nothing.
 const lookEvery = 3 * time.Second
 
@@ -157,121 +158,4 @@ func (w *watcher) event(ev *clientv3.Event) error {
 		delete(w.gateways, name)
 	}
 	return w.each(e)
-}
-
-// NotAppliedError tells which gateways don't run a commit.
-type NotAppliedError struct {
-	Commit   Commit
-	Failed   []Gateway // finished, without success
-	Missing  []Gateway // not finished when the wait ended
-	Replaced *Commit   // another commit took its place meanwhile
-}
-
-// Error names the gateways.
-func (e *NotAppliedError) Error() string {
-	verb := "is"
-	if e.Replaced != nil {
-		verb = "was"
-	}
-	text := fmt.Sprintf("rev %d %s committed, but not applied everywhere", e.Commit.Rev, verb)
-	for _, g := range e.Failed {
-		text += fmt.Sprintf("; %s: %s: %s", g.Gateway, g.State, g.Error)
-	}
-	for _, g := range e.Missing {
-		text += fmt.Sprintf("; %s has not finished", g.Gateway)
-	}
-	if e.Replaced != nil {
-		text += fmt.Sprintf("; rev %d by %s took its place", e.Replaced.Rev, e.Replaced.Author)
-		if len(e.Failed) == 0 { // else its message repeats why
-			text += ": " + e.Replaced.Message
-		}
-	}
-	return text
-}
-
-// WaitApplied waits until every gateway that is online is through with commit c. It
-// returns a [NotAppliedError] with the reasons if one of them doesn't run it, or
-// when ctx ends. progress, if not nil, is told of every status that comes in.
-func (s *Store) WaitApplied(ctx context.Context, c Commit, progress func(Gateway)) error {
-	w := &applyWait{commit: c, head: c, all: map[string]Gateway{}, progress: progress}
-	err := s.watch(ctx, w.event, w.check)
-	switch {
-	case errors.Is(err, errSettled):
-		return w.result()
-	case err != nil && ctx.Err() != nil:
-		return w.notApplied()
-	}
-	return err
-}
-
-// errSettled ends a wait.
-var errSettled = errors.New("all gateways are through with the commit")
-
-// applyWait follows the gateways until they are through with a commit.
-type applyWait struct {
-	commit   Commit
-	head     Commit // what is in force now
-	all      map[string]Gateway
-	listed   bool    // all gateways are known
-	replaced *Commit // by a newer one with another document
-	progress func(Gateway)
-}
-
-func (w *applyWait) event(e Event) error {
-	switch {
-	case e.Kind == EventCommit:
-		if e.Err != nil {
-			break
-		}
-		if w.head = e.Commit; w.head.SHA256 != w.commit.SHA256 {
-			w.replaced = &e.Commit
-		}
-	case e.Kind == EventForgotten:
-		delete(w.all, e.Gateway.Gateway)
-	default:
-		w.all[e.Gateway.Gateway] = e.Gateway
-		if w.progress != nil {
-			w.progress(e.Gateway)
-		}
-	}
-	if !w.listed {
-		return nil
-	}
-	return w.check()
-}
-
-// check ends the wait if nobody is missing.
-func (w *applyWait) check() error {
-	w.listed = true
-	for _, g := range w.all {
-		if done, _ := g.Settled(w.head); g.Online && !done {
-			return nil
-		}
-	}
-	return errSettled
-}
-
-// result is what a wait to the end has found.
-func (w *applyWait) result() error {
-	if e := w.notApplied(); len(e.Failed) > 0 || e.Replaced != nil {
-		return e
-	}
-	return nil
-}
-
-// notApplied lists the gateways that are online and don't run the commit. One that
-// runs what took the commit's place has not failed.
-func (w *applyWait) notApplied() *NotAppliedError {
-	e := &NotAppliedError{Commit: w.commit, Replaced: w.replaced}
-	for _, name := range slices.Sorted(maps.Keys(w.all)) {
-		g := w.all[name]
-		switch done, _ := g.Settled(w.head); {
-		case !g.Online, done && (g.State == Applied || g.State == RolledBack && g.SHA256 == w.commit.SHA256):
-		case done:
-			e.Failed = append(e.Failed, g)
-		default:
-			e.Missing = append(e.Missing, g)
-		}
-	}
-	return e
 }

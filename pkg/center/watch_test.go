@@ -57,7 +57,7 @@ func TestWaitApplied(t *testing.T) {
 	wait := func(c Commit) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		return s.WaitApplied(ctx, c, nil)
+		return s.WaitApplied(ctx, c, Whom{}, nil)
 	}
 	doc := docOf(t, 2, "a")
 	if err := wait(mustPush(t, s, doc)); err != nil {
@@ -82,7 +82,7 @@ func TestWaitApplied(t *testing.T) {
 	c = mustPush(t, s, docOf(t, 2, "e"))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if err := s.WaitApplied(ctx, c, nil); !errors.As(err, &not) || len(not.Missing) != 1 {
+	if err := s.WaitApplied(ctx, c, Whom{}, nil); !errors.As(err, &not) || len(not.Missing) != 1 {
 		t.Errorf("a gateway that takes its time: %v", err)
 	}
 }

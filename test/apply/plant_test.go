@@ -217,7 +217,7 @@ func (p *plant) settled(c center.Commit) error {
 	p.tb.Helper()
 	ctx, cancel := context.WithTimeout(p.tb.Context(), 40*time.Second)
 	defer cancel()
-	return p.store.WaitApplied(ctx, c, nil)
+	return p.store.WaitApplied(ctx, c, center.Whom{}, nil)
 }
 
 // status waits until the gateway's record fulfils ok.
