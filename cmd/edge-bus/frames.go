@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"encoding/csv"
-	"fmt"
 	"io"
 	"strconv"
 	"time"
@@ -20,11 +19,13 @@ type frameWriter struct {
 	format cli.Format
 	json   *frame.JSONEncoder
 	csv    *csv.Writer
+	rows   rowLayout
 	buf    []byte
 }
 
-func newFrameWriter(w io.Writer, format cli.Format) *frameWriter {
-	fw := &frameWriter{w: bufio.NewWriterSize(w, 64<<10), format: format, json: frame.NewJSONEncoder(frame.Milliseconds)}
+// newFrameWriter writes to w, whose lines have width columns; 0: any number.
+func newFrameWriter(w io.Writer, format cli.Format, width int) *frameWriter {
+	fw := &frameWriter{w: bufio.NewWriterSize(w, 64<<10), format: format, json: frame.NewJSONEncoder(frame.Milliseconds), rows: newRowLayout(width)}
 	fw.csv = csv.NewWriter(fw.w)
 	return fw
 }
@@ -35,7 +36,7 @@ func (f *frameWriter) begin() error {
 	case formatCSV:
 		return f.csv.Write([]string{"seq", "time", "tag", "value", "unit", "quality", "driver"})
 	case cli.FormatTable:
-		_, err := fmt.Fprintf(f.w, "%12s  %-23s  %-32s  %16s  %-8s  %s\n", "SEQ", "TIME", "TAG", "VALUE", "UNIT", "QUALITY")
+		_, err := f.w.WriteString(f.rows.header())
 		return err
 	}
 	return nil
@@ -61,8 +62,7 @@ func (f *frameWriter) one(b *frame.Batch, i int) error {
 		}
 		return f.csv.Write([]string{strconv.FormatUint(seq, 10), fr.Time().UTC().Format(time.RFC3339Nano), tag.Name, value, tag.Unit, fr.Quality.String(), b.Set.Driver})
 	case cli.FormatTable:
-		_, err := fmt.Fprintf(f.w, "%12d  %-23s  %-32s  %16s  %-8s  %s\n", seq, fr.Time().Local().Format("2006-01-02 15:04:05.000"),
-			tag.Name, cli.Printable(fr.Value.String()), tag.Unit, fr.Quality)
+		_, err := f.w.WriteString(f.rows.row(seq, fr.Time().Local(), tag.Name, fr.Value.String(), tag.Unit, fr.Quality.String()))
 		return err
 	}
 	f.buf = append(f.json.AppendFrame(f.buf[:0], b, i), '\n')

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,13 +17,13 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
-	"github.com/edge-gateway/edge-gateway/pkg/config"
 	numbers "github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 type replayFlags struct {
 	filterFlags
-	from, to, speed, target, config string
+	span                  spanFlags
+	speed, target, config string
 }
 
 func newReplay() *cobra.Command {
@@ -33,8 +32,8 @@ func newReplay() *cobra.Command {
 		Use:   "replay --from N|TIME",
 		Short: "Read frames from the log again: to the terminal, a file, or a connector",
 		Long: `replay reads frames from the log, in order, and leaves every consumer's place alone.
---from and --to are a seq (both included), a time (RFC 3339: from included, to
-not), or a time ago (-15m). --from 0 is the oldest frame.
+--from and --to are ` + placeForms + `
+--from 0 is the oldest frame.
 
 --target stdout (the default) or a FILE that does not exist yet takes the frames in
 the format of -o; a FILE's default is json, or csv where its name ends so. --target
@@ -44,7 +43,7 @@ own, TOPIC/replay/ID, marked with the replay's id. With the gateway stopped,
 reaches its broker; it is connected to as CLIENT_ID-replay-….`,
 		Example: `  edge-bus replay --from 0 -o json
   edge-bus replay --from -15m --tag 'plant.*' -o csv
-  edge-bus replay --from 2026-03-01T06:00:00Z --to 2026-03-01T07:00:00Z --target shift.csv
+  edge-bus replay --from 'yesterday 22:00' --to 06:00 --target shift.csv
   edge-bus replay --from 41000 --to 42000 --target mqtt --speed 1x
   edge-bus replay --from -8h --target mqtt --config /etc/edge-gw/gateway.yml`,
 		Args: cobra.NoArgs,
@@ -67,8 +66,7 @@ reaches its broker; it is connected to as CLIENT_ID-replay-….`,
 		},
 	}
 	flags.add(cmd)
-	cmd.Flags().StringVar(&flags.from, "from", "", "first seq, or a time such as 2026-03-01T06:00:00Z or -15m (required)")
-	cmd.Flags().StringVar(&flags.to, "to", "", "last seq, or a time; default: the newest frame now")
+	flags.span.add(cmd.Flags())
 	cmd.Flags().StringVar(&flags.speed, "speed", "max", "max, or 1x for as they came (any factor: 10x)")
 	cmd.Flags().StringVar(&flags.target, "target", "stdout", "stdout, mqtt (or connector:NAME), or a file")
 	cmd.Flags().StringVar(&flags.config, "config", "", "gateway.yml of the gateway, for a replay to a connector while it is stopped")
@@ -82,42 +80,14 @@ reaches its broker; it is connected to as CLIENT_ID-replay-….`,
 }
 
 func (f *replayFlags) parse(now time.Time) (r admin.Range, speed float64, err error) {
+	if r, err = f.span.parse(now); err != nil {
+		return r, 0, err
+	}
 	if r.Filter, err = f.filter(); err != nil {
 		return r, 0, err
 	}
-	if r.FromSeq, r.FromTime, err = parsePlace(f.from, now); err != nil {
-		return r, 0, cli.Usagef("--from: %w", err)
-	}
-	if f.to != "" {
-		if r.ToSeq, r.ToTime, err = parsePlace(f.to, now); err != nil {
-			return r, 0, cli.Usagef("--to: %w", err)
-		}
-		if r.ToSeq == 0 && r.ToTime.IsZero() {
-			return r, 0, cli.Usagef("--to 0: expected a seq of 1 or more")
-		}
-	}
-	if r.ToSeq != 0 && r.ToSeq < r.FromSeq || !r.ToTime.IsZero() && !r.FromTime.IsZero() && !r.ToTime.After(r.FromTime) {
-		return r, 0, cli.Usagef("--to %s is before --from %s: nothing lies between", f.to, f.from)
-	}
 	speed, err = parseSpeed(f.speed)
 	return r, speed, err
-}
-
-// parsePlace reads a seq, a time, or a time ago.
-func parsePlace(s string, now time.Time) (seq uint64, at time.Time, err error) {
-	if ago, ok := strings.CutPrefix(s, "-"); ok {
-		d, err := config.ParseDuration(ago)
-		return 0, now.Add(-d.Std()), err
-	}
-	if seq, err := numbers.Uint(s, math.MaxUint64); err == nil {
-		return seq, time.Time{}, nil
-	} else if e, ok := errors.AsType[*numbers.Error](err); ok && e.Kind != numbers.NoNumber {
-		return 0, time.Time{}, err
-	}
-	if at, err = time.Parse(time.RFC3339Nano, s); err != nil {
-		return 0, at, fmt.Errorf("%q: expected a seq, a time such as 2026-03-01T06:00:00Z, or a time ago such as -15m", s)
-	}
-	return 0, at, nil
 }
 
 // parseSpeed returns 0 for max.
@@ -144,7 +114,7 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 	}
 	switch name, isConnector := strings.CutPrefix(target, "connector:"); {
 	case target == "stdout":
-		if err := replayTo(ctx, log, r, speed, newFrameWriter(out.Writer(), out.Format), p); err != nil || p.sent > 0 {
+		if err := replayTo(ctx, log, r, speed, newFrameWriter(out.Writer(), out.Format, out.Width()), p); err != nil || p.sent > 0 {
 			return err
 		}
 		return sayEmpty(ctx, cmd, log)
@@ -167,7 +137,7 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 		}
 	}
 	err := writeNew(target, func(w io.Writer) error {
-		return replayTo(ctx, log, r, speed, newFrameWriter(w, format), p)
+		return replayTo(ctx, log, r, speed, newFrameWriter(w, format, 0), p)
 	})
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ for replay.`,
 					return err
 				}
 				out := cli.NewOutput(cmd)
-				w := newFrameWriter(out.Writer(), out.Format)
+				w := newFrameWriter(out.Writer(), out.Format, out.Width())
 				if err := w.begin(); err != nil {
 					return err
 				}

@@ -115,6 +115,9 @@ func ColorEnabled(cmd *cobra.Command, stream any) bool {
 // Writer is where the result goes.
 func (o *Output) Writer() io.Writer { return o.w }
 
+// Width is how many columns a line may have; 0: any number.
+func (o *Output) Width() int { return o.width }
+
 // Interactive reports whether a person looks at a table on a terminal, so that
 // it may be refreshed in place.
 func (o *Output) Interactive() bool { return o.terminal && o.Format == FormatTable }

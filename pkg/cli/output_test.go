@@ -113,7 +113,7 @@ func TestTableFitsTheTerminal(t *testing.T) {
 	}
 	for _, l := range lines {
 		plain := strings.NewReplacer("\x1b[31m", "", "\x1b[1m", "", resetColor, "").Replace(l)
-		if displayWidth(plain) > 30 {
+		if Width(plain) > 30 {
 			t.Errorf("%q is wider than the terminal", l)
 		}
 	}
@@ -195,7 +195,7 @@ func FuzzPrintable(f *testing.F) {
 				t.Fatalf("%q holds a control character", clean)
 			}
 		}
-		if n = n & 0xff; n > 0 && displayWidth(truncate(clean, n)) > n {
+		if n = n & 0xff; n > 0 && Width(truncate(clean, n)) > n {
 			t.Fatalf("%q cut to %d is too wide", clean, n)
 		}
 	})

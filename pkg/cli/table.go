@@ -86,7 +86,7 @@ func naturalWidths(rows [][]Cell) (widths []int) {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], displayWidth(Printable(c.Text)))
+			widths[i] = max(widths[i], Width(Printable(c.Text)))
 		}
 	}
 	return widths
@@ -130,7 +130,7 @@ func (t *Table) print(w io.Writer) error {
 	var b strings.Builder
 	for i, row := range rows {
 		if t.isRemark(rows, row) {
-			all := displayWidth(Printable(row[0].Text))
+			all := Width(Printable(row[0].Text))
 			if t.width > 0 {
 				all = min(all, t.width)
 			}
@@ -180,13 +180,13 @@ func wrapped(rows [][]Cell, widths []int) [][]Cell {
 // wider has a line of its own, to be cut.
 func wrapText(s string, width int) []string {
 	lines, rest := []string{}, s
-	for displayWidth(rest) > width {
+	for Width(rest) > width {
 		at := 0
 		for i, r := range rest {
 			if r != ' ' || i == 0 {
 				continue
 			}
-			if at > 0 && displayWidth(rest[:i]) > width {
+			if at > 0 && Width(rest[:i]) > width {
 				break
 			}
 			at = i
@@ -225,7 +225,7 @@ func (t *Table) fitting(rows [][]Cell, n int) int {
 		w := 0
 		for _, row := range rows {
 			if i < len(row) && !t.isRemark(rows, row) {
-				w = max(w, displayWidth(Printable(row[i].Text)))
+				w = max(w, Width(Printable(row[i].Text)))
 			}
 		}
 		if i > 0 {
@@ -265,7 +265,7 @@ func (t *Table) columnWidths(rows [][]Cell) []int {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], displayWidth(Printable(c.Text)))
+			widths[i] = max(widths[i], Width(Printable(c.Text)))
 		}
 	}
 	const narrowest = 6
@@ -291,7 +291,7 @@ func (t *Table) writeRow(b *strings.Builder, row []Cell, widths []int) {
 	}
 	for i, c := range row {
 		text := truncate(Printable(c.Text), widths[i])
-		pad := strings.Repeat(" ", widths[i]-displayWidth(text))
+		pad := strings.Repeat(" ", widths[i]-Width(text))
 		if i > 0 {
 			b.WriteString(strings.Repeat(" ", columnGap))
 		}
@@ -326,7 +326,7 @@ func OneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
 
 // truncate cuts s to n columns, an ellipsis showing where.
 func truncate(s string, n int) string {
-	if displayWidth(s) <= n {
+	if Width(s) <= n {
 		return s
 	}
 	used := 1 // the ellipsis
@@ -338,7 +338,11 @@ func truncate(s string, n int) string {
 	return s
 }
 
-func displayWidth(s string) int {
+// Pad fills s up to width columns with blanks.
+func Pad(s string, width int) string { return s + strings.Repeat(" ", max(0, width-Width(s))) }
+
+// Width returns the columns that s takes on a terminal.
+func Width(s string) int {
 	n := 0
 	for _, r := range s {
 		n += runeWidth(r)
