@@ -275,3 +275,12 @@ func (l *Log) BytesFrom(seq uint64) (uint64, error) {
 	}
 	return end - min(p.pos, end), nil
 }
+
+// LoggedAt returns when the frame seq was logged, Unix ms; 0: the log does not hold it.
+func (l *Log) LoggedAt(seq uint64) (int64, error) {
+	p, ok, err := l.blockAt(seq)
+	if err != nil || !ok || seq < p.first || seq >= p.first+uint64(p.count) {
+		return 0, err
+	}
+	return p.logged, nil
+}
