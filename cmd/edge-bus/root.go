@@ -21,6 +21,7 @@ Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
 		Example: `  edge-bus stats --watch
   edge-bus tail --tag 'plant.*'
   edge-bus replay --from -15m --tag 'plant.*' -o csv
+  edge-bus at 'oven.*' 14:03
   edge-bus gc --keep-bytes 512M --dry-run
   edge-bus --wal-dir /var/lib/edge-gw/log check`,
 	}
@@ -30,6 +31,6 @@ Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
 	if err := root.MarkPersistentFlagDirname("wal-dir"); err != nil {
 		panic(err) // the flag was added above
 	}
-	root.AddCommand(newStats(), newTail(), newConsumers(), newParked(), newFlush(), newGC(), newCheck(), newReplay(), newExport(), newImport(), newVerify())
+	root.AddCommand(newStats(), newTail(), newConsumers(), newParked(), newFlush(), newGC(), newCheck(), newReplay(), newAt(), newExport(), newImport(), newVerify())
 	return root
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // momentForms tells which times [ParseMoment] reads.
-const momentForms = `14:03, 'yesterday 14:03', '2026-11-27 14:03', 2026-11-27T14:03:00Z, or a time ago such as -15m`
+const momentForms = `14:03, 'yesterday 14:03', '2026-11-27 14:03', 2026-11-27T14:03:00Z, or -15m ('15m ago')`
 
 // ParseMoment reads a time as people say it, in the zone of now where it names none:
 //
@@ -19,7 +19,7 @@ const momentForms = `14:03, 'yesterday 14:03', '2026-11-27 14:03', 2026-11-27T14
 //	2026-11-27, 2026-11-27 14:03 the same with a date
 //	2026-11-27 14:03 +01:00      with a zone, as [FormatMoment] writes it; Z is UTC
 //	2026-11-27T14:03:00Z         RFC 3339
-//	-15m, now                    before now
+//	-15m, 15m ago, now           before now
 //
 // A time that clocks skipped or showed twice, since daylight saving began or ended,
 // is refused unless its zone is named.
@@ -27,7 +27,11 @@ func ParseMoment(s string, now time.Time) (time.Time, error) {
 	if s == "now" {
 		return now, nil
 	}
-	if ago, ok := strings.CutPrefix(s, "-"); ok {
+	ago, ok := strings.CutPrefix(s, "-")
+	if !ok {
+		ago, ok = strings.CutSuffix(s, " ago")
+	}
+	if ok {
 		d, err := config.ParseDuration(ago)
 		return now.Add(-d.Std()), err
 	}
