@@ -9,7 +9,7 @@
 // aliases, which must not be used (no CONNACK of ours allows any), and the end of a
 // session by DISCONNECT.
 //
-// A PUBLISH is passed on as it comes; other packets are held until they are whole,
+// A PUBLISH is passed on as it comes, up to [MaxPayload] from the broker; other packets are held until they are whole,
 // up to [MaxPacket].
 package mqtt311
 
@@ -21,6 +21,11 @@ import (
 // MaxPacket bounds a packet other than PUBLISH, in bytes: no broker has a reason for
 // a larger one.
 const MaxPacket = 1 << 20
+
+// MaxPayload bounds the payload of a PUBLISH that the broker sends, in bytes: what is
+// longer is cut. MQTT 3.1.1 has no way to ask a broker for less, and a client that
+// ended the connection would get the same message again on the next one.
+const MaxPayload = 128 << 10
 
 // Conn is the client's side. Like any [net.Conn] it may be read and written by two
 // goroutines at the same time, not by more.

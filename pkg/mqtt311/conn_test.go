@@ -2,6 +2,7 @@ package mqtt311
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -168,3 +169,29 @@ func FuzzStream(f *testing.F) {
 		}
 	})
 }
+
+// TestPublishIsCut: a broker of 3.1.1 can't be asked for less, and a message that is
+// too long must not end the connection, since it would come again.
+func TestPublishIsCut(t *testing.T) {
+	const size = 20 << 20
+	head := string(binary.AppendUvarint([]byte{0x32}, size))
+	from := io.MultiReader(strings.NewReader("\x20\x02\x00\x00"+head+"\x00\x01t\x00\x09"), io.LimitReader(zeros{}, size-5), strings.NewReader("\x30\x03\x00\x01u"))
+	c := New(&wire{from: from})
+	var got []*packets.Publish
+	for {
+		p, err := packets.ReadPacket(c)
+		if err != nil {
+			break
+		}
+		if publish, ok := p.Content.(*packets.Publish); ok {
+			got = append(got, publish)
+		}
+	}
+	if len(got) != 2 || got[0].PacketID != 9 || len(got[0].Payload) != MaxPayload || got[1].Topic != "u" || len(got[1].Payload) != 0 {
+		t.Fatalf("%d messages", len(got))
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

@@ -13,6 +13,7 @@ type stream struct {
 	begun bool   // a packet has come
 	head  []byte // the beginning of a packet that is not known well enough yet
 	pass  int    // bytes of payload that follow as they are
+	skip  int    // bytes of payload after those that are left out
 }
 
 // change is what happens to a part that only MQTT 5 has.
@@ -39,6 +40,11 @@ func (s *stream) feed(dst, p []byte) ([]byte, error) {
 		if s.pass > 0 {
 			n := min(s.pass, len(p))
 			dst, p, s.pass = append(dst, p[:n]...), p[n:], s.pass-n
+			continue
+		}
+		if s.skip > 0 {
+			n := min(s.skip, len(p))
+			p, s.skip = p[n:], s.skip-n
 			continue
 		}
 		rest, out, err := s.packet(dst, p)
@@ -101,8 +107,9 @@ func (s *stream) publish(dst []byte, first byte, size int, body []byte) (rest, o
 		return more()
 	}
 	if s.properties == add {
-		out = append(append(header(dst, first, size+1), have[:at]...), 0)
-		s.pass = size - at
+		s.pass = min(size-at, MaxPayload)
+		s.skip = size - at - s.pass
+		out = append(append(header(dst, first, at+1+s.pass), have[:at]...), 0)
 		return body[at:], out, nil
 	}
 	length, n, err := uvarint(have[at:])

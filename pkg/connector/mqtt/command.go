@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -31,6 +32,14 @@ const maxCommand = 64 << 10
 // topic and properties. The broker drops what is larger, so that nobody who may
 // publish commands can fill our memory.
 const maxPacket = maxCommand + 3<<16
+
+// The bounds of what a sender chooses, in bytes, and of what he is answered.
+const (
+	maxCorrelation = 1 << 10
+	maxTopic       = 1 << 10
+	maxReason      = 1 << 10
+	maxReadBack    = 16 << 10 // a longer value is left out of the answer
+)
 
 // parseCommand reads {"seq": 123, "tag": "plantA.setpoint", "value": 42.0}: all
 // three keys, no others, the value a number, a boolean or a string.
@@ -73,20 +82,27 @@ const (
 )
 
 // commandRecord is a command that has been accepted, from its logging until it
-// is older than the window in which its repeats are dropped.
+// is older than the window in which its repeats are dropped. Once it is answered, no
+// more of it is kept than is needed to recognise a repeat and to answer it.
 type commandRecord struct {
 	ID          string          `json:"id"`
+	Hash        string          `json:"hash,omitempty"` // of what is to be written; see content
 	State       commandState    `json:"state"`
 	Seq         uint64          `json:"seq"`
 	Tag         string          `json:"tag"`
-	Value       json.RawMessage `json:"value"`
-	Topic       string          `json:"topic"`
-	Reply       string          `json:"reply"`
+	Value       json.RawMessage `json:"value,omitempty"`
+	Topic       string          `json:"topic,omitempty"`
+	Reply       string          `json:"reply,omitempty"`
 	Correlation []byte          `json:"correlation,omitempty"`
 	Received    time.Time       `json:"received"`
 	Expires     time.Time       `json:"expires,omitzero"`
 	Result      *commandReply   `json:"result,omitempty"`
 	Replied     bool            `json:"replied,omitempty"`
+
+	refused bool // it was turned down: nothing of it is stored
+	queued  bool // its result waits to be sent
+	settled bool // it was answered before
+	tries   int  // connections that have ended while its result was being sent
 }
 
 // commandReply is the payload of an answer.
@@ -101,21 +117,52 @@ type commandReply struct {
 	Received int64           `json:"received"`        // when the gateway got the command, Unix milliseconds
 }
 
-// commandID names a command: repeats have the same.
+// commandID names a command by what its sender chose: repeats have the same. Two
+// senders may choose the same correlation data; the response topic tells them apart.
 func commandID(p *paho.Publish, seq uint64) string {
 	if p.Properties != nil && len(p.Properties.CorrelationData) > 0 {
-		return "correlation:" + hex.EncodeToString(p.Properties.CorrelationData)
+		return digest("correlation", p.Topic, p.Properties.ResponseTopic, string(p.Properties.CorrelationData))
 	}
-	return fmt.Sprintf("topic:%s#%d", p.Topic, seq)
+	return digest(fmt.Sprintf("topic:%s#%d", p.Topic, seq))
 }
 
-// key is the record's key: ids are as long as their sender likes.
-func (r *commandRecord) key() string {
-	sum := sha256.Sum256([]byte(r.ID))
-	return keyCommand + hex.EncodeToString(sum[:16])
+// content names what a command is to do: a repeat has the same, and what has another
+// under the same id is no repeat.
+func content(tag string, value json.RawMessage) string { return digest("write", tag, string(value)) }
+
+// digest returns a short name for texts, however long they are.
+func digest(parts ...string) string {
+	h := sha256.New()
+	for i, p := range parts {
+		if i > 0 {
+			fmt.Fprintf(h, "\x00%d:", len(p)) // a hash takes everything
+		}
+		h.Write([]byte(p))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
+
+func (r *commandRecord) key() string { return keyCommand + r.ID }
 
 func (r *commandRecord) put() (bus.Record, error) { return put(r.key(), r, bus.Range{}) }
+
+// settle drops what is not needed to recognise and answer a repeat.
+func (r *commandRecord) settle() {
+	r.Replied, r.settled = true, true
+	r.Value, r.Topic, r.Reply, r.Correlation, r.Expires, r.tries = nil, "", "", nil, time.Time{}, 0
+	r.Result.Reason = cut(r.Result.Reason, 256)
+	if len(r.Result.Value) > 64 {
+		r.Result.Value = nil
+	}
+}
+
+// cut shortens a text to at most n bytes and an ellipsis.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
 
 // command returns r as the gateway's own type.
 func (r *commandRecord) command() (frame.Command, error) {
@@ -140,7 +187,10 @@ func (r *commandRecord) reply(gateway string, res frame.CommandResult) *commandR
 		out.TS = time.Now().UnixMilli()
 	}
 	if !res.ReadBack.IsNone() {
-		out.Value = res.ReadBack.AppendJSON(nil)
+		if out.Value = res.ReadBack.AppendJSON(nil); len(out.Value) > maxReadBack {
+			out.Value = nil
+		}
 	}
+	out.Reason = cut(out.Reason, maxReason)
 	return out
 }

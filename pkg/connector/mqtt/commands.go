@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,12 +25,22 @@ import (
 )
 
 const (
-	// maxWaiting bounds the commands that are accepted and not executed.
+	// maxWaiting bounds the commands that are accepted and not executed, maxAnswers
+	// the results that wait to be sent.
 	maxWaiting = 256
+	maxAnswers = 512
+	// maxFinished bounds the answered commands that are remembered; beyond it the
+	// oldest are forgotten before their window is over.
+	maxFinished = 50_000
 	// executeTimeout bounds one execution.
 	executeTimeout = 30 * time.Second
 	// pruneEvery is how often old records are deleted.
 	pruneEvery = time.Minute
+	// Who may send commands may send them without end: so many that are turned down
+	// or repeated are answered, and of so many the log tells, in a second and at
+	// once.
+	answerRate, answerBurst = 10, 100
+	tellRate, tellBurst     = 1, 10
 )
 
 // commands takes commands from the broker to the devices, each once.
@@ -39,22 +51,33 @@ const (
 // device is asked and to "done" after. So after a crash a logged command is
 // executed, and a started one, which may have reached the device, is not: its
 // value is read back and reported. Repeats find the record.
+//
+// Everything that a sender causes has a bound: the bytes of what is kept of a
+// command, the number of records, of answers and of lines in the log.
 type commands struct {
 	cfg     Commands
-	topic   string // what to subscribe to
-	reply   string // where results go unless a command says otherwise
+	topic   string   // what to subscribe to
+	reply   string   // where results go unless a command says otherwise
+	below   []string // response topics that a command may name
+	others  string   // a filter of every gateway's command topics
 	deps    connector.Deps
 	log     *slog.Logger
 	counter *prometheus.CounterVec // result
 	limiter *rate.Limiter
+	answers *rate.Limiter // of what is not executed
+	tells   *rate.Limiter
 
-	mu      sync.Mutex
-	known   map[string]*commandRecord   // by id
-	queues  map[string][]*commandRecord // by tag: commands of one tag are executed in order
-	waiting int
-	pruned  time.Time
-	work    sync.WaitGroup
-	ctx     context.Context // of run; nil before and after
+	mu       sync.Mutex
+	known    map[string]*commandRecord   // by id
+	queues   map[string][]*commandRecord // by tag: commands of one tag are executed in order
+	waiting  int
+	results  []*commandRecord   // those that wait to be sent, in order
+	finished []*commandRecord   // answered, in order
+	shunned  map[bool]time.Time // until when no result is sent to the configured topic (false), or to those that commands name (true)
+	untold   int                // turned down since the log told of one
+	pruned   time.Time
+	work     sync.WaitGroup
+	ctx      context.Context // of run; nil before and after
 
 	replies chan struct{} // capacity 1: there may be results to send
 }
@@ -64,13 +87,23 @@ func newCommands(cfg Commands, names *strings.Replacer, deps connector.Deps, cou
 	if err != nil {
 		return nil, fmt.Errorf("commands.rate: %w", err)
 	}
-	return &commands{cfg: cfg, topic: names.Replace(cfg.Topic), reply: names.Replace(cfg.Reply), deps: deps, log: deps.Log, counter: counter,
-		limiter: rate.NewLimiter(rate.Every(per/time.Duration(n)), n), known: map[string]*commandRecord{},
-		queues: map[string][]*commandRecord{}, replies: make(chan struct{}, 1)}, nil
+	c := &commands{cfg: cfg, topic: names.Replace(cfg.Topic), reply: names.Replace(cfg.Reply), deps: deps, log: deps.Log, counter: counter,
+		others:  strings.NewReplacer("{gateway}", "+", "{tenant}", "+", "{device}", "+").Replace(cfg.Topic),
+		limiter: rate.NewLimiter(rate.Every(per/time.Duration(n)), n), answers: rate.NewLimiter(answerRate, answerBurst),
+		tells: rate.NewLimiter(tellRate, tellBurst), known: map[string]*commandRecord{}, shunned: map[bool]time.Time{},
+		queues: map[string][]*commandRecord{}, replies: make(chan struct{}, 1)}
+	for _, topic := range cfg.ReplyBelow {
+		c.below = append(c.below, names.Replace(topic))
+	}
+	if len(c.below) == 0 {
+		c.below = []string{c.reply}
+	}
+	return c, nil
 }
 
 // load takes the records of an earlier run.
 func (c *commands) load(records []bus.Record) error {
+	var done []*commandRecord
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range records {
@@ -78,7 +111,20 @@ func (c *commands) load(records []bus.Record) error {
 		if err := json.Unmarshal(r.Value, rec); err != nil {
 			return fmt.Errorf("record %s: %w", r.Key, err)
 		}
+		rec.ID = strings.TrimPrefix(r.Key, keyCommand) // which was longer once
 		c.known[rec.ID] = rec
+		if rec.State == commandDone && rec.Result != nil {
+			done = append(done, rec)
+		}
+	}
+	slices.SortFunc(done, func(a, b *commandRecord) int { return a.Received.Compare(b.Received) })
+	for _, rec := range done {
+		if rec.Replied {
+			rec.settle()
+			c.finished = append(c.finished, rec)
+		} else {
+			c.queueLocked(rec)
+		}
 	}
 	return nil
 }
@@ -107,32 +153,98 @@ func (c *commands) run(ctx context.Context) {
 func (c *commands) take(ctx context.Context, p *paho.Publish) error {
 	now := time.Now()
 	seq, tag, value, err := parseCommand(p.Payload)
-	rec := &commandRecord{State: commandLogged, Seq: seq, Tag: tag, Topic: p.Topic, Reply: c.reply, Received: now}
-	rec.ID = commandID(p, seq)
-	if pr := p.Properties; pr != nil {
-		rec.Correlation = pr.CorrelationData
-		if pr.ResponseTopic != "" && !strings.ContainsAny(pr.ResponseTopic, "+#") {
-			rec.Reply = pr.ResponseTopic
-		}
-		if pr.MessageExpiry != nil {
-			rec.Expires = now.Add(time.Duration(*pr.MessageExpiry) * time.Second)
-		}
+	rec := &commandRecord{ID: commandID(p, seq), State: commandLogged, Seq: seq, Tag: cut(tag, maxTag), Topic: p.Topic, Reply: c.reply, Received: now}
+	if err == nil {
+		rec.Value = value.AppendJSON(nil)
+		rec.Hash = content(tag, rec.Value)
+		err = c.checkSizes(p)
+	}
+	elsewhere := c.address(rec, p)
+	if pr := p.Properties; pr != nil && pr.MessageExpiry != nil {
+		rec.Expires = now.Add(time.Duration(*pr.MessageExpiry) * time.Second)
 	}
 	if err == nil {
 		err = c.admissible(p, rec)
 	}
-	if errors.Is(err, errRepeat) {
+	switch {
+	case errors.Is(err, errRepeat):
 		c.counter.WithLabelValues("duplicate").Inc()
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		c.counter.WithLabelValues("rejected").Inc()
-		c.log.Warn("command rejected", "topic", p.Topic, "tag", tag, "seq", seq, "error", err)
-		c.finishUnlogged(rec, err)
+		c.tell("command rejected", rec, "error", cut(err.Error(), 256))
+		c.refuse(rec, err)
+		return nil
+	case elsewhere != nil:
+		c.tell("a command is answered elsewhere than it asks for", rec, "reply", rec.Reply, "error", elsewhere)
+	}
+	return c.accept(ctx, rec)
+}
+
+// maxTag bounds a tag in what is kept and logged of a command, in bytes.
+const maxTag = 4 * 128
+
+// checkSizes refuses what no sender needs.
+func (c *commands) checkSizes(p *paho.Publish) error {
+	if len(p.Topic) > maxTopic {
+		return fmt.Errorf("its topic has %d bytes; at most %d are taken", len(p.Topic), maxTopic)
+	}
+	if p.Properties != nil && len(p.Properties.CorrelationData) > maxCorrelation {
+		return fmt.Errorf("its correlation data has %d bytes; at most %d are taken", len(p.Properties.CorrelationData), maxCorrelation)
+	}
+	return nil
+}
+
+// address says where and under what the answer goes. It returns why it does not go
+// where the command asks for.
+func (c *commands) address(rec *commandRecord, p *paho.Publish) error {
+	pr := p.Properties
+	if pr == nil {
 		return nil
 	}
-	rec.Value = value.AppendJSON(nil)
-	return c.accept(ctx, rec)
+	if len(pr.CorrelationData) <= maxCorrelation {
+		rec.Correlation = pr.CorrelationData
+	}
+	if pr.ResponseTopic == "" {
+		return nil
+	}
+	if err := c.mayAnswer(pr.ResponseTopic); err != nil {
+		return err
+	}
+	rec.Reply = pr.ResponseTopic
+	return nil
+}
+
+// mayAnswer returns why nothing is published on a response topic: its choice is the
+// sender's, and what is published there is published with the gateway's rights.
+func (c *commands) mayAnswer(topic string) error {
+	switch {
+	case len(topic) > maxTopic || strings.ContainsAny(topic, "+#") || strings.ContainsFunc(topic, unicode.IsControl) || !utf8.ValidString(topic):
+		return errors.New("the response topic is none that can be published on")
+	case strings.HasPrefix(topic, "$"), covers(c.others, topic), covers(c.topic, topic):
+		return fmt.Errorf("nothing is published on %q for others: it is the broker's, or one of commands", cut(topic, 64))
+	}
+	for _, prefix := range c.below {
+		if rest, ok := strings.CutPrefix(topic, strings.TrimSuffix(prefix, "/")); ok && (rest == "" || rest[0] == '/') {
+			return nil
+		}
+	}
+	return fmt.Errorf("the response topic %q is not below one of commands.reply_below (%s)", cut(topic, 64), strings.Join(c.below, ", "))
+}
+
+// tell logs what became of a command that is not executed as it was sent, unless it
+// has told enough lately.
+func (c *commands) tell(what string, rec *commandRecord, args ...any) {
+	c.mu.Lock()
+	untold := c.untold
+	told := c.tells.Allow()
+	if c.untold++; told {
+		c.untold = 0
+	}
+	c.mu.Unlock()
+	if told {
+		c.log.Warn(what, append([]any{"topic", cut(rec.Topic, 256), "tag", cut(rec.Tag, 256), "seq", rec.Seq, "untold", untold}, args...)...)
+	}
 }
 
 var errRepeat = errors.New("a repeat")
@@ -144,25 +256,28 @@ func (c *commands) admissible(p *paho.Publish, rec *commandRecord) error {
 	}
 	c.mu.Lock()
 	old, ok := c.known[rec.ID]
-	if ok && old.State == commandDone {
-		old.Replied = false // whoever asks again has not seen the answer
+	repeat := ok && (old.Hash == rec.Hash || old.Hash == "" && old.Tag == rec.Tag)
+	if repeat && old.State == commandDone && !old.queued && c.answers.Allow() {
+		old.Reply, old.Correlation = rec.Reply, rec.Correlation // whoever asks again has not seen the answer
+		c.queueLocked(old)
 	}
-	waiting := c.waiting
+	waiting, unsent := c.waiting, len(c.results)
 	c.mu.Unlock()
-	if ok {
+	switch {
+	case repeat:
 		c.wakeReplies()
 		return errRepeat
-	}
-	if !rec.Expires.IsZero() && !rec.Received.Before(rec.Expires) {
+	case ok:
+		return errors.New("another command had the same correlation data, or the same topic and seq, with another tag or value: not executed")
+	case !rec.Expires.IsZero() && !rec.Received.Before(rec.Expires):
 		return errors.New("expired")
-	}
-	if !c.allowed(rec.Tag) {
+	case !c.allowed(rec.Tag):
 		return fmt.Errorf("tag %s is not in commands.allow", rec.Tag)
-	}
-	if waiting >= maxWaiting {
+	case waiting >= maxWaiting:
 		return fmt.Errorf("%d commands wait already", waiting)
-	}
-	if !c.limiter.Allow() {
+	case unsent >= maxAnswers:
+		return fmt.Errorf("%d results wait to be sent", unsent)
+	case !c.limiter.Allow():
 		return fmt.Errorf("more commands than %s", c.cfg.Rate)
 	}
 	return nil
@@ -312,108 +427,4 @@ func sameValue(a, b frame.Value) bool {
 		return ok && x == y
 	}
 	return a == b
-}
-
-// finish stores the result and has it sent.
-func (c *commands) finish(rec *commandRecord, res frame.CommandResult) {
-	c.mu.Lock()
-	rec.Result, rec.State = rec.reply(c.deps.Identity.Gateway, res), commandDone
-	c.mu.Unlock()
-	c.counter.WithLabelValues(rec.Result.Result).Inc()
-	if !res.OK {
-		c.log.Warn("command not confirmed", "result", rec.Result.Result, "tag", rec.Tag, "seq", rec.Seq, "reason", res.Reason)
-	}
-	if err := c.store(rec, true); err != nil {
-		c.log.Error("result of a command not stored", "tag", rec.Tag, "seq", rec.Seq, "error", err)
-	}
-	c.wakeReplies()
-}
-
-// finishUnlogged answers a command that was turned down. Nothing of it is kept:
-// the same command may be sent again and be taken then.
-func (c *commands) finishUnlogged(rec *commandRecord, reason error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	rec.Result, rec.State = rec.reply(c.deps.Identity.Gateway, frame.CommandResult{Reason: reason.Error()}), commandDone
-	key := "rejected:" + rec.ID
-	if len(c.known) < 2*maxWaiting || c.known[key] != nil {
-		rec.ID = key
-		c.known[key] = rec
-	}
-	c.wakeReplies()
-}
-
-func (c *commands) wakeReplies() { poke(c.replies) }
-
-// unanswered returns the records whose result has not been sent.
-func (c *commands) unanswered() []*commandRecord {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var out []*commandRecord
-	for _, rec := range c.known {
-		if rec.State == commandDone && !rec.Replied {
-			out = append(out, rec)
-		}
-	}
-	return out
-}
-
-// answer sends the results that are ready, until ctx ends or one cannot be sent.
-func (c *Connector) answer(ctx context.Context, l *link) error {
-	for _, rec := range c.commands.unanswered() {
-		body, err := json.Marshal(rec.Result)
-		if err != nil {
-			return err
-		}
-		err = c.publish(ctx, l, &paho.Publish{Topic: rec.Reply, Payload: body,
-			Properties: &paho.PublishProperties{ContentType: "application/json", CorrelationData: rec.Correlation}})
-		if _, err := c.tolerate(partResults, err); err != nil {
-			return err
-		}
-		var r *refusal
-		if err != nil && !errors.As(err, &r) {
-			return nil // the connection has ended: the next one sends it
-		}
-		if err := c.commands.answered(rec); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// answered notes that the result was sent.
-func (c *commands) answered(rec *commandRecord) error {
-	c.mu.Lock()
-	rec.Replied = true
-	rejected := strings.HasPrefix(rec.ID, "rejected:")
-	if rejected {
-		delete(c.known, rec.ID)
-	}
-	c.mu.Unlock()
-	if rejected {
-		return nil
-	}
-	return c.store(rec, false) // if lost, it is sent once more
-}
-
-// prune deletes the records whose window is over.
-func (c *commands) prune(now time.Time) {
-	c.mu.Lock()
-	var old []string
-	if now.Sub(c.pruned) >= pruneEvery {
-		c.pruned = now
-		for id, rec := range c.known {
-			if rec.State == commandDone && rec.Replied && now.Sub(rec.Received) > c.cfg.Dedup.Std() {
-				old = append(old, rec.key())
-				delete(c.known, id)
-			}
-		}
-	}
-	c.mu.Unlock()
-	if len(old) == 0 {
-		return
-	}
-	if err := c.deps.Consumer.Commit(bus.Commit{Delete: old}); err != nil {
-		c.log.Error("old commands not deleted", "error", err)
-	}
 }

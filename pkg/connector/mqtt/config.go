@@ -102,6 +102,10 @@ type Commands struct {
 	Allow  []string        `json:"allow"` // globs of tags; none allows nothing
 	Rate   string          `json:"rate"`  // "10/s"
 	Dedup  config.Duration `json:"dedup"`
+
+	// ReplyBelow are the topics below which a command may ask for its answer; none
+	// stands for Reply alone.
+	ReplyBelow []string `json:"reply_below"`
 }
 
 // option is a word that YAML may take for a number or a boolean.
@@ -233,6 +237,11 @@ func (c *Commands) check() error {
 	}
 	if err := checkPlaceholders("commands.topic", c.Topic, "gateway", "tenant", "device"); err != nil {
 		return err
+	}
+	for _, topic := range c.ReplyBelow {
+		if err := checkTopic("commands.reply_below", topic, "gateway", "tenant", "device"); err != nil {
+			return err
+		}
 	}
 	return checkTopic("commands.reply", c.Reply, "gateway", "tenant", "device")
 }

@@ -41,6 +41,7 @@ type conn struct {
 	r     *bufio.Reader
 	w     *bufio.Writer // for the sender; empty whenever the lock is free
 	heard bool          // the first packet has come; for the one who reads
+	sizes sizes         // likewise
 
 	sent, received atomic.Int64 // when, in nanoseconds since opened
 	opened         time.Time
@@ -72,6 +73,11 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.heard = true
 	}
 	n, err := c.r.Read(p)
+	if err == nil {
+		if err = c.sizes.follow(p[:n]); err != nil {
+			n = 0 // else io.ReadFull would take n bytes for a success
+		}
+	}
 	if err != nil {
 		c.fail(explainEnd(err))
 	}
@@ -341,8 +347,9 @@ func (d *dialer) websocket(ctx context.Context, under net.Conn) (net.Conn, error
 	if u.Path == "" {
 		u.Path = "/mqtt"
 	}
+	head := &greeting{Conn: under, left: maxGreeting}
 	wd := websocket.Dialer{
-		NetDialContext:   func(context.Context, string, string) (net.Conn, error) { return under, nil },
+		NetDialContext:   func(context.Context, string, string) (net.Conn, error) { return head, nil },
 		Subprotocols:     []string{"mqtt"},
 		HandshakeTimeout: dialTimeout,
 	}
@@ -368,6 +375,8 @@ func (d *dialer) websocket(ctx context.Context, under net.Conn) (net.Conn, error
 	if err != nil {
 		return nil, err
 	}
+	head.over = true
+	c.SetReadLimit(4 * maxPacket) // of a message, which may hold several packets
 	return &wsConn{Conn: under, ws: c}, nil
 }
 

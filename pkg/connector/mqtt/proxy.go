@@ -97,7 +97,8 @@ func dialHTTP(ctx context.Context, u *url.URL, addr string) (_ net.Conn, err err
 	if err := req.Write(c); err != nil {
 		return nil, err
 	}
-	r := bufio.NewReader(c)
+	head := &greeting{Conn: c, left: maxGreeting}
+	r := bufio.NewReader(head)
 	resp, err := http.ReadResponse(r, req) //nolint:bodyclose // what follows the header is the connection itself
 	if err != nil {
 		return nil, fmt.Errorf("the proxy does not answer in HTTP: %w", err)
@@ -107,7 +108,9 @@ func dialHTTP(ctx context.Context, u *url.URL, addr string) (_ net.Conn, err err
 		return nil, errors.New("the proxy wants a user and a password, or others: put them into proxy, http://USER:PASSWORD@HOST:PORT")
 	case resp.StatusCode/100 != 2:
 		return nil, fmt.Errorf("the proxy does not connect to %s: it said %s", addr, resp.Status)
-	case r.Buffered() > 0:
+	}
+	head.over = true
+	if r.Buffered() > 0 {
 		return &ahead{Conn: c, r: r}, nil
 	}
 	return c, nil
@@ -121,3 +124,27 @@ type ahead struct {
 
 // Read returns that first.
 func (a *ahead) Read(p []byte) (int, error) { return a.r.Read(p) }
+
+// maxGreeting bounds, in bytes, what a server says in HTTP before the connection is
+// ours: the answer of a proxy, the beginning of a WebSocket.
+const maxGreeting = 64 << 10
+
+// greeting is a connection of which only so much is read, until the greeting is over.
+type greeting struct {
+	net.Conn
+	left int
+	over bool
+}
+
+// Read reads what is left at most.
+func (g *greeting) Read(p []byte) (int, error) {
+	if g.over {
+		return g.Conn.Read(p)
+	}
+	if g.left <= 0 {
+		return 0, fmt.Errorf("the server's answer has no end: %d bytes were read", maxGreeting)
+	}
+	n, err := g.Conn.Read(p[:min(len(p), g.left)])
+	g.left -= n
+	return n, err
+}
