@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
+
+	"github.com/edge-gateway/edge-gateway/pkg/intake"
 )
 
 // Peer is the process at the other end of a connection, as the kernel says.
@@ -36,7 +38,7 @@ func (peerCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthIn
 }
 
 func peerOf(c net.Conn) (Peer, error) {
-	if b, ok := c.(*boundedConn); ok {
+	if b, ok := c.(*intake.Conn); ok {
 		c = b.Conn
 	}
 	u, ok := c.(*net.UnixConn)

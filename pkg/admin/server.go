@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,20 +20,26 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/intake"
 )
 
 // The bounds of the server.
 const (
-	maxConnections   = 256
-	maxUnary         = 64      // calls at once
-	maxStreams       = 256     // calls at once that stream
-	maxStreamsPerCon = 64      // calls at once of one client
-	maxRequestBytes  = 4 << 20 // of one message
-	connBuffer       = 8 << 10 // of a connection, each way
-	maxMutations     = 50      // per second, calls that change something
-	mutationBurst    = 100     //
-	unaryTimeout     = 2 * time.Minute
-	stopTimeout      = time.Second // for calls to end when the gateway stops
+	maxConnections = 256
+	// One user has half of the connections at most, and what is idle for longer than
+	// idleGrace makes room when there are too many: nobody locks others out.
+	maxConnectionsPeer = maxConnections / 2
+	idleGrace          = 10 * time.Second
+	handshakeTimeout   = 5 * time.Second
+	maxUnary           = 64      // calls at once
+	maxStreams         = 256     // calls at once that stream
+	maxStreamsPerCon   = 64      // calls at once of one client
+	maxRequestBytes    = 4 << 20 // of one message
+	connBuffer         = 8 << 10 // of a connection, each way
+	maxMutations       = 50      // per second, calls that change something
+	mutationBurst      = 100     //
+	unaryTimeout       = 2 * time.Minute
+	stopTimeout        = time.Second // for calls to end when the gateway stops
 )
 
 // Config says where the server listens.
@@ -105,7 +113,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	bounded := newBoundedListener(l, maxConnections, s.metrics.refused.Inc)
+	bounded := intake.Listen(l, intake.Config{
+		Max: maxConnections, MaxPeer: maxConnectionsPeer, Peer: userOf, Grace: idleGrace, Refused: s.metrics.refused.Inc,
+	})
 
 	// Streams end with this context, which ends with ctx.
 	streams, endStreams := context.WithCancel(ctx)
@@ -117,6 +127,7 @@ func (s *Server) Run(ctx context.Context) error {
 		grpc.MaxConcurrentStreams(maxStreamsPerCon),
 		grpc.ReadBufferSize(connBuffer),
 		grpc.WriteBufferSize(connBuffer),
+		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: time.Hour}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.UnaryInterceptor(g.unary),
@@ -141,6 +152,15 @@ func (s *Server) Run(ctx context.Context) error {
 	kill.Stop()
 	<-served //nolint:errcheck // nil, or that the server was stopped
 	return nil
+}
+
+// userOf names the user at the other end of a connection.
+func userOf(c net.Conn) string {
+	p, err := peerOf(c)
+	if err != nil {
+		return ""
+	}
+	return strconv.FormatUint(uint64(p.UID), 10)
 }
 
 // register adds every service. Reflection lists them.

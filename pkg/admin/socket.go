@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/user"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
@@ -95,43 +94,4 @@ func groupID(name string) (int, error) {
 		return 0, fmt.Errorf("admin.group: %w", err)
 	}
 	return strconv.Atoi(g.Gid)
-}
-
-// boundedListener closes at once what exceeds max connections.
-type boundedListener struct {
-	net.Listener
-	slots   chan struct{}
-	refused func()
-}
-
-func newBoundedListener(l net.Listener, max int, refused func()) *boundedListener {
-	return &boundedListener{Listener: l, slots: make(chan struct{}, max), refused: refused}
-}
-
-// Accept returns the next connection for which there is room.
-func (l *boundedListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case l.slots <- struct{}{}:
-			return &boundedConn{Conn: c, release: sync.OnceFunc(func() { <-l.slots })}, nil
-		default:
-			l.refused()
-			_ = c.Close() // nothing was sent
-		}
-	}
-}
-
-type boundedConn struct {
-	net.Conn
-	release func()
-}
-
-// Close closes the connection and makes room for another.
-func (c *boundedConn) Close() error {
-	c.release()
-	return c.Conn.Close()
 }

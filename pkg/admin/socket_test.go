@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
@@ -225,5 +226,39 @@ func TestDialSaysWhatToDo(t *testing.T) {
 		if !errors.As(err, &gone) || gone.ExitCode() != 2 || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
+	}
+}
+
+// TestIdleConnectionsOfOneUserLockNobodyOut: as many connections as one user may have
+// say nothing; another user, and after a while the first, get through.
+func TestIdleConnectionsOfOneUserLockNobodyOut(t *testing.T) {
+	dir := openDir(t)
+	s := admintest.Start(t, admintest.New().Backend(), func(c *admin.Config) {
+		c.Socket, c.Mode = filepath.Join(dir, "admin.sock"), 0o666
+	})
+	refused := 0
+	for range 300 {
+		c, err := net.Dial("unix", s.Socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if _, err := c.Read(make([]byte, 64)); errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			} else if err != nil {
+				refused++
+				break
+			}
+		}
+	}
+	if refused < 100 {
+		t.Errorf("%d of 300 connections of one user were refused", refused)
+	}
+	if got := asNobody(t, dir, s.Socket); got != "<nil>\n" {
+		t.Errorf("another user was told %s", got)
 	}
 }

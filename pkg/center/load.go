@@ -194,7 +194,7 @@ func (s *Store) fetch(ctx context.Context, sha string) (*config.Document, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w: document %.12s: %w", ErrDamaged, sha, err)
 	}
-	text := make([]byte, 0, h.Size)
+	var text []byte
 	scratch := make([]byte, 0, sliceSize)
 	const page = 8 // chunks, of less than 1 MiB each
 	for n := 0; n < h.Chunks; n += page {
@@ -205,6 +205,9 @@ func (s *Store) fetch(ctx context.Context, sha string) (*config.Document, error)
 		}
 		if len(resp.Kvs) != end-n {
 			return nil, fmt.Errorf("%w: document %.12s: chunks %d to %d are not all there", ErrDamaged, sha, n, end-1)
+		}
+		if n == 0 {
+			text = make([]byte, 0, h.Size) // a header alone takes no memory
 		}
 		for i, kv := range resp.Kvs {
 			if scratch, err = s.codec.decodeChunk(h, n+i, kv.Value, scratch); err != nil {

@@ -56,6 +56,10 @@ func hasKey[V any](m map[string]V, key string) bool {
 // References reports what is dangling. The error is a [Findings].
 func (s *Snapshot) References() error { return referenceFindings(s, nil).Err() }
 
+// maxHints bounds the names that others are looked through for: each takes a look at
+// every item of a table.
+const maxHints = 20
+
 // referenceFindings tells which items name others that don't exist. With a
 // source, tables that weren't read are not missed.
 func referenceFindings(s *Snapshot, src *Source) Findings {
@@ -71,7 +75,9 @@ func referenceFindings(s *Snapshot, src *Source) Findings {
 			if known[r.To] == nil {
 				known[r.To] = src.ids(r.To, s.ids(r.To))
 			}
-			hint = didYouMean(r.Target, known[r.To])
+			if len(hints) < maxHints {
+				hint = didYouMean(r.Target, known[r.To])
+			}
 			if hint == "" && len(known[r.To]) == 0 {
 				hint = "; " + r.To.FileName() + " is empty"
 			}

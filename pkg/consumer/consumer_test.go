@@ -1,10 +1,12 @@
 package consumer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -225,5 +227,38 @@ func TestDelays(t *testing.T) {
 		if c.got < c.want*0.99 || c.got > c.want*1.42 {
 			t.Errorf("%+v: %v is not within 41 %% above %v", r, c.got, c.want)
 		}
+	}
+}
+
+// TestBombs: a few bytes that somebody publishes don't become gigabytes.
+func TestBombs(t *testing.T) {
+	d, err := NewDecoder(frame.Milliseconds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	encoder, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zeros := encoder.EncodeAll(make([]byte, 512<<20), nil)
+	envelope := (&frame.Envelope{Gateway: "g", Epoch: "e", FirstSeq: 1, LastSeq: 2}).AppendProto(nil)
+	frames := encoder.EncodeAll(append(envelope, bytes.Repeat([]byte{0x0a, 0}, 30<<20)...), nil)
+	nested := encoder.EncodeAll(bytes.Repeat([]byte(`{"frames":`), 4<<20), nil)
+	for name, m := range map[string]Message{
+		"zeros": {Payload: zeros}, "empty frames": {Payload: frames, ContentType: "application/x-protobuf"}, "nested": {Payload: nested},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			m.Properties = map[string]string{"encoding": "zstd"}
+			if b, err := d.Decode(&m); err == nil {
+				t.Errorf("%d samples were taken", len(b.Samples))
+			}
+			runtime.ReadMemStats(&after)
+			if grown := after.TotalAlloc - before.TotalAlloc; grown > 700<<20 { // in all, not at a time
+				t.Errorf("%d bytes in, %d MiB allocated", len(m.Payload), grown>>20)
+			}
+		})
 	}
 }

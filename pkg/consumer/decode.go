@@ -40,8 +40,9 @@ type Batch struct {
 // of a connector's test, and what gateways say and hear beside their data.
 var ErrNotData = errors.New("no data message")
 
-// maxPayload bounds a payload after decompression, in bytes.
-const maxPayload = 1 << 30
+// maxPayload bounds a payload after decompression, in bytes: a message is whatever
+// somebody publishes. A gateway whose max_bytes is larger can't be verified.
+const maxPayload = 64 << 20
 
 // Decoder decodes messages. It may be used from any goroutine.
 type Decoder struct {
@@ -52,7 +53,7 @@ type Decoder struct {
 // NewDecoder returns a decoder for gateways whose timestamp_unit is the given
 // one.
 func NewDecoder(unit frame.TimestampUnit) (*Decoder, error) {
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPayload))
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPayload), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}

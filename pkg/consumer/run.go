@@ -81,7 +81,7 @@ func Run(ctx context.Context, cfg Config) error {
 
 // connect starts the client, which keeps a subscription up by itself.
 func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- received) (*autopaho.ConnectionManager, error) {
-	receive := uint16(inflight)
+	receive, packet := uint16(inflight), uint32(maxPayload+1<<18)
 	var attempt func(context.Context, autopaho.ClientConfig, *url.URL) (net.Conn, error)
 	if cfg.Old {
 		attempt = dialOld
@@ -95,7 +95,7 @@ func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- 
 			if c.Properties == nil { // where the session does not outlive the connection
 				c.Properties = &paho.ConnectProperties{}
 			}
-			c.Properties.ReceiveMaximum = &receive
+			c.Properties.ReceiveMaximum, c.Properties.MaximumPacketSize = &receive, &packet
 			// Left at its zero value it asks the broker for no problem
 			// information, and some then leave out user properties.
 			c.Properties.RequestProblemInfo = true
@@ -145,7 +145,7 @@ func dialOld(ctx context.Context, cfg autopaho.ClientConfig, broker *url.URL) (n
 	if err != nil {
 		return nil, err
 	}
-	return packets.NewThreadSafeConn(mqtt311.New(c)), nil
+	return packets.NewThreadSafeConn(mqtt311.New(c, maxPayload)), nil
 }
 
 // dialTimeout bounds an attempt to connect.

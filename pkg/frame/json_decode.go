@@ -20,6 +20,12 @@ type Sample struct {
 	Unit    string // "" if none
 }
 
+// MaxSamples bounds the frames of a payload that is decoded: the smallest take two
+// bytes there and a hundred here.
+const MaxSamples = 1 << 20
+
+var errTooMany = fmt.Errorf("a payload of more than %d frames", MaxSamples)
+
 // jsonSample is a frame of a JSON payload.
 type jsonSample struct {
 	Seq     *uint64         `json:"seq"`
@@ -44,6 +50,9 @@ func DecodeJSON(payload []byte, unit TimestampUnit) ([]Sample, error) {
 	}
 	var out []Sample
 	for dec.More() {
+		if len(out) == MaxSamples {
+			return nil, errTooMany
+		}
 		var j jsonSample
 		if err := dec.Decode(&j); err != nil {
 			return nil, fmt.Errorf("JSON payload: frame %d: %w", len(out), err)

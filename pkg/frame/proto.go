@@ -151,6 +151,9 @@ func DecodeProto(payload []byte, unit TimestampUnit) ([]Sample, error) {
 		if num != protoFrames || typ != protowire.BytesType {
 			return nil
 		}
+		if len(out) == MaxSamples {
+			return errTooMany
+		}
 		s, err := decodeProtoFrame(data, unit)
 		out = append(out, s)
 		return err

@@ -21,6 +21,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/feed"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
@@ -147,13 +148,16 @@ func (b *backupWriter) log(ctx context.Context) error {
 	})
 }
 
+// maxKept bounds a file that goes into a backup whole, in bytes.
+const maxKept = 1 << 30
+
 // file adds a file, if it is there.
 func (b *backupWriter) file(name, path string) error {
 	fi, err := os.Stat(path)
 	if err == nil && !fi.Mode().IsRegular() {
 		return nil
 	}
-	content, err := os.ReadFile(path)
+	content, err := regular.ReadFile(path, maxKept)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

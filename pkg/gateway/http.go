@@ -12,12 +12,31 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/edge-gateway/edge-gateway/pkg/intake"
 )
 
 // Readiness is the answer of /readyz: ready, or what is still missing.
 type Readiness struct {
 	Ready   bool     `json:"ready"`
 	Missing []string `json:"missing,omitempty"`
+}
+
+// The bounds of the HTTP server's connections: in all, of one host, and after what
+// time one that says nothing makes room for others.
+const (
+	httpMax     = 64
+	httpMaxPeer = 32
+	httpGrace   = 2 * time.Second
+)
+
+// hostOf names the host at the other end of a connection.
+func hostOf(c net.Conn) string {
+	host, _, err := net.SplitHostPort(c.RemoteAddr().String())
+	if err != nil {
+		return ""
+	}
+	return host
 }
 
 // httpServer serves /metrics, /healthz and /readyz, all read-only.
@@ -50,12 +69,13 @@ func listenHTTP(addr string, reg prometheus.Gatherer, ready func() Readiness, lo
 		}
 		answer(w, code, r, log)
 	})
-	return &httpServer{listener: l, server: &http.Server{
+	bounded := intake.Listen(l, intake.Config{Max: httpMax, MaxPeer: httpMaxPeer, Peer: hostOf, Grace: httpGrace})
+	return &httpServer{listener: bounded, server: &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}, nil

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // Style is how [WriteText] writes.
@@ -40,7 +41,7 @@ func WriteText(w io.Writer, fs config.Findings, style Style) error {
 		}
 		out.WriteString(s + "\n")
 		if style.Source && f.Line > 0 {
-			if line, ok := lines.get(f.File, f.Line); ok && !hidden[place{f.File, f.Line}] && !lines.secret(f.File, f.Line) {
+			if line, secret, ok := lines.get(f.File, f.Line); ok && !secret && !hidden[place{f.File, f.Line}] {
 				out.WriteString(sourceLine(f, line))
 			}
 		}
@@ -76,57 +77,74 @@ func printable(s string) string {
 // sourceLine shows the line of a finding with a caret below its column.
 func sourceLine(f config.Finding, line string) string {
 	const widest = 160
-	runes := []rune(strings.ReplaceAll(line, "\t", " "))
-	column := min(f.Column, len(runes)+1)
+	// A line may be as long as its file, and have as many findings.
+	runes := []rune(strings.ReplaceAll(line[:min(len(line), utf8.UTFMax*(widest+1))], "\t", " "))
+	column := f.Column
 	if len(runes) > widest {
 		if column > widest {
 			return "" // a caret far out helps nobody
 		}
 		runes = append(runes[:widest:widest], '…')
 	}
+	column = min(column, len(runes)+1)
 	number := fmt.Sprintf("%5d | ", f.Line)
 	return fmt.Sprintf("%s%s\n%s| %s^\n", number, printable(string(runes)), strings.Repeat(" ", len(number)-2), strings.Repeat(" ", max(column-1, 0)))
 }
 
 // sourceLines keeps the lines of the files that findings are in.
-type sourceLines map[string][]string
+type sourceLines map[string]*sourceText
 
-func (s sourceLines) get(file string, n int) (string, bool) {
-	lines, ok := s[file]
-	if !ok {
-		// A file that can't be read shows no lines; the finding itself says more.
-		if b, err := os.ReadFile(file); err == nil {
-			lines = strings.Split(string(b), "\n")
-		}
-		s[file] = lines
-	}
-	if n < 1 || n > len(lines) {
-		return "", false
-	}
-	return strings.TrimSuffix(lines[n-1], "\r"), true
+type sourceText struct {
+	lines  []string
+	secret []bool // whether a line may hold a secret
 }
 
-// secret reports whether line n of a file may hold a secret: a field for one or
-// user info of a URL stands in it, or it is part of a value that is indented below
-// such a field.
-func (s sourceLines) secret(file string, n int) bool {
-	lines := s[file]
-	indent := -1 // of the line below which n stands
-	for ; n >= 1; n-- {
-		line := strings.TrimRight(lines[n-1], "\r ")
+func (s sourceLines) get(file string, n int) (line string, secret, ok bool) {
+	text, known := s[file]
+	if !known {
+		text = &sourceText{}
+		// A file that can't be read shows no lines; the finding itself says more.
+		if b, err := regular.ReadFile(file, maxShown); err == nil {
+			text.lines = strings.Split(string(b), "\n")
+			text.secret = secretLines(text.lines)
+		}
+		s[file] = text
+	}
+	if n < 1 || n > len(text.lines) {
+		return "", false, false
+	}
+	return strings.TrimSuffix(text.lines[n-1], "\r"), text.secret[n-1], true
+}
+
+// maxShown is the largest file whose lines are shown, in bytes.
+const maxShown = 256 << 20
+
+// secretLines tells of each line whether it may hold a secret: a field for one or user
+// info of a URL stands in it, or it is part of a value that is indented below such a
+// field.
+func secretLines(lines []string) []bool {
+	type above struct {
+		indent int
+		secret bool
+	}
+	var open []above // the lines that the next one may be part of
+	out := make([]bool, len(lines))
+	for i, line := range lines {
+		line = strings.TrimRight(line, "\r ")
 		text := strings.TrimLeft(line, " \t-")
-		at := len(line) - len(text)
-		if text == "" || indent >= 0 && at >= indent {
+		if text == "" {
+			out[i] = i > 0 && out[i-1]
 			continue
 		}
-		if strings.Contains(text, "@") && indent < 0 || holdsSecretKey(text) {
-			return true
+		indent := len(line) - len(text)
+		for len(open) > 0 && open[len(open)-1].indent >= indent {
+			open = open[:len(open)-1]
 		}
-		if indent = at; indent == 0 {
-			return false
-		}
+		secret := holdsSecretKey(text) || len(open) > 0 && open[len(open)-1].secret
+		open = append(open, above{indent, secret})
+		out[i] = secret || strings.Contains(text, "@")
 	}
-	return false
+	return out
 }
 
 // holdsSecretKey reports whether a field for a secret begins in a line.

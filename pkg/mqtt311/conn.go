@@ -9,7 +9,7 @@
 // aliases, which must not be used (no CONNACK of ours allows any), and the end of a
 // session by DISCONNECT.
 //
-// A PUBLISH is passed on as it comes, up to [MaxPayload] from the broker; other packets are held until they are whole,
+// A PUBLISH is passed on as it comes, and cut if it is too long; other packets are held until they are whole,
 // up to [MaxPacket].
 package mqtt311
 
@@ -21,11 +21,6 @@ import (
 // MaxPacket bounds a packet other than PUBLISH, in bytes: no broker has a reason for
 // a larger one.
 const MaxPacket = 1 << 20
-
-// MaxPayload bounds the payload of a PUBLISH that the broker sends, in bytes: what is
-// longer is cut. MQTT 3.1.1 has no way to ask a broker for less, and a client that
-// ended the connection would get the same message again on the next one.
-const MaxPayload = 128 << 10
 
 // Conn is the client's side. Like any [net.Conn] it may be read and written by two
 // goroutines at the same time, not by more.
@@ -39,10 +34,13 @@ type Conn struct {
 	foreign  bool // the other side does not speak MQTT: what it says is passed on
 }
 
-// New returns a client's connection to a broker of 3.1.1 over c.
-func New(c net.Conn) *Conn {
+// New returns a client's connection to a broker of 3.1.1 over c. Of what the broker
+// publishes, a payload of more than maxPayload bytes is cut: there is no way to ask for
+// less, and a client that ended the connection would get the same message again on
+// the next one.
+func New(c net.Conn, maxPayload int) *Conn {
 	f := &filters{n: map[uint16]int{}}
-	return &Conn{Conn: c, filters: f, up: stream{translate: f.toBroker, properties: drop}, down: stream{translate: f.toClient, properties: add},
+	return &Conn{Conn: c, filters: f, up: stream{translate: f.toBroker, properties: drop}, down: stream{translate: f.toClient, properties: add, most: maxPayload},
 		buf: make([]byte, 16<<10)}
 }
 

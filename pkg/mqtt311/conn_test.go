@@ -14,6 +14,8 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
+const most = 128 << 10
+
 // wire is one side of a connection: what is written to it is kept, and what is read
 // from it comes from from.
 type wire struct {
@@ -56,7 +58,7 @@ func TestToBroker(t *testing.T) {
 	var all, want bytes.Buffer
 	for _, c := range cases {
 		w := &wire{}
-		if _, err := c.p.WriteTo(New(w)); err != nil {
+		if _, err := c.p.WriteTo(New(w, most)); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
 		if got := w.to.String(); got != c.want {
@@ -69,7 +71,7 @@ func TestToBroker(t *testing.T) {
 	}
 	for range 50 {
 		w := &wire{}
-		c := New(w)
+		c := New(w, most)
 		for rest := all.Bytes(); len(rest) > 0; {
 			n := 1 + rand.IntN(min(len(rest), 40))
 			if _, err := c.Write(rest[:n]); err != nil {
@@ -91,7 +93,7 @@ func TestToClient(t *testing.T) {
 	for name, wrap := range map[string]func(io.Reader) io.Reader{"whole": func(r io.Reader) io.Reader { return r }, "bytes": iotest.OneByteReader, "half": iotest.HalfReader} {
 		t.Run(name, func(t *testing.T) {
 			w := &wire{from: wrap(strings.NewReader(from))}
-			c := New(w)
+			c := New(w, most)
 			if _, err := (&packets.Unsubscribe{PacketID: 7, Properties: &packets.Properties{}, Topics: []string{"a", "b"}}).WriteTo(c); err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +130,7 @@ func TestToClient(t *testing.T) {
 // TestReturnCodes maps each return code of a CONNACK.
 func TestReturnCodes(t *testing.T) {
 	for code, want := range []byte{0, 0x84, 0x85, 0x88, 0x86, 0x87, 0x80} {
-		c := New(&wire{from: strings.NewReader("\x20\x02\x01" + string(rune(code)))})
+		c := New(&wire{from: strings.NewReader("\x20\x02\x01" + string(rune(code)))}, most)
 		p, err := packets.ReadPacket(c)
 		if err != nil {
 			t.Fatal(err)
@@ -141,7 +143,7 @@ func TestReturnCodes(t *testing.T) {
 
 // TestForeign passes on what is no MQTT, so that it can be recognised.
 func TestForeign(t *testing.T) {
-	got, err := io.ReadAll(New(&wire{from: iotest.OneByteReader(strings.NewReader("HTTP/1.1 400 Bad Request"))}))
+	got, err := io.ReadAll(New(&wire{from: iotest.OneByteReader(strings.NewReader("HTTP/1.1 400 Bad Request"))}, most))
 	if err != nil || string(got) != "HTTP/1.1 400 Bad Request" {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -152,7 +154,7 @@ func FuzzStream(f *testing.F) {
 	f.Add([]byte("\x20\x02\x01\x00\x32\x05\x00\x01t\x00\x09"), byte(3))
 	f.Add([]byte("\x10\x1d\x00\x04MQTT\x05\xec\x00\x1e\x00\x00\x02gw"), byte(1))
 	f.Fuzz(func(t *testing.T, data []byte, size byte) {
-		c := New(&wire{from: bytes.NewReader(data)})
+		c := New(&wire{from: bytes.NewReader(data)}, most)
 		for rest := data; len(rest) > 0; {
 			n := min(len(rest), 1+int(size))
 			if _, err := c.Write(rest[:n]); err != nil {
@@ -176,7 +178,7 @@ func TestPublishIsCut(t *testing.T) {
 	const size = 20 << 20
 	head := string(binary.AppendUvarint([]byte{0x32}, size))
 	from := io.MultiReader(strings.NewReader("\x20\x02\x00\x00"+head+"\x00\x01t\x00\x09"), io.LimitReader(zeros{}, size-5), strings.NewReader("\x30\x03\x00\x01u"))
-	c := New(&wire{from: from})
+	c := New(&wire{from: from}, most)
 	var got []*packets.Publish
 	for {
 		p, err := packets.ReadPacket(c)
@@ -187,7 +189,7 @@ func TestPublishIsCut(t *testing.T) {
 			got = append(got, publish)
 		}
 	}
-	if len(got) != 2 || got[0].PacketID != 9 || len(got[0].Payload) != MaxPayload || got[1].Topic != "u" || len(got[1].Payload) != 0 {
+	if len(got) != 2 || got[0].PacketID != 9 || len(got[0].Payload) != most || got[1].Topic != "u" || len(got[1].Payload) != 0 {
 		t.Fatalf("%d messages", len(got))
 	}
 }

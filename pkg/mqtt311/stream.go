@@ -13,6 +13,7 @@ type stream struct {
 	begun bool   // a packet has come
 	head  []byte // the beginning of a packet that is not known well enough yet
 	pass  int    // bytes of payload that follow as they are
+	most  int    // bytes of payload that are passed on
 	skip  int    // bytes of payload after those that are left out
 }
 
@@ -107,7 +108,7 @@ func (s *stream) publish(dst []byte, first byte, size int, body []byte) (rest, o
 		return more()
 	}
 	if s.properties == add {
-		s.pass = min(size-at, MaxPayload)
+		s.pass = min(size-at, s.most)
 		s.skip = size - at - s.pass
 		out = append(append(header(dst, first, at+1+s.pass), have[:at]...), 0)
 		return body[at:], out, nil

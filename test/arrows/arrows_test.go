@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"pkg/number":           {},
 	"pkg/frame":            {},
 	"pkg/regular":          {},
+	"pkg/intake":           {},
 	"pkg/clienttls":        {"pkg/regular"},
 	"pkg/config":           {"schemas", "pkg/number", "pkg/regular"},
 	"pkg/config/bootstrap": {"schemas", "pkg/config"},
@@ -37,13 +38,13 @@ var allowed = map[string][]string{
 	"pkg/mqtt311":          {},
 	"pkg/consumer":         {"pkg/durable", "pkg/frame", "pkg/mqtt311"},
 	"pkg/plcsim":           {"pkg/config"},
-	"pkg/lint":             {"schemas", "pkg/config/...", "pkg/point", "pkg/endpoint", "pkg/driver/modbus/..."},
+	"pkg/lint":             {"schemas", "pkg/config/...", "pkg/point", "pkg/endpoint", "pkg/driver/modbus/...", "pkg/regular"},
 	"pkg/feed":             {"pkg/config", "pkg/durable"},
 	"pkg/center":           {"pkg/clienttls", "pkg/config", "pkg/durable", "pkg/feed"},
 	"pkg/tables":           {"schemas", "pkg/config", "pkg/driver/modbus", "pkg/durable", "pkg/lint", "pkg/number"},
 	"pkg/center/embedded":  {},
 	"pkg/apply":            {"pkg/config", "pkg/driver", "pkg/endpoint", "pkg/frame"},
-	"pkg/admin":            {"pkg/admin/adminpb", "pkg/bus", "pkg/config", "pkg/connector", "pkg/driver", "pkg/endpoint", "pkg/frame", "pkg/version"},
+	"pkg/admin":            {"pkg/admin/adminpb", "pkg/bus", "pkg/config", "pkg/connector", "pkg/driver", "pkg/endpoint", "pkg/frame", "pkg/intake", "pkg/version"},
 	"pkg/admin/adminpb":    {},
 	"pkg/admin/admintest":  {"pkg/admin", "pkg/frame"},
 	"pkg/admin/busadmin":   {"pkg/admin", "pkg/bus", "pkg/config", "pkg/frame"},
@@ -54,7 +55,7 @@ var allowed = map[string][]string{
 // allowedBelow is for packages below a directory: every driver, every connector.
 var allowedBelow = map[string][]string{
 	"pkg/driver/":    {"pkg/config", "pkg/driver/...", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/point", "schemas"},
-	"pkg/connector/": {"pkg/bus", "pkg/config", "pkg/connector/...", "pkg/frame", "pkg/mqtt311", "pkg/number", "schemas"},
+	"pkg/connector/": {"pkg/bus", "pkg/config", "pkg/connector/...", "pkg/frame", "pkg/mqtt311", "pkg/number", "pkg/regular", "schemas"},
 	"pkg/endpoint/":  {"pkg/endpoint/..."},
 	"pkg/config/":    {"pkg/config/...", "schemas"},
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 const (
@@ -216,7 +216,7 @@ func (d *dialer) dial(ctx context.Context, run step) (*conn, error) {
 		return nil, err
 	}
 	if d.old {
-		c = mqtt311.New(c)
+		c = mqtt311.New(c, 2*maxCommand) // longer than any that is taken
 	}
 	return newConn(c, under), nil
 }
@@ -321,6 +321,9 @@ func (d *dialer) tlsConfig(host string) (*tls.Config, error) {
 	return cfg, nil
 }
 
+// maxPEM bounds a file with certificates or a key, in bytes.
+const maxPEM = 1 << 20
+
 // pem returns PEM text: what a secret reference stands for, or a file's content.
 func (d *dialer) pem(field, value string) ([]byte, error) {
 	text, err := d.secret(value)
@@ -333,7 +336,7 @@ func (d *dialer) pem(field, value string) ([]byte, error) {
 	if text != value {
 		return nil, fmt.Errorf("%s: the secret is not PEM", field)
 	}
-	b, err := os.ReadFile(text)
+	b, err := regular.ReadFile(text, maxPEM)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", field, err)
 	}
