@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 // momentForms tells which times [ParseMoment] reads.
@@ -32,8 +32,8 @@ func ParseMoment(s string, now time.Time) (time.Time, error) {
 		ago, ok = strings.CutSuffix(s, " ago")
 	}
 	if ok {
-		d, err := config.ParseDuration(ago)
-		return now.Add(-d.Std()), err
+		d, err := number.Duration(ago)
+		return now.Add(-d), err
 	}
 	day, clock, hasDay := cutDay(s, now)
 	if clock == "" {
