@@ -24,6 +24,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "admin_connections_refused_total", Help: "Connections closed at once since there were too many.",
 		}),
 	}
+	for _, stream := range []string{"tail", "config", "trace"} {
+		m.dropped.WithLabelValues(stream) // from the start: an increase needs the zero
+	}
 	for _, c := range []prometheus.Collector{m.calls, m.dropped, m.refused} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("admin metrics: %w", err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -135,6 +136,11 @@ func (s *Server) Run(ctx context.Context) error {
 	)
 	healthy := health.NewServer()
 	s.register(srv, healthy)
+	for service, info := range srv.GetServiceInfo() {
+		for _, method := range info.Methods {
+			s.metrics.calls.WithLabelValues(shortName("/"+service+"/"+method.Name), codes.OK.String())
+		}
+	}
 	close(s.ready)
 	s.deps.Log.Info("admin socket listens", "socket", s.cfg.Socket, "mode", fmt.Sprintf("%#o", uint32(s.cfg.Mode)), "group", s.cfg.Group)
 

@@ -1,11 +1,13 @@
 package bus
 
 import (
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/wal"
 )
 
 // metrics holds the counters; gauges are read from the bus when asked for.
@@ -25,8 +27,10 @@ func newMetrics(reg prometheus.Registerer, b *Bus) *metrics {
 	for k := range m.publish {
 		m.publish[k] = publish.WithLabelValues(frame.Kind(k).String())
 	}
-	m.drops = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "framebus_drop_total", Help: "Frames that were not accepted, or given up: ring_full, overflow, parked, damaged, subscriber."}, []string{"reason"})
-	m.drops.WithLabelValues("ring_full")
+	m.drops = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "framebus_drop_total", Help: "Frames that were not accepted, or given up: " + strings.Join(dropReasons(), ", ") + "."}, []string{"reason"})
+	for _, reason := range dropReasons() {
+		m.drops.WithLabelValues(reason) // from the start: an increase needs the zero
+	}
 	m.fsyncTime = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "framebus_fsync_seconds", Help: "Duration of syncs of the log.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 13),
 	})
@@ -54,7 +58,13 @@ func (m *metrics) close() {
 
 func (m *metrics) published(k frame.Kind, n int) { m.publish[k&1].Add(float64(n)) }
 func (m *metrics) dropped(reason string, n int)  { m.drops.WithLabelValues(reason).Add(float64(n)) }
-func (m *metrics) fsync(took time.Duration)      { m.fsyncTime.Observe(took.Seconds()) }
+
+// dropReasons are why frames are dropped.
+func dropReasons() []string {
+	return []string{"ring_full", "overflow", "parked", "gc", wal.ReasonDamaged}
+}
+
+func (m *metrics) fsync(took time.Duration) { m.fsyncTime.Observe(took.Seconds()) }
 
 // gauges is the collector of what is measured when asked for.
 type gauges struct{ b *Bus }
@@ -66,6 +76,10 @@ func descs() map[string]*prometheus.Desc {
 	return map[string]*prometheus.Desc{
 		"ring":    d("framebus_ring_used", "Frames of the ring that the slowest consumer has not read (used), and the rest (free).", "status"),
 		"bytes":   d("framebus_wal_bytes", "Bytes of the frames that the log holds."),
+		"max":     d("framebus_wal_max_bytes", "Bytes that the log may hold: wal_max_bytes."),
+		"free":    d("framebus_disk_free_bytes", "Bytes left on the log's disk."),
+		"min":     d("framebus_min_free_bytes", "Bytes left on the log's disk below which publishing stops: min_free."),
+		"paused":  d("framebus_paused", "1 while the drivers are paused because the log or its disk is too full."),
 		"disk":    d("framebus_wal_disk_bytes", "Bytes that the log takes on the disk."),
 		"lag":     d("framebus_backlog_lag", "Durable frames that the consumer has not acknowledged.", "consumer"),
 		"durable": d("framebus_durable_lag", "Frames published and not yet durable."),
@@ -93,10 +107,22 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	send(d["ring"], float64(s.RingUsed), "used")
 	send(d["ring"], float64(s.RingSize-s.RingUsed), "free")
 	send(d["bytes"], float64(s.WALBytes))
+	send(d["max"], float64(s.WALMaxBytes))
 	send(d["disk"], float64(s.DiskBytes))
+	send(d["free"], float64(s.FreeBytes))
+	send(d["min"], float64(g.b.cfg.Load().MinFree))
+	send(d["paused"], asGauge(s.Paused))
 	send(d["durable"], float64(s.LastSeq-s.DurableSeq))
 	send(d["amp"], s.WriteAmplification)
 	for _, c := range s.Consumers {
 		send(d["lag"], float64(c.Lag), c.Name)
 	}
+}
+
+// asGauge is a flag as a metric.
+func asGauge(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }

@@ -160,12 +160,15 @@ type Step struct {
 	Took time.Duration
 }
 
+// States are the states that a connector can be in.
+func States() []string { return []string{"connecting", "up", "down", "paused", "fault", "stopped"} }
+
 // Status describes a connector.
 type Status struct {
-	State      string // "connecting", "up", "down", "paused", "fault", "stopped"
-	Since      time.Time
-	Error      string // why it is not up, in words a person can act on
-	Peer       string // the address in use
+	State      string    // of States; "connecting" until a first attempt has ended
+	Since      time.Time // of State; attempts that fail leave it
+	Error      string    // why it is not up, in words a person can act on
+	Peer       string    // the address in use
 	Reconnects uint64
 	Inflight   int // messages sent and not settled
 

@@ -6,8 +6,8 @@ import "github.com/prometheus/client_golang/prometheus"
 // they are asked for, so that they are never stale, and a driver that is removed
 // leaves none behind.
 type collector struct {
-	m                                                         *Manager
-	state, polls, errs, retries, cycles, skips, restarts, bad *prometheus.Desc
+	m                                                                          *Manager
+	state, polls, errs, retries, cycles, skips, restarts, points, bad, latency *prometheus.Desc
 }
 
 func newCollector(m *Manager) collector {
@@ -22,6 +22,8 @@ func newCollector(m *Manager) collector {
 		retries:  desc("driver_retries_total", "Requests that were repeated."),
 		cycles:   desc("driver_cycles_total", "Poll cycles that were due, those skipped among them."),
 		bad:      desc("driver_bad_points", "Tags whose last value is bad."),
+		points:   desc("driver_points", "Tags of the driver."),
+		latency:  desc("driver_request_latency_ms", "What the device needed for the last requests, in milliseconds, by quantile.", "quantile"),
 		skips:    desc("driver_overruns_total", "Poll cycles skipped since the one before was not done."),
 		restarts: desc("driver_restarts_total", "Times that the driver was started anew, after a failure, by configuration or by hand."),
 	}
@@ -29,7 +31,7 @@ func newCollector(m *Manager) collector {
 
 // Describe implements [prometheus.Collector].
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.state, c.polls, c.errs, c.retries, c.cycles, c.skips, c.restarts, c.bad} {
+	for _, d := range []*prometheus.Desc{c.state, c.polls, c.errs, c.retries, c.cycles, c.skips, c.restarts, c.points, c.bad, c.latency} {
 		ch <- d
 	}
 }
@@ -53,6 +55,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		count(c.cycles, s.Cycles)
 		count(c.skips, s.Overruns)
 		count(c.restarts, s.Restarts)
+		ch <- prometheus.MustNewConstMetric(c.points, prometheus.GaugeValue, float64(s.Tags), s.ID)
+		if s.LatencyP50 > 0 { // else it isn't known
+			ch <- prometheus.MustNewConstMetric(c.latency, prometheus.GaugeValue, s.LatencyP50.Seconds()*1000, s.ID, "0.5")
+			ch <- prometheus.MustNewConstMetric(c.latency, prometheus.GaugeValue, s.LatencyP99.Seconds()*1000, s.ID, "0.99")
+		}
 		ch <- prometheus.MustNewConstMetric(c.bad, prometheus.GaugeValue, float64(s.Bad), s.ID)
 	}
 }

@@ -127,6 +127,9 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 			return nil, err
 		}
 	}
+	if err := g.reg.Register(newCollector(g)); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
 	if opts.ReplayFrom > 0 {
 		if err := g.bus.Rewind(opts.ReplayFrom); err != nil {
 			return nil, fmt.Errorf("--replay-from %d: %w", opts.ReplayFrom, err)

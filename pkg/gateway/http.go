@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,7 +50,11 @@ type httpServer struct {
 func listenHTTP(addr string, reg prometheus.Gatherer, ready func() Readiness, log *slog.Logger) (*httpServer, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("metrics.listen %q: %w; choose another address, or stop what uses this one", addr, err)
+		hint := "choose another address, or stop what uses this one"
+		if _, port, _ := net.SplitHostPort(addr); port == "9100" && errors.Is(err, syscall.EADDRINUSE) {
+			hint = "Prometheus's node_exporter listens on 9100 too: set metrics: {listen: \":9101\"}, and have Prometheus scrape that"
+		}
+		return nil, fmt.Errorf("metrics.listen %q: %w; %s", addr, err, hint)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{

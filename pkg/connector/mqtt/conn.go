@@ -177,6 +177,8 @@ type dialer struct {
 
 	proxy   string            // as configured
 	headers map[string]string // of a WebSocket
+
+	certified func(end time.Time) // told of the broker's certificate; nil: nobody is
 }
 
 // step is what a dialer is doing, in words.
@@ -280,6 +282,9 @@ func (d *dialer) handshake(ctx context.Context, plain net.Conn) (net.Conn, strin
 		return nil, "", explainTLS(err)
 	}
 	s := c.ConnectionState()
+	if d.certified != nil {
+		d.certified(s.PeerCertificates[0].NotAfter)
+	}
 	return c, fmt.Sprintf("%s, %s, certificate of %s valid until %s", tls.VersionName(s.Version), tls.CipherSuiteName(s.CipherSuite),
 		s.PeerCertificates[0].Subject.CommonName, s.PeerCertificates[0].NotAfter.Format(time.DateOnly)), nil
 }

@@ -69,21 +69,23 @@ type Connector struct {
 	now  chan struct{} // capacity 1: connect at once
 	kick chan struct{} // capacity 1: drop the connection
 
-	mu         sync.Mutex
-	paused     bool
-	state      string // without "paused"
-	since      time.Time
-	err        error            // why it is not up
-	warnings   map[string]error // what does not work though it is up
-	peer       string
-	link       *link // nil: not connected
-	disputes   disputes
-	memory     memory            // of the broker, of the log
-	suspicion  suspicion         // used by the sender, and between two connections
-	forgive    atomic.Bool       // an operator has asked for a new connection: suspicions are dropped
-	blocked    error             // why nothing was delivered on the connections before this one
-	unanswered int               // of them, those that were given up for want of an answer
-	replayed   map[string]uint64 // last seq by topic of a replay
+	mu          sync.Mutex
+	paused      bool
+	pausedSince time.Time
+	state       string // without "paused"
+	since       time.Time
+	next        time.Time        // when it is tried again; zero: it is being tried, or up
+	err         error            // why it is not up
+	warnings    map[string]error // what does not work though it is up
+	peer        string
+	link        *link // nil: not connected
+	disputes    disputes
+	memory      memory            // of the broker, of the log
+	suspicion   suspicion         // used by the sender, and between two connections
+	forgive     atomic.Bool       // an operator has asked for a new connection: suspicions are dropped
+	blocked     error             // why nothing was delivered on the connections before this one
+	unanswered  int               // of them, those that were given up for want of an answer
+	replayed    map[string]uint64 // last seq by topic of a replay
 }
 
 func newConnector(name string, cfg Config, deps connector.Deps, m *metrics) (*Connector, error) {
@@ -136,6 +138,7 @@ func (c *Connector) sessionLost(messages int) {
 
 // Run implements [connector.Connector].
 func (c *Connector) Run(ctx context.Context) error {
+	c.metrics.begin(c.name)
 	defer c.metrics.forget(c.name)
 	defer c.setState("stopped", nil)
 	if err := c.begin(); err != nil {
@@ -267,6 +270,9 @@ func (c *Connector) failed(err error, wait time.Duration) {
 		state = "fault"
 	}
 	c.setState(state, err)
+	c.mu.Lock()
+	c.next = time.Now().Add(wait)
+	c.mu.Unlock()
 	c.log.Warn("no connection to the broker", "error", err, "retry_in", wait.Round(time.Millisecond).String())
 }
 
@@ -288,10 +294,6 @@ func needsPerson(code byte) bool {
 func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, err error) {
 	c.setState("connecting", nil)
 	c.setPeer(srv.String())
-	select {
-	case <-c.kick: // meant for a connection that is gone
-	default:
-	}
 	if c.forgive.Swap(false) {
 		c.suspicion.forget()
 	}
@@ -307,6 +309,8 @@ func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, e
 		return false, err
 	}
 	c.setUp()
+	drain(c.kick) // asked for before this connection was made, which is what was asked for
+	drain(c.now)
 	c.tellShortfalls(srv)
 	c.metrics.up.WithLabelValues(c.name).Set(1)
 	defer c.metrics.up.WithLabelValues(c.name).Set(0)
@@ -400,8 +404,18 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 // Reconnect implements [connector.Connector].
 func (c *Connector) Reconnect() {
 	c.forgive.Store(true)
-	poke(c.now)
+	// The connection goes first: with the attempt asked for first, that attempt could
+	// be over, and its connection be the one that is dropped.
 	poke(c.kick)
+	poke(c.now)
+}
+
+// drain takes the token out of a channel of capacity 1, if there is one.
+func drain(ch <-chan struct{}) {
+	select {
+	case <-ch:
+	default:
+	}
 }
 
 // poke puts a token into a channel of capacity 1, unless one is there.
@@ -415,6 +429,9 @@ func poke(ch chan<- struct{}) {
 // SetPaused implements [connector.Connector]. What is in flight is settled.
 func (c *Connector) SetPaused(p bool) {
 	c.mu.Lock()
+	if p && !c.paused {
+		c.pausedSince = time.Now()
+	}
 	c.paused = p
 	c.mu.Unlock()
 	c.session.poke()

@@ -81,7 +81,8 @@ func (c *Connector) pauseBetween(ctx context.Context) error {
 
 func (c *Connector) dialer(srv server, t *terms) *dialer {
 	cfg := c.config()
-	return &dialer{server: srv, tls: cfg.TLS, secret: c.deps.Secret, old: t.next().old, proxy: cfg.Proxy, headers: cfg.Headers}
+	return &dialer{server: srv, tls: cfg.TLS, secret: c.deps.Secret, old: t.next().old, proxy: cfg.Proxy, headers: cfg.Headers,
+		certified: func(end time.Time) { c.metrics.certificate.WithLabelValues(c.name).Set(float64(end.Unix())) }}
 }
 
 // termsOf returns what is known of a server.

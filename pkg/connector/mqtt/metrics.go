@@ -26,6 +26,7 @@ type metrics struct {
 	parked      *prometheus.CounterVec // connector
 	commands    *prometheus.CounterVec // connector, result
 	up          *prometheus.GaugeVec
+	certificate *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -48,8 +49,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		parked:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_parked_total", Help: "Messages that the broker refused and that were put aside (on_refused: park)."}, byName),
 		commands:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mqtt_commands_total", Help: "Commands that came down, by what became of them."}, []string{"connector", "result"}),
 		up:          prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mqtt_up", Help: "1 while there is a connection."}, byName),
+		certificate: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mqtt_certificate_expiry_timestamp_seconds", Help: "End of the broker's certificate, as of the last handshake, Unix time."}, byName),
 	}
-	for _, c := range []prometheus.Collector{m.outBytes, m.batchFrames, m.retryTotal, m.rtt, m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.unanswered, m.parked, m.commands, m.up} {
+	all := []prometheus.Collector{m.outBytes, m.batchFrames, m.retryTotal, m.rtt}
+	for _, v := range m.byConnector() {
+		all = append(all, v)
+	}
+	for _, c := range all {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("mqtt metrics: %w", err)
 		}
@@ -57,10 +63,41 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
+// vector is a metric with labels.
+type vector interface {
+	prometheus.Collector
+	DeletePartialMatch(prometheus.Labels) int
+}
+
+// byConnector are the metrics that have a series for each connector.
+func (m *metrics) byConnector() []vector {
+	return []vector{m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.unanswered, m.parked, m.commands, m.up, m.certificate}
+}
+
+// begin makes the series of a connector, at zero: an alert on an increase never sees
+// the first event of a series that begins with it.
+func (m *metrics) begin(name string) {
+	for _, v := range []*prometheus.CounterVec{m.outFrames, m.resent, m.sessionLost, m.takeover, m.unanswered, m.parked} {
+		v.WithLabelValues(name)
+	}
+	for _, v := range []*prometheus.GaugeVec{m.inflight, m.backlogAge, m.up} {
+		v.WithLabelValues(name)
+	}
+	for _, why := range []string{remadeSize, remadeQoS, remadeGone, remadeDoubt} {
+		m.remade.WithLabelValues(name, why)
+	}
+	for _, code := range []byte{0x80, 0x83, codeNotAuthorized, 0x90, codeTooLarge, codeQuotaExceeded, 0x99} { // those of PUBACK and PUBREC
+		m.refused.WithLabelValues(name, reasonLabel(code))
+	}
+	for _, result := range []string{"accepted", "rejected", "duplicate", "ok", "error", "unknown"} {
+		m.commands.WithLabelValues(name, result)
+	}
+}
+
 // forget removes the series of a connector that is gone.
 func (m *metrics) forget(name string) {
 	labels := prometheus.Labels{"connector": name}
-	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.outFrames, m.inflight, m.backlogAge, m.resent, m.sessionLost, m.takeover, m.remade, m.refused, m.unanswered, m.parked, m.commands, m.up} {
+	for _, v := range m.byConnector() {
 		v.DeletePartialMatch(labels)
 	}
 }

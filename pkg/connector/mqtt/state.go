@@ -13,19 +13,27 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 )
 
-// setState notes a new state and why.
+// setState notes a new state and why. An attempt after one that failed changes
+// neither: until it ends there is no connection, since the time and for the reason
+// that are known.
 func (c *Connector) setState(state string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != state {
-		c.state, c.since = state, time.Now()
-	}
-	if state != "connecting" { // which keeps the reason of the last failure
-		c.err = err
-	}
+	c.next = time.Time{}
 	if state != "up" && state != "fault" {
 		clear(c.warnings)
 	}
+	away := c.state == "down" || c.state == "fault" || c.state == "connecting"
+	if away && state == "connecting" {
+		return
+	}
+	if c.state != state {
+		if !away || state != "down" && state != "fault" {
+			c.since = time.Now()
+		}
+		c.state = state
+	}
+	c.err = err
 }
 
 // setUp notes that there is a connection. As long as what kept messages from being
@@ -126,12 +134,18 @@ func (c *Connector) setPeer(p string) {
 func (c *Connector) Status() connector.Status {
 	c.mu.Lock()
 	st := connector.Status{State: c.state, Since: c.since, Peer: c.peer}
-	if c.paused && st.State == "up" {
-		st.State = "paused"
-	}
 	var words []string
 	if c.err != nil {
 		words = append(words, c.err.Error())
+	}
+	if !c.next.IsZero() {
+		words[0] += fmt.Sprintf(" (next attempt in %s)", max(0, time.Until(c.next)).Round(time.Second))
+	}
+	if c.paused && st.State != "stopped" {
+		if st.State != "up" && c.err != nil {
+			words[0] = "and not connected: " + words[0]
+		}
+		st.State, st.Since = "paused", c.pausedSince
 	}
 	if w := c.disputes.warning(c.clientID, c.steady()); w != nil {
 		words = append(words, w.Error())

@@ -63,6 +63,9 @@ const (
 	GatewayTarget       ExceptionCode = 0x0B // the unit behind the Modbus gateway is silent
 )
 
+// label is the code in metrics.
+func (c ExceptionCode) label() string { return fmt.Sprintf("0x%02X", uint8(c)) }
+
 // String returns the code and its name, such as "0x02 illegal data address".
 func (c ExceptionCode) String() string {
 	name := "unknown exception"

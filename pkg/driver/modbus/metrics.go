@@ -80,6 +80,12 @@ func (m *metrics) driver(id string) *driverMetrics {
 	}
 	m.reconnect.WithLabelValues(id) // from the start: a rate needs the zero
 	m.overrun.WithLabelValues(id)
+	for code := IllegalFunction; code <= GatewayTarget; code++ {
+		m.exception.WithLabelValues(id, code.label())
+	}
+	for _, reason := range []string{"late", "duplicate", "unit", "transaction", "length", "function", "protocol", "noise", "checksum", "echo", "trailing"} {
+		m.rejected.WithLabelValues(id, reason)
+	}
 	return d
 }
 
@@ -125,7 +131,7 @@ func (d *driverMetrics) setTags(names []string) {
 func (d *driverMetrics) answered(f Func, err error) {
 	d.count(f, resultOf(err))
 	if e, ok := errors.AsType[*Exception](err); ok {
-		d.exception.WithLabelValues(d.id, fmt.Sprintf("0x%02X", uint8(e.Code))).Inc()
+		d.exception.WithLabelValues(d.id, e.Code.label()).Inc()
 	}
 	if r, ok := errors.AsType[*Rejection](err); ok && !r.counted {
 		d.reject(r.Reason)
@@ -136,8 +142,10 @@ func (d *driverMetrics) count(f Func, result string) {
 	k := pduKey{f, result}
 	c := d.pdus[k]
 	if c == nil {
-		c = d.pdu.WithLabelValues(d.id, f.String(), result)
-		d.pdus[k] = c
+		for _, r := range []string{"ok", "err", "exception", "timeout"} { // an increase needs the zero
+			d.pdus[pduKey{f, r}] = d.pdu.WithLabelValues(d.id, f.String(), r)
+		}
+		c = d.pdus[k]
 	}
 	c.Inc()
 }

@@ -1,0 +1,248 @@
+// Package alerts tests what is shipped for Prometheus: that each alert fires for its
+// fault, and for nothing else, and that what the rules and the dashboard name exists.
+package alerts
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/edge-gateway/edge-gateway/test/peer"
+)
+
+const examples = "../../examples/compose"
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	peer.Cleanup()
+	os.Exit(code)
+}
+
+// rule is one of alerts.yml.
+type rule struct {
+	Alert, Expr         string
+	Labels, Annotations map[string]string
+}
+
+func rules(t *testing.T) []rule {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(examples, "prometheus", "alerts.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct{ Groups []struct{ Rules []rule } }
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	return file.Groups[0].Rules
+}
+
+// TestRules runs the rules' own test, and holds each to a severity and a way out.
+func TestRules(t *testing.T) {
+	cmd := exec.Command("promtool", "test", "rules", "alerts_test.yml")
+	cmd.Dir = filepath.Join(examples, "prometheus")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v (scripts/setup installs it)\n%s", err, out)
+	}
+	for _, r := range rules(t) {
+		if !slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) {
+			t.Errorf("%s: severity %q", r.Alert, r.Labels["severity"])
+		}
+		if r.Annotations["summary"] == "" || r.Annotations["action"] == "" {
+			t.Errorf("%s has no summary, or doesn't say what to do", r.Alert)
+		}
+	}
+}
+
+// prometheus is a real one, with the shipped rules at a faster pace.
+type prometheus struct{ url string }
+
+func startPrometheus(t *testing.T, targets []string) *prometheus {
+	t.Helper()
+	dir, addr := t.TempDir(), peer.FreeAddr(t)
+	text, err := os.ReadFile(filepath.Join(examples, "prometheus", "alerts.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	faster := strings.NewReplacer("[10m]", "[10s]", "> 600", "> 3", "> 100000", "> 1000").Replace(string(text))
+	faster = regexp.MustCompile(`(?m)^ +for: .*\n`).ReplaceAllString(faster, "")
+	quoted, err := json.Marshal(targets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := fmt.Sprintf(`global: {scrape_interval: 250ms, evaluation_interval: 250ms}
+rule_files: [alerts.yml]
+scrape_configs:
+  - {job_name: edge-gw, static_configs: [{targets: %s}]}
+`, quoted)
+	for name, text := range map[string]string{"alerts.yml": faster, "prometheus.yml": config} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("prometheus: %v (scripts/setup installs it)", err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it holds nothing that matters
+		_ = cmd.Wait()
+		_ = log.Close()
+	})
+	return &prometheus{url: "http://" + addr}
+}
+
+// get asks the HTTP API, and returns false while there is no answer.
+func (p *prometheus) get(path string, data any) bool {
+	resp, err := http.Get(p.url + path)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	var answer struct{ Data json.RawMessage }
+	return resp.StatusCode == http.StatusOK && json.NewDecoder(resp.Body).Decode(&answer) == nil && json.Unmarshal(answer.Data, data) == nil
+}
+
+// scraped reports whether there is a sample of a metric.
+func (p *prometheus) scraped(metric string) bool {
+	var data struct{ Result []any }
+	return p.get("/api/v1/query?query="+metric, &data) && len(data.Result) > 0
+}
+
+// firing adds what fires now to seen, as "ALERT INSTANCE".
+func (p *prometheus) firing(seen map[string]bool) {
+	var data struct {
+		Alerts []struct {
+			State  string
+			Labels map[string]string
+		}
+	}
+	if !p.get("/api/v1/alerts", &data) {
+		return
+	}
+	for _, a := range data.Alerts {
+		if a.State == "firing" {
+			seen[a.Labels["alertname"]+" "+a.Labels["instance"]] = true
+		}
+	}
+}
+
+// TestAlertsFire breaks one thing after the other, for real, and waits for each alert
+// at the gateway that has the fault. A healthy gateway beside them has none.
+func TestAlertsFire(t *testing.T) {
+	peer.Build(t, "edge-ctl") // before the clock runs for the others
+	well, sick, full, drops := newWell(t), newSick(t), newFull(t, "spill"), newFull(t, "drop_oldest")
+	for _, g := range []*peer.Gateway{well, sick.Gateway, full, drops} {
+		g.Start(t)
+	}
+	nobody := peer.FreeAddr(t)
+	well.WaitReady(t)
+	prom := startPrometheus(t, []string{well.Metrics, sick.Metrics, full.Metrics, drops.Metrics, nobody})
+	peer.WaitFor(t, 20*time.Second, "what counts to be scraped", func() bool {
+		return prom.scraped("mqtt_takeover_total") && prom.scraped("cfg_rollback_total") && prom.scraped(`mqtt_inflight>0`)
+	})
+	sick.breakMore(t)
+	full.WriteFile(t, "config/drivers.yml", "line: {kind: static}\n")
+	control(t, full, 1, "config", "reload")
+	drops.WriteFile(t, "config/variables.yml", variables("line", 400))
+	control(t, drops, 0, "config", "reload")
+	control(t, drops, 0, "config", "rollback", "-y")
+
+	want := map[string]string{"GatewayAway": nobody}
+	for g, names := range map[*peer.Gateway]string{
+		sick.Gateway: "GatewayNotReady PlcFault TagsBad PlcSlow DriverPaused BrokerAway ConnectorFault ConnectorPaused BacklogOld " +
+			"MessagesRefused SessionLost ClientIdTaken DiskNearlyFull CertificateExpires CertificateEnds",
+		full: "PollingPaused LogNearlyFull ConfigRefused BacklogGrows", drops: "FramesDropped ConfigRolledBack",
+	} {
+		for _, name := range strings.Fields(names) {
+			want[name] = g.Metrics
+		}
+	}
+	for _, r := range rules(t) {
+		if want[r.Alert] == "" && r.Alert != "VersionsDiffer" { // which takes two releases
+			t.Errorf("%s: no fault here", r.Alert)
+		}
+	}
+	seen := map[string]bool{}
+	var missing []string
+	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(250 * time.Millisecond) { // what another process sees
+		prom.firing(seen)
+		missing = nil
+		for name, instance := range want {
+			if !seen[name+" "+instance] {
+				missing = append(missing, name)
+			}
+		}
+		if len(missing) == 0 {
+			break
+		}
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		t.Errorf("did not fire: %s", strings.Join(missing, ", "))
+	}
+	for what := range seen {
+		if strings.HasSuffix(what, " "+well.Metrics) {
+			t.Errorf("%s fires for a gateway in health", what)
+		}
+	}
+	checkNames(t, well)
+}
+
+// control runs edge-ctl on g's socket.
+func control(t *testing.T, g *peer.Gateway, code int, args ...string) {
+	t.Helper()
+	cmd := exec.Command(peer.Build(t, "edge-ctl"), append([]string{"--socket", g.Socket()}, args...)...)
+	if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != code {
+		t.Fatalf("edge-ctl %s: exit code %d, want %d\n%s", strings.Join(args, " "), cmd.ProcessState.ExitCode(), code, out)
+	}
+}
+
+var metricName = regexp.MustCompile(`\b(?:modbus|driver|endpoint|framebus|mqtt|connector|cfg|edge_gw|certificate)_[a-z0-9_]+`)
+
+// checkNames looks for every metric that the rules and the dashboard name. What a
+// healthy gateway doesn't show, nobody can be alarmed by.
+func checkNames(t *testing.T, g *peer.Gateway) {
+	t.Helper()
+	resp, err := http.Get("http://" + g.Metrics + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	shown, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"prometheus/alerts.yml", "grafana/dashboards/edge-gateway.json"} {
+		text, err := os.ReadFile(filepath.Join(examples, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		exprs := regexp.MustCompile(`(?s)expr: .*?\n +(?:for|labels):|"expr": "[^\n]*`).FindAllString(string(text), -1)
+		for _, name := range metricName.FindAllString(strings.ReplaceAll(strings.Join(exprs, "\n"), "driver_id", ""), -1) {
+			tls := strings.Contains(name, "certificate_expiry") // only where there are certificates
+			if !tls && !strings.Contains(string(shown), "\n"+name+"{") && !strings.Contains(string(shown), "\n"+name+" ") {
+				t.Errorf("%s names %s, which /metrics doesn't show", file, name)
+			}
+		}
+	}
+}
