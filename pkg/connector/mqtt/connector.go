@@ -69,23 +69,23 @@ type Connector struct {
 	now  chan struct{} // capacity 1: connect at once
 	kick chan struct{} // capacity 1: drop the connection
 
-	mu          sync.Mutex
-	paused      bool
-	pausedSince time.Time
-	state       string // without "paused"
-	since       time.Time
-	next        time.Time        // when it is tried again; zero: it is being tried, or up
-	err         error            // why it is not up
-	warnings    map[string]error // what does not work though it is up
-	peer        string
-	link        *link // nil: not connected
-	disputes    disputes
-	memory      memory            // of the broker, of the log
-	suspicion   suspicion         // used by the sender, and between two connections
-	forgive     atomic.Bool       // an operator has asked for a new connection: suspicions are dropped
-	blocked     error             // why nothing was delivered on the connections before this one
-	unanswered  int               // of them, those that were given up for want of an answer
-	replayed    map[string]uint64 // last seq by topic of a replay
+	mu         sync.Mutex
+	paused     bool
+	pausedAt   time.Time
+	state      string // without "paused"
+	since      time.Time
+	next       time.Time        // when it is tried again; zero: it is being tried, or up
+	err        error            // why it is not up
+	warnings   map[string]error // what does not work though it is up
+	peer       string
+	link       *link // nil: not connected
+	disputes   disputes
+	memory     memory            // of the broker, of the log
+	suspicion  suspicion         // used by the sender, and between two connections
+	forgive    atomic.Bool       // an operator has asked for a new connection: suspicions are dropped
+	blocked    error             // why nothing was delivered on the connections before this one
+	unanswered int               // of them, those that were given up for want of an answer
+	replayed   map[string]uint64 // last seq by topic of a replay
 }
 
 func newConnector(name string, cfg Config, deps connector.Deps, m *metrics) (*Connector, error) {
@@ -430,7 +430,7 @@ func poke(ch chan<- struct{}) {
 func (c *Connector) SetPaused(p bool) {
 	c.mu.Lock()
 	if p && !c.paused {
-		c.pausedSince = time.Now()
+		c.pausedAt = time.Now()
 	}
 	c.paused = p
 	c.mu.Unlock()

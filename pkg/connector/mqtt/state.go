@@ -145,7 +145,7 @@ func (c *Connector) Status() connector.Status {
 		if st.State != "up" && c.err != nil {
 			words[0] = "and not connected: " + words[0]
 		}
-		st.State, st.Since = "paused", c.pausedSince
+		st.State, st.Since = "paused", c.pausedAt
 	}
 	if w := c.disputes.warning(c.clientID, c.steady()); w != nil {
 		words = append(words, w.Error())
