@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -104,10 +105,10 @@ func qualityCell(q string) cli.Cell {
 
 // lastValues returns the last value of each tag at or before at. It looks back in
 // steps that grow, and stops where every tag that is asked for by name is found.
-func lastValues(ctx context.Context, log source, tags []string, at time.Time) (map[string]valueThen, []admin.Damage, error) {
+func lastValues(ctx context.Context, log source, tags []string, at time.Time) (map[string]valueThen, []*pb.LogDamage, error) {
 	found := map[string]valueThen{}
 	globs := slices.ContainsFunc(tags, isGlob)
-	var damages []admin.Damage
+	var damages []*pb.LogDamage
 	to := at.Add(1) // at itself included
 	for _, back := range []time.Duration{time.Minute, 15 * time.Minute, 4 * time.Hour, 48 * time.Hour, 0} {
 		r := admin.Range{ToTime: to, Filter: frame.Filter{Tags: tags, Kinds: []frame.Kind{frame.Data}}}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
@@ -43,7 +44,7 @@ func newParkedList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return cli.NewOutput(cmd).Print(list, func(t *cli.Table) {
+				return cli.NewOutput(cmd).Print(append([]*pb.ParkedMessage{}, list...), func(t *cli.Table) {
 					t.Header("MESSAGE", "FRAMES", "FROM", "TO", "TOPIC", "AGO", "REASON")
 					for _, p := range list {
 						reason := p.Reason
@@ -51,7 +52,7 @@ func newParkedList() *cobra.Command {
 							reason = "waits to be sent again; it was refused: " + reason
 						}
 						t.Cells(cli.Cell{Text: parkedName(p)}, number(p.Frames), number(p.FirstSeq), number(p.LastSeq), cli.Cell{Text: p.Topic},
-							cli.Cell{Text: cli.Ago(p.Time, time.Now()), Right: true}, cli.Cell{Text: reason})
+							cli.Cell{Text: cli.Ago(admin.Time(p.Time), time.Now()), Right: true}, cli.Cell{Text: reason})
 					}
 				})
 			})
@@ -61,7 +62,7 @@ func newParkedList() *cobra.Command {
 	return cmd
 }
 
-func parkedName(p admin.Parked) string { return fmt.Sprintf("%s/%d", p.Consumer, p.ID) }
+func parkedName(p *pb.ParkedMessage) string { return fmt.Sprintf("%s/%d", p.Consumer, p.Id) }
 
 func newParkedRetry() *cobra.Command {
 	var all bool
@@ -73,8 +74,8 @@ configuration says now. A stopped gateway sends them when it starts.`,
 		Example:           `  edge-bus parked retry mqtt/7`,
 		ValidArgsFunction: completeParked(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return eachParked(cmd, args, all, func(ctx context.Context, log source, p admin.Parked) error {
-				if err := log.RetryParked(ctx, p.Consumer, p.ID); err != nil {
+			return eachParked(cmd, args, all, func(ctx context.Context, log source, p *pb.ParkedMessage) error {
+				if err := log.RetryParked(ctx, p.Consumer, p.Id); err != nil {
 					return err
 				}
 				cmd.PrintErrf("%s is sent again\n", parkedName(p))
@@ -96,12 +97,12 @@ and can be deleted from the log. It asks first.`,
 		Example:           `  edge-bus parked drop mqtt/7`,
 		ValidArgsFunction: completeParked(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return eachParked(cmd, args, all, func(ctx context.Context, log source, p admin.Parked) error {
+			return eachParked(cmd, args, all, func(ctx context.Context, log source, p *pb.ParkedMessage) error {
 				what := fmt.Sprintf("Give up %s, %d frames from %d to %d on %s?", parkedName(p), p.Frames, p.FirstSeq, p.LastSeq, p.Topic)
 				if err := cli.Confirm(cmd, yes, what); err != nil {
 					return err
 				}
-				if err := log.DropParked(ctx, p.Consumer, p.ID); err != nil {
+				if err := log.DropParked(ctx, p.Consumer, p.Id); err != nil {
 					return err
 				}
 				cmd.PrintErrf("%s dropped\n", parkedName(p))
@@ -126,7 +127,7 @@ func completeParked() cobra.CompletionFunc {
 }
 
 // eachParked does something with each message that args name.
-func eachParked(cmd *cobra.Command, args []string, all bool, do func(context.Context, source, admin.Parked) error) error {
+func eachParked(cmd *cobra.Command, args []string, all bool, do func(context.Context, source, *pb.ParkedMessage) error) error {
 	if all == (len(args) > 0) {
 		return cli.Usagef("expected messages, such as mqtt/7, or --all; 'edge-bus parked list' shows what there is")
 	}
@@ -140,7 +141,7 @@ func eachParked(cmd *cobra.Command, args []string, all bool, do func(context.Con
 		if err != nil {
 			return err
 		}
-		byName := map[string]admin.Parked{}
+		byName := map[string]*pb.ParkedMessage{}
 		for _, p := range list {
 			byName[parkedName(p)] = p
 			if all {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	numbers "github.com/edge-gateway/edge-gateway/pkg/number"
@@ -194,7 +195,7 @@ func replayTo(ctx context.Context, log source, r admin.Range, speed float64, w *
 		return err
 	}
 	pace := busadmin.NewPacer(speed)
-	var damages []admin.Damage
+	var damages []*pb.LogDamage
 	err := log.Replay(ctx, r, func(part admin.ReplayPart) error {
 		for _, b := range part.Batches {
 			if err := pace.Hold(ctx, b.Frames[0].TS, w.flush); err != nil {
@@ -218,7 +219,7 @@ func replayTo(ctx context.Context, log source, r admin.Range, speed float64, w *
 	return err
 }
 
-func damaged(list []admin.Damage) error {
+func damaged(list []*pb.LogDamage) error {
 	text := "frames that cannot be read were left out:"
 	for _, d := range list {
 		text += fmt.Sprintf(" %d to %d (%s);", d.FirstSeq, d.LastSeq, d.Text)
@@ -227,8 +228,8 @@ func damaged(list []admin.Damage) error {
 }
 
 func replayConnector(ctx context.Context, out *cli.Output, log source, r admin.Range, speed float64, name string, p *progress) error {
-	var last admin.ReplayProgress
-	err := log.ReplayTo(ctx, r, name, speed, func(rp admin.ReplayProgress) error {
+	last := new(pb.ReplayToResponse)
+	err := log.ReplayTo(ctx, r, name, speed, func(rp *pb.ReplayToResponse) error {
 		last = rp
 		p.set(rp.Frames, rp.Seq, rp.LastSeq)
 		return nil
@@ -238,7 +239,7 @@ func replayConnector(ctx context.Context, out *cli.Output, log source, r admin.R
 		return err
 	}
 	return out.Print(last, func(t *cli.Table) {
-		t.Row(fmt.Sprintf("replay %s: %d frames sent to %s", last.Replay, last.Frames, last.Topic))
+		t.Row(fmt.Sprintf("replay %s: %d frames sent to %s", last.GetReplay(), last.GetFrames(), last.GetTopic()))
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
@@ -50,7 +51,7 @@ func newStats() *cobra.Command {
 	return cmd
 }
 
-func statsTable(t *cli.Table, s admin.BusStats) {
+func statsTable(t *cli.Table, s *pb.GetBusStatsResponse) {
 	row := func(name, format string, args ...any) {
 		t.Cells(cli.Cell{Text: name, Color: cli.Faint}, cli.Cell{Text: fmt.Sprintf(format, args...)})
 	}
@@ -65,10 +66,10 @@ func statsTable(t *cli.Table, s admin.BusStats) {
 		row("ring", "%d of %d frames used", s.RingUsed, s.RingSize)
 	}
 	limit := ""
-	if s.WALMaxBytes > 0 {
-		limit = " of " + cli.Bytes(s.WALMaxBytes)
+	if s.WalMaxBytes > 0 {
+		limit = " of " + cli.Bytes(s.WalMaxBytes)
 	}
-	row("log", "%s%s, %s on disk, %s left there", cli.Bytes(s.WALBytes), limit, cli.Bytes(s.DiskBytes), cli.Bytes(s.FreeBytes))
+	row("log", "%s%s, %s on disk, %s left there", cli.Bytes(s.WalBytes), limit, cli.Bytes(s.DiskBytes), cli.Bytes(s.FreeBytes))
 	switch {
 	case s.DiskFull:
 		t.Cells(cli.Cell{Text: "pressure", Color: cli.Faint}, cli.Cell{Text: "the disk is full: publishing waits", Color: cli.Red})
@@ -98,14 +99,14 @@ func newConsumers() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return cli.NewOutput(cmd).Print(s.Consumers, func(t *cli.Table) {
+				return cli.NewOutput(cmd).Print(append([]*pb.BusConsumer{}, s.Consumers...), func(t *cli.Table) {
 					t.Header("CONSUMER", "ACKNOWLEDGED", "LAG", "STATE", "FOR")
 					for _, c := range s.Consumers {
 						state := cli.Cell{Text: "active", Color: cli.Green}
 						if c.Parked {
 							state = cli.Cell{Text: "parked", Color: cli.Yellow}
 						}
-						t.Cells(cli.Cell{Text: c.Name}, number(c.AckSeq), number(c.Lag), state, cli.Cell{Text: cli.Ago(c.ParkedSince, time.Now()), Right: true})
+						t.Cells(cli.Cell{Text: c.Name}, number(c.AckSeq), number(c.Lag), state, cli.Cell{Text: cli.Ago(admin.Time(c.ParkedSince), time.Now()), Right: true})
 					}
 				})
 			})
@@ -152,7 +153,7 @@ frames that only it still needed can then be deleted. It asks first.`,
 		ValidArgsFunction: cli.Complete(envPrefix, func(ctx context.Context, c *admin.Client) ([]string, error) {
 			s, err := c.Bus.Stats(ctx)
 			var parked []string
-			for _, k := range s.Consumers {
+			for _, k := range s.GetConsumers() {
 				if k.Parked {
 					parked = append(parked, k.Name)
 				}
@@ -165,7 +166,7 @@ frames that only it still needed can then be deleted. It asks first.`,
 				if err != nil {
 					return err
 				}
-				if !slices.ContainsFunc(s.Consumers, func(c admin.Consumer) bool { return c.Name == args[0] }) {
+				if !slices.ContainsFunc(s.Consumers, func(c *pb.BusConsumer) bool { return c.Name == args[0] }) {
 					return fmt.Errorf("consumer %q: %w; 'edge-bus consumers' lists all", args[0], admin.ErrNotFound)
 				}
 				if err := cli.Confirm(cmd, yes, fmt.Sprintf("Forget consumer %s and its place in the log?", args[0])); err != nil {

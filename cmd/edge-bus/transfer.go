@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
@@ -25,7 +26,7 @@ which must not exist; - is standard output.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withLog(cmd, reading, func(ctx context.Context, log source) error {
-				var sum admin.ExportSummary
+				var sum *pb.ExportSummary
 				write := func(w io.Writer) (err error) {
 					sum, err = log.Export(ctx, first, last, w)
 					return err
@@ -83,7 +84,7 @@ a copy of the exported one, epoch and seqs included, to look at it elsewhere.`,
 	return cmd
 }
 
-func importFile(cmd *cobra.Command, f *os.File, yes bool) (sum admin.ExportSummary, err error) {
+func importFile(cmd *cobra.Command, f *os.File, yes bool) (sum *pb.ExportSummary, err error) {
 	dir, err := walDir(cmd)
 	if err != nil {
 		return sum, err

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
@@ -20,14 +20,11 @@ func newFlush() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withLog(cmd, writing, func(ctx context.Context, log source) error {
-				seq, err := log.Flush(ctx)
+				v, err := log.Flush(ctx)
 				if err != nil {
 					return err
 				}
-				v := struct {
-					DurableSeq uint64 `json:"durable_seq"`
-				}{seq}
-				return cli.NewOutput(cmd).Print(v, func(t *cli.Table) { t.Row(fmt.Sprintf("durable up to seq %d", seq)) })
+				return cli.NewOutput(cmd).Print(v, func(t *cli.Table) { t.Row(fmt.Sprintf("durable up to seq %d", v.DurableSeq)) })
 			})
 		},
 	}
@@ -37,7 +34,7 @@ func newFlush() *cobra.Command {
 
 func newGC() *cobra.Command {
 	var keep string
-	var gc admin.GC
+	var gc pb.CollectGarbageRequest
 	cmd := &cobra.Command{
 		Use:   "gc --keep-bytes SIZE",
 		Short: "Delete the oldest frames until the log is at most SIZE",
@@ -54,11 +51,11 @@ them too, and a sys.gap frame then tells which are gone. --dry-run only shows.`,
 			}
 			gc.KeepBytes = uint64(size)
 			return withLog(cmd, writing, func(ctx context.Context, log source) error {
-				r, err := log.CollectGarbage(ctx, gc)
+				r, err := log.CollectGarbage(ctx, &gc)
 				if err != nil {
 					return err
 				}
-				return cli.NewOutput(cmd).Print(r, func(t *cli.Table) { gcTable(t, gc, r) })
+				return cli.NewOutput(cmd).Print(r, func(t *cli.Table) { gcTable(t, gc.DryRun, r) })
 			})
 		},
 	}
@@ -72,9 +69,9 @@ them too, and a sys.gap frame then tells which are gone. --dry-run only shows.`,
 	return cmd
 }
 
-func gcTable(t *cli.Table, gc admin.GC, r admin.GCResult) {
+func gcTable(t *cli.Table, dryRun bool, r *pb.CollectGarbageResponse) {
 	did := "deleted"
-	if gc.DryRun {
+	if dryRun {
 		did = "would delete"
 	}
 	t.Row(fmt.Sprintf("%s %d frames (%s); the log then begins at seq %d and holds %s", did, r.Frames, cli.Bytes(r.Bytes), r.FirstSeq, cli.Bytes(r.KeptBytes)))
@@ -127,7 +124,7 @@ of them with sys.gap frames.`,
 	return cmd
 }
 
-func checkTable(t *cli.Table, r admin.CheckReport) {
+func checkTable(t *cli.Table, r *pb.CheckLogResponse) {
 	t.Row(fmt.Sprintf("epoch %s, seq %d to %d: %d frames in %d blocks, %s", r.Epoch, r.FirstSeq, r.LastSeq, r.Frames, r.Blocks, cli.Bytes(r.Bytes)))
 	for _, g := range r.Gaps {
 		who := "for all"

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
@@ -23,14 +25,14 @@ func newConfig() *cobra.Command {
 	return cmd
 }
 
-func printConfigStatus(out *cli.Output, s admin.ConfigStatus) error {
+func printConfigStatus(out *cli.Output, s *pb.ConfigStatus) error {
 	return out.Print(s, func(t *cli.Table) {
 		row := func(name string, c cli.Cell) { t.Cells(cli.Cell{Text: name, Color: cli.Faint}, c) }
 		row("state", stateCell(s.State))
-		row("since", text(cli.Ago(s.Since, time.Now())))
+		row("since", text(since(s.Since)))
 		row("source", text(s.Source))
 		row("rev", text(fmt.Sprint(s.Rev)))
-		row("sha256", text(s.SHA256))
+		row("sha256", text(s.Sha256))
 		row("tables", text(plural(s.Endpoints, "endpoint")+", "+plural(s.Drivers, "driver")+", "+plural(s.Variables, "variable")))
 		if s.Error != "" {
 			row("error", cli.Cell{Text: cli.OneLine(s.Error), Color: cli.Red})
@@ -46,11 +48,11 @@ func newConfigStatus() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				s, err := c.Config.Status(ctx)
+				r, err := c.Config.GetConfigStatus(ctx, &pb.GetConfigStatusRequest{})
 				if err != nil {
 					return err
 				}
-				return printConfigStatus(cli.NewOutput(cmd), s)
+				return printConfigStatus(cli.NewOutput(cmd), r.GetStatus())
 			})
 		},
 	}
@@ -70,10 +72,11 @@ func newConfigHistory() *cobra.Command {
 				return cli.Usagef("--limit %d: expected 0 or more", limit)
 			}
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				list, err := c.Config.History(ctx, limit)
+				r, err := c.Config.ListConfigHistory(ctx, &pb.ListConfigHistoryRequest{Limit: uint32(min(limit, math.MaxUint32))})
 				if err != nil {
 					return err
 				}
+				list := append([]*pb.ConfigApply{}, r.GetApplies()...)
 				return cli.NewOutput(cmd).Print(list, func(t *cli.Table) {
 					t.Header("REV", "SHA256", "STATE", "BEGAN", "TOOK", "IMPACT", "ERROR")
 					for _, a := range list {
@@ -81,8 +84,8 @@ func newConfigHistory() *cobra.Command {
 						if a.FailedIn != "" {
 							problem = a.FailedIn + ": " + cli.OneLine(problem)
 						}
-						t.Cells(number(a.Rev), text(a.SHA256[:min(len(a.SHA256), 12)]), stateCell(a.State),
-							text(a.Began.Local().Format(time.DateTime)), cli.Cell{Text: fmt.Sprintf("%.1f ms", a.DurationMs), Right: true},
+						t.Cells(number(a.Rev), text(a.Sha256[:min(len(a.Sha256), 12)]), stateCell(a.State),
+							text(admin.Time(a.Began).Local().Format(time.DateTime)), cli.Cell{Text: fmt.Sprintf("%.1f ms", a.DurationMs), Right: true},
 							text(a.Impact), text(problem))
 					}
 				})
@@ -114,11 +117,11 @@ func newConfigReload() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				s, err := c.Config.Reload(ctx)
+				r, err := c.Config.ReloadConfig(ctx, &pb.ReloadConfigRequest{})
 				if err != nil {
 					return err
 				}
-				return settled(cmd, s)
+				return settled(cmd, r.GetStatus())
 			})
 		},
 	}
@@ -127,7 +130,7 @@ func newConfigReload() *cobra.Command {
 }
 
 // settled prints the status after a change; a refused one is an error.
-func settled(cmd *cobra.Command, s admin.ConfigStatus) error {
+func settled(cmd *cobra.Command, s *pb.ConfigStatus) error {
 	if err := printConfigStatus(cli.NewOutput(cmd), s); err != nil {
 		return err
 	}
@@ -160,11 +163,11 @@ put back, through restarts, until they change or 'edge-ctl config reload' is cal
 				return err
 			}
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				s, err := c.Config.Rollback(ctx, rev)
+				r, err := c.Config.RollbackConfig(ctx, &pb.RollbackConfigRequest{ToRev: rev})
 				if err != nil {
 					return err
 				}
-				return printConfigStatus(cli.NewOutput(cmd), s)
+				return printConfigStatus(cli.NewOutput(cmd), r.GetStatus())
 			})
 		},
 	}
@@ -175,7 +178,7 @@ put back, through restarts, until they change or 'edge-ctl config reload' is cal
 }
 
 // plural counts things: "1 driver", "2 drivers".
-func plural(n int, what string) string {
+func plural(n uint32, what string) string {
 	if n != 1 {
 		what += "s"
 	}

@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
@@ -54,7 +54,7 @@ func completeConnector(cmd *cobra.Command, args []string, part string) ([]string
 }
 
 func listConnectors(ctx context.Context, c *admin.Client, out *cli.Output) error {
-	list, err := c.Connectors.List(ctx)
+	list, err := connectors(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func listConnectors(ctx context.Context, c *admin.Client, out *cli.Output) error
 		for _, k := range list {
 			t.Cells(text(k.Name), text(k.Kind), stateCell(k.State), ago(k.Since), text(k.Peer), number(k.Lag), count(k.Inflight),
 				cli.Cell{Text: cli.Bytes(k.OutBytes), Right: true}, number(k.OutFrames),
-				cli.Cell{Text: fmt.Sprintf("%.1f ms", k.RTTAvgMs), Right: true}, text(k.Error))
+				cli.Cell{Text: fmt.Sprintf("%.1f ms", k.RttAvgMs), Right: true}, text(k.Error))
 		}
 	})
 }
@@ -85,17 +85,26 @@ func connectorAction(cmd *cobra.Command, name, action string) error {
 	case "test":
 		return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error { return testConnector(ctx, cmd, c, name) })
 	case "reconnect":
-		return told(func(ctx context.Context, c *admin.Client) error { return c.Connectors.Reconnect(ctx, name) }, "reconnecting")
+		return told(func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Connectors.ReconnectConnector(ctx, &pb.ReconnectConnectorRequest{Connector: name})
+			return err
+		}, "reconnecting")
 	case "pause":
-		return told(func(ctx context.Context, c *admin.Client) error { return c.Connectors.SetPaused(ctx, name, true) }, "paused")
+		return told(func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Connectors.PauseConnector(ctx, &pb.PauseConnectorRequest{Connector: name})
+			return err
+		}, "paused")
 	case "resume":
-		return told(func(ctx context.Context, c *admin.Client) error { return c.Connectors.SetPaused(ctx, name, false) }, "resumed")
+		return told(func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Connectors.ResumeConnector(ctx, &pb.ResumeConnectorRequest{Connector: name})
+			return err
+		}, "resumed")
 	}
 	return cli.Usagef("%q: expected stats, test, reconnect, pause or resume", action)
 }
 
 func connectorStats(ctx context.Context, c *admin.Client, out *cli.Output, name string) error {
-	list, err := c.Connectors.List(ctx)
+	list, err := connectors(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -107,13 +116,13 @@ func connectorStats(ctx context.Context, c *admin.Client, out *cli.Output, name 
 	return fmt.Errorf("connector %q: %w; 'edge-ctl connector' lists all", name, admin.ErrNotFound)
 }
 
-func statsTable(t *cli.Table, k admin.Connector) {
+func statsTable(t *cli.Table, k *pb.Connector) {
 	row := func(name, value string) { t.Row(fmt.Sprintf("%-14s: %s", name, value)) }
 	row("out_bytes", cli.Bytes(k.OutBytes))
 	row("batch_frames", fmt.Sprintf("p50=%.0f p95=%.0f", k.BatchFramesP50, k.BatchFramesP95))
 	row("inflight", fmt.Sprint(k.Inflight))
-	row("rtt_ms", fmt.Sprintf("avg %.1f p95 %.1f", k.RTTAvgMs, k.RTTP95Ms))
-	row("state", fmt.Sprintf("%s for %s", k.State, cli.Ago(k.Since, time.Now())))
+	row("rtt_ms", fmt.Sprintf("avg %.1f p95 %.1f", k.RttAvgMs, k.RttP95Ms))
+	row("state", fmt.Sprintf("%s for %s", k.State, since(k.Since)))
 	row("peer", k.Peer)
 	row("lag", fmt.Sprintf("%d frames (acknowledged up to %d)", k.Lag, k.AckSeq))
 	row("out_messages", fmt.Sprintf("%d with %d frames, %d sent again, %d refused", k.OutMessages, k.OutFrames, k.Resent, k.Refused))
@@ -124,22 +133,23 @@ func statsTable(t *cli.Table, k admin.Connector) {
 }
 
 func testConnector(ctx context.Context, cmd *cobra.Command, c *admin.Client, name string) error {
-	steps, err := c.Connectors.Test(ctx, name)
+	r, err := c.Connectors.TestConnector(ctx, &pb.TestConnectorRequest{Connector: name})
 	if err != nil {
 		return err
 	}
+	steps := append([]*pb.TestStep{}, r.GetSteps()...)
 	err = cli.NewOutput(cmd).Print(steps, func(t *cli.Table) {
 		t.Header("STEP", "RESULT", "TIME", "")
 		for _, s := range steps {
 			result := cli.Cell{Text: "ok", Color: cli.Green}
-			if !s.OK {
+			if !s.Ok {
 				result = cli.Cell{Text: "failed", Color: cli.Red}
 			}
 			t.Cells(text(s.Name), result, cli.Cell{Text: fmt.Sprintf("%.1f ms", s.Ms), Right: true}, text(s.Text))
 		}
 	})
 	for _, s := range steps {
-		if err == nil && !s.OK {
+		if err == nil && !s.Ok {
 			return cli.Exit(cli.Failed, fmt.Errorf("connector %s: %s failed: %s", name, s.Name, s.Text))
 		}
 	}
@@ -167,7 +177,7 @@ It is gone at the next start; 'edge-cfg set bus.KEY VALUE' is for good.`,
 					return err
 				}
 				return cli.NewOutput(cmd).Print(ch, func(t *cli.Table) {
-					t.Row(fmt.Sprintf("bus.%s: %s → %s, until the gateway restarts", args[0], ch.Old, ch.New))
+					t.Row(fmt.Sprintf("bus.%s: %s → %s, until the gateway restarts", args[0], ch.OldValue, ch.NewValue))
 				})
 			})
 		},

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
@@ -22,7 +24,7 @@ import (
 type device struct {
 	to     target
 	client *admin.Client // nil: dialled from here
-	owner  admin.Endpoint
+	owner  *pb.Endpoint  // of the gateway that asks; nil without client
 }
 
 // addDirectFlag gives cmd --direct.
@@ -49,7 +51,7 @@ func withDevice(cmd *cobra.Command, text, own string, use func(context.Context, 
 				return err
 			}
 			if direct || own != "" {
-				return cli.Usagef("%s is dialled by the gateway: for a connection from here give its URL, %s", text, d.owner.URL)
+				return cli.Usagef("%s is dialled by the gateway: for a connection from here give its URL, %s", text, d.owner.Url)
 			}
 			return use(ctx, d)
 		})
@@ -82,7 +84,7 @@ func withDevice(cmd *cobra.Command, text, own string, use func(context.Context, 
 		return use(cmd.Context(), d)
 	case own != "":
 		return fmt.Errorf("the running gateway polls this device as endpoint %s, and %s: pause what polls it first: edge-ctl drivers pause %s",
-			ep.ID, own, strings.Join(polling, "; edge-ctl drivers pause "))
+			ep.Id, own, strings.Join(polling, "; edge-ctl drivers pause "))
 	}
 	d.client, d.owner = client, ep
 	return use(cmd.Context(), d)
@@ -90,13 +92,13 @@ func withDevice(cmd *cobra.Command, text, own string, use func(context.Context, 
 
 // named returns the endpoint of that id.
 func named(ctx context.Context, c *admin.Client, id string) (device, error) {
-	list, err := c.Endpoints.List(ctx)
+	list, err := endpoints(ctx, c)
 	if err != nil {
 		return device{}, err
 	}
 	for _, e := range list {
-		if e.ID == id {
-			to, err := parseTarget(e.URL)
+		if e.Id == id {
+			to, err := parseTarget(e.Url)
 			return device{to: to, client: c, owner: e}, err
 		}
 	}
@@ -106,25 +108,25 @@ func named(ctx context.Context, c *admin.Client, id string) (device, error) {
 
 // poller returns the gateway's endpoint that leads to u, and its drivers that are
 // not paused.
-func poller(ctx context.Context, c *admin.Client, u endpoint.URL) (ep admin.Endpoint, polling []string, err error) {
+func poller(ctx context.Context, c *admin.Client, u endpoint.URL) (ep *pb.Endpoint, polling []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askGateway)
 	defer cancel()
-	eps, err := c.Endpoints.List(ctx)
+	eps, err := endpoints(ctx, c)
 	if err != nil {
-		return ep, nil, err
+		return nil, nil, err
 	}
-	drivers, err := c.Drivers.List(ctx)
+	list, err := drivers(ctx, c)
 	if err != nil {
-		return ep, nil, err
+		return nil, nil, err
 	}
 	for _, e := range eps {
-		have, err := endpoint.Parse(e.URL)
+		have, err := endpoint.Parse(e.Url)
 		if err != nil || !endpoint.SameDevice(u, have) { // an error: of a scheme that this release does not know
 			continue
 		}
-		for _, d := range drivers {
-			if d.Endpoint == e.ID && d.State != "paused" {
-				ep, polling = e, append(polling, d.ID)
+		for _, d := range list {
+			if d.Endpoint == e.Id && d.State != "paused" {
+				ep, polling = e, append(polling, d.Id)
 			}
 		}
 	}
@@ -134,7 +136,7 @@ func poller(ctx context.Context, c *admin.Client, u endpoint.URL) (ep admin.Endp
 // tell says that the gateway asks.
 func (d *device) tell(cmd *cobra.Command) {
 	if d.client != nil {
-		cmd.PrintErrf("asked by the gateway, over its own connection: endpoint %s, %s\n", d.owner.ID, d.owner.URL)
+		cmd.PrintErrf("asked by the gateway, over its own connection: endpoint %s, %s\n", d.owner.Id, d.owner.Url)
 	}
 }
 
@@ -143,19 +145,25 @@ func (d *device) probe(ctx context.Context, q modbus.Question) (modbus.Answer, [
 	if d.client == nil {
 		return probeDirect(ctx, d.to, q)
 	}
-	a, err := d.client.Endpoints.ProbeModbus(ctx, d.owner.ID, wireQuestion(q))
+	a, err := d.client.Endpoints.ProbeModbus(ctx, &pb.ProbeModbusRequest{Endpoint: d.owner.Id, Question: wireQuestion(q)})
 	if err != nil {
 		return modbus.Answer{}, nil, err
 	}
-	out := modbus.Answer{Connect: a.Connect, Took: a.Took, Addr: a.Addr, Count: a.Count, Data: a.Data, Hints: a.Hints}
+	out := modbus.Answer{
+		Connect: a.GetConnect().AsDuration(), Took: a.GetTook().AsDuration(), Addr: uint16(a.Address), Count: uint16(a.Count), Data: a.Data, Hints: a.Hints,
+	}
 	if a.Refusal != "" {
 		out.Err = errors.New(a.Refusal)
 	}
-	return out, []stage{{Name: "gateway", Ms: ms(a.Connect), Text: "waited for its turn on the connection"}}, nil
+	return out, []stage{{Name: "gateway", Ms: ms(out.Connect), Text: "waited for its turn on the connection"}}, nil
 }
 
-func wireQuestion(q modbus.Question) admin.ModbusQuestion {
-	return admin.ModbusQuestion{
-		Unit: q.Unit, Function: uint8(q.Func), Addr: q.Addr, Count: q.Count, Framing: string(q.Framing), Timeout: q.Timeout, Around: q.Around,
+func wireQuestion(q modbus.Question) *pb.ModbusQuestion {
+	m := &pb.ModbusQuestion{
+		Unit: uint32(q.Unit), Function: uint32(q.Func), Address: uint32(q.Addr), Count: uint32(q.Count), Framing: string(q.Framing), Around: q.Around,
 	}
+	if q.Timeout != 0 {
+		m.Timeout = durationpb.New(q.Timeout)
+	}
+	return m
 }

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
@@ -31,18 +33,15 @@ func newLog() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
 				if len(args) == 1 {
-					if err := c.Diagnostics.SetLogLevel(ctx, args[0]); err != nil {
+					if _, err := c.Diagnostics.SetLogLevel(ctx, &pb.SetLogLevelRequest{Level: args[0]}); err != nil {
 						return err
 					}
 				}
-				now, err := c.Diagnostics.LogLevel(ctx)
+				now, err := c.Diagnostics.GetLogLevel(ctx, &pb.GetLogLevelRequest{})
 				if err != nil {
 					return err
 				}
-				v := struct {
-					Level string `json:"level"`
-				}{now}
-				return cli.NewOutput(cmd).Print(v, func(t *cli.Table) { t.Row(now) })
+				return cli.NewOutput(cmd).Print(now, func(t *cli.Table) { t.Row(now.Level) })
 			})
 		},
 	}
@@ -67,22 +66,17 @@ A slow terminal loses events, which are counted; the gateway never waits.`,
 				if err := tellState(ctx, cmd, c, args[0]); err != nil {
 					return err
 				}
-				ctx, cancel := context.WithCancelCause(ctx)
-				defer cancel(nil)
 				dropped := uint64(0)
-				err := c.Diagnostics.Trace(ctx, args[0], func(e admin.TraceEvent) {
-					if err := out.PrintLine(e, func() string { return traceLine(e) }); err != nil {
-						cancel(err)
-					}
+				open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.TraceEndpointResponse], error) {
+					return c.Diagnostics.TraceEndpoint(ctx, &pb.TraceEndpointRequest{Endpoint: args[0]})
+				}
+				return admin.Receive(ctx, open, func(e *pb.TraceEndpointResponse) error {
 					if e.Dropped > dropped {
 						dropped = e.Dropped
 						cmd.PrintErrf("too slow to show everything: about %s lost so far\n", cli.Bytes(dropped))
 					}
+					return out.PrintLine(e, func() string { return traceLine(e) })
 				})
-				if err == nil && cmd.Context().Err() == nil {
-					err = context.Cause(ctx) // what PrintLine said, if it did
-				}
-				return err
 			})
 		},
 	}
@@ -98,19 +92,19 @@ func tellState(ctx context.Context, cmd *cobra.Command, c *admin.Client, id stri
 		return err
 	}
 	e := d.owner
-	cmd.PrintErrf("endpoint %s, %s, is %s\n", e.ID, e.URL, e.State)
+	cmd.PrintErrf("endpoint %s, %s, is %s\n", e.Id, e.Url, e.State)
 	if e.Error != "" && e.State != "up" {
 		cmd.PrintErrf("%s\n", e.Error)
 	}
 	return nil
 }
 
-func traceLine(e admin.TraceEvent) string {
+func traceLine(e *pb.TraceEndpointResponse) string {
 	arrow := map[string]string{"send": "→", "receive": "←"}[e.Event]
 	if arrow == "" {
 		arrow = e.Event
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s  #%d  %s  % x  %s", e.Time.Local().Format("15:04:05.000000"), e.Connection, arrow, e.Data, e.Text))
+	return strings.TrimSpace(fmt.Sprintf("%s  #%d  %s  % x  %s", admin.Time(e.Time).Local().Format("15:04:05.000000"), e.Connection, arrow, e.Data, e.Text))
 }
 
 func newBundle() *cobra.Command {
@@ -177,7 +171,7 @@ func save(ctx context.Context, cmd *cobra.Command, c *admin.Client, name, suffix
 		return write(cmd.OutOrStdout())
 	}
 	if name == "" {
-		st, err := c.Status(ctx)
+		st, err := c.Status.GetStatus(ctx, &pb.GetStatusRequest{})
 		if err != nil {
 			return err
 		}
@@ -222,12 +216,11 @@ shows its own and exits 0.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := struct {
-				Client  admin.Version  `json:"client"`
-				Gateway *admin.Version `json:"gateway"`
+				Client  *pb.GetVersionResponse `json:"client"`
+				Gateway *pb.GetVersionResponse `json:"gateway"`
 			}{Client: admin.LocalVersion()}
-			err := cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				gw, err := c.Version(ctx)
-				v.Gateway = &gw
+			err := cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) (err error) {
+				v.Gateway, err = c.Status.GetVersion(ctx, &pb.GetVersionRequest{})
 				return err
 			})
 			if err != nil {
@@ -237,12 +230,12 @@ shows its own and exits 0.`,
 				cmd.PrintErrln("The versions differ: what one of them does not know is refused or not shown.")
 			}
 			return cli.NewOutput(cmd).Print(v, func(t *cli.Table) {
-				row := func(name string, v admin.Version) {
-					t.Row(name, v.Version, v.Go, v.Platform, fmt.Sprintf("api v1.%d", v.APIMinor))
+				row := func(name string, v *pb.GetVersionResponse) {
+					t.Row(name, v.Version, v.GoVersion, v.Platform, fmt.Sprintf("api v1.%d", v.ApiMinor))
 				}
 				row("edge-ctl", v.Client)
 				if v.Gateway != nil {
-					row("gateway", *v.Gateway)
+					row("gateway", v.Gateway)
 				}
 			})
 		},

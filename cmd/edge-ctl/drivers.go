@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
@@ -21,7 +22,7 @@ func newDrivers() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return watched(cmd, func(ctx context.Context, c *admin.Client, out *cli.Output) error {
-				list, err := c.Drivers.List(ctx)
+				list, err := drivers(ctx, c)
 				if err != nil {
 					return err
 				}
@@ -32,15 +33,24 @@ func newDrivers() *cobra.Command {
 	addWatchFlags(cmd)
 	cli.AddOutputFlag(cmd)
 	cmd.AddCommand(
-		newDriverAction("pause", "Stop polling until 'resume' or a restart of the gateway", "paused", admin.DriverBackend.Pause),
-		newDriverAction("resume", "Go on polling", "resumed", admin.DriverBackend.Resume),
-		newDriverAction("restart", "Stop the driver and start it anew", "restarted", admin.DriverBackend.Restart),
+		newDriverAction("pause", "Stop polling until 'resume' or a restart of the gateway", "paused", func(ctx context.Context, c pb.DriverServiceClient, id string) error {
+			_, err := c.PauseDriver(ctx, &pb.PauseDriverRequest{Driver: id})
+			return err
+		}),
+		newDriverAction("resume", "Go on polling", "resumed", func(ctx context.Context, c pb.DriverServiceClient, id string) error {
+			_, err := c.ResumeDriver(ctx, &pb.ResumeDriverRequest{Driver: id})
+			return err
+		}),
+		newDriverAction("restart", "Stop the driver and start it anew", "restarted", func(ctx context.Context, c pb.DriverServiceClient, id string) error {
+			_, err := c.RestartDriver(ctx, &pb.RestartDriverRequest{Driver: id})
+			return err
+		}),
 		newDriverDiag(),
 	)
 	return cmd
 }
 
-func driversTable(t *cli.Table, list []admin.Driver) {
+func driversTable(t *cli.Table, list []*pb.Driver) {
 	t.Header("DRIVER", "PROTO", "ENDPOINT", "STATE", "FOR", "POINTS", "BAD", "P50", "P99", "POLLS", "ERRORS", "RETRIES", "OVERRUNS",
 		"LAST READ", "ERROR")
 	t.Keep("ERROR")
@@ -49,19 +59,19 @@ func driversTable(t *cli.Table, list []admin.Driver) {
 		if d.Bad > 0 {
 			bad.Color = cli.Red
 		}
-		t.Cells(text(d.ID), text(d.Proto), text(d.Endpoint), stateCell(d.State), ago(d.Since), count(d.Points), bad,
+		t.Cells(text(d.Id), text(d.Proto), text(d.Endpoint), stateCell(d.State), ago(d.Since), count(d.Points), bad,
 			latencyCell(d.LatencyP50Ms), latencyCell(d.LatencyP99Ms), number(d.Polls), number(d.Errors), number(d.Retries), number(d.Overruns),
 			ago(d.LastRead), text(lastWords(d)))
 	}
 }
 
 // lastWords are a driver's error, or else the last one if that was not long ago.
-func lastWords(d admin.Driver) string {
+func lastWords(d *pb.Driver) string {
 	const recent = time.Minute
-	if d.Error != "" || d.LastError == "" || time.Since(d.LastErrorAt) > recent {
+	if d.Error != "" || d.LastError == "" || time.Since(admin.Time(d.LastErrorAt)) > recent {
 		return cli.OneLine(d.Error)
 	}
-	return cli.OneLine(d.LastError) + " (" + cli.Ago(d.LastErrorAt, time.Now()) + " ago)"
+	return cli.OneLine(d.LastError) + " (" + since(d.LastErrorAt) + " ago)"
 }
 
 func latencyCell(ms float64) cli.Cell {
@@ -71,7 +81,7 @@ func latencyCell(ms float64) cli.Cell {
 	return cli.Cell{Text: admin.FormatMs(ms), Right: true}
 }
 
-func newDriverAction(name, short, past string, act func(admin.DriverBackend, context.Context, string) error) *cobra.Command {
+func newDriverAction(name, short, past string, act func(context.Context, pb.DriverServiceClient, string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               name + " NAME",
 		Short:             short,
@@ -80,7 +90,7 @@ func newDriverAction(name, short, past string, act func(admin.DriverBackend, con
 		ValidArgsFunction: cli.Complete(envPrefix, driverNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				if err := act(c.Drivers, ctx, args[0]); err != nil {
+				if err := act(ctx, c.Drivers, args[0]); err != nil {
 					return err
 				}
 				return done{args[0], past}.tell(cmd, "driver")
@@ -101,10 +111,11 @@ func newDriverDiag() *cobra.Command {
 		ValidArgsFunction: cli.Complete(envPrefix, driverNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				facts, err := c.Drivers.Diagnose(ctx, args[0])
+				r, err := c.Drivers.DiagnoseDriver(ctx, &pb.DiagnoseDriverRequest{Driver: args[0]})
 				if err != nil {
 					return err
 				}
+				facts := append([]*pb.Fact{}, r.GetFacts()...)
 				return cli.NewOutput(cmd).Print(facts, func(t *cli.Table) {
 					for _, f := range facts {
 						t.Cells(cli.Cell{Text: f.Name, Color: cli.Faint}, text(f.Value))

@@ -181,7 +181,7 @@ func showProbe(ctx context.Context, cmd *cobra.Command, d device, q modbus.Quest
 
 func describe(a modbus.Answer, d device, q modbus.Question, expected bool, expect float64) probeResult {
 	r := probeResult{
-		URL: d.to.url.String(), Endpoint: d.owner.ID, Stages: []stage{}, Unit: q.Unit, Function: q.Func.String(), Addr: a.Addr, Count: a.Count,
+		URL: d.to.url.String(), Endpoint: d.owner.GetId(), Stages: []stage{}, Unit: q.Unit, Function: q.Func.String(), Addr: a.Addr, Count: a.Count,
 		ConnectMs: ms(a.Connect), TookMs: ms(a.Took), Data: hex.EncodeToString(a.Data), Readings: []probeReading{}, Hints: a.Hints,
 	}
 	if a.Err != nil {

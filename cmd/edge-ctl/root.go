@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
@@ -72,31 +74,52 @@ func stateCell(state string) cli.Cell {
 
 func number(n uint64) cli.Cell { return cli.Cell{Text: fmt.Sprint(n), Right: true} }
 
-func count(n int) cli.Cell { return cli.Cell{Text: fmt.Sprint(n), Right: true} }
+func count(n uint32) cli.Cell { return cli.Cell{Text: fmt.Sprint(n), Right: true} }
 
 func text(s string) cli.Cell { return cli.Cell{Text: s} }
 
-func ago(t time.Time) cli.Cell { return cli.Cell{Text: cli.Ago(t, time.Now()), Right: true} }
+func ago(t *timestamppb.Timestamp) cli.Cell { return cli.Cell{Text: since(t), Right: true} }
+
+// since says how long ago t was.
+func since(t *timestamppb.Timestamp) string { return cli.Ago(admin.Time(t), time.Now()) }
+
+// The lists that a gateway has of its parts; empty ones are not nil, so that JSON has
+// them as [].
+
+func endpoints(ctx context.Context, c *admin.Client) ([]*pb.Endpoint, error) {
+	r, err := c.Endpoints.ListEndpoints(ctx, &pb.ListEndpointsRequest{})
+	return append([]*pb.Endpoint{}, r.GetEndpoints()...), err
+}
+
+func drivers(ctx context.Context, c *admin.Client) ([]*pb.Driver, error) {
+	r, err := c.Drivers.ListDrivers(ctx, &pb.ListDriversRequest{})
+	return append([]*pb.Driver{}, r.GetDrivers()...), err
+}
+
+func connectors(ctx context.Context, c *admin.Client) ([]*pb.Connector, error) {
+	r, err := c.Connectors.ListConnectors(ctx, &pb.ListConnectorsRequest{})
+	return append([]*pb.Connector{}, r.GetConnectors()...), err
+}
 
 // driverNames and the others list names for completion.
 func driverNames(ctx context.Context, c *admin.Client) ([]string, error) {
-	list, err := c.Drivers.List(ctx)
-	return names(list, func(d admin.Driver) string { return d.ID }), err
+	list, err := drivers(ctx, c)
+	return names(list, (*pb.Driver).GetId), err
 }
 
 func endpointNames(ctx context.Context, c *admin.Client) ([]string, error) {
-	list, err := c.Endpoints.List(ctx)
-	return names(list, func(e admin.Endpoint) string { return e.ID }), err
+	list, err := endpoints(ctx, c)
+	return names(list, (*pb.Endpoint).GetId), err
 }
 
 func connectorNames(ctx context.Context, c *admin.Client) ([]string, error) {
-	list, err := c.Connectors.List(ctx)
-	return names(list, func(c admin.Connector) string { return c.Name }), err
+	list, err := connectors(ctx, c)
+	return names(list, (*pb.Connector).GetName), err
 }
 
 func tagNames(ctx context.Context, c *admin.Client) ([]string, error) {
 	list, err := c.Tags.List(ctx, "")
-	return names(list, func(t admin.Tag) string { return t.Name }), err
+	return names(list, (*pb.Tag).GetName), err
 }
 
 func names[T any](list []T, name func(T) string) []string {

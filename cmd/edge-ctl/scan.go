@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
@@ -149,14 +151,17 @@ func scan(cmd *cobra.Command, to target, q modbus.Question, units []uint8, lineS
 func scanShared(ctx context.Context, cmd *cobra.Command, d device, q modbus.Question, units []uint8) error {
 	progress := cli.IsTerminal(cmd.ErrOrStderr())
 	found := []scanFound{}
-	err := d.client.Endpoints.ScanModbus(ctx, d.owner.ID, wireQuestion(q), units, func(f admin.ModbusFound) error {
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.ScanModbusResponse], error) {
+		return d.client.Endpoints.ScanModbus(ctx, &pb.ScanModbusRequest{Endpoint: d.owner.Id, Question: wireQuestion(q), Units: units})
+	}
+	err := admin.Receive(ctx, open, func(f *pb.ScanModbusResponse) error {
 		if progress {
 			cmd.PrintErrf("\runit %d, %d found \x1b[K", f.Unit, len(found))
 		}
 		if !f.Found {
 			return nil
 		}
-		one := scanFound{Unit: f.Unit, Line: d.owner.ID, TookMs: ms(f.Took), Answer: "value"}
+		one := scanFound{Unit: uint8(f.Unit), Line: d.owner.Id, TookMs: ms(f.GetTook().AsDuration()), Answer: "value"}
 		if f.Exception != "" {
 			one.Answer = f.Exception
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
 	"github.com/edge-gateway/edge-gateway/pkg/cli/clitest"
 	"github.com/edge-gateway/edge-gateway/pkg/lint"
@@ -82,7 +83,7 @@ func keepBusy(ts *testscript.TestScript, s *admintest.Server, fake *admintest.Ga
 	ended := make(chan error, calls)
 	for range calls {
 		go func() {
-			_, err := c.Config.Reload(context.Background())
+			_, err := c.Config.ReloadConfig(context.Background(), &pb.ReloadConfigRequest{})
 			ended <- err
 		}()
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
@@ -50,7 +51,7 @@ func newStatus() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return watched(cmd, func(ctx context.Context, c *admin.Client, out *cli.Output) error {
-				st, err := c.Status(ctx)
+				st, err := c.Status.GetStatus(ctx, &pb.GetStatusRequest{})
 				if err != nil {
 					return err
 				}
@@ -63,13 +64,13 @@ func newStatus() *cobra.Command {
 	return cmd
 }
 
-func statusTable(t *cli.Table, st admin.Status) {
+func statusTable(t *cli.Table, st *pb.GetStatusResponse) {
 	row := func(name string, cells cli.Cell) { t.Cells(cli.Cell{Text: name, Color: cli.Faint}, cells) }
 	row("gateway", text(fmt.Sprintf("%s (tenant %s, device %s)", st.Gateway, st.Tenant, st.Device)))
 	row("state", stateCell(st.State))
-	row("version", text(fmt.Sprintf("%s, up %s, pid %d", st.Version, cli.Ago(st.Started, time.Now()), st.PID)))
+	row("version", text(fmt.Sprintf("%s, up %s, pid %d", st.Version, since(st.Started), st.Pid)))
 	if st.ConfigState != "" {
-		sha := st.ConfigSHA256[:min(len(st.ConfigSHA256), 12)]
+		sha := st.ConfigSha256[:min(len(st.ConfigSha256), 12)]
 		row("config", text(fmt.Sprintf("%s, rev %d, %s, from %s", st.ConfigState, st.ConfigRev, sha, st.ConfigSource)))
 	}
 	for _, part := range []string{"endpoints", "drivers", "connectors"} {
@@ -91,11 +92,11 @@ func statusTable(t *cli.Table, st admin.Status) {
 		if i == 0 {
 			name = "problems"
 		}
-		since := ""
-		if !p.Since.IsZero() {
-			since = " (for " + cli.Ago(p.Since, time.Now()) + ")"
+		age := ""
+		if p.Since != nil {
+			age = " (for " + since(p.Since) + ")"
 		}
-		row(name, cli.Cell{Text: fmt.Sprintf("%s %s: %s%s", p.Part, p.Name, cli.OneLine(p.Text), since), Color: cli.Red})
+		row(name, cli.Cell{Text: fmt.Sprintf("%s %s: %s%s", p.Part, p.Name, cli.OneLine(p.Text), age), Color: cli.Red})
 		if p.Hint != "" {
 			row("", text("→ "+p.Hint))
 		}
@@ -110,7 +111,7 @@ func newEndpoints() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return watched(cmd, func(ctx context.Context, c *admin.Client, out *cli.Output) error {
-				list, err := c.Endpoints.List(ctx)
+				list, err := endpoints(ctx, c)
 				if err != nil {
 					return err
 				}
@@ -118,7 +119,7 @@ func newEndpoints() *cobra.Command {
 					t.Header("ENDPOINT", "URL", "STATE", "FOR", "CONNS", "IN USE", "RECONNECTS", "DRIVERS", "ERROR")
 					t.Keep("ERROR")
 					for _, e := range list {
-						t.Cells(text(e.ID), text(e.URL), stateCell(e.State), ago(e.Since),
+						t.Cells(text(e.Id), text(e.Url), stateCell(e.State), ago(e.Since),
 							cli.Cell{Text: fmt.Sprintf("%d/%d", e.Open, e.Max), Right: true}, count(e.InUse), number(e.Reconnects),
 							text(strings.Join(e.Drivers, ",")), text(e.Error))
 					}

@@ -11,8 +11,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -54,11 +57,11 @@ terminal, one line each otherwise.`,
 	return cmd
 }
 
-func tagsTable(t *cli.Table, list []admin.Tag) {
+func tagsTable(t *cli.Table, list []*pb.Tag) {
 	t.Header("TAG", "VALUE", "UNIT", "QUALITY", "AGE", "DRIVER", "REASON", "ACCESS", "TYPE", "ADDRESS", "FRAMES")
 	t.Keep("REASON")
 	for _, g := range list {
-		t.Cells(text(g.Name), cli.Cell{Text: g.Value.String(), Right: true}, text(g.Unit), qualityCell(g.Known, g.Quality), age(g.TS),
+		t.Cells(text(g.Name), cli.Cell{Text: g.Value.Frame().String(), Right: true}, text(g.Unit), qualityCell(g.Known, g.Quality.Frame()), age(g.TsNs),
 			text(g.Driver), text(cli.OneLine(g.Reason)), text(g.Access), text(g.Datatype), text(g.Address), number(g.Frames))
 	}
 }
@@ -79,7 +82,7 @@ func age(ns int64) cli.Cell {
 	if ns == 0 {
 		return cli.Cell{Text: "-", Right: true}
 	}
-	return ago(time.Unix(0, ns))
+	return cli.Cell{Text: cli.Ago(time.Unix(0, ns), time.Now()), Right: true}
 }
 
 // followTags prints a line for each changed tag.
@@ -91,9 +94,12 @@ func followTags(cmd *cobra.Command, glob string) error {
 	out := cli.NewOutput(cmd)
 	return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
 		skipped := uint64(0)
-		return c.Tags.Watch(ctx, glob, interval, func(ch admin.TagChanges) error {
+		open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.WatchTagsResponse], error) {
+			return c.Tags.WatchTags(ctx, &pb.WatchTagsRequest{Glob: glob, Interval: durationpb.New(interval)})
+		}
+		return admin.Receive(ctx, open, func(ch *pb.WatchTagsResponse) error {
 			for _, t := range ch.Tags {
-				if err := out.PrintLine(t, func() string { return tagLine(t.Name, t.Value, t.Unit, t.Quality, t.TS) }); err != nil {
+				if err := out.PrintLine(t, func() string { return tagLine(t) }); err != nil {
 					return err
 				}
 			}
@@ -106,15 +112,17 @@ func followTags(cmd *cobra.Command, glob string) error {
 	})
 }
 
-func tagLine(name string, v frame.Value, unit string, q frame.Quality, ts int64) string {
-	line := name + " = " + v.String()
+func tagLine(t *pb.Tag) string { return valueLine(t.Name, t.Value, t.Unit, t.Quality, t.TsNs) }
+
+func valueLine(name string, v *pb.Value, unit string, q pb.Quality, ts int64) string {
+	line := name + " = " + v.Frame().String()
 	if unit != "" {
 		line += " " + unit
 	}
 	if ts == 0 {
 		return line + "  (no value yet)"
 	}
-	return line + "  " + q.String() + "  " + time.Unix(0, ts).Format("15:04:05.000")
+	return line + "  " + q.Frame().String() + "  " + time.Unix(0, ts).Format("15:04:05.000")
 }
 
 func newRead() *cobra.Command {
@@ -137,7 +145,7 @@ func newRead() *cobra.Command {
 					return err
 				}
 				return cli.NewOutput(cmd).Print(t, func(tb *cli.Table) {
-					tb.Row(tagLine(t.Name, t.Value, t.Unit, t.Quality, t.TS))
+					tb.Row(tagLine(t))
 					if t.Reason != "" {
 						tb.Row("  " + cli.OneLine(t.Reason))
 						tb.Row("  → " + t.Hint)
@@ -153,26 +161,26 @@ func newRead() *cobra.Command {
 }
 
 // oneTag returns the tag of that name.
-func oneTag(ctx context.Context, c *admin.Client, name string) (admin.Tag, error) {
+func oneTag(ctx context.Context, c *admin.Client, name string) (*pb.Tag, error) {
 	list, err := c.Tags.List(ctx, "")
 	if err != nil {
-		return admin.Tag{}, err
+		return nil, err
 	}
 	for _, t := range list {
 		if t.Name == name {
 			return t, nil
 		}
 	}
-	return admin.Tag{}, fmt.Errorf("tag %q: %w; 'edge-ctl tags' lists all", name, admin.ErrNotFound)
+	return nil, fmt.Errorf("tag %q: %w; 'edge-ctl tags' lists all", name, admin.ErrNotFound)
 }
 
 func readLive(ctx context.Context, cmd *cobra.Command, c *admin.Client, tag string, raw bool) error {
-	r, err := c.Tags.Read(ctx, tag)
+	r, err := c.Tags.ReadTag(ctx, &pb.ReadTagRequest{Tag: tag})
 	if err != nil {
 		return err
 	}
 	return cli.NewOutput(cmd).Print(r, func(t *cli.Table) {
-		line := tagLine(tag, r.Value, "", r.Quality, r.TS)
+		line := valueLine(tag, r.Value, "", r.Quality, r.TsNs)
 		if raw {
 			line += "  raw " + hex.EncodeToString(r.Raw)
 		}
@@ -203,14 +211,14 @@ machine before you write again.`,
 				if err != nil {
 					return err
 				}
-				question := fmt.Sprintf("Write %s to %s (%s of driver %s, now %s)?", args[1], t.Name, t.Address, t.Driver, t.Value)
+				question := fmt.Sprintf("Write %s to %s (%s of driver %s, now %s)?", args[1], t.Name, t.Address, t.Driver, t.Value.Frame())
 				if err := cli.Confirm(cmd, yes, question); err != nil {
 					return err
 				}
-				res, err := c.Tags.Write(ctx, args[0], frame.StringValue(args[1]))
-				v := written{Tag: t.Name, Value: args[1], Result: "ok", WriteResult: res}
+				res, err := c.Tags.WriteTag(ctx, &pb.WriteTagRequest{Tag: args[0], Value: pb.ValueOf(frame.StringValue(args[1]))})
+				v := written{Tag: t.Name, Value: args[1], Result: "ok", WriteTagResponse: res}
 				if errors.As(err, new(*admin.UnknownError)) {
-					v.Result, v.Note = "unknown", err.Error()
+					v.Result, v.WriteTagResponse = "unknown", &pb.WriteTagResponse{Note: err.Error()}
 					// A person reads the error.
 					return errors.Join(cli.NewOutput(cmd).Print(v, func(*cli.Table) {}), err)
 				}
@@ -232,7 +240,7 @@ type written struct {
 	Value string // as it was asked for
 	// Result is ok, or unknown: nobody can tell whether it was executed.
 	Result string
-	admin.WriteResult
+	*pb.WriteTagResponse
 }
 
 // MarshalJSON puts the tag and the value before the fields of the result.
@@ -245,7 +253,7 @@ func (w written) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := json.Marshal(w.WriteResult)
+	result, err := json.Marshal(w.WriteTagResponse)
 	if err != nil {
 		return nil, err
 	}
@@ -263,12 +271,12 @@ func (w written) line(unit string) string {
 }
 
 func (w written) outcome(unit string) string {
-	if w.ReadBack.IsNone() {
+	if w.ReadBack.Frame().IsNone() {
 		return w.Tag + ": written; the device's value was not read back"
 	}
-	held := strings.TrimSpace(w.ReadBack.String() + " " + unit)
+	held := strings.TrimSpace(w.ReadBack.Frame().String() + " " + unit)
 	asked, err1 := strconv.ParseFloat(w.Value, 64)
-	holds, err2 := strconv.ParseFloat(w.ReadBack.String(), 64)
+	holds, err2 := strconv.ParseFloat(w.ReadBack.Frame().String(), 64)
 	if err1 == nil && err2 == nil && asked != holds {
 		return fmt.Sprintf("%s: written; asked %s, the device holds %s", w.Tag, w.Value, held)
 	}

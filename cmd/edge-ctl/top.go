@@ -9,38 +9,39 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
 // sample is the gateway at one moment.
 type sample struct {
 	at         time.Time
-	status     admin.Status
-	drivers    []admin.Driver
-	connectors []admin.Connector
-	bus        admin.BusStats
+	status     *pb.GetStatusResponse
+	drivers    []*pb.Driver
+	connectors []*pb.Connector
+	bus        *pb.GetBusStatsResponse
 }
 
 // MarshalJSON writes what the other commands print, together.
 func (s sample) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Time       time.Time         `json:"time"`
-		Status     admin.Status      `json:"status"`
-		Bus        admin.BusStats    `json:"bus"`
-		Connectors []admin.Connector `json:"connectors"`
-		Drivers    []admin.Driver    `json:"drivers"`
+		Time       time.Time               `json:"time"`
+		Status     *pb.GetStatusResponse   `json:"status"`
+		Bus        *pb.GetBusStatsResponse `json:"bus"`
+		Connectors []*pb.Connector         `json:"connectors"`
+		Drivers    []*pb.Driver            `json:"drivers"`
 	}{s.at, s.status, s.bus, s.connectors, s.drivers})
 }
 
 func takeSample(ctx context.Context, c *admin.Client) (s sample, err error) {
 	s.at = time.Now()
-	if s.status, err = c.Status(ctx); err != nil {
+	if s.status, err = c.Status.GetStatus(ctx, &pb.GetStatusRequest{}); err != nil {
 		return s, err
 	}
-	if s.drivers, err = c.Drivers.List(ctx); err != nil {
+	if s.drivers, err = drivers(ctx, c); err != nil {
 		return s, err
 	}
-	if s.connectors, err = c.Connectors.List(ctx); err != nil {
+	if s.connectors, err = connectors(ctx, c); err != nil {
 		return s, err
 	}
 	s.bus, err = c.Bus.Stats(ctx)
@@ -114,24 +115,24 @@ func printTop(out *cli.Output, before, now sample) error {
 func topHead(t *cli.Table, before, now sample, perSecond func(was, is uint64) string) {
 	st, b := now.status, now.bus
 	t.Cells(cli.Cell{Text: st.Gateway, Color: cli.Bold}, stateCell(st.State),
-		text(fmt.Sprintf("up %s   config rev %d %s   %d problems", cli.Ago(st.Started, now.at), st.ConfigRev, st.ConfigState, len(st.Problems))))
-	log := cli.Bytes(b.WALBytes)
-	if b.WALMaxBytes > 0 {
-		log += fmt.Sprintf(" (%.0f%%)", 100*float64(b.WALBytes)/float64(b.WALMaxBytes))
+		text(fmt.Sprintf("up %s   config rev %d %s   %d problems", cli.Ago(admin.Time(st.Started), now.at), st.ConfigRev, st.ConfigState, len(st.Problems))))
+	log := cli.Bytes(b.WalBytes)
+	if b.WalMaxBytes > 0 {
+		log += fmt.Sprintf(" (%.0f%%)", 100*float64(b.WalBytes)/float64(b.WalMaxBytes))
 	}
 	pressure := cli.Cell{Text: "flowing", Color: cli.Green}
 	if b.Paused || b.DiskFull {
 		pressure = cli.Cell{Text: "paused", Color: cli.Red}
 	}
 	t.Cells(cli.Cell{Text: "bus", Color: cli.Bold}, pressure,
-		text(fmt.Sprintf("%s frames/s   log %s   not durable yet %d   seq %d", perSecond(before.bus.LastSeq, b.LastSeq), log, b.LastSeq-min(b.DurableSeq, b.LastSeq), b.LastSeq)))
+		text(fmt.Sprintf("%s frames/s   log %s   not durable yet %d   seq %d", perSecond(before.bus.GetLastSeq(), b.LastSeq), log, b.LastSeq-min(b.DurableSeq, b.LastSeq), b.LastSeq)))
 	for _, p := range st.Problems {
 		t.Cells(cli.Cell{Text: p.Part, Color: cli.Red}, cli.Cell{Text: p.Name, Color: cli.Red}, text(p.Text))
 	}
 }
 
 func topConnectors(t *cli.Table, before, now sample, perSecond func(was, is uint64) string) {
-	was := map[string]admin.Connector{}
+	was := map[string]*pb.Connector{}
 	for _, c := range before.connectors {
 		was[c.Name] = c
 	}
@@ -140,22 +141,22 @@ func topConnectors(t *cli.Table, before, now sample, perSecond func(was, is uint
 	t.Header("CONNECTOR", "STATE", "FRAMES/S", "LAG", "RTT P95", "BYTES/S", "MSG/S", "INFLIGHT", "PEER")
 	for _, c := range now.connectors {
 		w := was[c.Name]
-		t.Cells(text(c.Name), stateCell(c.State), right(perSecond(w.OutFrames, c.OutFrames)), right(cli.Count(c.Lag)),
-			right(fmt.Sprintf("%.1f ms", c.RTTP95Ms)), right(perSecond(w.OutBytes, c.OutBytes)), right(perSecond(w.OutMessages, c.OutMessages)),
+		t.Cells(text(c.Name), stateCell(c.State), right(perSecond(w.GetOutFrames(), c.OutFrames)), right(cli.Count(c.Lag)),
+			right(fmt.Sprintf("%.1f ms", c.RttP95Ms)), right(perSecond(w.GetOutBytes(), c.OutBytes)), right(perSecond(w.GetOutMessages(), c.OutMessages)),
 			count(c.Inflight), text(c.Peer))
 	}
 }
 
 func topDrivers(t *cli.Table, before, now sample, perSecond func(was, is uint64) string) {
-	was := map[string]admin.Driver{}
+	was := map[string]*pb.Driver{}
 	for _, d := range before.drivers {
-		was[d.ID] = d
+		was[d.Id] = d
 	}
 	right := func(s string) cli.Cell { return cli.Cell{Text: s, Right: true} }
 	t.Header("DRIVER", "STATE", "POLLS/S", "ERRORS/S", "LAST READ", "OVERRUNS", "POINTS", "ERROR")
 	for _, d := range now.drivers {
-		w := was[d.ID]
-		t.Cells(text(d.ID), stateCell(d.State), right(perSecond(w.Polls, d.Polls)), right(perSecond(w.Errors, d.Errors)),
+		w := was[d.Id]
+		t.Cells(text(d.Id), stateCell(d.State), right(perSecond(w.GetPolls(), d.Polls)), right(perSecond(w.GetErrors(), d.Errors)),
 			ago(d.LastRead), number(d.Overruns), count(d.Points), text(d.Error))
 	}
 }

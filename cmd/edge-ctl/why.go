@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
@@ -55,23 +55,27 @@ func everyName(ctx context.Context, c *admin.Client) ([]string, error) {
 
 // whole is what a gateway shows of itself.
 type whole struct {
-	endpoints  []admin.Endpoint
-	drivers    []admin.Driver
-	tags       []admin.Tag
-	connectors []admin.Connector
-	bus        admin.BusStats
-	config     admin.ConfigStatus
+	endpoints  []*pb.Endpoint
+	drivers    []*pb.Driver
+	tags       []*pb.Tag
+	connectors []*pb.Connector
+	bus        *pb.GetBusStatsResponse
+	config     *pb.ConfigStatus
 }
 
 // look asks a gateway for everything.
 func look(ctx context.Context, c *admin.Client) (w whole, err error) {
 	for _, ask := range []func() error{
-		func() error { w.endpoints, err = c.Endpoints.List(ctx); return err },
-		func() error { w.drivers, err = c.Drivers.List(ctx); return err },
+		func() error { w.endpoints, err = endpoints(ctx, c); return err },
+		func() error { w.drivers, err = drivers(ctx, c); return err },
 		func() error { w.tags, err = c.Tags.List(ctx, ""); return err },
-		func() error { w.connectors, err = c.Connectors.List(ctx); return err },
+		func() error { w.connectors, err = connectors(ctx, c); return err },
 		func() error { w.bus, err = c.Bus.Stats(ctx); return err },
-		func() error { w.config, err = c.Config.Status(ctx); return err },
+		func() error {
+			r, err := c.Config.GetConfigStatus(ctx, &pb.GetConfigStatusRequest{})
+			w.config = r.GetStatus()
+			return err
+		},
 	} {
 		if err := ask(); err != nil {
 			return w, err
@@ -81,10 +85,10 @@ func look(ctx context.Context, c *admin.Client) (w whole, err error) {
 }
 
 func (w *whole) names() (list []string) {
-	list = append(list, names(w.tags, func(t admin.Tag) string { return t.Name })...)
-	list = append(list, names(w.drivers, func(d admin.Driver) string { return d.ID })...)
-	list = append(list, names(w.endpoints, func(e admin.Endpoint) string { return e.ID })...)
-	return append(list, names(w.connectors, func(c admin.Connector) string { return c.Name })...)
+	list = append(list, names(w.tags, (*pb.Tag).GetName)...)
+	list = append(list, names(w.drivers, (*pb.Driver).GetId)...)
+	list = append(list, names(w.endpoints, (*pb.Endpoint).GetId)...)
+	return append(list, names(w.connectors, (*pb.Connector).GetName)...)
 }
 
 // answer is what why prints.
@@ -115,22 +119,25 @@ const (
 // why walks the chain of what is called name.
 func (w *whole) why(name string) (*answer, error) {
 	a := &answer{Name: name}
-	if t, ok := find(w.tags, name, func(t admin.Tag) string { return t.Name }); ok {
+	if t, ok := find(w.tags, name, (*pb.Tag).GetName); ok {
 		a.Kind = "tag"
-		d, _ := find(w.drivers, t.Driver, func(d admin.Driver) string { return d.ID })
+		d, ok := find(w.drivers, t.Driver, (*pb.Driver).GetId)
+		if !ok { // it went between two calls
+			d = new(pb.Driver)
+		}
 		a.Links = append(w.deviceLinks(d), requestLink(t), tagLink(t), scaleLink(t))
-	} else if d, ok := find(w.drivers, name, func(d admin.Driver) string { return d.ID }); ok {
+	} else if d, ok := find(w.drivers, name, (*pb.Driver).GetId); ok {
 		a.Kind = "driver"
 		a.Links = append(w.deviceLinks(d), w.tagsLink(d))
-	} else if e, ok := find(w.endpoints, name, func(e admin.Endpoint) string { return e.ID }); ok {
+	} else if e, ok := find(w.endpoints, name, (*pb.Endpoint).GetId); ok {
 		a.Kind = "endpoint"
 		a.Links = []*link{endpointLink(e)}
 		for _, id := range e.Drivers {
-			if d, ok := find(w.drivers, id, func(d admin.Driver) string { return d.ID }); ok {
+			if d, ok := find(w.drivers, id, (*pb.Driver).GetId); ok {
 				a.Links = append(a.Links, driverLink(d), speedLink(d))
 			}
 		}
-	} else if c, ok := find(w.connectors, name, func(c admin.Connector) string { return c.Name }); ok {
+	} else if c, ok := find(w.connectors, name, (*pb.Connector).GetName); ok {
 		a.Kind = "connector"
 		a.Links = []*link{w.logLink(), connectorLink(c)}
 	} else {
@@ -157,8 +164,8 @@ func (w *whole) unknown(name string) error {
 	if near := config.Nearest(name, w.names()); near != "" {
 		hint = "did you mean " + near + "?"
 	}
-	if w.config.Error != "" {
-		hint += "; the last configuration was not taken: " + w.config.Error
+	if w.config.GetError() != "" {
+		hint += "; the last configuration was not taken: " + w.config.GetError()
 	}
 	return fmt.Errorf("no tag, driver, endpoint or connector is called %q: %w; %s", name, admin.ErrNotFound, hint)
 }
@@ -172,8 +179,8 @@ func find[T any](list []T, name string, of func(T) string) (x T, ok bool) {
 }
 
 // deviceLinks are those from the endpoint to d's requests.
-func (w *whole) deviceLinks(d admin.Driver) []*link {
-	e, ok := find(w.endpoints, d.Endpoint, func(e admin.Endpoint) string { return e.ID })
+func (w *whole) deviceLinks(d *pb.Driver) []*link {
+	e, ok := find(w.endpoints, d.Endpoint, (*pb.Endpoint).GetId)
 	first := &link{Link: "endpoint", Name: d.Endpoint, State: linkUnknown, Text: "not listed"}
 	if ok {
 		first = endpointLink(e)
@@ -181,30 +188,30 @@ func (w *whole) deviceLinks(d admin.Driver) []*link {
 	return []*link{first, driverLink(d), speedLink(d)}
 }
 
-func endpointLink(e admin.Endpoint) *link {
-	l := &link{Link: "endpoint", Name: e.ID, State: linkOK, Text: fmt.Sprintf("%s is %s", e.URL, e.State)}
+func endpointLink(e *pb.Endpoint) *link {
+	l := &link{Link: "endpoint", Name: e.Id, State: linkOK, Text: fmt.Sprintf("%s is %s", e.Url, e.State)}
 	switch e.State {
 	case "down":
-		l.State, l.Text = linkWrong, fmt.Sprintf("%s is down: %s", e.URL, cli.OneLine(e.Error))
-		l.Hint = "edge-ctl probe " + e.ID + " shows how far a connection comes; check host, port and the cable"
+		l.State, l.Text = linkWrong, fmt.Sprintf("%s is down: %s", e.Url, cli.OneLine(e.Error))
+		l.Hint = "edge-ctl probe " + e.Id + " shows how far a connection comes; check host, port and the cable"
 	case "paused":
 		l.State, l.Hint = linkWrong, "the log has no room: edge-bus stats says which consumer holds it"
 	}
 	return l
 }
 
-func driverLink(d admin.Driver) *link {
-	l := &link{Link: "driver", Name: d.ID, State: linkOK}
+func driverLink(d *pb.Driver) *link {
+	l := &link{Link: "driver", Name: d.Id, State: linkOK}
 	l.Text = "running"
-	if !d.LastRead.IsZero() {
-		l.Text += fmt.Sprintf(", last answer %s ago", cli.Ago(d.LastRead, time.Now()))
+	if d.LastRead != nil {
+		l.Text += fmt.Sprintf(", last answer %s ago", since(d.LastRead))
 	}
 	switch d.State {
 	case "fault":
 		l.State, l.Text = linkWrong, "in fault: "+cli.OneLine(cmp.Or(d.Error, d.LastError))
 		l.Hint = "edge-ctl probe " + d.Endpoint + " --unit N --read ADDR asks the device; edge-ctl trace " + d.Endpoint + " shows the bytes"
 	case "paused":
-		l.State, l.Text, l.Hint = linkWrong, "paused", "edge-ctl drivers resume "+d.ID
+		l.State, l.Text, l.Hint = linkWrong, "paused", "edge-ctl drivers resume "+d.Id
 	case "starting", "stopped":
 		l.State, l.Text = linkUnknown, d.State+", no answer yet"
 		if d.Error != "" {
@@ -215,16 +222,16 @@ func driverLink(d admin.Driver) *link {
 }
 
 // speedLink judges whether the device keeps up.
-func speedLink(d admin.Driver) *link {
-	m := d.LastMinute
-	l := &link{Link: "request", Name: d.ID, State: linkOK}
-	l.Text = fmt.Sprintf("%d answered in the last minute, %s at the median", m.Polls, latencyCell(d.LatencyP50Ms).Text)
+func speedLink(d *pb.Driver) *link {
+	m := d.GetLastMinute()
+	l := &link{Link: "request", Name: d.Id, State: linkOK}
+	l.Text = fmt.Sprintf("%d answered in the last minute, %s at the median", m.GetPolls(), latencyCell(d.LatencyP50Ms).Text)
 	if d.State != "running" {
 		l.State, l.Text = linkUnknown, "the device is not polled"
 		return l
 	}
-	for _, judge := range []func() (admin.Problem, bool){d.Slow, d.Lossy} {
-		if p, is := judge(); is {
+	for _, judge := range []func(*pb.Driver) *pb.Problem{admin.Slow, admin.Lossy} {
+		if p := judge(d); p != nil {
 			l.State, l.Text, l.Hint = linkWrong, cli.OneLine(p.Text), p.Hint
 			break
 		}
@@ -233,7 +240,7 @@ func speedLink(d admin.Driver) *link {
 }
 
 // requestLink says whether a tag's own registers are answered.
-func requestLink(t admin.Tag) *link {
+func requestLink(t *pb.Tag) *link {
 	l := &link{Link: "request", Name: t.Address, State: linkOK, Text: "answered"}
 	switch {
 	case t.Access == "W":
@@ -246,19 +253,19 @@ func requestLink(t admin.Tag) *link {
 	return l
 }
 
-func tagLink(t admin.Tag) *link {
-	l := &link{Link: "tag", Name: t.Name, State: linkOK, Text: tagLine(t.Name, t.Value, t.Unit, t.Quality, t.TS)}
+func tagLink(t *pb.Tag) *link {
+	l := &link{Link: "tag", Name: t.Name, State: linkOK, Text: tagLine(t)}
 	switch {
 	case t.Access == "W", !t.Known:
-	case t.Quality == frame.Bad:
+	case t.Quality.Frame() == frame.Bad:
 		l.State = linkWrong
-	case t.Quality == frame.Uncertain:
+	case t.Quality.Frame() == frame.Uncertain:
 		l.State, l.Hint = linkWrong, "the text is not UTF-8: check datatype and byte_order"
 	}
 	return l
 }
 
-func scaleLink(t admin.Tag) *link {
+func scaleLink(t *pb.Tag) *link {
 	l := &link{Link: "scale", State: linkOK, Text: "as configured"}
 	switch {
 	case t.Reason == driver.Unusable:
@@ -270,14 +277,14 @@ func scaleLink(t admin.Tag) *link {
 }
 
 // tagsLink sums up a driver's tags.
-func (w *whole) tagsLink(d admin.Driver) *link {
+func (w *whole) tagsLink(d *pb.Driver) *link {
 	l := &link{Link: "tag", State: linkOK, Text: fmt.Sprintf("%d tags, none bad", d.Points)}
 	if d.Bad == 0 {
 		return l
 	}
 	l.State, l.Text = linkWrong, fmt.Sprintf("%d of %d tags bad", d.Bad, d.Points)
 	for _, t := range w.tags {
-		if t.Driver == d.ID && t.Reason != "" {
+		if t.Driver == d.Id && t.Reason != "" {
 			l.Text += fmt.Sprintf(", such as %s (%s): %s", t.Name, t.Address, cli.OneLine(t.Reason))
 			l.Hint = t.Hint
 			break
@@ -287,7 +294,7 @@ func (w *whole) tagsLink(d admin.Driver) *link {
 }
 
 func (w *whole) logLink() *link {
-	b := &w.bus
+	b := w.bus
 	l := &link{Link: "log", State: linkOK, Text: fmt.Sprintf("frame %d is on disk", b.DurableSeq)}
 	switch {
 	case b.DiskFull:
@@ -298,7 +305,7 @@ func (w *whole) logLink() *link {
 	return l
 }
 
-func connectorLink(c admin.Connector) *link {
+func connectorLink(c *pb.Connector) *link {
 	l := &link{Link: "connector", Name: c.Name, State: linkOK, Text: fmt.Sprintf("%s, %d frames behind", c.State, c.Lag)}
 	switch c.State {
 	case "up":

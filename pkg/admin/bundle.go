@@ -14,6 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
+
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 )
 
 // bundle writes the files of a support archive. What cannot be had is noted in
@@ -57,8 +59,8 @@ func (x *bundle) write(ctx context.Context, b Backend, g prometheus.Gatherer) er
 			return err
 		}
 	}
-	if b.Diagnostics != nil {
-		files, err := b.Diagnostics.BundleFiles(ctx)
+	if b.Files != nil {
+		files, err := b.Files(ctx)
 		x.note("files", err)
 		for _, f := range files {
 			if err := x.file(path.Join("files", path.Clean("/"+f.Name)), f.Data); err != nil {
@@ -81,13 +83,28 @@ func (x *bundle) state(ctx context.Context, b Backend) error {
 	}{
 		{"version.json", func() (any, error) { return LocalVersion(), nil }, true},
 		{"status.json", func() (any, error) { return b.summary(ctx) }, true},
-		{"endpoints.json", func() (any, error) { return b.Endpoints.List(ctx) }, b.Endpoints != nil},
-		{"drivers.json", func() (any, error) { return b.Drivers.List(ctx) }, b.Drivers != nil},
-		{"tags.json", func() (any, error) { return b.Tags.Tags(ctx) }, b.Tags != nil},
+		{"endpoints.json", func() (any, error) {
+			r, err := b.Endpoints.ListEndpoints(ctx, nil)
+			return r.GetEndpoints(), err
+		}, b.Endpoints != nil},
+		{"drivers.json", func() (any, error) {
+			r, err := b.Drivers.ListDrivers(ctx, nil)
+			return r.GetDrivers(), err
+		}, b.Drivers != nil},
+		{"tags.json", func() (any, error) { return allTags(ctx, b.Tags) }, b.Tags != nil},
 		{"bus.json", func() (any, error) { return b.Bus.Stats(ctx) }, b.Bus != nil},
-		{"connectors.json", func() (any, error) { return b.Connectors.List(ctx) }, b.Connectors != nil},
-		{"config.json", func() (any, error) { return b.Config.Status(ctx) }, b.Config != nil},
-		{"config-history.json", func() (any, error) { return b.Config.History(ctx, 0) }, b.Config != nil},
+		{"connectors.json", func() (any, error) {
+			r, err := b.Connectors.ListConnectors(ctx, nil)
+			return r.GetConnectors(), err
+		}, b.Connectors != nil},
+		{"config.json", func() (any, error) {
+			r, err := b.Config.GetConfigStatus(ctx, nil)
+			return r.GetStatus(), err
+		}, b.Config != nil},
+		{"config-history.json", func() (any, error) {
+			r, err := b.Config.ListConfigHistory(ctx, nil)
+			return r.GetApplies(), err
+		}, b.Config != nil},
 	}
 	for _, p := range parts {
 		if !p.has {
@@ -108,6 +125,18 @@ func (x *bundle) state(ctx context.Context, b Backend) error {
 		}
 	}
 	return nil
+}
+
+func allTags(ctx context.Context, b TagBackend) ([]*pb.Tag, error) {
+	tags, err := b.Tags(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]*pb.Tag, tags.Len())
+	for i := range list {
+		list[i] = tags.Message(i)
+	}
+	return list, nil
 }
 
 func (x *bundle) metrics(g prometheus.Gatherer) []byte {

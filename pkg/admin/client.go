@@ -16,24 +16,25 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 )
 
-// Client talks to a gateway. Its parts implement the interfaces of [Backend];
-// their errors are meant for people and match this package's sentinels. Calls
-// that stream go on until their context ends, all others have a time limit.
+// Client talks to a gateway. Its errors are meant for people and match this package's
+// sentinels. Calls that stream go on until their context ends, all others have a time
+// limit.
 type Client struct {
-	Endpoints   EndpointBackend
-	Drivers     DriverBackend
-	Tags        *TagClient
+	Status      pb.StatusServiceClient
+	Endpoints   pb.EndpointServiceClient
+	Drivers     pb.DriverServiceClient
+	Tags        TagClient
 	Bus         BusBackend
-	Connectors  ConnectorBackend
-	Config      ConfigBackend
-	Diagnostics *DiagnosticsClient
+	Connectors  pb.ConnectorServiceClient
+	Config      pb.ConfigServiceClient
+	Diagnostics DiagnosticsClient
 
-	status pb.StatusServiceClient
-	conn   *grpc.ClientConn
+	conn *grpc.ClientConn
 }
 
 // DefaultSockets are the paths where a gateway is looked for, in this order.
@@ -102,32 +103,20 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 
 func newClient(conn *grpc.ClientConn) *Client {
 	return &Client{
-		Endpoints:   &endpointClient{pb.NewEndpointServiceClient(conn)},
-		Drivers:     &driverClient{pb.NewDriverServiceClient(conn)},
-		Tags:        &TagClient{pb.NewTagServiceClient(conn)},
+		Status:      pb.NewStatusServiceClient(conn),
+		Endpoints:   pb.NewEndpointServiceClient(conn),
+		Drivers:     pb.NewDriverServiceClient(conn),
+		Tags:        TagClient{pb.NewTagServiceClient(conn)},
 		Bus:         &busClient{pb.NewBusServiceClient(conn)},
-		Connectors:  &connectorClient{pb.NewConnectorServiceClient(conn)},
-		Config:      &configClient{pb.NewConfigServiceClient(conn)},
-		Diagnostics: &DiagnosticsClient{pb.NewDiagnosticsServiceClient(conn)},
-		status:      pb.NewStatusServiceClient(conn),
+		Connectors:  pb.NewConnectorServiceClient(conn),
+		Config:      pb.NewConfigServiceClient(conn),
+		Diagnostics: DiagnosticsClient{pb.NewDiagnosticsServiceClient(conn)},
 		conn:        conn,
 	}
 }
 
 // Close ends the connection and all calls on it.
 func (c *Client) Close() error { return c.conn.Close() }
-
-// Status sums up the gateway.
-func (c *Client) Status(ctx context.Context) (Status, error) {
-	m, err := c.status.GetStatus(ctx, &pb.GetStatusRequest{})
-	return fromStatusMessage(m), err
-}
-
-// Version identifies the gateway's build.
-func (c *Client) Version(ctx context.Context) (Version, error) {
-	m, err := c.status.GetVersion(ctx, &pb.GetVersionRequest{})
-	return Version{Version: m.GetVersion(), Go: m.GetGoVersion(), Platform: m.GetPlatform(), APIMinor: m.GetApiMinor()}, err
-}
 
 // probe connects once, to say precisely what is wrong.
 func probe(ctx context.Context, socket string) error {
@@ -183,9 +172,9 @@ func groupName(gid uint32) string {
 	return id
 }
 
-// receive calls handle for each message of the stream that open opens. The end of
+// Receive calls handle for each message of the stream that open opens. The end of
 // the stream, and of the caller's context, is no error.
-func receive[M any](ctx context.Context, open func(context.Context) (grpc.ServerStreamingClient[M], error), handle func(*M) error) error {
+func Receive[M any](ctx context.Context, open func(context.Context) (grpc.ServerStreamingClient[M], error), handle func(*M) error) error {
 	inner, cancel := context.WithCancel(ctx) // ends the call when handle fails
 	defer cancel()
 	stream, err := open(inner)
@@ -201,4 +190,57 @@ func receive[M any](ctx context.Context, open func(context.Context) (grpc.Server
 		return nil
 	}
 	return fromStatus(err)
+}
+
+// whole makes an error of an end that came too early.
+func whole(ctx context.Context, err error) error {
+	if err == nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// TagClient is the service of tags, with a list that is whole.
+type TagClient struct{ pb.TagServiceClient }
+
+// List returns the tags whose name matches glob, sorted by name; "" is all.
+func (c TagClient) List(ctx context.Context, glob string) ([]*pb.Tag, error) {
+	tags := []*pb.Tag{}
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.ListTagsResponse], error) {
+		return c.ListTags(ctx, &pb.ListTagsRequest{Glob: glob})
+	}
+	err := whole(ctx, Receive(ctx, open, func(m *pb.ListTagsResponse) error {
+		tags = append(tags, m.GetTags()...)
+		return nil
+	}))
+	return tags, err
+}
+
+// DiagnosticsClient is the service of diagnostics, with files that are whole.
+type DiagnosticsClient struct{ pb.DiagnosticsServiceClient }
+
+// Profile writes a profile in pprof's format; kind is "cpu", "heap", "goroutine",
+// "allocs", "block" or "mutex", d is for "cpu".
+func (c DiagnosticsClient) Profile(ctx context.Context, kind string, d time.Duration, w io.Writer) error {
+	return download(ctx, w, func(ctx context.Context) (grpc.ServerStreamingClient[pb.GetProfileResponse], error) {
+		return c.GetProfile(ctx, &pb.GetProfileRequest{Kind: kind, Duration: durationpb.New(d)})
+	})
+}
+
+// Bundle writes a support archive: a gzipped tar.
+func (c DiagnosticsClient) Bundle(ctx context.Context, w io.Writer) error {
+	return download(ctx, w, func(ctx context.Context) (grpc.ServerStreamingClient[pb.GetBundleResponse], error) {
+		return c.GetBundle(ctx, &pb.GetBundleRequest{})
+	})
+}
+
+// download writes the data of the messages of a stream.
+func download[M any, PM interface {
+	*M
+	GetData() []byte
+}](ctx context.Context, w io.Writer, open func(context.Context) (grpc.ServerStreamingClient[M], error)) error {
+	return whole(ctx, Receive(ctx, open, func(m *M) error {
+		_, err := w.Write(PM(m).GetData())
+		return err
+	}))
 }

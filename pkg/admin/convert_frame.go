@@ -8,64 +8,15 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
-func toValue(v frame.Value) *pb.Value {
-	switch v.Kind() {
-	case frame.KindBool:
-		return &pb.Value{Kind: &pb.Value_Bool{Bool: v.Bool()}}
-	case frame.KindInt:
-		return &pb.Value{Kind: &pb.Value_Int{Int: v.Int()}}
-	case frame.KindUint:
-		return &pb.Value{Kind: &pb.Value_Uint{Uint: v.Uint()}}
-	case frame.KindFloat:
-		return &pb.Value{Kind: &pb.Value_Float{Float: v.Float()}}
-	case frame.KindString:
-		return &pb.Value{Kind: &pb.Value_Text{Text: v.Text()}}
-	case frame.KindBytes:
-		return &pb.Value{Kind: &pb.Value_Bytes{Bytes: []byte(v.Text())}}
-	case frame.KindObject:
-		return &pb.Value{Kind: &pb.Value_Object{Object: v.Text()}}
-	}
-	return &pb.Value{}
-}
+// Conversions between frames and the protocol's messages. Those named toX make a
+// message, those named fromX take one; a nil message is an empty one.
 
-func fromValue(m *pb.Value) frame.Value {
-	switch k := m.GetKind().(type) {
-	case *pb.Value_Bool:
-		return frame.BoolValue(k.Bool)
-	case *pb.Value_Int:
-		return frame.IntValue(k.Int)
-	case *pb.Value_Uint:
-		return frame.UintValue(k.Uint)
-	case *pb.Value_Float:
-		return frame.FloatValue(k.Float)
-	case *pb.Value_Text:
-		return frame.StringValue(k.Text)
-	case *pb.Value_Bytes:
-		return frame.BytesValue(k.Bytes)
-	case *pb.Value_Object:
-		return frame.ObjectValue(k.Object)
+func each[A, B any](list []A, convert func(A) B) []B {
+	out := make([]B, len(list))
+	for i, a := range list {
+		out[i] = convert(a)
 	}
-	return frame.Value{}
-}
-
-func toQuality(q frame.Quality) pb.Quality {
-	switch q {
-	case frame.Good:
-		return pb.Quality_QUALITY_GOOD
-	case frame.Uncertain:
-		return pb.Quality_QUALITY_UNCERTAIN
-	}
-	return pb.Quality_QUALITY_BAD
-}
-
-func fromQuality(q pb.Quality) frame.Quality {
-	switch q {
-	case pb.Quality_QUALITY_GOOD:
-		return frame.Good
-	case pb.Quality_QUALITY_UNCERTAIN:
-		return frame.Uncertain
-	}
-	return frame.Bad
+	return out
 }
 
 func toKind(k frame.Kind) pb.FrameKind {
@@ -83,14 +34,14 @@ func fromKind(k pb.FrameKind) frame.Kind {
 }
 
 func toFilter(f frame.Filter) *pb.FrameFilter {
-	return &pb.FrameFilter{Tags: f.Tags, Drivers: f.Drivers, Kinds: each(f.Kinds, toKind), Qualities: each(f.Qualities, toQuality)}
+	return &pb.FrameFilter{Tags: f.Tags, Drivers: f.Drivers, Kinds: each(f.Kinds, toKind), Qualities: each(f.Qualities, pb.QualityOf)}
 }
 
 // fromFilter checks the filter too.
 func fromFilter(m *pb.FrameFilter) (frame.Filter, error) {
 	f := frame.Filter{
 		Tags: m.GetTags(), Drivers: m.GetDrivers(),
-		Kinds: each(m.GetKinds(), fromKind), Qualities: each(m.GetQualities(), fromQuality),
+		Kinds: each(m.GetKinds(), fromKind), Qualities: each(m.GetQualities(), pb.Quality.Frame),
 	}
 	if _, err := f.Compile(); err != nil {
 		return f, fmt.Errorf("filter: %w: %w", ErrInvalid, err)
@@ -131,7 +82,7 @@ func toBatch(b *frame.Batch, lo, hi int) *pb.Batch {
 			m.Tags = append(m.Tags, &pb.TagInfo{Name: tag.Name, Unit: tag.Unit})
 		}
 		m.Tag[i], m.TsDeltaNs[i] = t, f.TS-last
-		m.Value[i], m.Quality[i] = toValue(f.Value), toQuality(f.Quality)
+		m.Value[i], m.Quality[i] = pb.ValueOf(f.Value), pb.QualityOf(f.Quality)
 		last = f.TS
 	}
 	return m
@@ -154,12 +105,12 @@ func fromBatch(m *pb.Batch) (*frame.Batch, error) {
 		if int(m.Tag[i]) >= len(set.Tags) {
 			return nil, fmt.Errorf("batch at seq %d: %w: frame %d has tag %d of %d", m.GetFirstSeq(), ErrInvalid, i, m.Tag[i], len(set.Tags))
 		}
-		v := fromValue(m.Value[i])
+		v := m.Value[i].Frame()
 		if v.Kind() == frame.KindObject && !json.Valid([]byte(v.Text())) {
 			return nil, fmt.Errorf("batch at seq %d: %w: frame %d holds an object that is not JSON", m.GetFirstSeq(), ErrInvalid, i)
 		}
 		ts += m.TsDeltaNs[i]
-		b.Frames[i] = frame.Frame{Value: v, TS: ts, Tag: m.Tag[i], Quality: fromQuality(m.Quality[i])}
+		b.Frames[i] = frame.Frame{Value: v, TS: ts, Tag: m.Tag[i], Quality: m.Quality[i].Frame()}
 	}
 	return b, nil
 }
@@ -177,53 +128,13 @@ func fromBatches(list []*pb.Batch) ([]*frame.Batch, error) {
 
 func toRange(r Range) *pb.ReplayRange {
 	return &pb.ReplayRange{
-		FromSeq: r.FromSeq, FromTime: toTime(r.FromTime), ToSeq: r.ToSeq, ToTime: toTime(r.ToTime), Filter: toFilter(r.Filter),
+		FromSeq: r.FromSeq, FromTime: Timestamp(r.FromTime), ToSeq: r.ToSeq, ToTime: Timestamp(r.ToTime), Filter: toFilter(r.Filter),
 	}
 }
 
 func fromRange(m *pb.ReplayRange) (Range, error) {
 	f, err := fromFilter(m.GetFilter())
 	return Range{
-		FromSeq: m.GetFromSeq(), FromTime: fromTime(m.GetFromTime()), ToSeq: m.GetToSeq(), ToTime: fromTime(m.GetToTime()), Filter: f,
+		FromSeq: m.GetFromSeq(), FromTime: Time(m.GetFromTime()), ToSeq: m.GetToSeq(), ToTime: Time(m.GetToTime()), Filter: f,
 	}, err
-}
-
-func toDamages(list []Damage) []*pb.LogDamage {
-	return each(list, func(d Damage) *pb.LogDamage {
-		return &pb.LogDamage{FirstSeq: d.FirstSeq, LastSeq: d.LastSeq, Text: d.Text}
-	})
-}
-
-func fromDamages(list []*pb.LogDamage) []Damage {
-	return each(list, func(d *pb.LogDamage) Damage {
-		return Damage{FirstSeq: d.GetFirstSeq(), LastSeq: d.GetLastSeq(), Text: d.GetText()}
-	})
-}
-
-func toSummary(s ExportSummary) *pb.ExportSummary {
-	return &pb.ExportSummary{Frames: s.Frames, Missing: toDamages(s.Missing)}
-}
-
-func fromSummary(m *pb.ExportSummary) ExportSummary {
-	return ExportSummary{Frames: m.GetFrames(), Missing: fromDamages(m.GetMissing())}
-}
-
-func toCheckReport(r CheckReport) *pb.CheckLogResponse {
-	return &pb.CheckLogResponse{
-		Epoch: r.Epoch, FirstSeq: r.FirstSeq, LastSeq: r.LastSeq, Blocks: r.Blocks, Frames: r.Frames, Bytes: r.Bytes,
-		Damages: toDamages(r.Damages),
-		Gaps: each(r.Gaps, func(g Gap) *pb.LogGap {
-			return &pb.LogGap{FirstSeq: g.FirstSeq, LastSeq: g.LastSeq, Reason: g.Reason, Consumer: g.Consumer, Time: toTime(g.Time)}
-		}),
-	}
-}
-
-func fromCheckReport(m *pb.CheckLogResponse) CheckReport {
-	return CheckReport{
-		Epoch: m.GetEpoch(), FirstSeq: m.GetFirstSeq(), LastSeq: m.GetLastSeq(), Blocks: m.GetBlocks(), Frames: m.GetFrames(),
-		Bytes: m.GetBytes(), Damages: fromDamages(m.GetDamages()),
-		Gaps: each(m.GetGaps(), func(g *pb.LogGap) Gap {
-			return Gap{FirstSeq: g.GetFirstSeq(), LastSeq: g.GetLastSeq(), Reason: g.GetReason(), Consumer: g.GetConsumer(), Time: fromTime(g.GetTime())}
-		}),
-	}
 }

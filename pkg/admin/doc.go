@@ -6,11 +6,18 @@
 //
 //	edge-ctl ─► Client ─► unix socket ─► Server ─► Backend ─► driver.Manager, bus.Bus …
 //
-// [Backend] is a set of small interfaces in terms of plain structs. The
-// composition root implements them from the parts that it runs; a part that is
-// nil answers UNIMPLEMENTED. The parts of a [Client] implement the same
-// interfaces, so that a command may work on the socket or on something else, such
-// as a log directory, without knowing.
+// The services and messages are the generated ones on both ends: the composition root
+// implements them from the parts that it runs, and the commands call them. A part that
+// is nil answers UNIMPLEMENTED. This package stands between: it bounds, audits and
+// turns errors into statuses and back. [BusBackend] alone is an interface of its own,
+// so that a command may work on a stopped gateway's directory without knowing.
+//
+// # A new status field
+//
+// Add it to the part's status type and, under the same name, to the message in
+// schemas/admin/v1, then run make generate. [Fill] carries it over, and the commands
+// print it as the options in show.proto say. A field that gets lost on the way fails
+// TestEveryStatusIsTold or TestEveryFieldIsShown.
 //
 // # The gateway comes first
 //

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"time"
+
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 )
 
 // A driver's last minute is a problem if so many cycles were skipped, or requests
@@ -13,32 +15,33 @@ const (
 	judgedLeast = 5
 )
 
-// Slow reports whether the device does not keep up with its polling.
-func (d *Driver) Slow() (p Problem, is bool) {
-	m := d.LastMinute
-	if m.Overruns < judgedLeast || m.Overruns*judgedShare < m.Cycles {
-		return p, false
+// Slow returns what to tell about a device that does not keep up with its polling, nil
+// about one that does.
+func Slow(d *pb.Driver) *pb.Problem {
+	m := d.GetLastMinute()
+	if m.GetOverruns() < judgedLeast || m.GetOverruns()*judgedShare < m.GetCycles() {
+		return nil
 	}
-	p = Problem{Part: "driver", Name: d.ID, Text: fmt.Sprintf("%d of %d cycles skipped in the last minute", m.Overruns, m.Cycles)}
+	p := &pb.Problem{Part: "driver", Name: d.Id, Text: fmt.Sprintf("%d of %d cycles skipped in the last minute", m.GetOverruns(), m.GetCycles())}
 	if d.LatencyP50Ms > 0 {
 		p.Text += ": the device needs " + FormatMs(d.LatencyP50Ms) + " per request"
 	}
 	p.Hint = "raise cfg.polling, or let fewer requests do: cfg.max_regs_per_req, cfg.max_gap, cfg.max_inflight"
-	return p, true
+	return p
 }
 
-// Lossy reports whether the device or its line loses requests.
-func (d *Driver) Lossy() (p Problem, is bool) {
-	m := d.LastMinute
-	asked := m.Polls + m.Errors
-	if m.Retries < judgedLeast || m.Retries*judgedShare < asked {
-		return p, false
+// Lossy returns what to tell if the device or its line loses requests, else nil.
+func Lossy(d *pb.Driver) *pb.Problem {
+	m := d.GetLastMinute()
+	asked := m.GetPolls() + m.GetErrors()
+	if m.GetRetries() < judgedLeast || m.GetRetries()*judgedShare < asked {
+		return nil
 	}
-	return Problem{
-		Part: "driver", Name: d.ID,
-		Text: fmt.Sprintf("%d of %d requests repeated in the last minute: %s", m.Retries, asked, cmp.Or(d.LastError, "no reason known")),
+	return &pb.Problem{
+		Part: "driver", Name: d.Id,
+		Text: fmt.Sprintf("%d of %d requests repeated in the last minute: %s", m.GetRetries(), asked, cmp.Or(d.LastError, "no reason known")),
 		Hint: "raise cfg.timeout, set cfg.request_gap, or look at the line: edge-ctl trace " + d.Endpoint,
-	}, true
+	}
 }
 
 // FormatMs shows milliseconds with two or three digits.

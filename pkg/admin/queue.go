@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"google.golang.org/grpc"
 )
 
 // queue hands items from a producer that must not wait to a client that may be
@@ -49,11 +51,28 @@ func (q *queue[T]) take() ([]T, uint64) {
 	return items, q.dropped
 }
 
-// pump runs produce in a goroutine of its own and sends what it emits until ctx
-// or produce ends or send fails. It returns after produce has. send is given no
-// items when only the count of what was dropped has changed.
-func pump[T any](ctx context.Context, q *queue[T], produce func(context.Context, func(T)) error, send func([]T, uint64) error) error {
-	ctx, cancel := context.WithCancel(ctx)
+// lossy is a stream to a client whose Send never blocks: it hands the message over
+// to a queue.
+type lossy[M any] struct {
+	grpc.ServerStreamingServer[M]
+	ctx  context.Context
+	push func(*M)
+}
+
+// Context ends when the client goes, or does not take what it is sent.
+func (l lossy[M]) Context() context.Context { return l.ctx }
+
+// Send never blocks and never fails.
+func (l lossy[M]) Send(m *M) error {
+	l.push(m)
+	return nil
+}
+
+// pump runs produce in a goroutine of its own and sends what it puts into q until
+// out's context or produce ends or send fails. It returns after produce has. send is
+// given no items when only the count of what was dropped has changed.
+func pump[M any](out grpc.ServerStreamingServer[M], q *queue[*M], produce func(lossy[M]) error, send func([]*M, uint64) error) error {
+	ctx, cancel := context.WithCancel(out.Context())
 	ended := make(chan error, 1)
 	go func() {
 		defer func() {
@@ -61,7 +80,7 @@ func pump[T any](ctx context.Context, q *queue[T], produce func(context.Context,
 				ended <- fmt.Errorf("the gateway has a fault in this call: %v", p)
 			}
 		}()
-		ended <- produce(ctx, q.push)
+		ended <- produce(lossy[M]{out, ctx, q.push})
 	}()
 	running, told := true, uint64(0)
 	defer func() {

@@ -133,6 +133,7 @@ func (s *Server) Run(ctx context.Context) error {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.UnaryInterceptor(g.unary),
 		grpc.StreamInterceptor(g.stream),
+		grpc.UnknownServiceHandler(unknown),
 	)
 	healthy := health.NewServer()
 	s.register(srv, healthy)
@@ -169,22 +170,42 @@ func userOf(c net.Conn) string {
 	return strconv.FormatUint(uint64(p.UID), 10)
 }
 
-// register adds every service. Reflection lists them.
+// register adds the services that there are. Reflection lists them.
 func (s *Server) register(srv *grpc.Server, healthy *health.Server) {
 	b := s.backend
 	pb.RegisterStatusServiceServer(srv, &statusService{b: b})
-	pb.RegisterEndpointServiceServer(srv, &endpointService{b: b.Endpoints})
-	pb.RegisterDriverServiceServer(srv, &driverService{b: b.Drivers})
-	pb.RegisterTagServiceServer(srv, newTagService(b.Tags))
-	pb.RegisterBusServiceServer(srv, &busService{b: b.Bus, metrics: s.metrics})
-	pb.RegisterConnectorServiceServer(srv, &connectorService{b: b.Connectors})
-	pb.RegisterConfigServiceServer(srv, &configService{b: b.Config, metrics: s.metrics})
-	pb.RegisterDiagnosticsServiceServer(srv, &diagnosticsService{b: b.Diagnostics, all: b, gatherer: s.deps.Gatherer, metrics: s.metrics})
+	if b.Endpoints != nil {
+		pb.RegisterEndpointServiceServer(srv, endpointService{b.Endpoints})
+	}
+	if b.Drivers != nil {
+		pb.RegisterDriverServiceServer(srv, b.Drivers)
+	}
+	if b.Tags != nil {
+		pb.RegisterTagServiceServer(srv, newTagService(b.Tags))
+	}
+	if b.Bus != nil {
+		pb.RegisterBusServiceServer(srv, &busService{b: b.Bus, metrics: s.metrics})
+	}
+	if b.Connectors != nil {
+		pb.RegisterConnectorServiceServer(srv, b.Connectors)
+	}
+	if b.Config != nil {
+		pb.RegisterConfigServiceServer(srv, configService{b.Config, s.metrics})
+	}
+	pb.RegisterDiagnosticsServiceServer(srv,
+		&diagnosticsService{DiagnosticsServiceServer: b.Diagnostics, all: b, gatherer: s.deps.Gatherer, metrics: s.metrics})
 	for name := range srv.GetServiceInfo() {
 		healthy.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
 	}
 	healthpb.RegisterHealthServer(srv, healthy)
 	reflection.Register(srv)
+}
+
+// unknown answers calls of services that this gateway does not have, and of methods
+// that it does not know.
+func unknown(_ any, stream grpc.ServerStream) error {
+	name, _ := grpc.MethodFromServerStream(stream)
+	return missing(shortName(name))
 }
 
 // missing is the answer of a part that this gateway does not have.

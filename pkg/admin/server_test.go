@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
@@ -21,57 +23,31 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
-// same compares what came over the socket with what the backend says.
-func same[T any](t *testing.T, what string, got func(context.Context) (T, error), want func(context.Context) (T, error)) {
-	t.Helper()
-	g, err := got(t.Context())
-	if err != nil {
-		t.Errorf("%s: %v", what, err)
-		return
-	}
-	w, err := want(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(w, g, cmp.AllowUnexported(frame.Value{})); diff != "" {
-		t.Errorf("%s (-backend +client):\n%s", what, diff)
-	}
+func pause(ctx context.Context, c *admin.Client, id string) error {
+	_, err := c.Drivers.PauseDriver(ctx, &pb.PauseDriverRequest{Driver: id})
+	return err
 }
 
-func TestEverythingComesThrough(t *testing.T) {
-	b := admintest.New().Backend()
-	c := admintest.Dial(t, admintest.Start(t, b))
-	same(t, "endpoints", c.Endpoints.List, b.Endpoints.List)
-	same(t, "drivers", c.Drivers.List, b.Drivers.List)
-	same(t, "tags", c.Tags.Tags, b.Tags.Tags)
-	same(t, "bus", c.Bus.Stats, b.Bus.Stats)
-	same(t, "connectors", c.Connectors.List, b.Connectors.List)
-	same(t, "config", c.Config.Status, b.Config.Status)
-	same(t, "log level", c.Diagnostics.LogLevel, b.Diagnostics.LogLevel)
-	same(t, "check", c.Bus.Check, b.Bus.Check)
-	same(t, "gc",
-		func(ctx context.Context) (admin.GCResult, error) {
-			return c.Bus.CollectGarbage(ctx, admin.GC{KeepBytes: 9})
-		},
-		func(ctx context.Context) (admin.GCResult, error) {
-			return b.Bus.CollectGarbage(ctx, admin.GC{KeepBytes: 9})
-		})
-	same(t, "history",
-		func(ctx context.Context) ([]admin.ConfigApply, error) { return c.Config.History(ctx, 1) },
-		func(ctx context.Context) ([]admin.ConfigApply, error) { return b.Config.History(ctx, 1) })
-	same(t, "diagnosis",
-		func(ctx context.Context) ([]admin.Fact, error) { return c.Drivers.Diagnose(ctx, "press") },
-		func(ctx context.Context) ([]admin.Fact, error) { return b.Drivers.Diagnose(ctx, "press") })
-	same(t, "connector test",
-		func(ctx context.Context) ([]admin.TestStep, error) { return c.Connectors.Test(ctx, "mqtt") },
-		func(ctx context.Context) ([]admin.TestStep, error) { return b.Connectors.Test(ctx, "mqtt") })
-	same(t, "read",
-		func(ctx context.Context) (admin.Reading, error) { return c.Tags.Read(ctx, "line.b") },
-		func(ctx context.Context) (admin.Reading, error) { return b.Tags.Read(ctx, "line.b") })
-	q := admin.ModbusQuestion{Unit: 1, Function: 3, Addr: 7, Count: 2, Framing: "rtu", Timeout: time.Second, Around: true}
-	same(t, "probe",
-		func(ctx context.Context) (admin.ModbusAnswer, error) { return c.Endpoints.ProbeModbus(ctx, "plc1", q) },
-		func(ctx context.Context) (admin.ModbusAnswer, error) { return b.Endpoints.ProbeModbus(ctx, "plc1", q) })
+func setLevel(ctx context.Context, c *admin.Client, level string) error {
+	_, err := c.Diagnostics.SetLogLevel(ctx, &pb.SetLogLevelRequest{Level: level})
+	return err
+}
+
+func trace(ctx context.Context, c *admin.Client, endpoint string, show func(*pb.TraceEndpointResponse) error) error {
+	return admin.Receive(ctx, func(ctx context.Context) (grpc.ServerStreamingClient[pb.TraceEndpointResponse], error) {
+		return c.Diagnostics.TraceEndpoint(ctx, &pb.TraceEndpointRequest{Endpoint: endpoint})
+	}, show)
+}
+
+// watch watches tags; interval 0 is the server's.
+func watch(ctx context.Context, c *admin.Client, glob string, interval time.Duration, show func(*pb.WatchTagsResponse) error) error {
+	r := &pb.WatchTagsRequest{Glob: glob}
+	if interval != 0 {
+		r.Interval = durationpb.New(interval)
+	}
+	return admin.Receive(ctx, func(ctx context.Context) (grpc.ServerStreamingClient[pb.WatchTagsResponse], error) {
+		return c.Tags.WatchTags(ctx, r)
+	}, show)
 }
 
 // TestQuestionsAreBounded: a probe cannot hold a line for long, nor ask for what is
@@ -101,16 +77,16 @@ func TestQuestionsAreBounded(t *testing.T) {
 
 func TestStatusSumsUpAndNamesProblems(t *testing.T) {
 	c := admintest.Dial(t, admintest.Start(t, admintest.New().Backend()))
-	st, err := c.Status(t.Context())
+	st, err := c.Status.GetStatus(t.Context(), &pb.GetStatusRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st.Gateway != "gw-1" || st.State != "running" || st.ConfigRev != 7 || !st.Started.Equal(admintest.Epoch()) || st.PID == 0 {
+	if st.Gateway != "gw-1" || st.State != "running" || st.ConfigRev != 7 || !admin.Time(st.Started).Equal(admintest.Epoch()) || st.Pid == 0 {
 		t.Errorf("status %+v", st)
 	}
-	wantParts := []admin.PartCount{{Part: "connectors", State: "up", Count: 1}, {Part: "drivers", State: "fault", Count: 1},
+	wantParts := []*pb.PartCount{{Part: "connectors", State: "up", Count: 1}, {Part: "drivers", State: "fault", Count: 1},
 		{Part: "drivers", State: "running", Count: 1}, {Part: "endpoints", State: "idle", Count: 1}, {Part: "endpoints", State: "up", Count: 1}}
-	if diff := cmp.Diff(wantParts, st.Parts); diff != "" {
+	if diff := cmp.Diff(wantParts, st.Parts, protocmp.Transform()); diff != "" {
 		t.Error(diff)
 	}
 	var names []string
@@ -126,23 +102,29 @@ func TestMissingPartsSaySo(t *testing.T) {
 	c := admintest.Dial(t, admintest.Start(t, admin.Backend{}))
 	ctx := t.Context()
 	calls := map[string]func() error{
-		"endpoints":  func() error { _, err := c.Endpoints.List(ctx); return err },
-		"drivers":    func() error { return c.Drivers.Restart(ctx, "x") },
-		"tags":       func() error { _, err := c.Tags.List(ctx, ""); return err },
-		"watch":      func() error { return c.Tags.Watch(ctx, "", 0, func(admin.TagChanges) error { return nil }) },
-		"bus":        func() error { _, err := c.Bus.Flush(ctx); return err },
-		"tail":       func() error { return c.Bus.Tail(ctx, frame.Filter{}, func(admin.TailPart) error { return nil }) },
-		"connectors": func() error { return c.Connectors.Reconnect(ctx, "mqtt") },
-		"config":     func() error { _, err := c.Config.Reload(ctx); return err },
-		"log level":  func() error { return c.Diagnostics.SetLogLevel(ctx, "info") },
-		"trace":      func() error { return c.Diagnostics.Trace(ctx, "plc1", func(admin.TraceEvent) {}) },
+		"endpoints": func() error { _, err := c.Endpoints.ListEndpoints(ctx, &pb.ListEndpointsRequest{}); return err },
+		"drivers": func() error {
+			_, err := c.Drivers.RestartDriver(ctx, &pb.RestartDriverRequest{Driver: "x"})
+			return err
+		},
+		"tags":  func() error { _, err := c.Tags.List(ctx, ""); return err },
+		"watch": func() error { return watch(ctx, c, "", 0, func(*pb.WatchTagsResponse) error { return nil }) },
+		"bus":   func() error { _, err := c.Bus.Flush(ctx); return err },
+		"tail":  func() error { return c.Bus.Tail(ctx, frame.Filter{}, func(admin.TailPart) error { return nil }) },
+		"connectors": func() error {
+			_, err := c.Connectors.ReconnectConnector(ctx, &pb.ReconnectConnectorRequest{})
+			return err
+		},
+		"config":    func() error { _, err := c.Config.ReloadConfig(ctx, &pb.ReloadConfigRequest{}); return err },
+		"log level": func() error { return setLevel(ctx, c, "info") },
+		"trace":     func() error { return trace(ctx, c, "plc1", nil) },
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, admin.ErrUnsupported) || !strings.Contains(err.Error(), "this gateway has no ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := c.Status(ctx); err != nil {
+	if _, err := c.Status.GetStatus(ctx, &pb.GetStatusRequest{}); err != nil {
 		t.Errorf("status needs no part: %v", err)
 	}
 }
@@ -158,15 +140,15 @@ func TestErrorsKeepTheirKindAndText(t *testing.T) {
 		kind error
 		text string
 	}{
-		{"not found", c.Drivers.Pause(ctx, "nope"), admin.ErrNotFound, `driver "nope": not found`},
+		{"not found", pause(ctx, c, "nope"), admin.ErrNotFound, `driver "nope": not found`},
 		{"conflict", c.Bus.RemoveConsumer(ctx, "mqtt"), admin.ErrConflict, "its connector runs"},
-		{"invalid level", c.Diagnostics.SetLogLevel(ctx, "loud"), admin.ErrInvalid, "expected debug, info, warn, error"},
-		{"invalid glob", c.Tags.Watch(ctx, "[", 0, func(admin.TagChanges) error { return nil }), admin.ErrInvalid, "expected a glob"},
-		{"invalid interval", c.Tags.Watch(ctx, "", time.Millisecond, func(admin.TagChanges) error { return nil }), admin.ErrInvalid, "expected 100ms to 1h"},
+		{"invalid level", setLevel(ctx, c, "loud"), admin.ErrInvalid, "expected debug, info, warn, error"},
+		{"invalid glob", watch(ctx, c, "[", 0, nil), admin.ErrInvalid, "expected a glob"},
+		{"invalid interval", watch(ctx, c, "", time.Millisecond, nil), admin.ErrInvalid, "expected 100ms to 1h"},
 		{"invalid filter", c.Bus.Replay(ctx, admin.Range{Filter: frame.Filter{Tags: []string{"["}}}, noPart), admin.ErrInvalid, "expected a glob"},
 		{"invalid speed", c.Bus.ReplayTo(ctx, admin.Range{}, "mqtt", -1, nil), admin.ErrInvalid, "speed -1"},
 		{"stream's error", c.Bus.ReplayTo(ctx, admin.Range{}, "nope", 0, nil), admin.ErrNotFound, `connector "nope"`},
-		{"trace", c.Diagnostics.Trace(ctx, "nope", nil), admin.ErrNotFound, `endpoint "nope"`},
+		{"trace", trace(ctx, c, "nope", nil), admin.ErrNotFound, `endpoint "nope"`},
 		{"profile", c.Diagnostics.Profile(ctx, "nope", 0, nil), admin.ErrInvalid, "expected cpu, heap"},
 	} {
 		if !errors.Is(tc.err, tc.kind) || !strings.Contains(tc.err.Error(), tc.text) {
@@ -176,17 +158,17 @@ func TestErrorsKeepTheirKindAndText(t *testing.T) {
 }
 
 // timedOut is a configuration whose rollback meets a time limit of its own.
-type timedOut struct{ admin.ConfigBackend }
+type timedOut struct{ pb.ConfigServiceServer }
 
-func (timedOut) Rollback(context.Context, uint64) (admin.ConfigStatus, error) {
-	return admin.ConfigStatus{}, fmt.Errorf("rev 25 does not run: not done within 10s: %w", context.DeadlineExceeded)
+func (timedOut) RollbackConfig(context.Context, *pb.RollbackConfigRequest) (*pb.RollbackConfigResponse, error) {
+	return nil, fmt.Errorf("rev 25 does not run: not done within 10s: %w", context.DeadlineExceeded)
 }
 
 // A time limit that the gateway tells of is its answer, not its silence.
 func TestATimeOutInTheGatewayIsAnAnswer(t *testing.T) {
 	b := admintest.New().Backend()
 	b.Config = timedOut{b.Config}
-	_, err := admintest.Dial(t, admintest.Start(t, b)).Config.Rollback(t.Context(), 0)
+	_, err := admintest.Dial(t, admintest.Start(t, b)).Config.RollbackConfig(t.Context(), &pb.RollbackConfigRequest{})
 	if unreachable := (*admin.UnreachableError)(nil); errors.As(err, &unreachable) || err == nil || !strings.Contains(err.Error(), "rev 25 does not run") {
 		t.Errorf("got %v", err)
 	}
@@ -196,10 +178,10 @@ func TestAPanicEndsTheCallNotTheGateway(t *testing.T) {
 	f := admintest.New()
 	c := admintest.Dial(t, admintest.Start(t, f.Backend()))
 	f.Panic()
-	if _, err := c.Drivers.List(t.Context()); err == nil || !strings.Contains(err.Error(), "fault in this call") {
+	if _, err := c.Drivers.ListDrivers(t.Context(), &pb.ListDriversRequest{}); err == nil || !strings.Contains(err.Error(), "fault in this call") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := c.Endpoints.List(t.Context()); err != nil {
+	if _, err := c.Endpoints.ListEndpoints(t.Context(), &pb.ListEndpointsRequest{}); err != nil {
 		t.Errorf("the server is gone: %v", err)
 	}
 }
@@ -208,16 +190,16 @@ func TestMutatingCallsAreAudited(t *testing.T) {
 	s := admintest.Start(t, admintest.New().Backend())
 	c := admintest.Dial(t, s)
 	ctx := t.Context()
-	if _, err := c.Tags.Write(ctx, "line.a", frame.StringValue("12")); err != nil {
+	if _, err := c.Tags.WriteTag(ctx, &pb.WriteTagRequest{Tag: "line.a", Value: pb.ValueOf(frame.StringValue("12"))}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Drivers.Pause(ctx, "nope"); err == nil {
+	if err := pause(ctx, c, "nope"); err == nil {
 		t.Fatal("no error")
 	}
-	if _, err := c.Drivers.List(ctx); err != nil { // reads are not audited
+	if _, err := c.Drivers.ListDrivers(ctx, &pb.ListDriversRequest{}); err != nil { // reads are not audited
 		t.Fatal(err)
 	}
-	if err := c.Bus.ReplayTo(ctx, admin.Range{FromSeq: 3}, "mqtt", 1, func(admin.ReplayProgress) error { return nil }); err != nil {
+	if err := c.Bus.ReplayTo(ctx, admin.Range{FromSeq: 3}, "mqtt", 1, func(*pb.ReplayToResponse) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	got := s.Audits()
@@ -291,7 +273,7 @@ func TestStopEndsStreams(t *testing.T) {
 	ended := make(chan error, 1)
 	started := make(chan struct{}, 1)
 	go func() {
-		ended <- c.Tags.Watch(t.Context(), "", 0, func(admin.TagChanges) error {
+		ended <- watch(t.Context(), c, "", 0, func(*pb.WatchTagsResponse) error {
 			select {
 			case started <- struct{}{}:
 			default:

@@ -18,20 +18,10 @@ type busService struct {
 }
 
 func (s *busService) GetBusStats(ctx context.Context, _ *pb.GetBusStatsRequest) (*pb.GetBusStatsResponse, error) {
-	if s.b == nil {
-		return nil, missing("bus")
-	}
-	st, err := s.b.Stats(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return toBusStats(st), nil
+	return s.b.Stats(ctx)
 }
 
 func (s *busService) Tail(r *pb.TailRequest, out grpc.ServerStreamingServer[pb.TailResponse]) error {
-	if s.b == nil {
-		return missing("bus")
-	}
 	filter, err := fromFilter(r.GetFilter())
 	if err != nil {
 		return err
@@ -73,27 +63,21 @@ func sendBatches(batches []*frame.Batch, send func([]*pb.Batch) error) error {
 }
 
 func (s *busService) Replay(r *pb.ReplayRequest, out grpc.ServerStreamingServer[pb.ReplayResponse]) error {
-	if s.b == nil {
-		return missing("bus")
-	}
 	rng, err := fromRange(r.GetRange())
 	if err != nil {
 		return err
 	}
 	return s.b.Replay(out.Context(), rng, func(p ReplayPart) error {
 		if len(p.Batches) == 0 {
-			return out.Send(&pb.ReplayResponse{LastSeq: p.LastSeq, Damages: toDamages(p.Damages)})
+			return out.Send(&pb.ReplayResponse{LastSeq: p.LastSeq, Damages: p.Damages})
 		}
 		return sendBatches(p.Batches, func(m []*pb.Batch) error {
-			return out.Send(&pb.ReplayResponse{Batches: m, LastSeq: p.LastSeq, Damages: toDamages(p.Damages)})
+			return out.Send(&pb.ReplayResponse{Batches: m, LastSeq: p.LastSeq, Damages: p.Damages})
 		})
 	})
 }
 
 func (s *busService) ReplayTo(r *pb.ReplayToRequest, out grpc.ServerStreamingServer[pb.ReplayToResponse]) error {
-	if s.b == nil {
-		return missing("bus")
-	}
 	rng, err := fromRange(r.GetRange())
 	if err != nil {
 		return err
@@ -101,27 +85,19 @@ func (s *busService) ReplayTo(r *pb.ReplayToRequest, out grpc.ServerStreamingSer
 	if sp := r.GetSpeed(); !(sp >= 0) || math.IsInf(sp, 1) {
 		return fmt.Errorf("speed %v: %w: expected 0 (as fast as possible) or more", sp, ErrInvalid)
 	}
-	return s.b.ReplayTo(out.Context(), rng, r.GetConnector(), r.GetSpeed(), func(p ReplayProgress) error {
-		return out.Send(&pb.ReplayToResponse{Replay: p.Replay, Topic: p.Topic, Frames: p.Frames, Seq: p.Seq, LastSeq: p.LastSeq})
-	})
+	return s.b.ReplayTo(out.Context(), rng, r.GetConnector(), r.GetSpeed(), out.Send)
 }
 
 func (s *busService) Export(r *pb.ExportRequest, out grpc.ServerStreamingServer[pb.ExportResponse]) error {
-	if s.b == nil {
-		return missing("bus")
-	}
 	w := chunkWriter(func(p []byte) error { return out.Send(&pb.ExportResponse{Data: p}) })
 	sum, err := s.b.Export(out.Context(), r.GetFirstSeq(), r.GetLastSeq(), w)
 	if err != nil {
 		return err
 	}
-	return out.Send(&pb.ExportResponse{Summary: toSummary(sum)})
+	return out.Send(&pb.ExportResponse{Summary: sum})
 }
 
 func (s *busService) Import(in grpc.ClientStreamingServer[pb.ImportRequest, pb.ImportResponse]) error {
-	if s.b == nil {
-		return missing("bus")
-	}
 	sum, err := s.b.Import(in.Context(), &chunkReader{next: func() ([]byte, error) {
 		m, err := in.Recv()
 		return m.GetData(), err
@@ -129,7 +105,7 @@ func (s *busService) Import(in grpc.ClientStreamingServer[pb.ImportRequest, pb.I
 	if err != nil {
 		return err
 	}
-	return in.SendAndClose(&pb.ImportResponse{Summary: toSummary(sum)})
+	return in.SendAndClose(&pb.ImportResponse{Summary: sum})
 }
 
 // chunkReader reads what messages bring, to an error or io.EOF of next.
@@ -152,76 +128,38 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 }
 
 func (s *busService) Flush(ctx context.Context, _ *pb.FlushRequest) (*pb.FlushResponse, error) {
-	if s.b == nil {
-		return nil, missing("bus")
-	}
-	seq, err := s.b.Flush(ctx)
-	return &pb.FlushResponse{DurableSeq: seq}, err
+	return s.b.Flush(ctx)
 }
 
 func (s *busService) CollectGarbage(ctx context.Context, r *pb.CollectGarbageRequest) (*pb.CollectGarbageResponse, error) {
-	if s.b == nil {
-		return nil, missing("bus")
-	}
-	res, err := s.b.CollectGarbage(ctx, GC{KeepBytes: r.GetKeepBytes(), DryRun: r.GetDryRun(), Force: r.GetForce()})
-	return &pb.CollectGarbageResponse{
-		Frames: res.Frames, Bytes: res.Bytes, FirstSeq: res.FirstSeq, KeptBytes: res.KeptBytes, Unacked: res.Unacked,
-		Blocked: res.Blocked, Consumers: res.Consumers,
-	}, err
+	return s.b.CollectGarbage(ctx, r)
 }
 
 func (s *busService) SetBusSetting(ctx context.Context, r *pb.SetBusSettingRequest) (*pb.SetBusSettingResponse, error) {
-	if s.b == nil {
-		return nil, missing("bus")
-	}
-	c, err := s.b.Set(ctx, r.GetKey(), r.GetValue())
-	return &pb.SetBusSettingResponse{OldValue: c.Old, NewValue: c.New}, err
+	return s.b.Set(ctx, r.GetKey(), r.GetValue())
 }
 
 func (s *busService) CheckLog(_ *pb.CheckLogRequest, out grpc.ServerStreamingServer[pb.CheckLogResponse]) error {
-	if s.b == nil {
-		return missing("bus")
-	}
 	r, err := s.b.Check(out.Context())
 	if err != nil {
 		return err
 	}
-	return out.Send(toCheckReport(r))
+	return out.Send(r)
 }
 
 func (s *busService) RemoveConsumer(ctx context.Context, r *pb.RemoveConsumerRequest) (*pb.RemoveConsumerResponse, error) {
-	if s.b == nil {
-		return nil, missing("bus")
-	}
 	return &pb.RemoveConsumerResponse{}, s.b.RemoveConsumer(ctx, r.GetName())
 }
 
 func (s *busService) ListParked(ctx context.Context, _ *pb.ListParkedRequest) (*pb.ListParkedResponse, error) {
-	if s.b == nil {
-		return nil, missing("bus")
-	}
 	list, err := s.b.Parked(ctx)
-	if err != nil {
-		return nil, err
-	}
-	resp := new(pb.ListParkedResponse)
-	for _, p := range list {
-		resp.Messages = append(resp.Messages, &pb.ParkedMessage{Consumer: p.Consumer, Id: p.ID, FirstSeq: p.FirstSeq, LastSeq: p.LastSeq,
-			Frames: p.Frames, Topic: p.Topic, Reason: p.Reason, Time: toTime(p.Time), Retry: p.Retry})
-	}
-	return resp, nil
+	return &pb.ListParkedResponse{Messages: list}, err
 }
 
 func (s *busService) RetryParked(ctx context.Context, r *pb.RetryParkedRequest) (*pb.RetryParkedResponse, error) {
-	if s.b == nil {
-		return nil, missing("bus")
-	}
 	return &pb.RetryParkedResponse{}, s.b.RetryParked(ctx, r.GetConsumer(), r.GetId())
 }
 
 func (s *busService) DropParked(ctx context.Context, r *pb.DropParkedRequest) (*pb.DropParkedResponse, error) {
-	if s.b == nil {
-		return nil, missing("bus")
-	}
 	return &pb.DropParkedResponse{}, s.b.DropParked(ctx, r.GetConsumer(), r.GetId())
 }

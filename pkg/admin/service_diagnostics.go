@@ -15,63 +15,57 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 )
 
+// diagnosticsService is the backend's, nil if it has none, with what needs no backend.
 type diagnosticsService struct {
-	pb.UnimplementedDiagnosticsServiceServer
-	b        DiagnosticsBackend
+	pb.DiagnosticsServiceServer
 	all      Backend
 	gatherer prometheus.Gatherer
 	metrics  *metrics
 }
 
-func (s *diagnosticsService) GetLogLevel(ctx context.Context, _ *pb.GetLogLevelRequest) (*pb.GetLogLevelResponse, error) {
-	if s.b == nil {
+// GetLogLevel says so if there is none.
+func (s *diagnosticsService) GetLogLevel(ctx context.Context, r *pb.GetLogLevelRequest) (*pb.GetLogLevelResponse, error) {
+	if s.DiagnosticsServiceServer == nil {
 		return nil, missing("log level to change")
 	}
-	level, err := s.b.LogLevel(ctx)
-	return &pb.GetLogLevelResponse{Level: level}, err
+	return s.DiagnosticsServiceServer.GetLogLevel(ctx, r)
 }
 
 // LogLevels are the levels, the most talkative first.
 func LogLevels() []string { return []string{"debug", "info", "warn", "error"} }
 
+// SetLogLevel checks the level.
 func (s *diagnosticsService) SetLogLevel(ctx context.Context, r *pb.SetLogLevelRequest) (*pb.SetLogLevelResponse, error) {
-	if s.b == nil {
+	if s.DiagnosticsServiceServer == nil {
 		return nil, missing("log level to change")
 	}
 	if !slices.Contains(LogLevels(), r.GetLevel()) {
 		return nil, fmt.Errorf("log level %q: %w: expected %s", r.GetLevel(), ErrInvalid, strings.Join(LogLevels(), ", "))
 	}
-	old, err := s.b.LogLevel(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &pb.SetLogLevelResponse{OldLevel: old}, s.b.SetLogLevel(ctx, r.GetLevel())
+	return s.DiagnosticsServiceServer.SetLogLevel(ctx, r)
 }
 
 // traceQueue bounds the bytes that wait for a client of TraceEndpoint; an event
 // weighs 64 more than its data.
 const traceQueue = 1 << 20
 
+// TraceEndpoint drops what a slow client has no room for.
 func (s *diagnosticsService) TraceEndpoint(r *pb.TraceEndpointRequest, out grpc.ServerStreamingServer[pb.TraceEndpointResponse]) error {
-	if s.b == nil {
+	if s.DiagnosticsServiceServer == nil {
 		return missing("trace")
 	}
-	events := uint64(0) // dropped
-	q := newQueue(traceQueue, func(e TraceEvent) int { return len(e.Data) + len(e.Text) + 64 })
-	return pump(out.Context(), q,
-		func(ctx context.Context, emit func(TraceEvent)) error { return s.b.Trace(ctx, r.GetEndpoint(), emit) },
-		func(list []TraceEvent, dropped uint64) error {
-			if dropped > events {
-				s.metrics.dropped.WithLabelValues("trace").Add(float64(dropped - events))
-				events = dropped
-			}
+	counted := uint64(0)
+	q := newQueue(traceQueue, func(e *pb.TraceEndpointResponse) int { return len(e.Data) + len(e.Text) + 64 })
+	return pump(out, q, func(l lossy[pb.TraceEndpointResponse]) error { return s.DiagnosticsServiceServer.TraceEndpoint(r, l) },
+		func(list []*pb.TraceEndpointResponse, dropped uint64) error {
+			s.metrics.dropped.WithLabelValues("trace").Add(float64(dropped - counted))
+			counted = dropped
 			if len(list) == 0 {
-				list = []TraceEvent{{Time: time.Now(), Event: "dropped"}}
+				list = append(list, &pb.TraceEndpointResponse{Time: Timestamp(time.Now()), Event: "dropped"})
 			}
 			for _, e := range list {
-				if err := out.Send(&pb.TraceEndpointResponse{
-					Time: toTime(e.Time), Connection: e.Connection, Event: e.Event, Data: e.Data, Text: e.Text, Dropped: dropped,
-				}); err != nil {
+				e.Dropped = dropped
+				if err := out.Send(e); err != nil {
 					return err
 				}
 			}

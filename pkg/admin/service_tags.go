@@ -49,9 +49,6 @@ func checkGlob(glob string) (func(string) bool, error) {
 }
 
 func (s *tagService) ListTags(r *pb.ListTagsRequest, out grpc.ServerStreamingServer[pb.ListTagsResponse]) error {
-	if s.b == nil {
-		return missing("tags")
-	}
 	match, err := checkGlob(r.GetGlob())
 	if err != nil {
 		return err
@@ -60,12 +57,12 @@ func (s *tagService) ListTags(r *pb.ListTagsRequest, out grpc.ServerStreamingSer
 	if err != nil {
 		return err
 	}
-	chunk := make([]*pb.Tag, 0, min(len(tags), tagChunk))
-	for i := range tags {
-		if !match(tags[i].Name) {
+	chunk := make([]*pb.Tag, 0, min(tags.Len(), tagChunk))
+	for i := range tags.Len() {
+		if !match(tags.Name(i)) {
 			continue
 		}
-		if chunk = append(chunk, toTag(&tags[i])); len(chunk) == tagChunk {
+		if chunk = append(chunk, tags.Message(i)); len(chunk) == tagChunk {
 			if err := out.Send(&pb.ListTagsResponse{Tags: chunk}); err != nil {
 				return err
 			}
@@ -86,9 +83,6 @@ const (
 )
 
 func (s *tagService) WatchTags(r *pb.WatchTagsRequest, out grpc.ServerStreamingServer[pb.WatchTagsResponse]) error {
-	if s.b == nil {
-		return missing("tags")
-	}
 	match, err := checkGlob(r.GetGlob())
 	if err != nil {
 		return err
@@ -138,7 +132,7 @@ type tagSampler struct {
 
 // tagSample is every tag at one moment. Samples with the same tags share names.
 type tagSample struct {
-	tags  []Tag
+	tags  TagList
 	names *[]string
 }
 
@@ -160,7 +154,10 @@ func (s *tagSampler) get(ctx context.Context) (tagSample, error) {
 	}
 	names := s.sample.names
 	if names == nil || !sameNames(*names, tags) {
-		list := each(tags, func(t Tag) string { return t.Name })
+		list := make([]string, tags.Len())
+		for i := range list {
+			list[i] = tags.Name(i)
+		}
 		names = &list
 	}
 	s.sample, s.at = tagSample{tags, names}, time.Now()
@@ -168,12 +165,12 @@ func (s *tagSampler) get(ctx context.Context) (tagSample, error) {
 	return s.sample, nil
 }
 
-func sameNames(names []string, tags []Tag) bool {
-	if len(names) != len(tags) {
+func sameNames(names []string, tags TagList) bool {
+	if len(names) != tags.Len() {
 		return false
 	}
-	for i := range tags {
-		if tags[i].Name != names[i] {
+	for i := range names {
+		if tags.Name(i) != names[i] {
 			return false
 		}
 	}
@@ -234,13 +231,14 @@ func (w *tagWatch) message(ctx context.Context, s *tagSampler, from int) (*pb.Wa
 	}
 	m := &pb.WatchTagsResponse{Skipped: w.skipped}
 	i := from
-	for ; i < len(sample.tags) && len(m.Tags) < watchChunk; i++ {
-		t, seen := &sample.tags[i], &w.seen[i]
-		if !seen.match || seen.sent && seen.ts == t.TS && seen.frames == uint32(t.Frames) {
+	for ; i < len(*sample.names) && len(m.Tags) < watchChunk; i++ {
+		seen := &w.seen[i]
+		ts, frames := sample.tags.Version(i)
+		if !seen.match || seen.sent && seen.ts == ts && seen.frames == uint32(frames) {
 			continue
 		}
-		seen.sent, seen.ts, seen.frames = true, t.TS, uint32(t.Frames)
-		m.Tags = append(m.Tags, toTag(t))
+		seen.sent, seen.ts, seen.frames = true, ts, uint32(frames)
+		m.Tags = append(m.Tags, sample.tags.Message(i))
 	}
 	return m, i, nil
 }
@@ -267,27 +265,12 @@ func (w *tagWatch) align(names *[]string) {
 }
 
 func (s *tagService) ReadTag(ctx context.Context, r *pb.ReadTagRequest) (*pb.ReadTagResponse, error) {
-	if s.b == nil {
-		return nil, missing("tags")
-	}
-	v, err := s.b.Read(ctx, r.GetTag())
-	if err != nil {
-		return nil, err
-	}
-	return &pb.ReadTagResponse{Raw: v.Raw, Value: toValue(v.Value), Quality: toQuality(v.Quality), TsNs: v.TS}, nil
+	return s.b.ReadTag(ctx, r)
 }
 
 func (s *tagService) WriteTag(ctx context.Context, r *pb.WriteTagRequest) (*pb.WriteTagResponse, error) {
-	if s.b == nil {
-		return nil, missing("tags")
-	}
-	v := fromValue(r.GetValue())
-	if v.IsNone() {
+	if r.GetValue().GetKind() == nil {
 		return nil, fmt.Errorf("write %q: %w: there is no value", r.GetTag(), ErrInvalid)
 	}
-	res, err := s.b.Write(ctx, r.GetTag(), v)
-	if err != nil {
-		return nil, err
-	}
-	return &pb.WriteTagResponse{ReadBack: toValue(res.ReadBack), TsNs: res.TS, Note: res.Note}, nil
+	return s.b.WriteTag(ctx, r)
 }

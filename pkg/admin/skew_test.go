@@ -52,13 +52,13 @@ func TestANewerGatewayIsUnderstood(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	list, err := c.Drivers.List(t.Context())
-	if err != nil || len(list) != 1 || list[0].State != "hibernating" {
-		t.Errorf("%+v, %v", list, err)
+	r, err := c.Drivers.ListDrivers(t.Context(), &pb.ListDriversRequest{})
+	if list := r.GetDrivers(); err != nil || len(list) != 1 || list[0].State != "hibernating" {
+		t.Errorf("%+v, %v", r, err)
 	}
 	// An older gateway, likewise, lacks methods and services.
 	for name, call := range map[string]func() error{
-		"method":  func() error { return c.Drivers.Pause(t.Context(), "press") },
+		"method":  func() error { return pause(t.Context(), c, "press") },
 		"service": func() error { _, err := c.Tags.List(t.Context(), ""); return err },
 	} {
 		if err := call(); !errors.Is(err, admin.ErrUnsupported) || !strings.Contains(err.Error(), "edge-ctl version") {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 	if socket := os.Getenv(dialEnv); socket != "" {
 		c, err := admin.Dial(context.Background(), socket)
 		if err == nil {
-			_, err = c.Tags.Write(context.Background(), "line.a", frame.IntValue(1))
+			_, err = c.Tags.WriteTag(context.Background(), &pb.WriteTagRequest{Tag: "line.a", Value: pb.ValueOf(frame.IntValue(1))})
 		}
 		fmt.Println(err)
 		os.Exit(0)
@@ -157,7 +158,7 @@ func TestAStaleSocketIsReplaced(t *testing.T) {
 		t.Errorf("dial: %v", err)
 	}
 	s := admintest.Start(t, admintest.New().Backend(), func(c *admin.Config) { c.Socket = path })
-	if _, err := admintest.Dial(t, s).Status(t.Context()); err != nil {
+	if _, err := admintest.Dial(t, s).Status.GetStatus(t.Context(), &pb.GetStatusRequest{}); err != nil {
 		t.Error(err)
 	}
 	if err := s.Stop(); err != nil {
@@ -173,7 +174,7 @@ func TestASocketInUseIsLeftAlone(t *testing.T) {
 	if _, err := admintest.Serve(admin.Config{Socket: s.Socket}, admin.Backend{}); !errors.Is(err, admin.ErrSocketInUse) {
 		t.Errorf("second server: %v", err)
 	}
-	if _, err := admintest.Dial(t, s).Status(t.Context()); err != nil {
+	if _, err := admintest.Dial(t, s).Status.GetStatus(t.Context(), &pb.GetStatusRequest{}); err != nil {
 		t.Errorf("first server: %v", err)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
@@ -44,10 +45,10 @@ func rawConn(t testing.TB, s *admintest.Server) *grpc.ClientConn {
 }
 
 // manyTags are n tags of one driver.
-func manyTags(n int) []admin.Tag {
-	tags := make([]admin.Tag, n)
+func manyTags(n int) []*pb.Tag {
+	tags := make([]*pb.Tag, n)
 	for i := range tags {
-		tags[i] = admin.Tag{Name: fmt.Sprintf("tag.%06d", i), Driver: "press", Known: true, Value: frame.IntValue(0), TS: 1, Frames: 1}
+		tags[i] = &pb.Tag{Name: fmt.Sprintf("tag.%06d", i), Driver: "press", Known: true, Value: pb.ValueOf(frame.IntValue(0)), TsNs: 1, Frames: 1}
 	}
 	return tags
 }
@@ -75,20 +76,20 @@ func TestWatchSendsWhatChanged(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var got []string
-	err := c.Tags.Watch(ctx, "line.*", 100*time.Millisecond, func(ch admin.TagChanges) error {
+	err := watch(ctx, c, "line.*", 100*time.Millisecond, func(ch *pb.WatchTagsResponse) error {
 		for _, g := range ch.Tags {
-			got = append(got, g.Name+"="+g.Value.String())
+			got = append(got, g.Name+"="+g.Value.Frame().String())
 		}
 		switch len(got) {
 		case 2: // a tag that matches and one that does not
 			for _, name := range []string{"line.b", "温度"} {
-				if _, err := c.Tags.Write(ctx, name, frame.IntValue(7)); err != nil {
+				if _, err := c.Tags.WriteTag(ctx, &pb.WriteTagRequest{Tag: name, Value: pb.ValueOf(frame.IntValue(7))}); err != nil {
 					return err
 				}
 			}
 		case 3: // then another table, as after a change of the configuration
-			f.SetTags([]admin.Tag{{Name: "line.a", Value: frame.IntValue(0), TS: admintest.Epoch().UnixNano(), Frames: 1},
-				{Name: "line.ab", Value: frame.IntValue(3), TS: 5}, {Name: "other", TS: 5}})
+			f.SetTags([]*pb.Tag{{Name: "line.a", Value: pb.ValueOf(frame.IntValue(0)), TsNs: admintest.Epoch().UnixNano(), Frames: 1},
+				{Name: "line.ab", Value: pb.ValueOf(frame.IntValue(3)), TsNs: 5}, {Name: "other", TsNs: 5}})
 		case 4:
 			cancel()
 		}
@@ -125,7 +126,7 @@ func TestStalledWatchersCostNothing(t *testing.T) {
 	for i := range updates {
 		c := admintest.Dial(t, s)
 		clients.Go(func() {
-			err := c.Tags.Watch(ctx, "tag.00000?", 0, func(ch admin.TagChanges) error {
+			err := watch(ctx, c, "tag.00000?", 0, func(ch *pb.WatchTagsResponse) error {
 				mu.Lock()
 				defer mu.Unlock()
 				updates[i] += len(ch.Tags)
@@ -200,13 +201,14 @@ func TestASlowTracerLosesEventsAndIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var got, dropped uint64
-	err := c.Diagnostics.Trace(ctx, "plc1", func(e admin.TraceEvent) {
+	err := trace(ctx, c, "plc1", func(e *pb.TraceEndpointResponse) error {
 		if dropped = e.Dropped; e.Event == "send" {
 			got += uint64(len(e.Data)) + 64
 		}
 		if total := uint64(100_000 * (12 + 64)); got+dropped >= total {
 			cancel()
 		}
+		return nil
 	})
 	if err != nil || dropped == 0 || got == 0 {
 		t.Errorf("got %d, dropped %d, %v", got, dropped, err)
@@ -240,10 +242,18 @@ func TestConfigEvents(t *testing.T) {
 	c := admintest.Dial(t, admintest.Start(t, f.Backend()))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	want := admin.ConfigEvent{Time: admintest.Epoch(), Rev: 8, SHA256: "cd", State: "DrainEP", Text: "drivers ~1"}
-	go f.Event(want)
-	var got admin.ConfigEvent
-	if err := c.Config.Watch(ctx, func(e admin.ConfigEvent) { got = e; cancel() }); err != nil || got != want {
+	want := &pb.WatchConfigResponse{Time: admin.Timestamp(admintest.Epoch()), Rev: 8, Sha256: "cd", State: "DrainEP", Text: "drivers ~1"}
+	go f.Event(proto.CloneOf(want))
+	var got *pb.WatchConfigResponse
+	open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.WatchConfigResponse], error) {
+		return c.Config.WatchConfig(ctx, &pb.WatchConfigRequest{})
+	}
+	err := admin.Receive(ctx, open, func(e *pb.WatchConfigResponse) error {
+		got = e
+		cancel()
+		return nil
+	})
+	if err != nil || !proto.Equal(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -253,14 +263,14 @@ func TestCallsAreBounded(t *testing.T) {
 	c := admintest.Dial(t, s)
 	refused := 0
 	for range 150 { // the burst is 100
-		if err := c.Drivers.Pause(t.Context(), "press"); errors.Is(err, admin.ErrTooMany) {
+		if err := pause(t.Context(), c, "press"); errors.Is(err, admin.ErrTooMany) {
 			refused++
 		}
 	}
 	if refused == 0 {
 		t.Error("150 calls that change something were let through at once")
 	}
-	if _, err := c.Drivers.List(t.Context()); err != nil {
+	if _, err := c.Drivers.ListDrivers(t.Context(), &pb.ListDriversRequest{}); err != nil {
 		t.Errorf("reading must go on: %v", err)
 	}
 	big := &pb.WriteTagRequest{Tag: strings.Repeat("x", 5<<20)}
@@ -272,7 +282,7 @@ func TestCallsAreBounded(t *testing.T) {
 func TestConnectionsAreBounded(t *testing.T) {
 	s := admintest.Start(t, admintest.New().Backend())
 	first := admintest.Dial(t, s)
-	if _, err := first.Status(t.Context()); err != nil {
+	if _, err := first.Status.GetStatus(t.Context(), &pb.GetStatusRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	var open []net.Conn
@@ -296,7 +306,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if _, err := io.ReadAll(last); err != nil {
 		t.Errorf("connection 300 is open: %v", err)
 	}
-	if _, err := first.Status(t.Context()); err != nil {
+	if _, err := first.Status.GetStatus(t.Context(), &pb.GetStatusRequest{}); err != nil {
 		t.Errorf("a client that was there before: %v", err)
 	}
 }

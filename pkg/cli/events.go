@@ -5,8 +5,10 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 )
 
 // WatchConfig prints each phase and outcome of an apply as it happens inside a
@@ -14,19 +16,13 @@ import (
 func WatchConfig(cmd *cobra.Command) error {
 	out := NewOutput(cmd)
 	return WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		err := c.Config.Watch(ctx, func(e admin.ConfigEvent) {
-			err := out.PrintLine(e, func() string {
-				return fmt.Sprintf("%s  rev %d  %-12s %s", e.Time.Local().Format("15:04:05.000"), e.Rev, e.State, e.Text)
-			})
-			if err != nil {
-				cancel(err)
-			}
-		})
-		if err == nil && cmd.Context().Err() == nil {
-			err = context.Cause(ctx) // what PrintLine said, if it did
+		open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.WatchConfigResponse], error) {
+			return c.Config.WatchConfig(ctx, &pb.WatchConfigRequest{})
 		}
-		return err
+		return admin.Receive(ctx, open, func(e *pb.WatchConfigResponse) error {
+			return out.PrintLine(e, func() string {
+				return fmt.Sprintf("%s  rev %d  %-12s %s", admin.Time(e.Time).Local().Format("15:04:05.000"), e.Rev, e.State, e.Text)
+			})
+		})
 	})
 }

@@ -160,7 +160,7 @@ type Status struct {
 	LastErrorAt time.Time // zero: there was none
 	LatencyP50  time.Duration
 	LatencyP99  time.Duration // of the last answers; zero: not known
-	Recent      Recent
+	LastMinute  Recent
 }
 
 // Recent counts what happened in the last minute.

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
@@ -25,8 +25,9 @@ func (g *Gateway) openAdmin() error {
 	}
 	g.admin, err = admin.NewServer(socket,
 		admin.Backend{
-			Status: adminStatus{g}, Endpoints: adminEndpoints{g}, Drivers: adminDrivers{g}, Tags: adminTags{g},
-			Bus: busadmin.Running(g.bus, g.resend), Connectors: adminConnectors{g}, Config: adminConfig{g}, Diagnostics: adminDiagnostics{g},
+			Status: g.status, Endpoints: adminEndpoints{g: g}, Drivers: adminDrivers{g: g}, Tags: adminTags{g},
+			Bus: busadmin.Running(g.bus, g.resend), Connectors: adminConnectors{g: g}, Config: adminConfig{g: g},
+			Diagnostics: adminDiagnostics{g: g}, Files: g.bundleFiles,
 		},
 		admin.Deps{Log: g.log, Registerer: g.reg, Gatherer: g.reg, Audit: g.audit},
 	)
@@ -54,65 +55,64 @@ func (g *Gateway) audit(r admin.AuditRecord) {
 	}
 }
 
-type adminStatus struct{ g *Gateway }
-
-// Info implements [admin.StatusBackend].
-func (a adminStatus) Info(context.Context) (admin.Info, error) {
-	state, _ := a.g.state.Load().(string) // always set
-	info := admin.Info{
-		Gateway: a.g.cfg.GatewayID, Tenant: a.g.cfg.Tenant, Device: a.g.cfg.Device, State: state, Started: a.g.started,
+// status says what the gateway is, with the problems that no part tells of itself.
+func (g *Gateway) status(context.Context) (*pb.GetStatusResponse, error) {
+	state, _ := g.state.Load().(string) // always set
+	st := &pb.GetStatusResponse{
+		Gateway: g.cfg.GatewayID, Tenant: g.cfg.Tenant, Device: g.cfg.Device, State: state, Started: admin.Timestamp(g.started),
 	}
-	if err := a.g.bus.Problem(); err != nil {
-		info.Problems = append(info.Problems, admin.Problem{Part: "bus", Name: "log", Text: err.Error()})
+	add := func(p *pb.Problem) { st.Problems = append(st.Problems, p) }
+	if err := g.bus.Problem(); err != nil {
+		add(&pb.Problem{Part: "bus", Name: "log", Text: err.Error()})
 	}
-	if err := a.g.clock.unset(); err != nil {
-		info.Problems = append(info.Problems, admin.Problem{Part: "clock", Name: "not_set", Text: err.Error()})
+	if err := g.clock.unset(); err != nil {
+		add(&pb.Problem{Part: "clock", Name: "not_set", Text: err.Error()})
 	}
-	if t := a.g.turned.Load(); t != nil {
-		info.Problems = append(info.Problems, admin.Problem{Part: "bus", Name: "epoch", Since: t.since, Text: fmt.Sprintf(
+	if t := g.turned.Load(); t != nil {
+		add(&pb.Problem{Part: "bus", Name: "epoch", Since: admin.Timestamp(t.since), Text: fmt.Sprintf(
 			"the log's storage was put back to an earlier state: frames %d to %d had been used, as %s says; since then they are those of epoch %s. Find out what put it back",
 			t.behind.Head+1, t.behind.Seq, t.behind.Where, t.epoch)})
 	}
-	tags, err := a.g.drivers.Tags("")
+	tags, err := g.drivers.Tags("")
 	if err != nil {
-		return info, err
+		return nil, err
 	}
-	list := a.g.drivers.List()
-	info.Problems = append(info.Problems, driverProblems(list, tags)...)
+	list := g.drivers.List()
+	st.Problems = append(st.Problems, driverProblems(list, tags)...)
 	// What somebody has paused is easily forgotten.
-	pressed := a.g.bus.Stats().Paused
+	pressed := g.bus.Stats().Paused
 	for _, d := range list {
 		if d.State == driver.Paused && !pressed {
-			info.Problems = append(info.Problems, admin.Problem{Part: "driver", Name: d.ID, Text: "paused: edge-ctl drivers resume " + d.ID, Since: d.Since})
+			add(&pb.Problem{Part: "driver", Name: d.ID, Text: "paused: edge-ctl drivers resume " + d.ID, Since: admin.Timestamp(d.Since)})
 		}
 	}
-	for _, c := range a.g.connectors.List() {
+	for _, c := range g.connectors.List() {
 		if c.State == "paused" {
-			info.Problems = append(info.Problems, admin.Problem{Part: "connector", Name: c.Name, Text: "paused: edge-ctl connector " + c.Name + " resume", Since: c.Since})
+			add(&pb.Problem{Part: "connector", Name: c.Name, Text: "paused: edge-ctl connector " + c.Name + " resume", Since: admin.Timestamp(c.Since)})
 		}
 	}
-	return info, nil
+	return st, nil
 }
 
-type adminEndpoints struct{ g *Gateway }
+type adminEndpoints struct {
+	pb.UnimplementedEndpointServiceServer
+	g *Gateway
+}
 
-// List implements [admin.EndpointBackend]. An endpoint that no driver uses, or
-// only paused ones, is idle.
-func (a adminEndpoints) List(context.Context) ([]admin.Endpoint, error) {
+// ListEndpoints lists the endpoints. One that no driver uses, or only paused ones, is
+// idle.
+func (a adminEndpoints) ListEndpoints(context.Context, *pb.ListEndpointsRequest) (*pb.ListEndpointsResponse, error) {
 	snap := a.g.runner.Current()
 	users := map[string][]string{}
 	for id, d := range snap.Drivers {
 		users[d.EndpointID] = append(users[d.EndpointID], id)
 	}
-	var list []admin.Endpoint
+	var list []*pb.Endpoint
 	open := map[string]bool{}
 	for _, s := range a.g.pool.States() {
 		open[s.ID] = true
 		slices.Sort(users[s.ID])
-		list = append(list, admin.Endpoint{
-			ID: s.ID, URL: s.URL, State: string(s.Status), Since: s.Since, Error: s.LastError,
-			Open: s.Open, InUse: s.InUse, Max: a.g.endpoints.maxConns(s.ID), Reconnects: s.Reconnects, Drivers: users[s.ID],
-		})
+		list = append(list, endpointMessage(s, a.g.endpoints.maxConns(s.ID), users[s.ID]))
 	}
 	for id, item := range snap.Endpoints {
 		u, err := endpoint.FromTable(item.Scheme, item.Host, item.Port, item.Opts)
@@ -120,116 +120,122 @@ func (a adminEndpoints) List(context.Context) ([]admin.Endpoint, error) {
 			continue
 		}
 		slices.Sort(users[id])
-		list = append(list, admin.Endpoint{ID: id, URL: u.String(), State: string(endpoint.Idle), Max: u.Options().MaxConns, Drivers: users[id]})
+		list = append(list, endpointMessage(endpoint.State{ID: id, URL: u.String(), Status: endpoint.Idle}, u.Options().MaxConns, users[id]))
 	}
-	slices.SortFunc(list, func(x, y admin.Endpoint) int { return strings.Compare(x.ID, y.ID) })
-	return list, nil
+	slices.SortFunc(list, func(x, y *pb.Endpoint) int { return strings.Compare(x.Id, y.Id) })
+	return &pb.ListEndpointsResponse{Endpoints: list}, nil
 }
 
-type adminDrivers struct{ g *Gateway }
+// endpointMessage is s with what the pool does not know.
+func endpointMessage(s endpoint.State, maxConns int, drivers []string) *pb.Endpoint {
+	m := admin.Fill(new(pb.Endpoint), s)
+	m.State, m.Error, m.Max, m.Drivers = string(s.Status), s.LastError, uint32(maxConns), drivers
+	return m
+}
 
-// List implements [admin.DriverBackend].
-func (a adminDrivers) List(context.Context) ([]admin.Driver, error) {
-	var list []admin.Driver
+type adminDrivers struct {
+	pb.UnimplementedDriverServiceServer
+	g *Gateway
+}
+
+// ListDrivers lists the drivers, sorted by id.
+func (a adminDrivers) ListDrivers(context.Context, *pb.ListDriversRequest) (*pb.ListDriversResponse, error) {
+	r := new(pb.ListDriversResponse)
 	for _, d := range a.g.drivers.List() {
-		list = append(list, adminDriver(&d))
+		r.Drivers = append(r.Drivers, driverMessage(&d))
 	}
-	return list, nil
+	return r, nil
 }
 
-// adminDriver is d as the admin API shows it.
-func adminDriver(d *driver.DriverStatus) admin.Driver {
-	return admin.Driver{
-		ID: d.ID, Kind: string(d.Item.Kind), Proto: d.Item.Proto, Endpoint: d.Item.EndpointID,
-		State: string(d.State), Since: d.Since, Error: d.Error, Points: d.Tags,
-		Polls: d.Polls, Errors: d.Errors, Overruns: d.Overruns, FirstRead: d.FirstRead, LastRead: d.LastRead,
-		Bad: d.Bad, Retries: d.Retries, Cycles: d.Cycles, LastError: d.LastError, LastErrorAt: d.LastErrorAt,
-		LatencyP50Ms: milliseconds(d.LatencyP50), LatencyP99Ms: milliseconds(d.LatencyP99),
-		LastMinute: admin.DriverMinute{
-			Cycles: d.Recent.Cycles, Overruns: d.Recent.Overruns, Polls: d.Recent.Polls, Errors: d.Recent.Errors, Retries: d.Recent.Retries,
-		},
+// driverMessage is d with what its item in the table says.
+func driverMessage(d *driver.DriverStatus) *pb.Driver {
+	m := admin.Fill(new(pb.Driver), d)
+	m.Kind, m.Proto, m.Endpoint, m.Points = string(d.Item.Kind), d.Item.Proto, d.Item.EndpointID, uint32(d.Tags)
+	if m.LastMinute == nil {
+		m.LastMinute = new(pb.DriverMinute)
 	}
+	return m
 }
 
-// milliseconds returns d in milliseconds, to a microsecond.
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// Pause implements [admin.DriverBackend].
-func (a adminDrivers) Pause(ctx context.Context, id string) error {
-	return adminError(a.g.drivers.Pause(ctx, id))
+// PauseDriver stops polling; the driver stays up.
+func (a adminDrivers) PauseDriver(ctx context.Context, r *pb.PauseDriverRequest) (*pb.PauseDriverResponse, error) {
+	return &pb.PauseDriverResponse{}, adminError(a.g.drivers.Pause(ctx, r.GetDriver()))
 }
 
-// Resume implements [admin.DriverBackend].
-func (a adminDrivers) Resume(ctx context.Context, id string) error {
-	return adminError(a.g.drivers.Resume(ctx, id))
+// ResumeDriver goes on polling.
+func (a adminDrivers) ResumeDriver(ctx context.Context, r *pb.ResumeDriverRequest) (*pb.ResumeDriverResponse, error) {
+	return &pb.ResumeDriverResponse{}, adminError(a.g.drivers.Resume(ctx, r.GetDriver()))
 }
 
-// Restart implements [admin.DriverBackend].
-func (a adminDrivers) Restart(ctx context.Context, id string) error {
-	return adminError(a.g.drivers.Restart(ctx, id))
+// RestartDriver stops the driver and starts it anew.
+func (a adminDrivers) RestartDriver(ctx context.Context, r *pb.RestartDriverRequest) (*pb.RestartDriverResponse, error) {
+	return &pb.RestartDriverResponse{}, adminError(a.g.drivers.Restart(ctx, r.GetDriver()))
 }
 
-// Diagnose implements [admin.DriverBackend].
-func (a adminDrivers) Diagnose(ctx context.Context, id string) ([]admin.Fact, error) {
-	facts, err := a.g.drivers.Diagnose(ctx, id)
-	if err != nil {
-		return nil, adminError(err)
-	}
-	list := make([]admin.Fact, len(facts))
-	for i, f := range facts {
-		list[i] = admin.Fact{Name: f.Name, Value: f.Value}
-	}
-	return list, nil
+// DiagnoseDriver collects what helps to find a fault, asking the device too.
+func (a adminDrivers) DiagnoseDriver(ctx context.Context, r *pb.DiagnoseDriverRequest) (*pb.DiagnoseDriverResponse, error) {
+	facts, err := a.g.drivers.Diagnose(ctx, r.GetDriver())
+	return &pb.DiagnoseDriverResponse{Facts: admin.FillEach[pb.Fact](facts)}, adminError(err)
 }
 
 type adminTags struct{ g *Gateway }
 
 // Tags implements [admin.TagBackend].
-func (a adminTags) Tags(context.Context) ([]admin.Tag, error) {
+func (a adminTags) Tags(context.Context) (admin.TagList, error) {
 	tags, err := a.g.drivers.Tags("")
-	if err != nil {
-		return nil, err
-	}
-	list := make([]admin.Tag, len(tags))
-	for i, t := range tags {
-		list[i] = admin.Tag{
-			Name: t.Tag, Driver: t.Driver, Unit: t.Unit, Access: string(t.Variable.Access), Datatype: string(t.Variable.Datatype),
-			Address: t.Address, Known: t.Last.Known, Value: t.Last.Value, Quality: t.Last.Quality, TS: t.Last.TS, Frames: t.Last.Frames,
-			Reason: t.Reason.Text, Hint: t.Reason.Hint, ReasonSince: t.Reason.Since,
-		}
-	}
-	return list, nil
+	return tagList(tags), err
 }
 
-// Read implements [admin.TagBackend].
-func (a adminTags) Read(ctx context.Context, tag string) (admin.Reading, error) {
+// tagList is an [admin.TagList].
+type tagList []driver.TagStatus
+
+func (l tagList) Len() int                      { return len(l) }
+func (l tagList) Name(i int) string             { return l[i].Tag }
+func (l tagList) Version(i int) (int64, uint64) { return l[i].Last.TS, l[i].Last.Frames }
+
+func (l tagList) Message(i int) *pb.Tag {
+	t := &l[i]
+	m := &pb.Tag{
+		Name: t.Tag, Driver: t.Driver, Unit: t.Unit, Access: string(t.Variable.Access), Datatype: string(t.Variable.Datatype),
+		Address: t.Address, Known: t.Last.Known, Value: pb.ValueOf(t.Last.Value), TsNs: t.Last.TS, Frames: t.Last.Frames,
+		Reason: t.Reason.Text, Hint: t.Reason.Hint, ReasonSince: admin.Timestamp(t.Reason.Since),
+	}
+	if t.Last.Known {
+		m.Quality = pb.QualityOf(t.Last.Quality)
+	}
+	return m
+}
+
+// ReadTag implements [admin.TagBackend].
+func (a adminTags) ReadTag(ctx context.Context, req *pb.ReadTagRequest) (*pb.ReadTagResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	r, err := a.g.drivers.Read(ctx, tag)
+	r, err := a.g.drivers.Read(ctx, req.GetTag())
 	if err != nil {
-		return admin.Reading{}, adminError(err)
+		return nil, adminError(err)
 	}
-	return admin.Reading{Raw: r.Raw, Value: r.Value, Quality: r.Quality, TS: r.TS}, nil
+	return &pb.ReadTagResponse{Raw: r.Raw, Value: pb.ValueOf(r.Value), Quality: pb.QualityOf(r.Quality), TsNs: r.TS}, nil
 }
 
-// Write implements [admin.TagBackend].
-func (a adminTags) Write(ctx context.Context, tag string, v frame.Value) (admin.WriteResult, error) {
+// WriteTag implements [admin.TagBackend].
+func (a adminTags) WriteTag(ctx context.Context, req *pb.WriteTagRequest) (*pb.WriteTagResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	tag, v := req.GetTag(), req.GetValue().Frame()
 	t, ok := a.g.drivers.Tag(tag)
 	if !ok {
-		return admin.WriteResult{}, adminError(fmt.Errorf("tag %s: %w", tag, driver.ErrUnknownTag))
+		return nil, adminError(fmt.Errorf("tag %s: %w", tag, driver.ErrUnknownTag))
 	}
 	if v.Kind() == frame.KindString {
 		typed, err := typedValue(t.Variable, v.Text())
 		if err != nil {
-			return admin.WriteResult{}, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+			return nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 		}
 		v = typed
 	}
 	res, err := a.g.drivers.Write(ctx, driver.Write{Tag: tag, Value: v})
 	if err != nil {
-		return admin.WriteResult{}, adminError(err)
+		return nil, adminError(err)
 	}
-	return admin.WriteResult{ReadBack: res.ReadBack, TS: res.TS, Note: res.Note}, nil
+	return &pb.WriteTagResponse{ReadBack: pb.ValueOf(res.ReadBack), TsNs: res.TS, Note: res.Note}, nil
 }

@@ -4,78 +4,99 @@ import (
 	"context"
 	"fmt"
 
+	"google.golang.org/grpc"
+
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/feed"
 )
 
-type adminConfig struct{ g *Gateway }
-
-// Status implements [admin.ConfigBackend].
-func (a adminConfig) Status(context.Context) (admin.ConfigStatus, error) {
-	snap, st := a.g.runner.Current(), a.g.feed.Status()
-	return admin.ConfigStatus{
-		Source: a.g.cfg.Config.Source, Rev: snap.Rev, SHA256: snap.SHA256, State: string(st.State), Error: st.Error, Since: st.Since,
-		Endpoints: len(snap.Endpoints), Drivers: len(snap.Drivers), Variables: len(snap.Variables),
-	}, nil
+type adminConfig struct {
+	pb.UnimplementedConfigServiceServer
+	g *Gateway
 }
 
-// History implements [admin.ConfigBackend].
-func (a adminConfig) History(_ context.Context, limit int) ([]admin.ConfigApply, error) {
-	var list []admin.ConfigApply
-	for _, r := range a.g.history.list(limit) {
-		e := admin.ConfigApply{
-			Rev: r.Rev, SHA256: r.SHA256, State: string(r.Outcome), Impact: r.Impact, Began: r.Began,
-			DurationMs: float64(r.Duration.Microseconds()) / 1000,
-		}
-		if r.Err != nil {
-			e.Error, e.FailedIn = r.Err.Error(), r.FailedIn.String()
-		}
-		list = append(list, e)
+// GetConfigStatus says what runs.
+func (a adminConfig) GetConfigStatus(context.Context, *pb.GetConfigStatusRequest) (*pb.GetConfigStatusResponse, error) {
+	return &pb.GetConfigStatusResponse{Status: a.status()}, nil
+}
+
+func (a adminConfig) status() *pb.ConfigStatus {
+	return configMessage(a.g.feed.Status(), a.g.cfg.Config.Source, a.g.runner.Current())
+}
+
+// configMessage is st with what runs.
+func configMessage(st feed.Status, source string, runs *config.Snapshot) *pb.ConfigStatus {
+	m := admin.Fill(new(pb.ConfigStatus), st)
+	m.Source, m.Rev, m.Sha256 = source, runs.Rev, runs.SHA256
+	m.Endpoints, m.Drivers, m.Variables = uint32(len(runs.Endpoints)), uint32(len(runs.Drivers)), uint32(len(runs.Variables))
+	return m
+}
+
+// applyMessage is r, its error in words.
+func applyMessage(r apply.Result) *pb.ConfigApply {
+	m := admin.Fill(new(pb.ConfigApply), r)
+	m.State = string(r.Outcome)
+	if r.Err != nil {
+		m.Error, m.FailedIn = r.Err.Error(), r.FailedIn.String()
+	}
+	return m
+}
+
+// ListConfigHistory lists what was applied or refused, newest first.
+func (a adminConfig) ListConfigHistory(_ context.Context, req *pb.ListConfigHistoryRequest) (*pb.ListConfigHistoryResponse, error) {
+	list := new(pb.ListConfigHistoryResponse)
+	for _, r := range a.g.history.list(int(req.GetLimit())) {
+		list.Applies = append(list.Applies, applyMessage(r))
 	}
 	return list, nil
 }
 
-// Watch implements [admin.ConfigBackend].
-func (a adminConfig) Watch(ctx context.Context, emit func(admin.ConfigEvent)) error {
+// WatchConfig sends each phase and outcome of an apply.
+func (a adminConfig) WatchConfig(_ *pb.WatchConfigRequest, out grpc.ServerStreamingServer[pb.WatchConfigResponse]) error {
 	events, stop := a.g.history.watch()
 	defer stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-out.Context().Done():
 			return nil
 		case e := <-events:
-			emit(configEvent(e))
+			if err := out.Send(configEvent(e)); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-func configEvent(event any) admin.ConfigEvent {
+func configEvent(event any) *pb.WatchConfigResponse {
 	switch e := event.(type) {
 	case apply.Progress:
-		return admin.ConfigEvent{Time: e.Time, Rev: e.Rev, State: e.State.String()}
+		return &pb.WatchConfigResponse{Time: admin.Timestamp(e.Time), Rev: e.Rev, State: e.State.String()}
 	case apply.Result:
-		ev := admin.ConfigEvent{Time: e.Began.Add(e.Duration), Rev: e.Rev, SHA256: e.SHA256, State: string(e.Outcome), Text: e.Impact}
+		ev := &pb.WatchConfigResponse{Time: admin.Timestamp(e.Began.Add(e.Duration)), Rev: e.Rev, Sha256: e.SHA256, State: string(e.Outcome), Text: e.Impact}
 		if e.Err != nil {
 			ev.Text = fmt.Sprintf("failed in %s: %v", e.FailedIn, e.Err)
 		}
 		return ev
 	}
-	return admin.ConfigEvent{Text: fmt.Sprint(event)}
+	return &pb.WatchConfigResponse{Text: fmt.Sprint(event)}
 }
 
-// Reload implements [admin.ConfigBackend].
-func (a adminConfig) Reload(ctx context.Context) (admin.ConfigStatus, error) {
+// ReloadConfig reads the source again and waits for the outcome.
+func (a adminConfig) ReloadConfig(ctx context.Context, _ *pb.ReloadConfigRequest) (*pb.ReloadConfigResponse, error) {
 	// An apply that has begun is finished, whether the caller waits or not.
 	if err := feedError(a.g.feed.Reload(context.WithoutCancel(ctx))); err != nil {
-		return admin.ConfigStatus{}, fmt.Errorf("%w: the configuration was not applied:\n%w", admin.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: the configuration was not applied:\n%w", admin.ErrInvalid, err)
 	}
-	return a.Status(ctx)
+	return &pb.ReloadConfigResponse{Status: a.status()}, nil
 }
 
-// Rollback implements [admin.ConfigBackend].
-func (a adminConfig) Rollback(ctx context.Context, rev uint64) (admin.ConfigStatus, error) {
-	if err := a.g.feed.Rollback(context.WithoutCancel(ctx), rev); err != nil {
-		return admin.ConfigStatus{}, feedError(err)
+// RollbackConfig puts an earlier configuration back here; 0 is the one before.
+func (a adminConfig) RollbackConfig(ctx context.Context, r *pb.RollbackConfigRequest) (*pb.RollbackConfigResponse, error) {
+	if err := a.g.feed.Rollback(context.WithoutCancel(ctx), r.GetToRev()); err != nil {
+		return nil, feedError(err)
 	}
-	return a.Status(ctx)
+	return &pb.RollbackConfigResponse{Status: a.status()}, nil
 }

@@ -10,42 +10,53 @@ import (
 	"strings"
 	"sync"
 
+	"google.golang.org/grpc"
+
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
-type adminDiagnostics struct{ g *Gateway }
-
-// LogLevel implements [admin.DiagnosticsBackend].
-func (a adminDiagnostics) LogLevel(context.Context) (string, error) {
-	return strings.ToLower(a.g.level.Level().String()), nil
+type adminDiagnostics struct {
+	pb.UnimplementedDiagnosticsServiceServer
+	g *Gateway
 }
 
-// SetLogLevel implements [admin.DiagnosticsBackend].
-func (a adminDiagnostics) SetLogLevel(_ context.Context, name string) error {
-	level, err := ParseLevel(name)
+// GetLogLevel returns the level.
+func (a adminDiagnostics) GetLogLevel(context.Context, *pb.GetLogLevelRequest) (*pb.GetLogLevelResponse, error) {
+	return &pb.GetLogLevelResponse{Level: a.level()}, nil
+}
+
+func (a adminDiagnostics) level() string { return strings.ToLower(a.g.level.Level().String()) }
+
+// SetLogLevel changes the level until the next start.
+func (a adminDiagnostics) SetLogLevel(_ context.Context, r *pb.SetLogLevelRequest) (*pb.SetLogLevelResponse, error) {
+	level, err := ParseLevel(r.GetLevel())
 	if err != nil {
-		return fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 	}
+	old := a.level()
 	a.g.level.Set(level)
-	return nil
+	return &pb.SetLogLevelResponse{OldLevel: old}, nil
 }
 
-// Trace implements [admin.DiagnosticsBackend].
-func (a adminDiagnostics) Trace(ctx context.Context, id string, emit func(admin.TraceEvent)) error {
+// TraceEndpoint sends what goes over an endpoint's connections. It runs where nothing
+// may wait: out never blocks.
+func (a adminDiagnostics) TraceEndpoint(r *pb.TraceEndpointRequest, out grpc.ServerStreamingServer[pb.TraceEndpointResponse]) error {
+	id := r.GetEndpoint()
 	if err := a.g.traces.begin(a.g.pool, id); err != nil {
 		return adminError(err)
 	}
 	defer a.g.traces.end(a.g.pool, id)
 	var line questions
 	stop := a.g.tap.hub.watch(id, func(r slog.Record) {
-		if e := traceEvent(r); line.shows(&e) {
-			emit(e)
+		if e := traceEvent(r); line.shows(e) {
+			_ = out.Send(e) // it never fails
 		}
 	})
 	defer stop()
-	<-ctx.Done()
+	<-out.Context().Done()
 	return nil
 }
 
@@ -83,7 +94,7 @@ type questions struct{ open map[uint64]bool }
 // shows reports whether a person should see e. Drivers wait for a line to be silent
 // before they ask: that nothing came then is what they wanted; that nothing came
 // after a question is an event.
-func (q *questions) shows(e *admin.TraceEvent) bool {
+func (q *questions) shows(e *pb.TraceEndpointResponse) bool {
 	if q.open == nil {
 		q.open = map[uint64]bool{}
 	}
@@ -103,8 +114,8 @@ func (q *questions) shows(e *admin.TraceEvent) bool {
 }
 
 // traceEvent turns a record of the endpoint's trace into an event.
-func traceEvent(r slog.Record) admin.TraceEvent {
-	e := admin.TraceEvent{Time: r.Time, Event: r.Message}
+func traceEvent(r slog.Record) *pb.TraceEndpointResponse {
+	e := &pb.TraceEndpointResponse{Time: admin.Timestamp(r.Time), Event: r.Message}
 	var rest []string
 	r.Attrs(func(a slog.Attr) bool {
 		switch a.Key {
@@ -134,16 +145,16 @@ func traceEvent(r slog.Record) admin.TraceEvent {
 	return e
 }
 
-// BundleFiles implements [admin.DiagnosticsBackend].
-func (a adminDiagnostics) BundleFiles(context.Context) ([]admin.File, error) {
+// bundleFiles returns what a support archive should hold of the configuration and the log.
+func (g *Gateway) bundleFiles(context.Context) ([]admin.File, error) {
 	var settings bytes.Buffer
-	if err := a.g.cfg.Print(&settings, true); err != nil {
+	if err := g.cfg.Print(&settings, true); err != nil {
 		return nil, err
 	}
 	return []admin.File{
 		{Name: "gateway.yml", Data: settings.Bytes()},
-		{Name: "tables.json", Data: masked(a.g.runner.Current()).Document().JSON()},
-		{Name: "log.txt", Data: a.g.tap.hub.text()},
+		{Name: "tables.json", Data: masked(g.runner.Current()).Document().JSON()},
+		{Name: "log.txt", Data: g.tap.hub.text()},
 	}, nil
 }
 

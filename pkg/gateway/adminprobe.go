@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
@@ -19,26 +23,31 @@ const lineWait = 10 * time.Second
 // patient.
 const longestAnswer = time.Second
 
-// ProbeModbus implements [admin.EndpointBackend].
-func (a adminEndpoints) ProbeModbus(ctx context.Context, id string, asked admin.ModbusQuestion) (admin.ModbusAnswer, error) {
-	ep, item, giveUp, err := a.line(id)
+// ProbeModbus asks one question over the endpoint's own connection, between polls.
+// A device that refuses or is silent is an answer.
+func (a adminEndpoints) ProbeModbus(ctx context.Context, r *pb.ProbeModbusRequest) (*pb.ProbeModbusResponse, error) {
+	ep, item, giveUp, err := a.line(r.GetEndpoint())
 	if err != nil {
-		return admin.ModbusAnswer{}, err
+		return nil, err
 	}
 	defer giveUp()
-	got, err := modbus.Probe(ctx, ep, item, a.question(id, item, asked))
+	got, err := modbus.Probe(ctx, ep, item, a.question(r.GetEndpoint(), item, r.GetQuestion()))
 	if err != nil {
-		return admin.ModbusAnswer{}, probeError(err)
+		return nil, probeError(err)
 	}
-	answer := admin.ModbusAnswer{Connect: got.Connect, Took: got.Took, Addr: got.Addr, Count: got.Count, Data: got.Data, Hints: got.Hints}
+	m := &pb.ProbeModbusResponse{
+		Connect: durationpb.New(got.Connect), Took: durationpb.New(got.Took), Address: uint32(got.Addr), Count: uint32(got.Count),
+		Data: got.Data, Hints: got.Hints,
+	}
 	if got.Err != nil {
-		answer.Refusal, answer.Data = got.Err.Error(), nil
+		m.Refusal, m.Data = got.Err.Error(), nil
 	}
-	return answer, nil
+	return m, nil
 }
 
-// ScanModbus implements [admin.EndpointBackend].
-func (a adminEndpoints) ScanModbus(ctx context.Context, id string, asked admin.ModbusQuestion, units []uint8, send func(admin.ModbusFound) error) error {
+// ScanModbus asks the units in turn. Polls have half of the line's time.
+func (a adminEndpoints) ScanModbus(r *pb.ScanModbusRequest, out grpc.ServerStreamingServer[pb.ScanModbusResponse]) error {
+	id := r.GetEndpoint()
 	if _, running := a.g.scans.LoadOrStore(id, true); running {
 		return fmt.Errorf("endpoint %s: %w: another scan of it runs", id, admin.ErrConflict)
 	}
@@ -48,12 +57,13 @@ func (a adminEndpoints) ScanModbus(ctx context.Context, id string, asked admin.M
 		return err
 	}
 	defer giveUp()
-	return probeError(modbus.ScanShared(ctx, ep, item, a.question(id, item, asked), units, func(f modbus.Found, answered bool) error {
-		found := admin.ModbusFound{Unit: f.Unit, Found: answered, Took: f.Took}
+	q := a.question(id, item, r.GetQuestion())
+	return probeError(modbus.ScanShared(out.Context(), ep, item, q, r.GetUnits(), func(f modbus.Found, answered bool) error {
+		m := &pb.ScanModbusResponse{Unit: uint32(f.Unit), Found: answered, Took: durationpb.New(f.Took)}
 		if answered && f.Err != nil {
-			found.Exception = f.Err.Error()
+			m.Exception = f.Err.Error()
 		}
-		return send(found)
+		return out.Send(m)
 	}))
 }
 
@@ -87,9 +97,10 @@ func (p patient) Acquire(ctx context.Context) (endpoint.Lease, error) {
 
 // question makes the driver's question of q. Framing and timeout are those of a
 // driver of the endpoint, unless q names others.
-func (a adminEndpoints) question(id string, item config.Endpoint, q admin.ModbusQuestion) modbus.Question {
-	out := modbus.Question{
-		Unit: q.Unit, Func: modbus.Func(q.Function), Addr: q.Addr, Count: q.Count, Framing: modbus.Framing(q.Framing), Timeout: q.Timeout, Around: q.Around,
+func (a adminEndpoints) question(id string, item config.Endpoint, q *pb.ModbusQuestion) modbus.Question {
+	out := modbus.Question{ // the server has checked the ranges
+		Unit: uint8(q.GetUnit()), Func: modbus.Func(q.GetFunction()), Addr: uint16(q.GetAddress()), Count: uint16(q.GetCount()),
+		Framing: modbus.Framing(q.GetFraming()), Timeout: q.GetTimeout().AsDuration(), Around: q.GetAround(),
 	}
 	for _, d := range a.g.runner.Current().Drivers {
 		if d.EndpointID != id || d.Proto != modbus.Proto {

@@ -113,7 +113,7 @@ func (s backupSource) close() {
 func (s backupSource) export(ctx context.Context, w io.Writer) (missing int, err error) {
 	if s.running != nil {
 		sum, err := s.running.Bus.Export(ctx, 0, 0, w)
-		return len(sum.Missing), err
+		return len(sum.GetMissing()), err
 	}
 	sum, err := s.stopped.Export(ctx, w, 0, 0)
 	return len(sum.Missing), err

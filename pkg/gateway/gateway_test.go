@@ -213,7 +213,7 @@ func TestTraceShowsQuestions(t *testing.T) {
 		record("received", nothing...), record("sent", "hex", "01 03"), record("received", "hex", "01 83"), record("received", nothing...),
 		record("sent", "hex", "01 04"), record("received", nothing...), record("received", nothing...),
 	} {
-		if e := traceEvent(r); q.shows(&e) {
+		if e := traceEvent(r); q.shows(e) {
 			seen = append(seen, fmt.Sprintf("%d %s %x %s", e.Connection, e.Event, e.Data, e.Text))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
@@ -79,44 +80,48 @@ func (g *Gateway) updateConnectors(ctx context.Context, cfg *bootstrap.Gateway) 
 	return g.connectors.Apply(ctx, cfg.Connectors)
 }
 
-type adminConnectors struct{ g *Gateway }
-
-// List implements [admin.ConnectorBackend].
-func (a adminConnectors) List(context.Context) ([]admin.Connector, error) {
-	var list []admin.Connector
-	for _, c := range a.g.connectors.List() {
-		list = append(list, admin.Connector{
-			Name: c.Name, Kind: c.Kind, State: c.State, Since: c.Since, Error: c.Error, Peer: c.Peer,
-			Reconnects: c.Reconnects, Inflight: c.Inflight, OutBytes: c.OutBytes, OutMessages: c.OutMessages,
-			OutFrames: c.OutFrames, Resent: c.Resent, Refused: c.Refused,
-			BatchFramesP50: c.BatchFramesP50, BatchFramesP95: c.BatchFramesP95, RTTAvgMs: c.RTTAvgMs, RTTP95Ms: c.RTTP95Ms,
-			AckSeq: c.AckSeq, Lag: c.Lag,
-		})
-	}
-	return list, nil
+type adminConnectors struct {
+	pb.UnimplementedConnectorServiceServer
+	g *Gateway
 }
 
-// Test implements [admin.ConnectorBackend].
-func (a adminConnectors) Test(ctx context.Context, name string) ([]admin.TestStep, error) {
-	var steps []admin.TestStep
-	err := a.g.connectors.Test(ctx, name, func(s connector.Step) {
-		step := admin.TestStep{Name: s.Name, OK: s.Err == nil, Text: s.Text, Ms: float64(s.Took.Microseconds()) / 1000}
-		if s.Err != nil {
-			step.Text = s.Err.Error()
-		}
-		steps = append(steps, step)
+// ListConnectors lists the connectors, sorted by name.
+func (a adminConnectors) ListConnectors(context.Context, *pb.ListConnectorsRequest) (*pb.ListConnectorsResponse, error) {
+	return &pb.ListConnectorsResponse{Connectors: admin.FillEach[pb.Connector](a.g.connectors.List())}, nil
+}
+
+// TestConnector dials the peer next to the connection in use. A step that fails is no
+// error.
+func (a adminConnectors) TestConnector(ctx context.Context, r *pb.TestConnectorRequest) (*pb.TestConnectorResponse, error) {
+	resp := new(pb.TestConnectorResponse)
+	err := a.g.connectors.Test(ctx, r.GetConnector(), func(s connector.Step) {
+		resp.Steps = append(resp.Steps, stepMessage(s))
 	})
-	return steps, connectorError(err)
+	return resp, connectorError(err)
 }
 
-// Reconnect implements [admin.ConnectorBackend].
-func (a adminConnectors) Reconnect(_ context.Context, name string) error {
-	return connectorError(a.g.connectors.Reconnect(name))
+// stepMessage is s, its error in place of what was found.
+func stepMessage(s connector.Step) *pb.TestStep {
+	m := &pb.TestStep{Name: s.Name, Ok: s.Err == nil, Text: s.Text, Ms: admin.Milliseconds(s.Took)}
+	if s.Err != nil {
+		m.Text = s.Err.Error()
+	}
+	return m
 }
 
-// SetPaused implements [admin.ConnectorBackend].
-func (a adminConnectors) SetPaused(_ context.Context, name string, paused bool) error {
-	return connectorError(a.g.connectors.SetPaused(name, paused))
+// ReconnectConnector makes a new connection.
+func (a adminConnectors) ReconnectConnector(_ context.Context, r *pb.ReconnectConnectorRequest) (*pb.ReconnectConnectorResponse, error) {
+	return &pb.ReconnectConnectorResponse{}, connectorError(a.g.connectors.Reconnect(r.GetConnector()))
+}
+
+// PauseConnector stops delivery.
+func (a adminConnectors) PauseConnector(_ context.Context, r *pb.PauseConnectorRequest) (*pb.PauseConnectorResponse, error) {
+	return &pb.PauseConnectorResponse{}, connectorError(a.g.connectors.SetPaused(r.GetConnector(), true))
+}
+
+// ResumeConnector goes on delivering.
+func (a adminConnectors) ResumeConnector(_ context.Context, r *pb.ResumeConnectorRequest) (*pb.ResumeConnectorResponse, error) {
+	return &pb.ResumeConnectorResponse{}, connectorError(a.g.connectors.SetPaused(r.GetConnector(), false))
 }
 
 func connectorError(err error) error {

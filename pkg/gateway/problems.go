@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -14,8 +15,8 @@ import (
 // driverProblems says what is wrong below the state of a driver: tags that are
 // bad, devices that are too slow for their polling, requests that are repeated.
 // Problems of one cause are one.
-func driverProblems(drivers []driver.DriverStatus, tags []driver.TagStatus) []admin.Problem {
-	var list []admin.Problem
+func driverProblems(drivers []driver.DriverStatus, tags []driver.TagStatus) []*pb.Problem {
+	var list []*pb.Problem
 	byDriver := map[string][]*driver.TagStatus{}
 	for i := range tags {
 		t := &tags[i]
@@ -26,18 +27,17 @@ func driverProblems(drivers []driver.DriverStatus, tags []driver.TagStatus) []ad
 		if d.State == driver.Fault || d.State == driver.Paused {
 			continue // it is told, and explains the tags
 		}
-		add := func(p admin.Problem) {
+		add := func(p *pb.Problem) {
 			p.Part, p.Name = "driver", d.ID
 			list = append(list, p)
 		}
 		if d.Device.Text != "" {
-			add(admin.Problem{Text: fmt.Sprintf("%d of %d tags are bad: %s", d.Bad, d.Tags, d.Device.Text), Since: d.Device.Since, Hint: d.Device.Hint})
+			add(&pb.Problem{Text: fmt.Sprintf("%d of %d tags are bad: %s", d.Bad, d.Tags, d.Device.Text), Since: admin.Timestamp(d.Device.Since), Hint: d.Device.Hint})
 		} else {
 			tagProblems(d, byDriver[d.ID], add)
 		}
-		shown := adminDriver(d)
-		for _, judge := range []func() (admin.Problem, bool){shown.Slow, shown.Lossy} {
-			if p, is := judge(); is {
+		for _, judge := range []func(*pb.Driver) *pb.Problem{admin.Slow, admin.Lossy} {
+			if p := judge(driverMessage(d)); p != nil {
 				add(p)
 			}
 		}
@@ -46,7 +46,7 @@ func driverProblems(drivers []driver.DriverStatus, tags []driver.TagStatus) []ad
 }
 
 // tagProblems adds a problem for each reason why tags of d are bad.
-func tagProblems(d *driver.DriverStatus, tags []*driver.TagStatus, add func(admin.Problem)) {
+func tagProblems(d *driver.DriverStatus, tags []*driver.TagStatus, add func(*pb.Problem)) {
 	groups := map[string][]*driver.TagStatus{}
 	for _, t := range tags {
 		if t.Reason.Text != "" && (!t.Last.Known || t.Last.Quality == frame.Bad) {
@@ -68,7 +68,7 @@ func tagProblems(d *driver.DriverStatus, tags []*driver.TagStatus, add func(admi
 				since = t.Reason.Since
 			}
 		}
-		add(admin.Problem{Text: tagsText(g, d.Tags, text), Since: since, Hint: g[0].Reason.Hint})
+		add(&pb.Problem{Text: tagsText(g, d.Tags, text), Since: admin.Timestamp(since), Hint: g[0].Reason.Hint})
 	}
 }
 

@@ -52,12 +52,12 @@ func TestDriverProblems(t *testing.T) {
 		{"a dead device", running("dead", func(d *driver.DriverStatus) { d.State, d.Bad = driver.Fault, 40 }), dead, nil},
 		{"too slow", running("x", func(d *driver.DriverStatus) {
 			d.LatencyP50 = 180 * time.Millisecond
-			d.Recent = driver.Recent{Cycles: 113, Overruns: 64, Polls: 49}
+			d.LastMinute = driver.Recent{Cycles: 113, Overruns: 64, Polls: 49}
 		}), nil, []string{"64 of 113 cycles skipped in the last minute: the device needs 180ms per request → " +
 			"raise cfg.polling, or let fewer requests do: cfg.max_regs_per_req, cfg.max_gap, cfg.max_inflight"}},
-		{"a stray overrun", running("x", func(d *driver.DriverStatus) { d.Recent = driver.Recent{Cycles: 600, Overruns: 6} }), nil, nil},
+		{"a stray overrun", running("x", func(d *driver.DriverStatus) { d.LastMinute = driver.Recent{Cycles: 600, Overruns: 6} }), nil, nil},
 		{"a lossy line", running("x", func(d *driver.DriverStatus) {
-			d.LastError, d.Recent = "no answer", driver.Recent{Cycles: 60, Polls: 60, Errors: 59, Retries: 59}
+			d.LastError, d.LastMinute = "no answer", driver.Recent{Cycles: 60, Polls: 60, Errors: 59, Retries: 59}
 		}), nil, []string{"59 of 119 requests repeated in the last minute: no answer → " +
 			"raise cfg.timeout, set cfg.request_gap, or look at the line: edge-ctl trace e"}},
 	} {

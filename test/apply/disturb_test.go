@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
@@ -123,9 +123,9 @@ func (c *changer) run() {
 		return
 	}
 	var ended time.Time
-	outcome := make(chan admin.ConfigEvent, 16)
-	stop := c.phases(func(e admin.ConfigEvent) {
-		if e.SHA256 != "" { // phases have none
+	outcome := make(chan *pb.WatchConfigResponse, 16)
+	stop := c.phases(func(e *pb.WatchConfigResponse) {
+		if e.Sha256 != "" { // phases have none
 			outcome <- e
 		}
 	})

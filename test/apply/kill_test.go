@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
@@ -105,23 +105,23 @@ func (d *duel) structure(t tables) {
 	c := d.dial()
 	defer func() { _ = c.Close() }() // only asked
 	ctx := d.tb.Context()
-	drivers, err := c.Drivers.List(ctx)
+	drivers, err := c.Drivers.ListDrivers(ctx, &pb.ListDriversRequest{})
 	if err != nil {
 		d.tb.Fatal(err)
 	}
 	var got, want []string
-	for _, x := range drivers {
-		got = append(got, x.ID+"@"+x.Endpoint)
+	for _, x := range drivers.GetDrivers() {
+		got = append(got, x.Id+"@"+x.Endpoint)
 	}
 	for id, x := range t.drivers {
 		want = append(want, id+"@"+x.EndpointID)
 	}
-	endpoints, err := c.Endpoints.List(ctx)
+	endpoints, err := c.Endpoints.ListEndpoints(ctx, &pb.ListEndpointsRequest{})
 	if err != nil {
 		d.tb.Fatal(err)
 	}
-	for _, e := range endpoints {
-		got = append(got, fmt.Sprintf("%s %s", e.ID, portOf(e.URL)))
+	for _, e := range endpoints.GetEndpoints() {
+		got = append(got, fmt.Sprintf("%s %s", e.Id, portOf(e.Url)))
 	}
 	for id, e := range t.endpoints {
 		want = append(want, fmt.Sprintf("%s %d", id, e.Port))
@@ -153,7 +153,7 @@ func portOf(url string) string {
 func (d *duel) at(state string, do func()) (reached *atomic.Bool, stop func()) {
 	reached = new(atomic.Bool)
 	var done atomic.Bool
-	return reached, d.phases(func(e admin.ConfigEvent) {
+	return reached, d.phases(func(e *pb.WatchConfigResponse) {
 		if e.State == state && !done.Swap(true) {
 			reached.Store(true)
 			do()

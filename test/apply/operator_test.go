@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/test/peer"
@@ -129,18 +130,18 @@ func writeTables(t *testing.T, gw *peer.Gateway, tab tables) {
 }
 
 // running returns what a gateway says it runs: its configuration's state and hash.
-func running(t *testing.T, gw *peer.Gateway) admin.ConfigStatus {
+func running(t *testing.T, gw *peer.Gateway) *pb.ConfigStatus {
 	t.Helper()
 	c, err := admin.Dial(t.Context(), gw.Socket())
 	if err != nil {
-		return admin.ConfigStatus{}
+		return &pb.ConfigStatus{}
 	}
 	defer func() { _ = c.Close() }() // only asked
-	s, err := c.Config.Status(t.Context())
+	r, err := c.Config.GetConfigStatus(t.Context(), &pb.GetConfigStatusRequest{})
 	if err != nil {
-		return admin.ConfigStatus{}
+		return &pb.ConfigStatus{}
 	}
-	return s
+	return r.GetStatus()
 }
 
 // TestOperatorPutsDirectoryBack does the same with tables in a directory, of which
@@ -154,7 +155,7 @@ func TestOperatorPutsDirectoryBack(t *testing.T) {
 	command(t, 1, "edge-ctl", "--socket", gw.Socket(), "config", "rollback", "-y")
 	writeTables(t, gw, two)
 	is := func(tab tables, state string) func() bool {
-		return func() bool { s := running(t, gw); return s.State == state && s.SHA256 == tab.document().SHA256() }
+		return func() bool { s := running(t, gw); return s.State == state && s.Sha256 == tab.document().SHA256() }
 	}
 	peer.WaitFor(t, 10*time.Second, "the second configuration", is(two, "applied"))
 	says(t, gw.Socket(), "pinned", "config", "rollback", "-y")
@@ -257,7 +258,7 @@ func TestRollbackFails(t *testing.T) {
 	fails := func(timeout string) center.Commit {
 		b.point("link", "two")
 		failed := make(chan struct{})
-		stop := p.phases(func(e admin.ConfigEvent) {
+		stop := p.phases(func(e *pb.WatchConfigResponse) {
 			if e.State == "failed" {
 				b.point("link", "one") // for the next process
 				close(failed)
@@ -283,7 +284,7 @@ func TestRollbackFails(t *testing.T) {
 	if !strings.Contains(out, "NOT applied, and the old one could not be put back") || strings.Count(out, "the process is replaced by a new one") != 1 {
 		t.Errorf("nothing loud was said:\n%s", out)
 	}
-	if list := p.history(); len(list) != 1 || list[0].State != "applied" || list[0].SHA256 != sha {
+	if list := p.history(); len(list) != 1 || list[0].State != "applied" || list[0].Sha256 != sha {
 		t.Errorf("the new process applied %+v", list)
 	}
 	p.forgetValues()
@@ -318,7 +319,7 @@ func TestRollbackFailsInDirectory(t *testing.T) {
 	peer.WaitFor(t, 10*time.Second, "the failure", func() bool { return strings.Contains(gw.Output(), "the process is replaced") })
 	b.point("link", "one")
 	is := func(tab tables, state string) func() bool {
-		return func() bool { s := running(t, gw); return s.State == state && s.SHA256 == tab.document().SHA256() }
+		return func() bool { s := running(t, gw); return s.State == state && s.Sha256 == tab.document().SHA256() }
 	}
 	peer.WaitFor(t, 10*time.Second, "the good configuration in the new process", is(good, "pinned"))
 	if s := running(t, gw); !strings.Contains(s.Error, "restarted") {
@@ -338,7 +339,7 @@ func TestNobodysFault(t *testing.T) {
 		variable("a.0", "a", 0, "").variable("b.0", "b", 0, "")
 	p := newPlant(t, tab, ", verify: first_read, verify_timeout: 5s", "")
 	p.shows(tab, []*plc{a, b})
-	stop := p.phases(func(e admin.ConfigEvent) {
+	stop := p.phases(func(e *pb.WatchConfigResponse) {
 		if e.State == "RestartDrv" {
 			b.stop()
 		}
@@ -354,9 +355,9 @@ func TestNobodysFault(t *testing.T) {
 	defer func() { _ = c.Close() }() // only asked
 	peer.WaitFor(t, 10*time.Second, "the drivers without a device, and no other, to be at fault", func() bool {
 		states := ""
-		drivers, err := c.Drivers.List(t.Context())
-		for _, d := range drivers {
-			states += d.ID + " " + d.State + "; "
+		drivers, err := c.Drivers.ListDrivers(t.Context(), &pb.ListDriversRequest{})
+		for _, d := range drivers.GetDrivers() {
+			states += d.Id + " " + d.State + "; "
 		}
 		return err == nil && states == "a running; b fault; c fault; "
 	})

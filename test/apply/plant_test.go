@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/consumer"
@@ -249,29 +252,35 @@ func (p *plant) dial() *admin.Client {
 
 // phases calls seen with each phase and outcome of the applies that follow. It
 // returns once the gateway tells them.
-func (p *plant) phases(seen func(admin.ConfigEvent)) (stop func()) {
+func (p *plant) phases(seen func(*pb.WatchConfigResponse)) (stop func()) {
 	p.tb.Helper()
 	c := p.dial()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = c.Config.Watch(ctx, seen) // it ends with the process, or with ctx
+		open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.WatchConfigResponse], error) {
+			return c.Config.WatchConfig(ctx, &pb.WatchConfigRequest{})
+		}
+		_ = admin.Receive(ctx, open, func(e *pb.WatchConfigResponse) error { // it ends with the process, or with ctx
+			seen(e)
+			return nil
+		})
 	}()
 	time.Sleep(50 * time.Millisecond) // the stream says nothing until something happens
 	return func() { cancel(); <-done; _ = c.Close() }
 }
 
 // history returns the applies of this process, newest first.
-func (p *plant) history() []admin.ConfigApply {
+func (p *plant) history() []*pb.ConfigApply {
 	p.tb.Helper()
 	c := p.dial()
 	defer func() { _ = c.Close() }() // only asked
-	list, err := c.Config.History(p.tb.Context(), 0)
+	r, err := c.Config.ListConfigHistory(p.tb.Context(), &pb.ListConfigHistoryRequest{})
 	if err != nil {
 		p.tb.Fatal(err)
 	}
-	return list
+	return r.GetApplies()
 }
 
 // check waits until everything that was published has arrived, and reports what is

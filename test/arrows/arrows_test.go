@@ -44,11 +44,11 @@ var allowed = map[string][]string{
 	"pkg/tables":           {"schemas", "pkg/config", "pkg/driver/modbus", "pkg/durable", "pkg/lint", "pkg/number"},
 	"pkg/center/embedded":  {},
 	"pkg/apply":            {"pkg/config", "pkg/driver", "pkg/endpoint", "pkg/frame"},
-	"pkg/admin":            {"pkg/admin/adminpb", "pkg/bus", "pkg/config", "pkg/connector", "pkg/driver", "pkg/endpoint", "pkg/frame", "pkg/intake", "pkg/version"},
-	"pkg/admin/adminpb":    {},
-	"pkg/admin/admintest":  {"pkg/admin", "pkg/frame"},
-	"pkg/admin/busadmin":   {"pkg/admin", "pkg/bus", "pkg/config", "pkg/frame"},
-	"pkg/cli":              {"pkg/admin/...", "pkg/version", "pkg/number"},
+	"pkg/admin":            {"pkg/admin/adminpb", "pkg/frame", "pkg/intake", "pkg/version"},
+	"pkg/admin/adminpb":    {"pkg/frame"},
+	"pkg/admin/admintest":  {"pkg/admin", "pkg/admin/adminpb", "pkg/frame"},
+	"pkg/admin/busadmin":   {"pkg/admin", "pkg/admin/adminpb", "pkg/bus", "pkg/config", "pkg/frame"},
+	"pkg/cli":              {"pkg/admin/...", "pkg/config", "pkg/version", "pkg/number"},
 	"pkg/cli/clitest":      {},
 }
 

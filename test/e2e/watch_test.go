@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 )
 
 // watched is what a stretch of time with watchers came to.
@@ -35,7 +38,10 @@ func (l *load) stretch(tb testing.TB, clients int, d time.Duration) watched {
 		}
 		wg.Go(func() {
 			defer c.Close()
-			err := c.Tags.Watch(ctx, "", time.Second, func(ch admin.TagChanges) error {
+			open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.WatchTagsResponse], error) {
+				return c.Tags.WatchTags(ctx, &pb.WatchTagsRequest{})
+			}
+			err := admin.Receive(ctx, open, func(ch *pb.WatchTagsResponse) error {
 				got[i].Add(int64(len(ch.Tags)))
 				updates.Add(int64(len(ch.Tags)))
 				if i%2 == 1 {
@@ -76,11 +82,11 @@ func (l *load) drivers(tb testing.TB) (w watched) {
 		tb.Fatal(err)
 	}
 	defer c.Close()
-	list, err := c.Drivers.List(tb.Context())
+	r, err := c.Drivers.ListDrivers(tb.Context(), &pb.ListDriversRequest{})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for _, d := range list {
+	for _, d := range r.GetDrivers() {
 		w.polls += d.Polls
 		w.overruns += d.Overruns
 	}

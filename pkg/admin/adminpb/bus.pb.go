@@ -1330,7 +1330,9 @@ type CheckLogResponse struct {
 	Frames        uint64                 `protobuf:"varint,5,opt,name=frames,proto3" json:"frames,omitempty"` // that can be read
 	Bytes         uint64                 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	Damages       []*LogDamage           `protobuf:"bytes,7,rep,name=damages,proto3" json:"damages,omitempty"`
-	Gaps          []*LogGap              `protobuf:"bytes,8,rep,name=gaps,proto3" json:"gaps,omitempty"` // known
+	Gaps          []*LogGap              `protobuf:"bytes,8,rep,name=gaps,proto3" json:"gaps,omitempty"`            // known
+	Repaired      bool                   `protobuf:"varint,9,opt,name=repaired,proto3" json:"repaired,omitempty"`   // of a stopped gateway's log only
+	Preserved     string                 `protobuf:"bytes,10,opt,name=preserved,proto3" json:"preserved,omitempty"` // where the damaged parts were put
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1419,6 +1421,20 @@ func (x *CheckLogResponse) GetGaps() []*LogGap {
 		return x.Gaps
 	}
 	return nil
+}
+
+func (x *CheckLogResponse) GetRepaired() bool {
+	if x != nil {
+		return x.Repaired
+	}
+	return false
+}
+
+func (x *CheckLogResponse) GetPreserved() string {
+	if x != nil {
+		return x.Preserved
+	}
+	return ""
 }
 
 // LogDamage is a part of the log that cannot be read.
@@ -2008,7 +2024,7 @@ var File_v1_bus_proto protoreflect.FileDescriptor
 
 const file_v1_bus_proto_rawDesc = "" +
 	"\n" +
-	"\fv1/bus.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x0ev1/frame.proto\"\x14\n" +
+	"\fv1/bus.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x0ev1/frame.proto\x1a\rv1/show.proto\"\x14\n" +
 	"\x12GetBusStatsRequest\"\xf9\x03\n" +
 	"\x13GetBusStatsResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x1b\n" +
@@ -2096,11 +2112,11 @@ const file_v1_bus_proto_rawDesc = "" +
 	"\tconsumers\x18\a \x03(\tR\tconsumers\">\n" +
 	"\x14SetBusSettingRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"Q\n" +
-	"\x15SetBusSettingResponse\x12\x1b\n" +
-	"\told_value\x18\x01 \x01(\tR\boldValue\x12\x1b\n" +
-	"\tnew_value\x18\x02 \x01(\tR\bnewValue\"\x11\n" +
-	"\x0fCheckLogRequest\"\x85\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"c\n" +
+	"\x15SetBusSettingResponse\x12$\n" +
+	"\told_value\x18\x01 \x01(\tB\a\xd2\xf3\x18\x03oldR\boldValue\x12$\n" +
+	"\tnew_value\x18\x02 \x01(\tB\a\xd2\xf3\x18\x03newR\bnewValue\"\x11\n" +
+	"\x0fCheckLogRequest\"\xcb\x02\n" +
 	"\x10CheckLogResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x19\n" +
@@ -2109,16 +2125,19 @@ const file_v1_bus_proto_rawDesc = "" +
 	"\x06frames\x18\x05 \x01(\x04R\x06frames\x12\x14\n" +
 	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x122\n" +
 	"\adamages\x18\a \x03(\v2\x18.edge.admin.v1.LogDamageR\adamages\x12)\n" +
-	"\x04gaps\x18\b \x03(\v2\x15.edge.admin.v1.LogGapR\x04gaps\"W\n" +
+	"\x04gaps\x18\b \x03(\v2\x15.edge.admin.v1.LogGapR\x04gaps\x12 \n" +
+	"\brepaired\x18\t \x01(\bB\x04\xc8\xf3\x18\x01R\brepaired\x12\"\n" +
+	"\tpreserved\x18\n" +
+	" \x01(\tB\x04\xc8\xf3\x18\x01R\tpreserved\"W\n" +
 	"\tLogDamage\x12\x1b\n" +
 	"\tfirst_seq\x18\x01 \x01(\x04R\bfirstSeq\x12\x19\n" +
 	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xa4\x01\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xaa\x01\n" +
 	"\x06LogGap\x12\x1b\n" +
 	"\tfirst_seq\x18\x01 \x01(\x04R\bfirstSeq\x12\x19\n" +
 	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1a\n" +
-	"\bconsumer\x18\x04 \x01(\tR\bconsumer\x12.\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12 \n" +
+	"\bconsumer\x18\x04 \x01(\tB\x04\xc8\xf3\x18\x01R\bconsumer\x12.\n" +
 	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"+\n" +
 	"\x15RemoveConsumerRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
@@ -2276,6 +2295,7 @@ func file_v1_bus_proto_init() {
 		return
 	}
 	file_v1_frame_proto_init()
+	file_v1_show_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

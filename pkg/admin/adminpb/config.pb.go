@@ -691,24 +691,24 @@ var File_v1_config_proto protoreflect.FileDescriptor
 
 const file_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x0fv1/config.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x02\n" +
+	"\x0fv1/config.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rv1/show.proto\"\x8a\x02\n" +
 	"\fConfigStatus\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x10\n" +
 	"\x03rev\x18\x02 \x01(\x04R\x03rev\x12\x16\n" +
 	"\x06sha256\x18\x03 \x01(\tR\x06sha256\x12\x14\n" +
-	"\x05state\x18\x04 \x01(\tR\x05state\x12\x14\n" +
-	"\x05error\x18\x05 \x01(\tR\x05error\x120\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12\x1a\n" +
+	"\x05error\x18\x05 \x01(\tB\x04\xc8\xf3\x18\x01R\x05error\x120\n" +
 	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1c\n" +
 	"\tendpoints\x18\a \x01(\rR\tendpoints\x12\x18\n" +
 	"\adrivers\x18\b \x01(\rR\adrivers\x12\x1c\n" +
-	"\tvariables\x18\t \x01(\rR\tvariables\"\xeb\x01\n" +
+	"\tvariables\x18\t \x01(\rR\tvariables\"\xfd\x01\n" +
 	"\vConfigApply\x12\x10\n" +
 	"\x03rev\x18\x01 \x01(\x04R\x03rev\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x14\n" +
-	"\x05state\x18\x03 \x01(\tR\x05state\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\x12\x1b\n" +
-	"\tfailed_in\x18\x05 \x01(\tR\bfailedIn\x12\x16\n" +
-	"\x06impact\x18\x06 \x01(\tR\x06impact\x120\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x1a\n" +
+	"\x05error\x18\x04 \x01(\tB\x04\xc8\xf3\x18\x01R\x05error\x12!\n" +
+	"\tfailed_in\x18\x05 \x01(\tB\x04\xc8\xf3\x18\x01R\bfailedIn\x12\x1c\n" +
+	"\x06impact\x18\x06 \x01(\tB\x04\xc8\xf3\x18\x01R\x06impact\x120\n" +
 	"\x05began\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05began\x12\x1f\n" +
 	"\vduration_ms\x18\b \x01(\x01R\n" +
 	"durationMs\"\x18\n" +
@@ -719,14 +719,14 @@ const file_v1_config_proto_rawDesc = "" +
 	"\x05limit\x18\x01 \x01(\rR\x05limit\"Q\n" +
 	"\x19ListConfigHistoryResponse\x124\n" +
 	"\aapplies\x18\x01 \x03(\v2\x1a.edge.admin.v1.ConfigApplyR\aapplies\"\x14\n" +
-	"\x12WatchConfigRequest\"\xb3\x01\n" +
+	"\x12WatchConfigRequest\"\xc5\x01\n" +
 	"\x13WatchConfigResponse\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x10\n" +
-	"\x03rev\x18\x02 \x01(\x04R\x03rev\x12\x16\n" +
-	"\x06sha256\x18\x03 \x01(\tR\x06sha256\x12\x14\n" +
-	"\x05state\x18\x04 \x01(\tR\x05state\x12\x12\n" +
-	"\x04text\x18\x05 \x01(\tR\x04text\x12\x18\n" +
-	"\adropped\x18\x06 \x01(\x04R\adropped\"\x15\n" +
+	"\x03rev\x18\x02 \x01(\x04R\x03rev\x12\x1c\n" +
+	"\x06sha256\x18\x03 \x01(\tB\x04\xc8\xf3\x18\x01R\x06sha256\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12\x18\n" +
+	"\x04text\x18\x05 \x01(\tB\x04\xc8\xf3\x18\x01R\x04text\x12\x1e\n" +
+	"\adropped\x18\x06 \x01(\x04B\x04\xc8\xf3\x18\x01R\adropped\"\x15\n" +
 	"\x13ReloadConfigRequest\"K\n" +
 	"\x14ReloadConfigResponse\x123\n" +
 	"\x06status\x18\x01 \x01(\v2\x1b.edge.admin.v1.ConfigStatusR\x06status\".\n" +
@@ -799,6 +799,7 @@ func file_v1_config_proto_init() {
 	if File_v1_config_proto != nil {
 		return
 	}
+	file_v1_show_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -691,18 +691,18 @@ var File_v1_connectors_proto protoreflect.FileDescriptor
 
 const file_v1_connectors_proto_rawDesc = "" +
 	"\n" +
-	"\x13v1/connectors.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x17\n" +
+	"\x13v1/connectors.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rv1/show.proto\"\x17\n" +
 	"\x15ListConnectorsRequest\"R\n" +
 	"\x16ListConnectorsResponse\x128\n" +
 	"\n" +
 	"connectors\x18\x01 \x03(\v2\x18.edge.admin.v1.ConnectorR\n" +
-	"connectors\"\xad\x04\n" +
+	"connectors\"\xb3\x04\n" +
 	"\tConnector\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x120\n" +
-	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
-	"\x05error\x18\x05 \x01(\tR\x05error\x12\x12\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1a\n" +
+	"\x05error\x18\x05 \x01(\tB\x04\xc8\xf3\x18\x01R\x05error\x12\x12\n" +
 	"\x04peer\x18\x06 \x01(\tR\x04peer\x12\x1e\n" +
 	"\n" +
 	"reconnects\x18\a \x01(\x04R\n" +
@@ -726,11 +726,11 @@ const file_v1_connectors_proto_rawDesc = "" +
 	"\x14TestConnectorRequest\x12\x1c\n" +
 	"\tconnector\x18\x01 \x01(\tR\tconnector\"F\n" +
 	"\x15TestConnectorResponse\x12-\n" +
-	"\x05steps\x18\x01 \x03(\v2\x17.edge.admin.v1.TestStepR\x05steps\"R\n" +
+	"\x05steps\x18\x01 \x03(\v2\x17.edge.admin.v1.TestStepR\x05steps\"X\n" +
 	"\bTestStep\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
-	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\x12\x0e\n" +
+	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x18\n" +
+	"\x04text\x18\x03 \x01(\tB\x04\xc8\xf3\x18\x01R\x04text\x12\x0e\n" +
 	"\x02ms\x18\x04 \x01(\x01R\x02ms\"9\n" +
 	"\x19ReconnectConnectorRequest\x12\x1c\n" +
 	"\tconnector\x18\x01 \x01(\tR\tconnector\"\x1c\n" +
@@ -802,6 +802,7 @@ func file_v1_connectors_proto_init() {
 	if File_v1_connectors_proto != nil {
 		return
 	}
+	file_v1_show_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

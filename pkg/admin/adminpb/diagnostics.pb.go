@@ -499,7 +499,7 @@ var File_v1_diagnostics_proto protoreflect.FileDescriptor
 
 const file_v1_diagnostics_proto_rawDesc = "" +
 	"\n" +
-	"\x14v1/diagnostics.proto\x12\redge.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x14\n" +
+	"\x14v1/diagnostics.proto\x12\redge.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rv1/show.proto\"\x14\n" +
 	"\x12GetLogLevelRequest\"+\n" +
 	"\x13GetLogLevelResponse\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\"*\n" +
@@ -508,16 +508,16 @@ const file_v1_diagnostics_proto_rawDesc = "" +
 	"\x13SetLogLevelResponse\x12\x1b\n" +
 	"\told_level\x18\x01 \x01(\tR\boldLevel\"2\n" +
 	"\x14TraceEndpointRequest\x12\x1a\n" +
-	"\bendpoint\x18\x01 \x01(\tR\bendpoint\"\xbf\x01\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\"\xd1\x01\n" +
 	"\x15TraceEndpointResponse\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1e\n" +
 	"\n" +
 	"connection\x18\x02 \x01(\x04R\n" +
 	"connection\x12\x14\n" +
-	"\x05event\x18\x03 \x01(\tR\x05event\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\x12\x12\n" +
-	"\x04text\x18\x05 \x01(\tR\x04text\x12\x18\n" +
-	"\adropped\x18\x06 \x01(\x04R\adropped\"^\n" +
+	"\x05event\x18\x03 \x01(\tR\x05event\x12\x18\n" +
+	"\x04data\x18\x04 \x01(\fB\x04\xc8\xf3\x18\x01R\x04data\x12\x18\n" +
+	"\x04text\x18\x05 \x01(\tB\x04\xc8\xf3\x18\x01R\x04text\x12\x1e\n" +
+	"\adropped\x18\x06 \x01(\x04B\x04\xc8\xf3\x18\x01R\adropped\"^\n" +
 	"\x11GetProfileRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x125\n" +
 	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bduration\"(\n" +
@@ -586,6 +586,7 @@ func file_v1_diagnostics_proto_init() {
 	if File_v1_diagnostics_proto != nil {
 		return
 	}
+	file_v1_show_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -768,18 +768,18 @@ var File_v1_drivers_proto protoreflect.FileDescriptor
 
 const file_v1_drivers_proto_rawDesc = "" +
 	"\n" +
-	"\x10v1/drivers.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x14\n" +
+	"\x10v1/drivers.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rv1/show.proto\"\x14\n" +
 	"\x12ListDriversRequest\"F\n" +
 	"\x13ListDriversResponse\x12/\n" +
-	"\adrivers\x18\x01 \x03(\v2\x15.edge.admin.v1.DriverR\adrivers\"\xbf\x05\n" +
+	"\adrivers\x18\x01 \x03(\v2\x15.edge.admin.v1.DriverR\adrivers\"\xcb\x05\n" +
 	"\x06Driver\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05proto\x18\x03 \x01(\tR\x05proto\x12\x1a\n" +
 	"\bendpoint\x18\x04 \x01(\tR\bendpoint\x12\x14\n" +
 	"\x05state\x18\x05 \x01(\tR\x05state\x120\n" +
-	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
-	"\x05error\x18\a \x01(\tR\x05error\x12\x16\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1a\n" +
+	"\x05error\x18\a \x01(\tB\x04\xc8\xf3\x18\x01R\x05error\x12\x16\n" +
 	"\x06points\x18\b \x01(\rR\x06points\x12\x14\n" +
 	"\x05polls\x18\t \x01(\x04R\x05polls\x12\x16\n" +
 	"\x06errors\x18\n" +
@@ -790,9 +790,9 @@ const file_v1_drivers_proto_rawDesc = "" +
 	"\tlast_read\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\blastRead\x12\x10\n" +
 	"\x03bad\x18\x0e \x01(\rR\x03bad\x12\x18\n" +
 	"\aretries\x18\x0f \x01(\x04R\aretries\x12\x16\n" +
-	"\x06cycles\x18\x10 \x01(\x04R\x06cycles\x12\x1d\n" +
+	"\x06cycles\x18\x10 \x01(\x04R\x06cycles\x12#\n" +
 	"\n" +
-	"last_error\x18\x11 \x01(\tR\tlastError\x12>\n" +
+	"last_error\x18\x11 \x01(\tB\x04\xc8\xf3\x18\x01R\tlastError\x12>\n" +
 	"\rlast_error_at\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\vlastErrorAt\x12$\n" +
 	"\x0elatency_p50_ms\x18\x13 \x01(\x01R\flatencyP50Ms\x12$\n" +
 	"\x0elatency_p99_ms\x18\x14 \x01(\x01R\flatencyP99Ms\x12<\n" +
@@ -886,6 +886,7 @@ func file_v1_drivers_proto_init() {
 	if File_v1_drivers_proto != nil {
 		return
 	}
+	file_v1_show_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -588,7 +588,7 @@ var File_v1_endpoints_proto protoreflect.FileDescriptor
 
 const file_v1_endpoints_proto_rawDesc = "" +
 	"\n" +
-	"\x12v1/endpoints.proto\x12\redge.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x01\n" +
+	"\x12v1/endpoints.proto\x12\redge.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rv1/show.proto\"\xd7\x01\n" +
 	"\x0eModbusQuestion\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\rR\x04unit\x12\x1a\n" +
 	"\bfunction\x18\x02 \x01(\rR\bfunction\x12\x18\n" +
@@ -619,13 +619,13 @@ const file_v1_endpoints_proto_rawDesc = "" +
 	"\texception\x18\x04 \x01(\tR\texception\"\x16\n" +
 	"\x14ListEndpointsRequest\"N\n" +
 	"\x15ListEndpointsResponse\x125\n" +
-	"\tendpoints\x18\x01 \x03(\v2\x17.edge.admin.v1.EndpointR\tendpoints\"\x81\x02\n" +
+	"\tendpoints\x18\x01 \x03(\v2\x17.edge.admin.v1.EndpointR\tendpoints\"\x87\x02\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x120\n" +
-	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
-	"\x05error\x18\x05 \x01(\tR\x05error\x12\x12\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1a\n" +
+	"\x05error\x18\x05 \x01(\tB\x04\xc8\xf3\x18\x01R\x05error\x12\x12\n" +
 	"\x04open\x18\x06 \x01(\rR\x04open\x12\x15\n" +
 	"\x06in_use\x18\a \x01(\rR\x05inUse\x12\x10\n" +
 	"\x03max\x18\b \x01(\rR\x03max\x12\x1e\n" +
@@ -692,6 +692,7 @@ func file_v1_endpoints_proto_init() {
 	if File_v1_endpoints_proto != nil {
 		return
 	}
+	file_v1_show_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -444,8 +444,8 @@ var File_v1_status_proto protoreflect.FileDescriptor
 
 const file_v1_status_proto_rawDesc = "" +
 	"\n" +
-	"\x0fv1/status.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetStatusRequest\"\xc5\x03\n" +
+	"\x0fv1/status.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rv1/show.proto\"\x12\n" +
+	"\x10GetStatusRequest\"\xd7\x03\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\agateway\x18\x01 \x01(\tR\agateway\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x16\n" +
@@ -453,30 +453,30 @@ const file_v1_status_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\tR\x05state\x124\n" +
 	"\astarted\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x10\n" +
 	"\x03pid\x18\x06 \x01(\x03R\x03pid\x12\x18\n" +
-	"\aversion\x18\a \x01(\tR\aversion\x12#\n" +
-	"\rconfig_source\x18\b \x01(\tR\fconfigSource\x12\x1d\n" +
+	"\aversion\x18\a \x01(\tR\aversion\x12)\n" +
+	"\rconfig_source\x18\b \x01(\tB\x04\xc8\xf3\x18\x01R\fconfigSource\x12\x1d\n" +
 	"\n" +
-	"config_rev\x18\t \x01(\x04R\tconfigRev\x12#\n" +
+	"config_rev\x18\t \x01(\x04R\tconfigRev\x12)\n" +
 	"\rconfig_sha256\x18\n" +
-	" \x01(\tR\fconfigSha256\x12!\n" +
-	"\fconfig_state\x18\v \x01(\tR\vconfigState\x12.\n" +
+	" \x01(\tB\x04\xc8\xf3\x18\x01R\fconfigSha256\x12'\n" +
+	"\fconfig_state\x18\v \x01(\tB\x04\xc8\xf3\x18\x01R\vconfigState\x12.\n" +
 	"\x05parts\x18\f \x03(\v2\x18.edge.admin.v1.PartCountR\x05parts\x122\n" +
 	"\bproblems\x18\r \x03(\v2\x16.edge.admin.v1.ProblemR\bproblems\"K\n" +
 	"\tPartCount\x12\x12\n" +
 	"\x04part\x18\x01 \x01(\tR\x04part\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\rR\x05count\"\x8b\x01\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\"\x91\x01\n" +
 	"\aProblem\x12\x12\n" +
 	"\x04part\x18\x01 \x01(\tR\x04part\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x120\n" +
-	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
-	"\x04hint\x18\x05 \x01(\tR\x04hint\"\x13\n" +
-	"\x11GetVersionRequest\"\x86\x01\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x18\n" +
+	"\x04hint\x18\x05 \x01(\tB\x04\xc8\xf3\x18\x01R\x04hint\"\x13\n" +
+	"\x11GetVersionRequest\"\x8e\x01\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1d\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
 	"\n" +
-	"go_version\x18\x02 \x01(\tR\tgoVersion\x12\x1a\n" +
+	"go_version\x18\x02 \x01(\tB\x06\xd2\xf3\x18\x02goR\tgoVersion\x12\x1a\n" +
 	"\bplatform\x18\x03 \x01(\tR\bplatform\x12\x1b\n" +
 	"\tapi_minor\x18\x04 \x01(\rR\bapiMinor2\xbc\x01\n" +
 	"\rStatusService\x12S\n" +
@@ -527,6 +527,7 @@ func file_v1_status_proto_init() {
 	if File_v1_status_proto != nil {
 		return
 	}
+	file_v1_show_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -27,17 +27,17 @@ type Tag struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Driver        string                 `protobuf:"bytes,2,opt,name=driver,proto3" json:"driver,omitempty"`
-	Unit          string                 `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
-	Access        string                 `protobuf:"bytes,4,opt,name=access,proto3" json:"access,omitempty"` // "R", "W", "RW"
-	Datatype      string                 `protobuf:"bytes,5,opt,name=datatype,proto3" json:"datatype,omitempty"`
-	Address       string                 `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"` // as the device's protocol counts
-	Known         bool                   `protobuf:"varint,7,opt,name=known,proto3" json:"known,omitempty"`    // false: no value yet
+	Known         bool                   `protobuf:"varint,7,opt,name=known,proto3" json:"known,omitempty"` // false: no value yet
 	Value         *Value                 `protobuf:"bytes,8,opt,name=value,proto3" json:"value,omitempty"`
+	Unit          string                 `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
 	Quality       Quality                `protobuf:"varint,9,opt,name=quality,proto3,enum=edge.admin.v1.Quality" json:"quality,omitempty"`
 	TsNs          int64                  `protobuf:"varint,10,opt,name=ts_ns,json=tsNs,proto3" json:"ts_ns,omitempty"` // source time, Unix
-	Frames        uint64                 `protobuf:"varint,11,opt,name=frames,proto3" json:"frames,omitempty"`         // published since the driver started
-	Reason        string                 `protobuf:"bytes,12,opt,name=reason,proto3" json:"reason,omitempty"`          // why it is bad, as far as is known; empty: it is not
-	Hint          string                 `protobuf:"bytes,13,opt,name=hint,proto3" json:"hint,omitempty"`              // what may mend that
+	Access        string                 `protobuf:"bytes,4,opt,name=access,proto3" json:"access,omitempty"`           // "R", "W", "RW"
+	Datatype      string                 `protobuf:"bytes,5,opt,name=datatype,proto3" json:"datatype,omitempty"`
+	Address       string                 `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"` // as the device's protocol counts
+	Frames        uint64                 `protobuf:"varint,11,opt,name=frames,proto3" json:"frames,omitempty"` // published since the driver started
+	Reason        string                 `protobuf:"bytes,12,opt,name=reason,proto3" json:"reason,omitempty"`  // why it is bad, as far as is known; empty: it is not
+	Hint          string                 `protobuf:"bytes,13,opt,name=hint,proto3" json:"hint,omitempty"`      // what may mend that
 	ReasonSince   *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=reason_since,json=reasonSince,proto3" json:"reason_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -87,11 +87,39 @@ func (x *Tag) GetDriver() string {
 	return ""
 }
 
+func (x *Tag) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *Tag) GetValue() *Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
 func (x *Tag) GetUnit() string {
 	if x != nil {
 		return x.Unit
 	}
 	return ""
+}
+
+func (x *Tag) GetQuality() Quality {
+	if x != nil {
+		return x.Quality
+	}
+	return Quality_QUALITY_UNSPECIFIED
+}
+
+func (x *Tag) GetTsNs() int64 {
+	if x != nil {
+		return x.TsNs
+	}
+	return 0
 }
 
 func (x *Tag) GetAccess() string {
@@ -113,34 +141,6 @@ func (x *Tag) GetAddress() string {
 		return x.Address
 	}
 	return ""
-}
-
-func (x *Tag) GetKnown() bool {
-	if x != nil {
-		return x.Known
-	}
-	return false
-}
-
-func (x *Tag) GetValue() *Value {
-	if x != nil {
-		return x.Value
-	}
-	return nil
-}
-
-func (x *Tag) GetQuality() Quality {
-	if x != nil {
-		return x.Quality
-	}
-	return Quality_QUALITY_UNSPECIFIED
-}
-
-func (x *Tag) GetTsNs() int64 {
-	if x != nil {
-		return x.TsNs
-	}
-	return 0
 }
 
 func (x *Tag) GetFrames() uint64 {
@@ -409,10 +409,10 @@ func (x *ReadTagRequest) GetTag() string {
 
 type ReadTagResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Raw           []byte                 `protobuf:"bytes,1,opt,name=raw,proto3" json:"raw,omitempty"` // as the device sent it
 	Value         *Value                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	Quality       Quality                `protobuf:"varint,3,opt,name=quality,proto3,enum=edge.admin.v1.Quality" json:"quality,omitempty"`
 	TsNs          int64                  `protobuf:"varint,4,opt,name=ts_ns,json=tsNs,proto3" json:"ts_ns,omitempty"`
+	Raw           []byte                 `protobuf:"bytes,1,opt,name=raw,proto3" json:"raw,omitempty"` // as the device sent it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -447,13 +447,6 @@ func (*ReadTagResponse) Descriptor() ([]byte, []int) {
 	return file_v1_tags_proto_rawDescGZIP(), []int{6}
 }
 
-func (x *ReadTagResponse) GetRaw() []byte {
-	if x != nil {
-		return x.Raw
-	}
-	return nil
-}
-
 func (x *ReadTagResponse) GetValue() *Value {
 	if x != nil {
 		return x.Value
@@ -473,6 +466,13 @@ func (x *ReadTagResponse) GetTsNs() int64 {
 		return x.TsNs
 	}
 	return 0
+}
+
+func (x *ReadTagResponse) GetRaw() []byte {
+	if x != nil {
+		return x.Raw
+	}
+	return nil
 }
 
 type WriteTagRequest struct {
@@ -591,22 +591,22 @@ var File_v1_tags_proto protoreflect.FileDescriptor
 
 const file_v1_tags_proto_rawDesc = "" +
 	"\n" +
-	"\rv1/tags.proto\x12\redge.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x0ev1/frame.proto\"\x9f\x03\n" +
-	"\x03Tag\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06driver\x18\x02 \x01(\tR\x06driver\x12\x12\n" +
-	"\x04unit\x18\x03 \x01(\tR\x04unit\x12\x16\n" +
+	"\rv1/tags.proto\x12\redge.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x0ev1/frame.proto\x1a\rv1/show.proto\"\xcb\x03\n" +
+	"\x03Tag\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\a\xd2\xf3\x18\x03tagR\x04name\x12\x16\n" +
+	"\x06driver\x18\x02 \x01(\tR\x06driver\x12\x1b\n" +
+	"\x05known\x18\a \x01(\bB\x05\xd2\xf3\x18\x01-R\x05known\x12*\n" +
+	"\x05value\x18\b \x01(\v2\x14.edge.admin.v1.ValueR\x05value\x12\x18\n" +
+	"\x04unit\x18\x03 \x01(\tB\x04\xc8\xf3\x18\x01R\x04unit\x120\n" +
+	"\aquality\x18\t \x01(\x0e2\x16.edge.admin.v1.QualityR\aquality\x12\x1d\n" +
+	"\x05ts_ns\x18\n" +
+	" \x01(\x03B\b\xd2\xf3\x18\x04timeR\x04tsNs\x12\x16\n" +
 	"\x06access\x18\x04 \x01(\tR\x06access\x12\x1a\n" +
 	"\bdatatype\x18\x05 \x01(\tR\bdatatype\x12\x18\n" +
-	"\aaddress\x18\x06 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05known\x18\a \x01(\bR\x05known\x12*\n" +
-	"\x05value\x18\b \x01(\v2\x14.edge.admin.v1.ValueR\x05value\x120\n" +
-	"\aquality\x18\t \x01(\x0e2\x16.edge.admin.v1.QualityR\aquality\x12\x13\n" +
-	"\x05ts_ns\x18\n" +
-	" \x01(\x03R\x04tsNs\x12\x16\n" +
-	"\x06frames\x18\v \x01(\x04R\x06frames\x12\x16\n" +
-	"\x06reason\x18\f \x01(\tR\x06reason\x12\x12\n" +
-	"\x04hint\x18\r \x01(\tR\x04hint\x12=\n" +
+	"\aaddress\x18\x06 \x01(\tR\aaddress\x12\x16\n" +
+	"\x06frames\x18\v \x01(\x04R\x06frames\x12\x1c\n" +
+	"\x06reason\x18\f \x01(\tB\x04\xc8\xf3\x18\x01R\x06reason\x12\x18\n" +
+	"\x04hint\x18\r \x01(\tB\x04\xc8\xf3\x18\x01R\x04hint\x12=\n" +
 	"\freason_since\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\vreasonSince\"%\n" +
 	"\x0fListTagsRequest\x12\x12\n" +
 	"\x04glob\x18\x01 \x01(\tR\x04glob\":\n" +
@@ -619,19 +619,19 @@ const file_v1_tags_proto_rawDesc = "" +
 	"\x04tags\x18\x01 \x03(\v2\x12.edge.admin.v1.TagR\x04tags\x12\x18\n" +
 	"\askipped\x18\x02 \x01(\x04R\askipped\"\"\n" +
 	"\x0eReadTagRequest\x12\x10\n" +
-	"\x03tag\x18\x01 \x01(\tR\x03tag\"\x96\x01\n" +
-	"\x0fReadTagResponse\x12\x10\n" +
-	"\x03raw\x18\x01 \x01(\fR\x03raw\x12*\n" +
+	"\x03tag\x18\x01 \x01(\tR\x03tag\"\xa0\x01\n" +
+	"\x0fReadTagResponse\x12*\n" +
 	"\x05value\x18\x02 \x01(\v2\x14.edge.admin.v1.ValueR\x05value\x120\n" +
-	"\aquality\x18\x03 \x01(\x0e2\x16.edge.admin.v1.QualityR\aquality\x12\x13\n" +
-	"\x05ts_ns\x18\x04 \x01(\x03R\x04tsNs\"O\n" +
+	"\aquality\x18\x03 \x01(\x0e2\x16.edge.admin.v1.QualityR\aquality\x12\x1d\n" +
+	"\x05ts_ns\x18\x04 \x01(\x03B\b\xd2\xf3\x18\x04timeR\x04tsNs\x12\x10\n" +
+	"\x03raw\x18\x01 \x01(\fR\x03raw\"O\n" +
 	"\x0fWriteTagRequest\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\tR\x03tag\x12*\n" +
-	"\x05value\x18\x02 \x01(\v2\x14.edge.admin.v1.ValueR\x05value\"n\n" +
+	"\x05value\x18\x02 \x01(\v2\x14.edge.admin.v1.ValueR\x05value\"~\n" +
 	"\x10WriteTagResponse\x121\n" +
-	"\tread_back\x18\x01 \x01(\v2\x14.edge.admin.v1.ValueR\breadBack\x12\x13\n" +
-	"\x05ts_ns\x18\x02 \x01(\x03R\x04tsNs\x12\x12\n" +
-	"\x04note\x18\x03 \x01(\tR\x04note2\xd3\x02\n" +
+	"\tread_back\x18\x01 \x01(\v2\x14.edge.admin.v1.ValueR\breadBack\x12\x1d\n" +
+	"\x05ts_ns\x18\x02 \x01(\x03B\b\xd2\xf3\x18\x04timeR\x04tsNs\x12\x18\n" +
+	"\x04note\x18\x03 \x01(\tB\x04\xc8\xf3\x18\x01R\x04note2\xd3\x02\n" +
 	"\n" +
 	"TagService\x12R\n" +
 	"\bListTags\x12\x1e.edge.admin.v1.ListTagsRequest\x1a\x1f.edge.admin.v1.ListTagsResponse\"\x03\x90\x02\x010\x01\x12U\n" +
@@ -699,6 +699,7 @@ func file_v1_tags_proto_init() {
 		return
 	}
 	file_v1_frame_proto_init()
+	file_v1_show_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -11,17 +11,23 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
 // Gateway is two drivers, a connector, some tags and a log of 10,000 frames. Its
 // fields may be changed before it serves; while it does, through the methods.
 type Gateway struct {
-	problems []admin.Problem
+	problems []*pb.Problem
 	mu       sync.Mutex
-	drivers  map[string]*admin.Driver
-	tags     []admin.Tag
+	drivers  map[string]*pb.Driver
+	tags     []*pb.Tag
 	Log      []*frame.Batch
 	paused   map[string]bool
 	level    string
@@ -31,25 +37,27 @@ type Gateway struct {
 	reloads  int // begun
 
 	live   chan admin.TailPart
-	events chan admin.ConfigEvent
+	events chan *pb.WatchConfigResponse
 }
 
 // Epoch is when everything here began.
 func Epoch() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
+func epoch() *timestamppb.Timestamp { return admin.Timestamp(Epoch()) }
+
 // New returns a gateway.
 func New() *Gateway {
 	f := &Gateway{
-		drivers: map[string]*admin.Driver{
-			"press": {ID: "press", Kind: "static", Proto: "modbus", Endpoint: "plc1", State: "running", Since: Epoch(), Points: 2, Polls: 41},
-			"oven":  {ID: "oven", Kind: "static", Proto: "modbus", Endpoint: "bus1", State: "fault", Since: Epoch(), Error: "dial tcp: refused"},
+		drivers: map[string]*pb.Driver{
+			"press": {Id: "press", Kind: "static", Proto: "modbus", Endpoint: "plc1", State: "running", Since: epoch(), Points: 2, Polls: 41},
+			"oven":  {Id: "oven", Kind: "static", Proto: "modbus", Endpoint: "bus1", State: "fault", Since: epoch(), Error: "dial tcp: refused"},
 		},
 		paused: map[string]bool{}, level: "info",
-		live: make(chan admin.TailPart), events: make(chan admin.ConfigEvent),
+		live: make(chan admin.TailPart), events: make(chan *pb.WatchConfigResponse),
 	}
 	for i, name := range []string{"line.a", "line.b", "温度"} {
-		f.tags = append(f.tags, admin.Tag{Name: name, Driver: "press", Unit: "bar", Access: "RW", Datatype: "uint16",
-			Address: fmt.Sprintf("holding %d", i), Known: true, Value: frame.IntValue(int64(i)), TS: Epoch().UnixNano(), Frames: 1})
+		f.tags = append(f.tags, &pb.Tag{Name: name, Driver: "press", Unit: "bar", Access: "RW", Datatype: "uint16", Quality: pb.QualityOf(frame.Good),
+			Address: fmt.Sprintf("holding %d", i), Known: true, Value: pb.ValueOf(frame.IntValue(int64(i))), TsNs: Epoch().UnixNano(), Frames: 1})
 	}
 	set := &frame.TagSet{Driver: "press", Tags: []frame.Tag{{Name: "line.a", Unit: "bar"}, {Name: "line.b"}}}
 	for seq := uint64(1); seq < 10_000; seq += 5000 {
@@ -66,7 +74,7 @@ func New() *Gateway {
 func (f *Gateway) Live(part admin.TailPart) { f.live <- part }
 
 // Event hands e to one client that watches the configuration.
-func (f *Gateway) Event(e admin.ConfigEvent) { f.events <- e }
+func (f *Gateway) Event(e *pb.WatchConfigResponse) { f.events <- e }
 
 // Panic makes the list of drivers panic.
 func (f *Gateway) Panic() {
@@ -98,7 +106,7 @@ func (f *Gateway) TagCalls() int {
 }
 
 // SetTags replaces the tags, which must be sorted by name.
-func (f *Gateway) SetTags(tags []admin.Tag) {
+func (f *Gateway) SetTags(tags []*pb.Tag) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.tags = tags
@@ -109,16 +117,23 @@ func (f *Gateway) Tick() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range f.tags {
-		t := &f.tags[i]
-		t.Value, t.TS, t.Frames = frame.IntValue(t.Value.Int()+1), t.TS+1, t.Frames+1
+		f.set(i, frame.IntValue(f.tags[i].Value.Frame().Int()+1))
 	}
+}
+
+// set replaces tag i, which may be on its way to a client, by one with a new value.
+func (f *Gateway) set(i int, v frame.Value) *pb.Tag {
+	t := proto.CloneOf(f.tags[i])
+	t.Value, t.TsNs, t.Frames = pb.ValueOf(v), t.TsNs+1, t.Frames+1
+	f.tags[i] = t
+	return t
 }
 
 // Backend returns every part.
 func (f *Gateway) Backend() admin.Backend {
 	return admin.Backend{
-		Status: fakeStatus{f}, Endpoints: fakeEndpoints{}, Drivers: fakeDrivers{f}, Tags: fakeTags{f}, Bus: fakeBus{f},
-		Connectors: fakeConnectors{f}, Config: fakeConfig{f}, Diagnostics: fakeDiagnostics{f},
+		Status: f.status, Endpoints: fakeEndpoints{}, Drivers: fakeDrivers{Gateway: f}, Tags: fakeTags{f}, Bus: fakeBus{f},
+		Connectors: fakeConnectors{Gateway: f}, Config: fakeConfig{Gateway: f}, Diagnostics: fakeDiagnostics{Gateway: f}, Files: files,
 	}
 }
 
@@ -126,73 +141,78 @@ func (f *Gateway) Backend() admin.Backend {
 func (f *Gateway) Refuse() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t := &f.tags[1]
-	t.Value, t.Quality, t.TS = frame.Value{}, frame.Bad, 0
+	t := f.set(1, frame.Value{})
+	t.Quality, t.TsNs, t.Frames = pb.QualityOf(frame.Bad), 0, 1
 	t.Reason = "refused: 0x02 illegal data address"
 	t.Hint = "check address.addr (manuals count from 0 or from 1), or remove the tag"
 	d := f.drivers["press"]
 	d.Bad, d.Retries, d.LatencyP50Ms, d.LatencyP99Ms = 1, 3, 180.2, 301
-	d.LastMinute = admin.DriverMinute{Cycles: 113, Polls: 49}
-	f.problems = []admin.Problem{{Part: "driver", Name: "press", Text: "1 tag refused: line.b (holding 1): 0x02 illegal data address", Hint: t.Hint}}
+	d.LastMinute = &pb.DriverMinute{Cycles: 113, Polls: 49}
+	f.problems = []*pb.Problem{{Part: "driver", Name: "press", Text: "1 tag refused: line.b (holding 1): 0x02 illegal data address", Hint: t.Hint}}
 }
 
-type fakeStatus struct{ *Gateway }
-
-func (f fakeStatus) Info(context.Context) (admin.Info, error) {
+func (f *Gateway) status(context.Context) (*pb.GetStatusResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return admin.Info{Gateway: "gw-1", Tenant: "acme", Device: "line-1", State: "running", Started: Epoch(), Problems: f.problems}, nil
+	return &pb.GetStatusResponse{Gateway: "gw-1", Tenant: "acme", Device: "line-1", State: "running", Started: epoch(), Problems: slices.Clone(f.problems)}, nil
 }
 
-type fakeEndpoints struct{}
+type fakeEndpoints struct {
+	pb.UnimplementedEndpointServiceServer
+}
 
-func (fakeEndpoints) List(context.Context) ([]admin.Endpoint, error) {
-	return []admin.Endpoint{
-		{ID: "bus1", URL: "serial:///dev/ttyFAKE?baud=9600", State: "idle", Since: Epoch(), Max: 1, Drivers: []string{"oven"}},
-		{ID: "plc1", URL: "tcp://10.0.0.1:502", State: "up", Since: Epoch(), Open: 1, Max: 1, Drivers: []string{"press"}},
-	}, nil
+func (fakeEndpoints) ListEndpoints(context.Context, *pb.ListEndpointsRequest) (*pb.ListEndpointsResponse, error) {
+	return &pb.ListEndpointsResponse{Endpoints: []*pb.Endpoint{
+		{Id: "bus1", Url: "serial:///dev/ttyFAKE?baud=9600", State: "idle", Since: epoch(), Max: 1, Drivers: []string{"oven"}},
+		{Id: "plc1", Url: "tcp://10.0.0.1:502", State: "up", Since: epoch(), Open: 1, Max: 1, Drivers: []string{"press"}},
+	}}, nil
 }
 
 // ProbeModbus answers for unit 1 of plc1: registers 0x4145, 0x70A4.
-func (fakeEndpoints) ProbeModbus(_ context.Context, endpoint string, q admin.ModbusQuestion) (admin.ModbusAnswer, error) {
-	if endpoint != "plc1" {
-		return admin.ModbusAnswer{}, fmt.Errorf("endpoint %q: %w", endpoint, admin.ErrNotFound)
+func (fakeEndpoints) ProbeModbus(_ context.Context, r *pb.ProbeModbusRequest) (*pb.ProbeModbusResponse, error) {
+	if r.GetEndpoint() != "plc1" {
+		return nil, fmt.Errorf("endpoint %q: %w", r.GetEndpoint(), admin.ErrNotFound)
 	}
-	a := admin.ModbusAnswer{Connect: time.Microsecond, Took: 3 * time.Millisecond, Addr: q.Addr, Count: q.Count, Hints: []string{"echo: drop"}}
-	if q.Unit != 1 {
+	q := r.GetQuestion()
+	a := &pb.ProbeModbusResponse{Connect: durationpb.New(time.Microsecond), Took: durationpb.New(3 * time.Millisecond),
+		Address: q.GetAddress(), Count: q.GetCount(), Hints: []string{"echo: drop"}}
+	if q.GetUnit() != 1 {
 		a.Refusal = "wait for the answer: timeout"
 		return a, nil
 	}
-	a.Data = bytes.Repeat([]byte{0x41, 0x45, 0x70, 0xA4}, int(q.Count+1)/2)[:2*q.Count]
+	a.Data = bytes.Repeat([]byte{0x41, 0x45, 0x70, 0xA4}, int(q.GetCount()+1)/2)[:2*q.GetCount()]
 	return a, nil
 }
 
-func (e fakeEndpoints) ScanModbus(ctx context.Context, endpoint string, q admin.ModbusQuestion, units []uint8, send func(admin.ModbusFound) error) error {
-	for _, u := range units {
-		q.Unit = u
-		a, err := e.ProbeModbus(ctx, endpoint, q)
+func (e fakeEndpoints) ScanModbus(r *pb.ScanModbusRequest, out grpc.ServerStreamingServer[pb.ScanModbusResponse]) error {
+	for _, u := range r.GetUnits() {
+		q := &pb.ModbusQuestion{Unit: uint32(u), Count: r.GetQuestion().GetCount()}
+		a, err := e.ProbeModbus(out.Context(), &pb.ProbeModbusRequest{Endpoint: r.GetEndpoint(), Question: q})
 		if err != nil {
 			return err
 		}
-		if err := send(admin.ModbusFound{Unit: u, Found: a.Refusal == "", Took: a.Took}); err != nil {
+		if err := out.Send(&pb.ScanModbusResponse{Unit: uint32(u), Found: a.Refusal == "", Took: a.Took}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-type fakeDrivers struct{ *Gateway }
+type fakeDrivers struct {
+	pb.UnimplementedDriverServiceServer
+	*Gateway
+}
 
-func (f fakeDrivers) List(context.Context) ([]admin.Driver, error) {
+func (f fakeDrivers) ListDrivers(context.Context, *pb.ListDriversRequest) (*pb.ListDriversResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.panics {
 		panic("fault in the backend")
 	}
-	return []admin.Driver{*f.drivers["oven"], *f.drivers["press"]}, nil
+	return &pb.ListDriversResponse{Drivers: []*pb.Driver{proto.CloneOf(f.drivers["oven"]), proto.CloneOf(f.drivers["press"])}}, nil
 }
 
-func (f fakeDrivers) set(id, state string) error {
+func (f fakeDrivers) state(id, state string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d := f.drivers[id]
@@ -203,58 +223,76 @@ func (f fakeDrivers) set(id, state string) error {
 	return nil
 }
 
-func (f fakeDrivers) Pause(_ context.Context, id string) error   { return f.set(id, "paused") }
-func (f fakeDrivers) Resume(_ context.Context, id string) error  { return f.set(id, "running") }
-func (f fakeDrivers) Restart(_ context.Context, id string) error { return f.set(id, "starting") }
-func (f fakeDrivers) Diagnose(_ context.Context, id string) ([]admin.Fact, error) {
-	return []admin.Fact{{Name: "requests", Value: "2"}}, f.set(id, "running")
+func (f fakeDrivers) PauseDriver(_ context.Context, r *pb.PauseDriverRequest) (*pb.PauseDriverResponse, error) {
+	return &pb.PauseDriverResponse{}, f.state(r.GetDriver(), "paused")
+}
+
+func (f fakeDrivers) ResumeDriver(_ context.Context, r *pb.ResumeDriverRequest) (*pb.ResumeDriverResponse, error) {
+	return &pb.ResumeDriverResponse{}, f.state(r.GetDriver(), "running")
+}
+
+func (f fakeDrivers) RestartDriver(_ context.Context, r *pb.RestartDriverRequest) (*pb.RestartDriverResponse, error) {
+	return &pb.RestartDriverResponse{}, f.state(r.GetDriver(), "starting")
+}
+
+func (f fakeDrivers) DiagnoseDriver(_ context.Context, r *pb.DiagnoseDriverRequest) (*pb.DiagnoseDriverResponse, error) {
+	return &pb.DiagnoseDriverResponse{Facts: []*pb.Fact{{Name: "requests", Value: "2"}}}, f.state(r.GetDriver(), "running")
 }
 
 type fakeTags struct{ *Gateway }
 
-func (f fakeTags) Tags(context.Context) ([]admin.Tag, error) {
+// tagList is an [admin.TagList].
+type tagList []*pb.Tag
+
+func (l tagList) Len() int                      { return len(l) }
+func (l tagList) Name(i int) string             { return l[i].Name }
+func (l tagList) Version(i int) (int64, uint64) { return l[i].TsNs, l[i].Frames }
+func (l tagList) Message(i int) *pb.Tag         { return l[i] }
+
+func (f fakeTags) Tags(context.Context) (admin.TagList, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
-	return slices.Clone(f.tags), nil
+	return tagList(slices.Clone(f.tags)), nil
 }
 
-func (f fakeTags) find(name string) (*admin.Tag, error) {
+func (f fakeTags) find(name string) (int, error) {
 	for i := range f.tags {
 		if f.tags[i].Name == name {
-			return &f.tags[i], nil
+			return i, nil
 		}
 	}
-	return nil, fmt.Errorf("tag %q: %w", name, admin.ErrNotFound)
+	return 0, fmt.Errorf("tag %q: %w", name, admin.ErrNotFound)
 }
 
-func (f fakeTags) Read(_ context.Context, name string) (admin.Reading, error) {
+func (f fakeTags) ReadTag(_ context.Context, r *pb.ReadTagRequest) (*pb.ReadTagResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t, err := f.find(name)
+	i, err := f.find(r.GetTag())
 	if err != nil {
-		return admin.Reading{}, err
+		return nil, err
 	}
-	return admin.Reading{Raw: []byte{0, 7}, Value: t.Value, TS: t.TS}, nil
+	t := f.tags[i]
+	return &pb.ReadTagResponse{Raw: []byte{0, 7}, Value: t.Value, Quality: pb.QualityOf(frame.Good), TsNs: t.TsNs}, nil
 }
 
-func (f fakeTags) Write(_ context.Context, name string, v frame.Value) (admin.WriteResult, error) {
+func (f fakeTags) WriteTag(_ context.Context, r *pb.WriteTagRequest) (*pb.WriteTagResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t, err := f.find(name)
+	i, err := f.find(r.GetTag())
 	if err != nil {
-		return admin.WriteResult{}, err
+		return nil, err
 	}
-	t.Value, t.TS, t.Frames = v, t.TS+1, t.Frames+1
-	return admin.WriteResult{ReadBack: v, TS: t.TS}, nil
+	t := f.set(i, r.GetValue().Frame())
+	return &pb.WriteTagResponse{ReadBack: t.Value, TsNs: t.TsNs}, nil
 }
 
 type fakeBus struct{ *Gateway }
 
-func (f fakeBus) Stats(context.Context) (admin.BusStats, error) {
-	return admin.BusStats{Epoch: "0123456789ab0001", FirstSeq: 1, LastSeq: 10_000, DurableSeq: 9_990, RingUsed: 12, RingSize: 65536,
-		WALBytes: 123_456, WALMaxBytes: 4 << 30, DiskBytes: 200_000, FreeBytes: 1 << 30, WriteAmplification: 1.2, Overflow: "spill",
-		Consumers: []admin.Consumer{{Name: "mqtt", AckSeq: 9_000, Lag: 990}, {Name: "old", Lag: 9_990, Parked: true, ParkedSince: Epoch()}}}, nil
+func (f fakeBus) Stats(context.Context) (*pb.GetBusStatsResponse, error) {
+	return &pb.GetBusStatsResponse{Epoch: "0123456789ab0001", FirstSeq: 1, LastSeq: 10_000, DurableSeq: 9_990, RingUsed: 12, RingSize: 65536,
+		WalBytes: 123_456, WalMaxBytes: 4 << 30, DiskBytes: 200_000, FreeBytes: 1 << 30, WriteAmplification: 1.2, Overflow: "spill",
+		Consumers: []*pb.BusConsumer{{Name: "mqtt", AckSeq: 9_000, Lag: 990}, {Name: "old", Lag: 9_990, Parked: true, ParkedSince: epoch()}}}, nil
 }
 
 func (f fakeBus) Tail(ctx context.Context, _ frame.Filter, send func(admin.TailPart) error) error {
@@ -291,51 +329,53 @@ func (f fakeBus) Replay(_ context.Context, r admin.Range, send func(admin.Replay
 	return nil
 }
 
-func (f fakeBus) ReplayTo(_ context.Context, _ admin.Range, connector string, _ float64, send func(admin.ReplayProgress) error) error {
+func (f fakeBus) ReplayTo(_ context.Context, _ admin.Range, connector string, _ float64, send func(*pb.ReplayToResponse) error) error {
 	if connector != "mqtt" {
 		return fmt.Errorf("connector %q: %w", connector, admin.ErrNotFound)
 	}
-	return send(admin.ReplayProgress{Replay: "r1", Topic: "t/replay/r1", Frames: 10, Seq: 10, LastSeq: 10})
+	return send(&pb.ReplayToResponse{Replay: "r1", Topic: "t/replay/r1", Frames: 10, Seq: 10, LastSeq: 10})
 }
 
-func (f fakeBus) Export(_ context.Context, first, last uint64, w io.Writer) (admin.ExportSummary, error) {
+func (f fakeBus) Export(_ context.Context, first, last uint64, w io.Writer) (*pb.ExportSummary, error) {
 	_, err := w.Write(bytes.Repeat([]byte("0123456789"), 30_000))
-	return admin.ExportSummary{Frames: last - first + 1, Missing: []admin.Damage{{FirstSeq: 5, LastSeq: 6, Text: "checksum"}}}, err
+	return &pb.ExportSummary{Frames: last - first + 1, Missing: []*pb.LogDamage{{FirstSeq: 5, LastSeq: 6, Text: "checksum"}}}, err
 }
 
-func (f fakeBus) Import(_ context.Context, r io.Reader) (admin.ExportSummary, error) {
+func (f fakeBus) Import(_ context.Context, r io.Reader) (*pb.ExportSummary, error) {
 	data, err := io.ReadAll(r)
 	if len(data)%10 != 0 {
-		return admin.ExportSummary{}, fmt.Errorf("export of %d bytes: %w: cut short", len(data), admin.ErrInvalid)
+		return nil, fmt.Errorf("export of %d bytes: %w: cut short", len(data), admin.ErrInvalid)
 	}
-	return admin.ExportSummary{Frames: uint64(len(data)), Missing: []admin.Damage{}}, err
+	return &pb.ExportSummary{Frames: uint64(len(data))}, err
 }
 
-func (f fakeBus) Flush(context.Context) (uint64, error) { return 10_000, nil }
-
-func (f fakeBus) CollectGarbage(_ context.Context, gc admin.GC) (admin.GCResult, error) {
-	if gc.KeepBytes == 0 && !gc.Force {
-		return admin.GCResult{}, fmt.Errorf("990 frames are not acknowledged: %w", admin.ErrConflict)
-	}
-	return admin.GCResult{Frames: 100, Bytes: gc.KeepBytes, FirstSeq: 101, KeptBytes: 7, Blocked: 3, Consumers: []string{"mqtt"}}, nil
+func (f fakeBus) Flush(context.Context) (*pb.FlushResponse, error) {
+	return &pb.FlushResponse{DurableSeq: 10_000}, nil
 }
 
-func (f fakeBus) Set(_ context.Context, key, value string) (admin.SettingChange, error) {
+func (f fakeBus) CollectGarbage(_ context.Context, gc *pb.CollectGarbageRequest) (*pb.CollectGarbageResponse, error) {
+	if gc.GetKeepBytes() == 0 && !gc.GetForce() {
+		return nil, fmt.Errorf("990 frames are not acknowledged: %w", admin.ErrConflict)
+	}
+	return &pb.CollectGarbageResponse{Frames: 100, Bytes: gc.GetKeepBytes(), FirstSeq: 101, KeptBytes: 7, Blocked: 3, Consumers: []string{"mqtt"}}, nil
+}
+
+func (f fakeBus) Set(_ context.Context, key, value string) (*pb.SetBusSettingResponse, error) {
 	if key != "wal_flush_ms" {
-		return admin.SettingChange{}, fmt.Errorf("setting bus.%s: %w: expected wal_flush_ms", key, admin.ErrInvalid)
+		return nil, fmt.Errorf("setting bus.%s: %w: expected wal_flush_ms", key, admin.ErrInvalid)
 	}
-	return admin.SettingChange{Old: "100", New: value}, nil
+	return &pb.SetBusSettingResponse{OldValue: "100", NewValue: value}, nil
 }
 
-func (f fakeBus) Check(context.Context) (admin.CheckReport, error) {
-	return admin.CheckReport{Epoch: "0123456789ab0001", FirstSeq: 1, LastSeq: 10_000, Blocks: 2, Frames: 9_998, Bytes: 123_456,
-		Damages: []admin.Damage{{FirstSeq: 5, LastSeq: 6, Text: "checksum"}},
-		Gaps:    []admin.Gap{{FirstSeq: 1, LastSeq: 2, Reason: "gc", Consumer: "mqtt", Time: Epoch()}}}, nil
+func (f fakeBus) Check(context.Context) (*pb.CheckLogResponse, error) {
+	return &pb.CheckLogResponse{Epoch: "0123456789ab0001", FirstSeq: 1, LastSeq: 10_000, Blocks: 2, Frames: 9_998, Bytes: 123_456,
+		Damages: []*pb.LogDamage{{FirstSeq: 5, LastSeq: 6, Text: "checksum"}},
+		Gaps:    []*pb.LogGap{{FirstSeq: 1, LastSeq: 2, Reason: "gc", Consumer: "mqtt", Time: epoch()}}}, nil
 }
 
-func (f fakeBus) Parked(context.Context) ([]admin.Parked, error) {
-	return []admin.Parked{{Consumer: "mqtt", ID: 7, FirstSeq: 10, LastSeq: 19, Frames: 10, Topic: "plant/data",
-		Reason: "the broker said 0x87: not authorized", Time: time.Unix(1763888400, 0).UTC()}}, nil
+func (f fakeBus) Parked(context.Context) ([]*pb.ParkedMessage, error) {
+	return []*pb.ParkedMessage{{Consumer: "mqtt", Id: 7, FirstSeq: 10, LastSeq: 19, Frames: 10, Topic: "plant/data",
+		Reason: "the broker said 0x87: not authorized", Time: admin.Timestamp(time.Unix(1763888400, 0))}}, nil
 }
 
 func (f fakeBus) RetryParked(_ context.Context, consumer string, id uint64) error {
@@ -360,17 +400,21 @@ func (f fakeBus) RemoveConsumer(_ context.Context, name string) error {
 	return nil
 }
 
-type fakeConnectors struct{ *Gateway }
+type fakeConnectors struct {
+	pb.UnimplementedConnectorServiceServer
+	*Gateway
+}
 
-func (f fakeConnectors) List(context.Context) ([]admin.Connector, error) {
+func (f fakeConnectors) ListConnectors(context.Context, *pb.ListConnectorsRequest) (*pb.ListConnectorsResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	state := "up"
 	if f.paused["mqtt"] {
 		state = "paused"
 	}
-	return []admin.Connector{{Name: "mqtt", Kind: "mqtt5", State: state, Since: Epoch(), Peer: "127.0.0.1:1883", OutBytes: 12_897_484,
-		OutMessages: 10, OutFrames: 160, BatchFramesP50: 16, BatchFramesP95: 32, RTTAvgMs: 12.4, RTTP95Ms: 20, AckSeq: 9_000, Lag: 990}}, nil
+	return &pb.ListConnectorsResponse{Connectors: []*pb.Connector{{Name: "mqtt", Kind: "mqtt5", State: state, Since: epoch(), Peer: "127.0.0.1:1883",
+		OutBytes: 12_897_484, OutMessages: 10, OutFrames: 160, BatchFramesP50: 16, BatchFramesP95: 32, RttAvgMs: 12.4, RttP95Ms: 20,
+		AckSeq: 9_000, Lag: 990}}}, nil
 }
 
 func (f fakeConnectors) check(name string) error {
@@ -380,45 +424,67 @@ func (f fakeConnectors) check(name string) error {
 	return nil
 }
 
-func (f fakeConnectors) Test(_ context.Context, name string) ([]admin.TestStep, error) {
-	return []admin.TestStep{{Name: "resolve", OK: true, Ms: 1}, {Name: "connect", Text: "refused", Ms: 2}}, f.check(name)
+func (f fakeConnectors) TestConnector(_ context.Context, r *pb.TestConnectorRequest) (*pb.TestConnectorResponse, error) {
+	steps := []*pb.TestStep{{Name: "resolve", Ok: true, Ms: 1}, {Name: "connect", Text: "refused", Ms: 2}}
+	return &pb.TestConnectorResponse{Steps: steps}, f.check(r.GetConnector())
 }
-func (f fakeConnectors) Reconnect(_ context.Context, name string) error { return f.check(name) }
-func (f fakeConnectors) SetPaused(_ context.Context, name string, paused bool) error {
+
+func (f fakeConnectors) ReconnectConnector(_ context.Context, r *pb.ReconnectConnectorRequest) (*pb.ReconnectConnectorResponse, error) {
+	return &pb.ReconnectConnectorResponse{}, f.check(r.GetConnector())
+}
+
+func (f fakeConnectors) pause(name string, paused bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.paused[name] = paused
 	return f.check(name)
 }
 
-type fakeConfig struct{ *Gateway }
-
-func (f fakeConfig) Status(context.Context) (admin.ConfigStatus, error) {
-	return admin.ConfigStatus{Source: "etcd", Rev: 7, SHA256: "ab12", State: "applied", Since: Epoch(), Endpoints: 2, Drivers: 2, Variables: 3}, nil
+func (f fakeConnectors) PauseConnector(_ context.Context, r *pb.PauseConnectorRequest) (*pb.PauseConnectorResponse, error) {
+	return &pb.PauseConnectorResponse{}, f.pause(r.GetConnector(), true)
 }
 
-func (f fakeConfig) History(_ context.Context, limit int) ([]admin.ConfigApply, error) {
-	list := []admin.ConfigApply{{Rev: 7, SHA256: "ab12", State: "applied", Began: Epoch(), DurationMs: 12.5, Impact: "variables +3"},
-		{Rev: 6, State: "rejected", Error: "bad\nand worse", FailedIn: "prepare", Began: Epoch()}}
-	if limit > 0 {
+func (f fakeConnectors) ResumeConnector(_ context.Context, r *pb.ResumeConnectorRequest) (*pb.ResumeConnectorResponse, error) {
+	return &pb.ResumeConnectorResponse{}, f.pause(r.GetConnector(), false)
+}
+
+type fakeConfig struct {
+	pb.UnimplementedConfigServiceServer
+	*Gateway
+}
+
+func configStatus() *pb.ConfigStatus {
+	return &pb.ConfigStatus{Source: "etcd", Rev: 7, Sha256: "ab12", State: "applied", Since: epoch(), Endpoints: 2, Drivers: 2, Variables: 3}
+}
+
+func (f fakeConfig) GetConfigStatus(context.Context, *pb.GetConfigStatusRequest) (*pb.GetConfigStatusResponse, error) {
+	return &pb.GetConfigStatusResponse{Status: configStatus()}, nil
+}
+
+func (f fakeConfig) ListConfigHistory(_ context.Context, r *pb.ListConfigHistoryRequest) (*pb.ListConfigHistoryResponse, error) {
+	list := []*pb.ConfigApply{{Rev: 7, Sha256: "ab12", State: "applied", Began: epoch(), DurationMs: 12.5, Impact: "variables +3"},
+		{Rev: 6, State: "rejected", Error: "bad\nand worse", FailedIn: "prepare", Began: epoch()}}
+	if limit := int(r.GetLimit()); limit > 0 {
 		list = list[:min(limit, len(list))]
 	}
-	return list, nil
+	return &pb.ListConfigHistoryResponse{Applies: list}, nil
 }
 
-func (f fakeConfig) Watch(ctx context.Context, emit func(admin.ConfigEvent)) error {
+func (f fakeConfig) WatchConfig(_ *pb.WatchConfigRequest, out grpc.ServerStreamingServer[pb.WatchConfigResponse]) error {
 	for {
 		select {
-		case <-ctx.Done():
+		case <-out.Context().Done():
 			return nil
 		case e := <-f.events:
-			emit(e)
+			if err := out.Send(e); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// Reload takes as long as somebody keeps the gateway busy.
-func (f fakeConfig) Reload(ctx context.Context) (admin.ConfigStatus, error) {
+// ReloadConfig takes as long as somebody keeps the gateway busy.
+func (f fakeConfig) ReloadConfig(ctx context.Context, _ *pb.ReloadConfigRequest) (*pb.ReloadConfigResponse, error) {
 	f.mu.Lock()
 	busy := f.busy
 	f.reloads++
@@ -427,40 +493,52 @@ func (f fakeConfig) Reload(ctx context.Context) (admin.ConfigStatus, error) {
 		select {
 		case <-busy:
 		case <-ctx.Done():
-			return admin.ConfigStatus{}, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
-	return f.Status(ctx)
-}
-func (f fakeConfig) Rollback(ctx context.Context, rev uint64) (admin.ConfigStatus, error) {
-	s, err := f.Status(ctx)
-	s.Rev = rev
-	return s, err
+	return &pb.ReloadConfigResponse{Status: configStatus()}, nil
 }
 
-type fakeDiagnostics struct{ *Gateway }
+func (f fakeConfig) RollbackConfig(_ context.Context, r *pb.RollbackConfigRequest) (*pb.RollbackConfigResponse, error) {
+	s := configStatus()
+	s.Rev = r.GetToRev()
+	return &pb.RollbackConfigResponse{Status: s}, nil
+}
 
-func (f fakeDiagnostics) LogLevel(context.Context) (string, error) {
+type fakeDiagnostics struct {
+	pb.UnimplementedDiagnosticsServiceServer
+	*Gateway
+}
+
+func (f fakeDiagnostics) GetLogLevel(context.Context, *pb.GetLogLevelRequest) (*pb.GetLogLevelResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.level, nil
+	return &pb.GetLogLevelResponse{Level: f.level}, nil
 }
-func (f fakeDiagnostics) SetLogLevel(_ context.Context, level string) error {
+
+func (f fakeDiagnostics) SetLogLevel(_ context.Context, r *pb.SetLogLevelRequest) (*pb.SetLogLevelResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.level = level
-	return nil
+	old := f.level
+	f.level = r.GetLevel()
+	return &pb.SetLogLevelResponse{OldLevel: old}, nil
 }
-func (f fakeDiagnostics) Trace(ctx context.Context, endpoint string, emit func(admin.TraceEvent)) error {
-	if endpoint != "plc1" {
-		return fmt.Errorf("endpoint %q: %w", endpoint, admin.ErrNotFound)
+
+func (f fakeDiagnostics) TraceEndpoint(r *pb.TraceEndpointRequest, out grpc.ServerStreamingServer[pb.TraceEndpointResponse]) error {
+	if r.GetEndpoint() != "plc1" {
+		return fmt.Errorf("endpoint %q: %w", r.GetEndpoint(), admin.ErrNotFound)
 	}
 	for i := range 100_000 { // far more than the queue holds
-		emit(admin.TraceEvent{Time: Epoch(), Connection: 1, Event: "send", Data: []byte{byte(i), byte(i >> 8), byte(i >> 16), 0, 0, 0, 0, 0, 0, 0, 0, 0}})
+		e := &pb.TraceEndpointResponse{Time: epoch(), Connection: 1, Event: "send",
+			Data: []byte{byte(i), byte(i >> 8), byte(i >> 16), 0, 0, 0, 0, 0, 0, 0, 0, 0}}
+		if err := out.Send(e); err != nil {
+			return err
+		}
 	}
-	<-ctx.Done()
+	<-out.Context().Done()
 	return nil
 }
-func (f fakeDiagnostics) BundleFiles(context.Context) ([]admin.File, error) {
+
+func files(context.Context) ([]admin.File, error) {
 	return []admin.File{{Name: "../../gateway.yml", Data: []byte("password: '***'\n")}}, nil
 }

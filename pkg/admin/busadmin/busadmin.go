@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -60,18 +61,8 @@ func KindOf(err error) error {
 }
 
 // Stats implements [admin.BusBackend].
-func (b *Bus) Stats(context.Context) (admin.BusStats, error) {
-	s := b.archive.Stats()
-	out := admin.BusStats{
-		Epoch: s.Epoch, FirstSeq: s.FirstSeq, LastSeq: s.LastSeq, DurableSeq: s.DurableSeq, RingUsed: s.RingUsed, RingSize: s.RingSize,
-		WALBytes: s.WALBytes, WALMaxBytes: s.WALMaxBytes, DiskBytes: s.DiskBytes, FreeBytes: s.FreeBytes,
-		WriteAmplification: s.WriteAmplification, Overflow: string(s.Overflow), Paused: s.Paused, DiskFull: s.DiskFull,
-		Consumers: []admin.Consumer{},
-	}
-	for _, c := range s.Consumers {
-		out.Consumers = append(out.Consumers, admin.Consumer{Name: c.Name, AckSeq: c.AckSeq, Lag: c.Lag, Parked: c.Parked, ParkedSince: c.ParkedSince})
-	}
-	return out, nil
+func (b *Bus) Stats(context.Context) (*pb.GetBusStatsResponse, error) {
+	return admin.Fill(new(pb.GetBusStatsResponse), b.archive.Stats()), nil
 }
 
 // tailFrames bounds the frames that wait for one client of Tail.
@@ -143,68 +134,68 @@ func (b *Bus) Replay(ctx context.Context, r admin.Range, send func(admin.ReplayP
 }
 
 // Export implements [admin.BusBackend].
-func (b *Bus) Export(ctx context.Context, first, last uint64, w io.Writer) (admin.ExportSummary, error) {
+func (b *Bus) Export(ctx context.Context, first, last uint64, w io.Writer) (*pb.ExportSummary, error) {
 	r, err := b.archive.Export(ctx, w, first, last)
 	return summary(r), KindOf(err)
 }
 
 // Import implements [admin.BusBackend].
-func (b *Bus) Import(ctx context.Context, r io.Reader) (admin.ExportSummary, error) {
+func (b *Bus) Import(ctx context.Context, r io.Reader) (*pb.ExportSummary, error) {
 	if b.bus == nil {
-		return admin.ExportSummary{}, needsGateway("import into a log that exists")
+		return nil, needsGateway("import into a log that exists")
 	}
 	rep, err := b.bus.Import(ctx, r)
 	return summary(rep), KindOf(err)
 }
 
-func summary(r bus.ExportReport) admin.ExportSummary {
-	s := admin.ExportSummary{Frames: r.Frames, Missing: []admin.Damage{}}
+func summary(r bus.ExportReport) *pb.ExportSummary {
+	s := &pb.ExportSummary{Frames: r.Frames}
 	for _, m := range r.Missing {
-		s.Missing = append(s.Missing, admin.Damage{FirstSeq: m.First, LastSeq: m.Last, Text: "damaged where it was exported"})
+		s.Missing = append(s.Missing, &pb.LogDamage{FirstSeq: m.First, LastSeq: m.Last, Text: "damaged where it was exported"})
 	}
 	return s
 }
 
 // ImportDir makes a log in dir, which must be empty or not exist, from an export:
 // a copy with the same epoch and seqs.
-func ImportDir(dir string, r io.Reader) (admin.ExportSummary, error) {
+func ImportDir(dir string, r io.Reader) (*pb.ExportSummary, error) {
 	rep, err := bus.Import(dir, r, nil)
 	return summary(rep), KindOf(err)
 }
 
 // Flush implements [admin.BusBackend].
-func (b *Bus) Flush(ctx context.Context) (uint64, error) {
+func (b *Bus) Flush(ctx context.Context) (*pb.FlushResponse, error) {
 	if err := b.archive.Flush(ctx); err != nil {
-		return 0, KindOf(err)
+		return nil, KindOf(err)
 	}
-	return b.archive.Stats().DurableSeq, nil
+	return &pb.FlushResponse{DurableSeq: b.archive.Stats().DurableSeq}, nil
 }
 
 // CollectGarbage implements [admin.BusBackend].
-func (b *Bus) CollectGarbage(ctx context.Context, gc admin.GC) (admin.GCResult, error) {
-	r, err := b.archive.GC(ctx, gc.KeepBytes, gc.DryRun, gc.Force)
+func (b *Bus) CollectGarbage(ctx context.Context, gc *pb.CollectGarbageRequest) (*pb.CollectGarbageResponse, error) {
+	r, err := b.archive.GC(ctx, gc.GetKeepBytes(), gc.GetDryRun(), gc.GetForce())
 	if err != nil {
-		return admin.GCResult{}, KindOf(err)
+		return nil, KindOf(err)
 	}
-	out := admin.GCResult{Bytes: r.Bytes, FirstSeq: r.Last + 1, KeptBytes: r.Kept, Unacked: r.Unacked, Blocked: r.Blocked,
-		Consumers: append([]string{}, r.Consumers...)}
+	m := admin.Fill(new(pb.CollectGarbageResponse), r)
+	m.FirstSeq, m.KeptBytes = r.Last+1, r.Kept
 	if r.Last >= r.First {
-		out.Frames = r.Last - r.First + 1
+		m.Frames = r.Last - r.First + 1
 	}
-	return out, nil
+	return m, nil
 }
 
 // Set implements [admin.BusBackend].
-func (b *Bus) Set(_ context.Context, key, value string) (admin.SettingChange, error) {
+func (b *Bus) Set(_ context.Context, key, value string) (*pb.SetBusSettingResponse, error) {
 	if b.bus == nil {
-		return admin.SettingChange{}, needsGateway("a setting")
+		return nil, needsGateway("a setting")
 	}
 	before := b.bus.Config()
 	if err := b.bus.Set(key, value); err != nil {
-		return admin.SettingChange{}, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
 	}
 	now := b.bus.Config()
-	return admin.SettingChange{Old: setting(before, key), New: setting(now, key)}, nil
+	return &pb.SetBusSettingResponse{OldValue: setting(before, key), NewValue: setting(now, key)}, nil
 }
 
 // setting returns the value of a setting as gateway.yml would have it.
@@ -233,32 +224,34 @@ func setting(c bus.Config, key string) string {
 }
 
 // Check implements [admin.BusBackend].
-func (b *Bus) Check(ctx context.Context) (admin.CheckReport, error) {
+func (b *Bus) Check(ctx context.Context) (*pb.CheckLogResponse, error) {
 	r, err := b.archive.Check(ctx)
 	return report(r), KindOf(err)
 }
 
 // Repair mends the damaged log of a stopped gateway; see [bus.Archive.Repair].
-func (b *Bus) Repair(ctx context.Context) (admin.CheckReport, error) {
+func (b *Bus) Repair(ctx context.Context) (*pb.CheckLogResponse, error) {
 	r, err := b.archive.Repair(ctx)
 	return report(r), KindOf(err)
 }
 
-func report(r bus.CheckReport) admin.CheckReport {
-	out := admin.CheckReport{
+func report(r bus.CheckReport) *pb.CheckLogResponse {
+	m := &pb.CheckLogResponse{
 		Epoch: r.Epoch, FirstSeq: r.First, LastSeq: r.Last, Blocks: uint64(r.Blocks), Frames: r.Frames, Bytes: r.Bytes,
-		Damages: damages(r.Damaged), Gaps: []admin.Gap{}, Repaired: r.Repaired, Preserved: r.Preserved,
+		Damages: damages(r.Damaged), Repaired: r.Repaired, Preserved: r.Preserved,
 	}
 	for _, g := range r.Gaps {
-		out.Gaps = append(out.Gaps, admin.Gap{FirstSeq: g.First, LastSeq: g.Last, Reason: g.Reason, Consumer: g.Consumer, Time: time.UnixMilli(g.Time).UTC()})
+		m.Gaps = append(m.Gaps, &pb.LogGap{
+			FirstSeq: g.First, LastSeq: g.Last, Reason: g.Reason, Consumer: g.Consumer, Time: admin.Timestamp(time.UnixMilli(g.Time)),
+		})
 	}
-	return out
+	return m
 }
 
-func damages(list []*bus.DamageError) []admin.Damage {
-	out := []admin.Damage{}
+func damages(list []*bus.DamageError) []*pb.LogDamage {
+	var out []*pb.LogDamage
 	for _, d := range list {
-		out = append(out, admin.Damage{FirstSeq: d.First, LastSeq: d.Last, Text: d.Err.Error()})
+		out = append(out, &pb.LogDamage{FirstSeq: d.First, LastSeq: d.Last, Text: d.Err.Error()})
 	}
 	return out
 }
@@ -274,12 +267,12 @@ func (b *Bus) RemoveConsumer(_ context.Context, name string) error {
 }
 
 // Parked implements [admin.BusBackend].
-func (b *Bus) Parked(context.Context) ([]admin.Parked, error) {
+func (b *Bus) Parked(context.Context) ([]*pb.ParkedMessage, error) {
 	list, err := b.archive.Parked()
-	out := []admin.Parked{}
+	var out []*pb.ParkedMessage
 	for _, p := range list {
-		out = append(out, admin.Parked{Consumer: p.Consumer, ID: p.ID, FirstSeq: p.First, LastSeq: p.Last, Frames: uint64(p.Frames), Topic: p.Topic,
-			Reason: p.Reason, Time: time.UnixMilli(p.Time).UTC(), Retry: p.Retry})
+		out = append(out, &pb.ParkedMessage{Consumer: p.Consumer, Id: p.ID, FirstSeq: p.First, LastSeq: p.Last, Frames: uint64(p.Frames),
+			Topic: p.Topic, Reason: p.Reason, Time: admin.Timestamp(time.UnixMilli(p.Time)), Retry: p.Retry})
 	}
 	return out, KindOf(err)
 }

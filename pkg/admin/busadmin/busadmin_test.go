@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -66,7 +69,7 @@ func TestRunningAndStoppedSayTheSame(t *testing.T) {
 	b := open(t, dir)
 	fill(t, b, 5000)
 	var export bytes.Buffer
-	look := func(x *busadmin.Bus) (admin.BusStats, []int64, admin.CheckReport) {
+	look := func(x *busadmin.Bus) (*pb.GetBusStatsResponse, []int64, *pb.CheckLogResponse) {
 		t.Helper()
 		s, err := x.Stats(t.Context())
 		if err != nil {
@@ -83,7 +86,7 @@ func TestRunningAndStoppedSayTheSame(t *testing.T) {
 		return s, replayed(t, x, admin.Range{FromSeq: 11, ToSeq: 4990, Filter: frame.Filter{Tags: []string{"*.b"}}}), check
 	}
 	s1, v1, c1 := look(busadmin.Running(b, nil))
-	if s1.LastSeq != 5000 || s1.DurableSeq != 5000 || s1.RingSize == 0 || s1.Consumers == nil {
+	if s1.LastSeq != 5000 || s1.DurableSeq != 5000 || s1.RingSize == 0 {
 		t.Errorf("stats %+v", s1)
 	}
 	if len(v1) != 2490 || v1[0] != 11 || v1[2489] != 4989 {
@@ -139,11 +142,11 @@ func TestGCKeepsWhatNobodyHasHad(t *testing.T) {
 	}
 	fill(t, b, 5000)
 	x := busadmin.Running(b, nil)
-	r, err := x.CollectGarbage(t.Context(), admin.GC{})
+	r, err := x.CollectGarbage(t.Context(), &pb.CollectGarbageRequest{})
 	if err != nil || r.Frames != 0 || r.Blocked == 0 || len(r.Consumers) != 1 || r.FirstSeq != 1 {
 		t.Errorf("without force: %+v, %v", r, err)
 	}
-	r, err = x.CollectGarbage(t.Context(), admin.GC{Force: true, DryRun: true})
+	r, err = x.CollectGarbage(t.Context(), &pb.CollectGarbageRequest{Force: true, DryRun: true})
 	if err != nil || r.Unacked == 0 {
 		t.Errorf("dry run: %+v, %v", r, err)
 	}
@@ -168,7 +171,7 @@ func TestSet(t *testing.T) {
 		{"retain_bytes", "512M", "1G", "512M"},
 	} {
 		got, err := x.Set(t.Context(), tc.key, tc.value)
-		if want := (admin.SettingChange{Old: tc.old, New: tc.now}); err != nil || got != want {
+		if want := (&pb.SetBusSettingResponse{OldValue: tc.old, NewValue: tc.now}); err != nil || !proto.Equal(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", tc.key, got, err, want)
 		}
 	}
@@ -196,7 +199,7 @@ func TestRefusals(t *testing.T) {
 		"no export":            {badImport, admin.ErrInvalid},
 		"setting out of range": {badSetting, admin.ErrInvalid},
 		"replay without a gateway": {
-			x.ReplayTo(t.Context(), admin.Range{}, "mqtt", 0, func(admin.ReplayProgress) error { return nil }), admin.ErrUnavailable},
+			x.ReplayTo(t.Context(), admin.Range{}, "mqtt", 0, func(*pb.ReplayToResponse) error { return nil }), admin.ErrUnavailable},
 	}
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
@@ -208,7 +211,7 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	_, readOnly := busadmin.Stopped(a, nil).CollectGarbage(t.Context(), admin.GC{Force: true})
+	_, readOnly := busadmin.Stopped(a, nil).CollectGarbage(t.Context(), &pb.CollectGarbageRequest{Force: true})
 	refused["opened for reading"] = struct{ err, kind error }{readOnly, admin.ErrConflict}
 	for name, r := range refused {
 		if !errors.Is(r.err, r.kind) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -19,7 +20,7 @@ type Resend func(ctx context.Context, connector, id string, batches []*frame.Bat
 const resendFrames = 5000
 
 // ReplayTo implements [admin.BusBackend].
-func (b *Bus) ReplayTo(ctx context.Context, r admin.Range, connector string, speed float64, send func(admin.ReplayProgress) error) error {
+func (b *Bus) ReplayTo(ctx context.Context, r admin.Range, connector string, speed float64, send func(*pb.ReplayToResponse) error) error {
 	if b.resend == nil {
 		return needsGateway("a replay through a connector")
 	}
@@ -27,7 +28,7 @@ func (b *Bus) ReplayTo(ctx context.Context, r admin.Range, connector string, spe
 	if r.ToSeq > 0 {
 		last = min(last, r.ToSeq)
 	}
-	p := admin.ReplayProgress{Replay: "r-" + rand.Text()[:10], LastSeq: last}
+	p := &pb.ReplayToResponse{Replay: "r-" + rand.Text()[:10], LastSeq: last}
 	var part []*frame.Batch
 	flush := func() error {
 		if len(part) == 0 {

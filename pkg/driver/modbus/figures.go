@@ -83,7 +83,7 @@ func (f *figures) fill(st *driver.Status, now time.Time) {
 		if now.Sub(s.began) >= recentSlots*slotLength {
 			continue
 		}
-		r := &st.Recent
+		r := &st.LastMinute
 		r.Cycles += s.cycles
 		r.Overruns += s.overruns
 		r.Polls += s.polls
