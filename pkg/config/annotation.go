@@ -206,6 +206,7 @@ type Field struct {
 	Default     any // nil if none
 	Secret      bool
 	LiteralOK   bool // a secret that may stand there literally, such as a user name
+	NoReference bool // a secret that takes no reference, such as a name that is sent in the open
 	IsPath      bool // a path, relative to the file that holds it
 	IsFile      bool // a path of a file that is there to be read
 	Min, Max    any  // of a number, a duration or a size, as the schema writes it; nil: none
@@ -283,6 +284,7 @@ func leafField(at []schemaAt, path []string) Field {
 	f.bounds(at)
 	f.Secret = isSecret(at)
 	_, f.LiteralOK = annotation(at, "x-literal")
+	_, f.NoReference = annotation(at, "x-no-reference")
 	what, isPath := annotation(at, "x-path")
 	f.IsPath, f.IsFile = isPath, what == "file"
 	f.Description = annotationText(at, "description")

@@ -95,6 +95,8 @@ const secretForms = "expected ${file:NAME} (a file in secrets_dir) or ${env:" + 
 func checkSecret(f *Field, value string) (sev Severity, rule, msg string, ok bool) {
 	isRef := anyRef.MatchString(value)
 	switch {
+	case isRef && f.NoReference:
+		return SeverityError, "secret-reference", "takes no reference to a secret: a user name is sent in the open; password does", false
 	case isRef && !f.Secret:
 		return SeverityError, "secret-reference", "secrets are not filled in here; only fields for secrets take ${file:…} and ${env:…}", false
 	case isRef && !goodRef.MatchString(value):

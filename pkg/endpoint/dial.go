@@ -26,7 +26,7 @@ type DialOptions struct {
 // Dial opens one connection, outside of any pool, to the endpoint or, failing
 // that, to its backup. Each attempt takes at most the option timeout.
 func Dial(ctx context.Context, u URL, opts DialOptions) (Conn, error) {
-	d, err := newDialer(u, opts.Secret, opts.Transport)
+	d, err := newDialer(u, PoolOptions{Secret: opts.Secret, Transport: opts.Transport})
 	if err != nil {
 		return nil, err
 	}
@@ -58,13 +58,15 @@ type link struct {
 type dialer struct {
 	url       URL
 	options   Options
-	secret    func(string) (string, error)
+	secret    func(reference, address string) (string, error)
+	guard     Guard // may be nil
 	transport Transport
 	certs     certificates
 	limit     *limiter
 }
 
-func newDialer(u URL, secret func(string) (string, error), transport Transport) (*dialer, error) {
+func newDialer(u URL, opts PoolOptions) (*dialer, error) {
+	transport := opts.Transport
 	if transport == nil {
 		for _, s := range u.schemes.list() {
 			if !s.dialable() {
@@ -73,23 +75,22 @@ func newDialer(u URL, secret func(string) (string, error), transport Transport) 
 		}
 		transport = SystemTransport
 	}
-	return &dialer{
-		url: u, options: u.options, secret: secret, transport: transport,
-		certs: certificates{options: u.options}, limit: newLimiter(u.options),
-	}, nil
-}
-
-// primary is the address of the endpoint itself.
-func (d *dialer) primary() string {
-	if d.url.schemes.network() {
-		return joinHostPort(d.url.host, d.url.port)
+	d := &dialer{
+		url: u, options: u.options, guard: opts.Guard, transport: transport,
+		certs: certificates{options: u.options, guard: opts.Guard, log: opts.Log}, limit: newLimiter(u.options),
 	}
-	return d.url.host
+	switch {
+	case opts.Guard != nil:
+		d.secret = opts.Guard.Secret
+	case opts.Secret != nil:
+		d.secret = func(reference, _ string) (string, error) { return opts.Secret(reference) }
+	}
+	return d, nil
 }
 
 // dial tries the endpoint itself and then, if allowed, its backup.
 func (d *dialer) dial(ctx context.Context, backup bool) (l *link, onBackup bool, err error) {
-	if l, err = d.dialAddress(ctx, d.primary(), d.url.host); err == nil {
+	if l, err = d.dialAddress(ctx, d.url.Address(), d.url.host); err == nil {
 		return l, false, nil
 	}
 	if d.options.Backup == "" || !backup || ctx.Err() != nil {
@@ -110,11 +111,18 @@ func (d *dialer) dial(ctx context.Context, backup bool) (l *link, onBackup bool,
 func (d *dialer) dialAddress(ctx context.Context, address, host string) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.options.Timeout)
 	defer cancel()
-	conn, err := d.transport(ctx, d.url, address)
+	target := address
+	if d.guard != nil {
+		var err error
+		if target, err = d.guard.Target(ctx, d.url, address); err != nil {
+			return nil, fmt.Errorf("dial %s: %w", address, err)
+		}
+	}
+	conn, err := d.transport(ctx, d.url, target)
 	if err != nil {
 		return nil, err
 	}
-	secured, err := d.secure(ctx, conn, host)
+	secured, err := d.secure(ctx, conn, host, address)
 	if err != nil {
 		_ = conn.Close() // the handshake's error is the one that counts
 		return nil, fmt.Errorf("dial %s: %w", address, err)
@@ -123,16 +131,16 @@ func (d *dialer) dialAddress(ctx context.Context, address, host string) (*link, 
 }
 
 // secure adds TLS or DTLS.
-func (d *dialer) secure(ctx context.Context, c Conn, host string) (Conn, error) {
+func (d *dialer) secure(ctx context.Context, c Conn, host, address string) (Conn, error) {
 	switch {
 	case d.url.schemes.has(TLS):
 		return d.certs.tlsClient(ctx, c, host)
 	case d.url.schemes.has(DTLS):
-		username, password, err := d.url.credentials(d.secret)
+		password, err := resolve("password", d.url.password, address, d.secret)
 		if err != nil {
 			return nil, err
 		}
-		return d.certs.dtlsClient(ctx, c, host, username, password)
+		return d.certs.dtlsClient(ctx, c, host, d.url.username, password)
 	}
 	return c, nil
 }

@@ -21,6 +21,9 @@ type PoolOptions struct {
 	// Secret resolves references such as ${file:NAME} at each dial; nil refuses
 	// them. Its errors must not hold the secret.
 	Secret func(reference string) (string, error)
+	// Guard says what endpoints may use; nil: everything, and Secret resolves
+	// references wherever a connection goes.
+	Guard Guard
 	// Transport replaces the system's own transports; nil keeps them.
 	Transport Transport
 	// DrainTimeout bounds how long a drain waits for connections in use; 0
@@ -171,7 +174,7 @@ func (p *Pool) join(h *Handle, u URL) (*group, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDialer(u, p.opts.Secret, p.opts.Transport)
+	d, err := newDialer(u, p.opts)
 	if err != nil {
 		return nil, err
 	}

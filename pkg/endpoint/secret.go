@@ -31,28 +31,36 @@ func checkSecret(text string) error {
 	return errors.New("is not a reference to a secret: write ${file:NAME} or ${env:EDGE_SECRET_NAME}")
 }
 
-// credentials resolves user name and password.
-func (u *URL) credentials(secret func(string) (string, error)) (username, password string, err error) {
-	if username, err = resolve("username", u.username, secret); err != nil {
-		return "", "", err
+// checkName refuses a reference in a user name: names go over the network in the
+// open, to whoever is at the other end. The error doesn't hold text.
+func checkName(text string) error {
+	if strings.Contains(text, "${") {
+		return errors.New("takes no reference to a secret: a user name is sent in the open; password does")
 	}
-	password, err = resolve("password", u.password, secret)
-	return username, password, err
+	return nil
 }
 
-func resolve(name, text string, secret func(string) (string, error)) (string, error) {
+func resolve(name, text, address string, secret func(reference, address string) (string, error)) (string, error) {
 	if !isReference(text) {
 		return text, nil
 	}
 	if secret == nil {
 		return "", fmt.Errorf("opts.%s: %w: references aren't resolved here", name, ErrSecret)
 	}
-	value, err := secret(text)
+	value, err := secret(text, address)
 	if err != nil {
 		// The resolver names the reference, never the secret.
 		return "", fmt.Errorf("opts.%s: %w: %w", name, ErrSecret, err)
 	}
 	return value, nil
+}
+
+// Reference returns the reference to a secret that a dial resolves, "" for none.
+func (u *URL) Reference() string {
+	if u.schemes.has(DTLS) && isReference(u.password) {
+		return u.password
+	}
+	return ""
 }
 
 // fingerprint tells identities apart without holding them: a keyed hash of user

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -20,6 +21,8 @@ import (
 // changed on disk.
 type certificates struct {
 	options Options
+	guard   Guard        // may be nil
+	log     *slog.Logger // told what is wrong with files where there is a guard
 
 	mu     sync.Mutex
 	stamps [3]fileStamp
@@ -38,8 +41,30 @@ func (c *certificates) forget() {
 	c.config = nil
 }
 
-// load returns the configuration that the files as they are now make.
+// load returns the configuration that the files as they are now make. Who chooses
+// the files need not be somebody who may know which there are: where there is a guard,
+// the log alone says what is wrong.
 func (c *certificates) load() (*tls.Config, error) {
+	if c.guard == nil {
+		return c.read()
+	}
+	for _, name := range [...]string{c.options.CA, c.options.ClientCert, c.options.ClientKey} {
+		if name == "" {
+			continue
+		}
+		if err := c.guard.File(name); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrCertificateFile, err)
+		}
+	}
+	config, err := c.read()
+	if err != nil {
+		c.log.Warn("certificates or keys that an endpoint names can't be used", "error", err)
+		return nil, fmt.Errorf("%w: opts.ca, opts.client_cert or opts.client_key; the gateway's log says why", ErrCertificateFile)
+	}
+	return config, nil
+}
+
+func (c *certificates) read() (*tls.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o := &c.options

@@ -190,7 +190,7 @@ func TestTLSFoundDead(t *testing.T) {
 	ca := newAuthority(t, "plant")
 	s := startOpenSSL(t, serverArgs(ca.issue("plc", tomorrow()))...)
 	u := mustParse(t, "tls://"+s.addr+"?ca="+ca.file)
-	d, err := newDialer(u, nil, nil)
+	d, err := newDialer(u, PoolOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

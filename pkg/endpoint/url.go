@@ -260,7 +260,7 @@ func (u *URL) checkCredentials() error {
 	if len(u.username) > maxText || len(u.password) > maxText {
 		return fieldError("url", "user name or password is longer than %d bytes", maxText)
 	}
-	if err := checkSecret(u.username); err != nil {
+	if err := checkName(u.username); err != nil {
 		return fieldError("opts.username", "%v", err)
 	}
 	if err := checkSecret(u.password); err != nil {
@@ -365,7 +365,7 @@ func (u *URL) setParams(params []Param, raw string) error {
 			}
 			continue
 		case strings.Contains(p.Value, "${"):
-			return fieldError("opts."+p.Name, "takes no reference to a secret; username and password do")
+			return fieldError("opts."+p.Name, "takes no reference to a secret; password does")
 		}
 		if err := option.set(&u.options, p.Value); err != nil {
 			return err

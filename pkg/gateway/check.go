@@ -165,6 +165,14 @@ func (c *checker) surroundings() {
 			c.doubt("file", v.Key, checkPEM(text))
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.cfg.Policy.Secrets)) {
+		ref := "${file:" + name + "}"
+		if strings.HasPrefix(name, "EDGE_SECRET_") {
+			ref = "${env:" + name + "}"
+		}
+		_, err := config.Secrets{Dir: c.cfg.Policy.SecretsDir}.Resolve(ref)
+		c.doubt("secret", "policy.secrets", err)
+	}
 	dir := existing(c.cfg.Bus.WALDir)
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {

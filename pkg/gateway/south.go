@@ -15,11 +15,15 @@ import (
 // openPool builds the endpoint pool. It comes before the bus, which may want the
 // endpoints paused as soon as it is open.
 func (g *Gateway) openPool() (err error) {
-	g.pool, err = endpoint.NewPool(endpoint.PoolOptions{Log: g.log, Registerer: g.reg, Secret: g.secrets().Resolve})
+	policy, err := newPolicy(g.cfg)
 	if err != nil {
 		return err
 	}
-	g.endpoints = &endpoints{pool: g.pool, log: g.log, open: map[string]*openEndpoint{}}
+	g.pool, err = endpoint.NewPool(endpoint.PoolOptions{Log: g.log, Registerer: g.reg, Guard: policy})
+	if err != nil {
+		return err
+	}
+	g.endpoints = &endpoints{pool: g.pool, log: g.log, policy: policy, booted: g.hasBooted, open: map[string]*openEndpoint{}}
 	return nil
 }
 
@@ -52,8 +56,10 @@ func (g *Gateway) onPressure(paused bool) { g.endpoints.setPaused(paused) }
 // endpoints shares the pool's handles among the drivers: several may use one
 // endpoint, and the last one that leaves closes it.
 type endpoints struct {
-	pool *endpoint.Pool
-	log  *slog.Logger
+	pool   *endpoint.Pool
+	log    *slog.Logger
+	policy *policy
+	booted func() bool
 
 	mu     sync.Mutex
 	open   map[string]*openEndpoint
@@ -133,11 +139,22 @@ func (e *endpoints) control(id string, op endpoint.Op) {
 	}
 }
 
-// Check implements [apply.Endpoints].
+// Check implements [apply.Endpoints]. What the policy does not allow is refused where
+// something else runs already. At the boot it is not: the other endpoints run, and this
+// one says why it does not when it dials.
 func (e *endpoints) Check(id string, item config.Endpoint) error {
-	if _, err := endpoint.FromTable(item.Scheme, item.Host, item.Port, item.Opts); err != nil {
+	u, err := endpoint.FromTable(item.Scheme, item.Host, item.Port, item.Opts)
+	if err != nil {
 		return fmt.Errorf("endpoint %s: %w", id, err)
 	}
+	err = e.policy.check(u)
+	switch {
+	case err == nil:
+		return nil
+	case e.booted():
+		return fmt.Errorf("endpoint %s: %w", id, err)
+	}
+	e.log.Warn("an endpoint is not dialled", "endpoint", id, "error", err)
 	return nil
 }
 

@@ -22,7 +22,7 @@ func TestManyFindings(t *testing.T) {
 	each := func(format string, args int) string {
 		var b strings.Builder
 		for i := range n {
-			b.WriteString(fmt.Sprintf(format, []any{i, i, i}[:args]...))
+			fmt.Fprintf(&b, format, []any{i, i, i}[:args]...)
 		}
 		return b.String()
 	}

@@ -26,6 +26,7 @@ type Gateway struct {
 	Device     string  `json:"device"`
 	DataDir    string  `json:"data_dir"`
 	SecretsDir string  `json:"secrets_dir"`
+	Policy     Policy  `json:"policy"`
 	Log        Log     `json:"log"`
 	Clock      Clock   `json:"clock"`
 	Metrics    Metrics `json:"metrics"`
@@ -44,6 +45,15 @@ type Gateway struct {
 
 	sources sources
 	values  []Value
+}
+
+// Policy is what tables may use of the machine; see the schema.
+type Policy struct {
+	Hosts        []string            `json:"hosts"`
+	Serial       []string            `json:"serial"`
+	Certificates []string            `json:"certificates"`
+	SecretsDir   string              `json:"secrets_dir"` // absolute path
+	Secrets      map[string][]string `json:"secrets"`
 }
 
 // Log is the log on standard output.

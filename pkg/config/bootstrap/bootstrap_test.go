@@ -33,7 +33,8 @@ func TestDefaults(t *testing.T) {
 	base := g.Config.Dir[:len(g.Config.Dir)-len("/config")]
 	want := Gateway{
 		GatewayID: "gw-1", Tenant: "default", Device: "gw-1", DataDir: "/var/lib/edge-gw", SecretsDir: "/etc/edge-gw/secrets",
-		Log: Log{"info", "json"}, Clock: Clock{NotBefore: config.Date(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC))}, Metrics: Metrics{":9100"}, Admin: Admin{"/var/lib/edge-gw/admin.sock", "0600", ""},
+		Policy: Policy{Hosts: []string{}, Serial: []string{}, Certificates: []string{}, SecretsDir: "/etc/edge-gw/secrets/tables"},
+		Log:    Log{"info", "json"}, Clock: Clock{NotBefore: config.Date(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC))}, Metrics: Metrics{":9100"}, Admin: Admin{"/var/lib/edge-gw/admin.sock", "0600", ""},
 		Config: Config{Source: "etcd", Dir: filepath.Join(base, "config"), Etcd: Etcd{Endpoints: []string{}, Listen: "unix", Prefix: "/edge/config/v1"},
 			Rollback: "auto", Verify: "connect", VerifyTimeout: config.Duration(10 * time.Second)},
 		Bus: Bus{RingPow: 16, PauseHi: 0.8, ResumeLo: 0.6, WALDir: "/var/lib/edge-gw/log", WALFlushMS: 100, WALMaxBytes: 4 * config.GiB,
@@ -54,7 +55,7 @@ func TestDefaults(t *testing.T) {
 		"version": "5", "envelope": "auto", "message_expiry": "0s", "proxy": "", "follow_redirect": false,
 		"status": map[string]any{"enable": true, "topic": "/edge/status/{tenant}/{device}", "retain": true},
 		"commands": map[string]any{"enable": false, "topic": "/edge/cmd/{tenant}/{device}/#", "reply": "/edge/cmd-result/{tenant}/{device}",
-			"allow": []any{}, "rate": "10/s", "dedup": "24h"},
+			"reply_below": []any{}, "allow": []any{}, "rate": "10/s", "dedup": "24h"},
 	} {
 		if !reflect.DeepEqual(m[key], want) {
 			t.Errorf("connectors.mqtt.%s: got %#v, want %#v", key, m[key], want)

@@ -203,6 +203,7 @@ func (b *builder) defaults() {
 	derive(id, "device")
 	derive(filepath.Join(data, "admin.sock"), "admin", "socket")
 	derive(filepath.Join(data, "log"), "bus", "wal_dir")
+	derive(filepath.Join(b.text("secrets_dir"), "tables"), "policy", "secrets_dir")
 	connectors, _ := b.tree["connectors"].(map[string]any)
 	for name, c := range connectors {
 		if m, ok := c.(map[string]any); ok && m["kind"] == "mqtt5" {
