@@ -103,6 +103,12 @@ func (s Size) String() string {
 // MarshalText writes s as [Size.String] does, for JSON too.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads what [ParseSize] reads.
+func (s *Size) UnmarshalText(text []byte) (err error) {
+	*s, err = ParseSize(string(text))
+	return err
+}
+
 // UnmarshalJSON reads a number of bytes or a string as [ParseSize] does.
 func (s *Size) UnmarshalJSON(b []byte) (err error) {
 	text := string(b)

@@ -174,6 +174,9 @@ func assign(to reflect.Value, v any) error {
 		if to.Kind() == reflect.Struct {
 			return errors.Join(assignStruct(to, x, nil)...)
 		}
+		if to.Kind() == reflect.Map {
+			return assignMap(to, x)
+		}
 	case []any:
 		if to.Kind() == reflect.Slice {
 			s := reflect.MakeSlice(to.Type(), len(x), len(x))
@@ -187,6 +190,20 @@ func assign(to reflect.Value, v any) error {
 		}
 	}
 	return fmt.Errorf("%s does not fit %s", describe(v), to.Type())
+}
+
+// assignMap sets a map with text as keys.
+func assignMap(to reflect.Value, x map[string]any) error {
+	m := reflect.MakeMapWithSize(to.Type(), len(x))
+	for key, v := range x {
+		e := reflect.New(to.Type().Elem()).Elem()
+		if err := assign(e, v); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		m.SetMapIndex(reflect.ValueOf(key), e)
+	}
+	to.Set(m)
+	return nil
 }
 
 // assignNumber sets a number that to can hold.

@@ -1,8 +1,6 @@
 package mqtt
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
-	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
@@ -111,12 +108,8 @@ type Commands struct {
 // option is a word that YAML may take for a number or a boolean.
 type option string
 
-// UnmarshalJSON takes any scalar as it is written.
-func (o *option) UnmarshalJSON(p []byte) error {
-	var text string
-	if err := json.Unmarshal(p, &text); err != nil {
-		text = string(p)
-	}
+// UnmarshalText takes any scalar as it is written.
+func (o *option) UnmarshalText(text []byte) error {
 	*o = option(text)
 	return nil
 }
@@ -142,85 +135,39 @@ const (
 	refusedParks = "park"
 )
 
-// Where a new consumer begins.
-const (
-	startOldest = "oldest"
-	startEnd    = "end"
-)
-
-// defaults returns what a configuration that sets nothing means.
-func defaults() Config {
-	return Config{
-		Version: version5, Envelope: "auto",
-		Endpoint: "mqtt://127.0.0.1:1883", Topic: "/edge/{tenant}/{device}/data", QoS: 2, Payload: payloadJSONZstd,
-		MaxFrames: 32, MaxBytes: config.MiB, MaxInterval: config.Duration(time.Second),
-		Keepalive: config.Duration(30 * time.Second), SessionExpiry: config.Duration(24 * time.Hour),
-		Backoff:       Backoff{Base: config.Duration(500 * time.Millisecond), Max: config.Duration(2 * time.Minute)},
-		TimestampUnit: string(frame.Milliseconds), Start: startOldest, OnRefused: refusedWaits,
-		Status: StatusTopic{Enable: true, Topic: "/edge/status/{tenant}/{device}", Retain: true},
-		Commands: Commands{Topic: "/edge/cmd/{tenant}/{device}/#", Reply: "/edge/cmd-result/{tenant}/{device}",
-			Rate: "10/s", Dedup: config.Duration(24 * time.Hour)},
-	}
-}
-
-// decodeConfig reads a configuration strictly and fills in the defaults.
+// decodeConfig reads a configuration as its schema describes it, and checks what a
+// schema can't say.
 func decodeConfig(cfg map[string]any) (Config, error) {
-	c := defaults()
-	raw, err := json.Marshal(cfg)
+	c, err := config.Decode[Config]("connectors/mqtt5", cfg)
 	if err != nil {
-		return c, fmt.Errorf("configuration: %w", err)
+		return Config{}, fmt.Errorf("configuration: %w", err)
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&c); err != nil {
-		return c, fmt.Errorf("configuration: %w", err)
-	}
-	return c, c.check()
+	return *c, c.check()
 }
 
 // check returns what is wrong with the first wrong field.
 func (c *Config) check() error {
-	checks := []func() error{
-		func() error { _, err := parseEndpoints(c.Endpoint); return err },
-		func() error { return checkTopic("topic", c.Topic, "gateway", "tenant", "device", "driver", "tag") },
-		func() error {
-			return oneOf("payload", c.Payload, payloadJSON, payloadJSONZstd, payloadProtobuf, payloadProtobufZstd)
-		},
-		func() error { return oneOf("on_refused", c.OnRefused, refusedWaits, refusedParks) },
-		func() error { return oneOf("version", string(c.Version), version5, version311, versionAuto) },
-		func() error { return oneOf("envelope", string(c.Envelope), "auto", "true", "false") },
-		func() error { return oneOf("start", c.Start, startOldest, startEnd) },
-		func() error { _, err := parseProxy(c.Proxy); return err },
-		func() error {
-			if d := c.MessageExpiry.Std(); d != 0 {
-				return between("message_expiry", c.MessageExpiry, time.Second, 100*365*24*time.Hour)
-			}
-			return nil
-		},
-		func() error { _, err := frame.ParseTimestampUnit(c.TimestampUnit); return err },
-		func() error { return within("qos", int64(c.QoS), 0, 2) },
-		func() error { return within("max_frames", int64(c.MaxFrames), 1, 1_000_000) },
-		func() error { return within("max_bytes", int64(c.MaxBytes), 1024, maxPacketSize) },
-		func() error { return between("max_interval", c.MaxInterval, time.Millisecond, time.Hour) },
-		func() error { return between("keepalive", c.Keepalive, time.Second, 65535*time.Second) },
-		func() error { return between("session_expiry", c.SessionExpiry, time.Second, 100*365*24*time.Hour) },
-		func() error { return between("backoff.base", c.Backoff.Base, time.Millisecond, c.Backoff.Max.Std()) },
-		func() error { return between("backoff.max", c.Backoff.Max, c.Backoff.Base.Std(), 24*time.Hour) },
-		func() error {
-			if (c.TLS.ClientCert == "") != (c.TLS.ClientKey == "") {
-				return fmt.Errorf("tls: client_cert and client_key go together: set both or none")
-			}
-			return nil
-		},
-		func() error { return checkTopic("status.topic", c.Status.Topic, "gateway", "tenant", "device") },
-		c.Commands.check,
+	if _, err := parseEndpoints(c.Endpoint); err != nil {
+		return err
 	}
-	for _, check := range checks {
-		if err := check(); err != nil {
-			return err
-		}
+	if _, err := parseProxy(c.Proxy); err != nil {
+		return err
 	}
-	return nil
+	if err := checkTopic("topic", c.Topic, "gateway", "tenant", "device", "driver", "tag"); err != nil {
+		return err
+	}
+	if err := checkTopic("status.topic", c.Status.Topic, "gateway", "tenant", "device"); err != nil {
+		return err
+	}
+	switch d := c.MessageExpiry.Std(); {
+	case d != 0 && d < time.Second:
+		return fmt.Errorf("message_expiry: expected 0s or at least 1s, got %s", c.MessageExpiry)
+	case c.Backoff.Base > c.Backoff.Max:
+		return fmt.Errorf("backoff.base: %s is more than backoff.max, which is %s", c.Backoff.Base, c.Backoff.Max)
+	case (c.TLS.ClientCert == "") != (c.TLS.ClientKey == ""):
+		return errors.New("tls: client_cert and client_key go together: set both or none")
+	}
+	return c.Commands.check()
 }
 
 func (c *Commands) check() error {
@@ -232,9 +179,6 @@ func (c *Commands) check() error {
 			return fmt.Errorf("commands.allow: %q is not a glob: %w", glob, err)
 		}
 	}
-	if err := between("commands.dedup", c.Dedup, time.Second, 365*24*time.Hour); err != nil {
-		return err
-	}
 	if err := checkPlaceholders("commands.topic", c.Topic, "gateway", "tenant", "device"); err != nil {
 		return err
 	}
@@ -244,27 +188,6 @@ func (c *Commands) check() error {
 		}
 	}
 	return checkTopic("commands.reply", c.Reply, "gateway", "tenant", "device")
-}
-
-func oneOf(field, value string, allowed ...string) error {
-	if slices.Contains(allowed, value) {
-		return nil
-	}
-	return fmt.Errorf("%s: expected one of %s, got %q", field, strings.Join(allowed, ", "), value)
-}
-
-func within(field string, value, low, high int64) error {
-	if value < low || value > high {
-		return fmt.Errorf("%s: expected a number from %d to %d, got %d", field, low, high, value)
-	}
-	return nil
-}
-
-func between(field string, value config.Duration, low, high time.Duration) error {
-	if value.Std() < low || value.Std() > high {
-		return fmt.Errorf("%s: expected a duration from %s to %s, got %s", field, low, high, value)
-	}
-	return nil
 }
 
 // parseRate reads "10/s": so many in a second, minute or hour.

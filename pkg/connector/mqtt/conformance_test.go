@@ -157,7 +157,7 @@ func TestConfig(t *testing.T) {
 	}{
 		{map[string]any{"unknown": 1}, "unknown"},
 		{map[string]any{"endpoint": "http://x"}, "endpoint"},
-		{map[string]any{"endpoint": "mqtt://u:p@x"}, "username"},
+		{map[string]any{"endpoint": "mqtt://u:p@x"}, "endpoint: expected a broker's URL without credentials"},
 		{map[string]any{"endpoint": "mqtt://a,tls://"}, "endpoint"},
 		{map[string]any{"topic": "a/+/b"}, "wildcards"},
 		{map[string]any{"topic": "a/{tga}"}, "{tga}"},
@@ -165,16 +165,19 @@ func TestConfig(t *testing.T) {
 		{map[string]any{"payload": "xml"}, "payload"},
 		{map[string]any{"max_frames": 0}, "max_frames"},
 		{map[string]any{"max_bytes": "1G"}, "max_bytes"},
-		{map[string]any{"max_interval": 5}, "configuration"},
+		{map[string]any{"max_interval": 5}, "configuration: max_interval"},
 		{map[string]any{"keepalive": "0s"}, "keepalive"},
 		{map[string]any{"backoff": map[string]any{"base": "3m"}}, "backoff.base"},
-		{map[string]any{"timestamp_unit": "s"}, "timestamp unit"},
+		{map[string]any{"timestamp_unit": "s"}, "timestamp_unit"},
+		{map[string]any{"message_expiry": "1ms"}, "message_expiry"},
+		{map[string]any{"session_expiry": "0s"}, "session_expiry"},
 		{map[string]any{"start": "middle"}, "start"},
 		{map[string]any{"tls": map[string]any{"client_cert": "x"}}, "client_key"},
 		{map[string]any{"commands": map[string]any{"rate": "10"}}, "commands.rate"},
 		{map[string]any{"commands": map[string]any{"allow": []any{"["}}}, "commands.allow"},
 		{map[string]any{"commands": map[string]any{"reply": "a/#"}}, "commands.reply"},
 	} {
+		c.cfg["kind"] = "mqtt5"
 		if _, err := decodeConfig(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v, want an error with %q", c.cfg, err, c.want)
 		}
