@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -83,13 +84,13 @@ type commands struct {
 }
 
 func newCommands(cfg Commands, names *strings.Replacer, deps connector.Deps, counter *prometheus.CounterVec) (*commands, error) {
-	n, per, err := parseRate(cfg.Rate)
+	most, err := parseSpeed(cfg.Rate, math.MaxInt32)
 	if err != nil {
 		return nil, fmt.Errorf("commands.rate: %w", err)
 	}
 	c := &commands{cfg: cfg, topic: names.Replace(cfg.Topic), reply: names.Replace(cfg.Reply), deps: deps, log: deps.Log, counter: counter,
 		others:  strings.NewReplacer("{gateway}", "+", "{tenant}", "+", "{device}", "+").Replace(cfg.Topic),
-		limiter: rate.NewLimiter(rate.Every(per/time.Duration(n)), n), answers: rate.NewLimiter(answerRate, answerBurst),
+		limiter: rate.NewLimiter(rate.Every(most.takes(1)), int(most.n)), answers: rate.NewLimiter(answerRate, answerBurst),
 		tells: rate.NewLimiter(tellRate, tellBurst), known: map[string]*commandRecord{}, shunned: map[bool]time.Time{},
 		queues: map[string][]*commandRecord{}, replies: make(chan struct{}, 1)}
 	for _, topic := range cfg.ReplyBelow {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
-	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 // Config is a connector of kind mqtt5 as gateway.yml writes it; its schema is
@@ -45,9 +44,12 @@ type Config struct {
 	Backoff       Backoff         `json:"backoff"`
 
 	LiveFirst     bool   `json:"live_first"`
+	Backlog       Limits `json:"backlog"`
 	TimestampUnit string `json:"timestamp_unit"`
 	Start         string `json:"start"`
 	RenameFrom    string `json:"rename_from"` // the gateway's business
+
+	RetainTopics []string `json:"retain_topics"` // filters; {gateway}, {tenant} and {device} are replaced
 
 	// MessageExpiry is how long the broker keeps a message for a subscriber that is
 	// away; 0: without end.
@@ -61,6 +63,23 @@ type Config struct {
 	TLS      TLS         `json:"tls"`
 	Status   StatusTopic `json:"status"`
 	Commands Commands    `json:"commands"`
+}
+
+// Limits are rates, such as 64K/s, that a backlog is sent with at most; "" is none.
+type Limits struct {
+	MaxRate     string `json:"max_rate"`     // bytes of payload
+	MaxMessages string `json:"max_messages"` // messages
+}
+
+// allowance reads the rates.
+func (l *Limits) allowance() (a allowance, err error) {
+	if a.bytes, err = parseSpeed(l.MaxRate, 1<<40); err != nil {
+		return a, fmt.Errorf("backlog.max_rate: %w", err)
+	}
+	if a.messages, err = parseSpeed(l.MaxMessages, math.MaxInt32); err != nil {
+		return a, fmt.Errorf("backlog.max_messages: %w", err)
+	}
+	return a, nil
 }
 
 // StatusTopic is where a gateway says that it is online, and the broker that it is
@@ -159,6 +178,14 @@ func (c *Config) check() error {
 	if err := checkTopic("status.topic", c.Status.Topic, "gateway", "tenant", "device"); err != nil {
 		return err
 	}
+	if _, err := c.Backlog.allowance(); err != nil {
+		return err
+	}
+	for _, filter := range c.RetainTopics {
+		if err := checkPlaceholders("retain_topics", filter, "gateway", "tenant", "device"); err != nil {
+			return err
+		}
+	}
 	switch d := c.MessageExpiry.Std(); {
 	case d != 0 && d < time.Second:
 		return fmt.Errorf("message_expiry: expected 0s or at least 1s, got %s", c.MessageExpiry)
@@ -171,7 +198,7 @@ func (c *Config) check() error {
 }
 
 func (c *Commands) check() error {
-	if _, _, err := parseRate(c.Rate); err != nil {
+	if _, err := parseSpeed(c.Rate, math.MaxInt32); err != nil {
 		return fmt.Errorf("commands.rate: %w", err)
 	}
 	for _, glob := range c.Allow {
@@ -188,17 +215,6 @@ func (c *Commands) check() error {
 		}
 	}
 	return checkTopic("commands.reply", c.Reply, "gateway", "tenant", "device")
-}
-
-// parseRate reads "10/s": so many in a second, minute or hour.
-func parseRate(s string) (n int, per time.Duration, err error) {
-	count, unit, ok := strings.Cut(s, "/")
-	whole, err := number.Int(count, 1, math.MaxInt32)
-	per, known := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[unit]
-	if !ok || err != nil || !known {
-		return 0, 0, fmt.Errorf("expected a rate such as 10/s, 60/m or 100/h, got %q", s)
-	}
-	return int(whole), per, nil
 }
 
 // server is one address of a broker.

@@ -55,7 +55,8 @@ type Connector struct {
 	log      *slog.Logger
 	servers  []server
 	clientID string
-	template string // of the data's topic, with the gateway's names filled in
+	template string   // of the data's topic, with the gateway's names filled in
+	retained []string // filters of the topics whose data the broker keeps
 	metrics  *metrics
 	stats    *stats
 	session  *session
@@ -96,6 +97,9 @@ func newConnector(name string, cfg Config, deps connector.Deps, m *metrics) (*Co
 	names := identityReplacer(deps.Identity)
 	c := &Connector{name: name, deps: deps, log: deps.Log, servers: servers, clientID: cfg.ClientID, metrics: m,
 		template: names.Replace(cfg.Topic), stats: &stats{name: name, m: m}, replayed: map[string]uint64{}, warnings: map[string]error{}, terms: map[string]*terms{}, now: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
+	for _, filter := range cfg.RetainTopics {
+		c.retained = append(c.retained, names.Replace(filter))
+	}
 	c.cfg.Store(&cfg)
 	if c.clientID == "" {
 		c.clientID = deps.Identity.Gateway
@@ -122,7 +126,7 @@ func (c *Connector) Update(cfg map[string]any) bool {
 	}
 	same := next
 	now := c.config()
-	same.MaxFrames, same.MaxBytes, same.MaxInterval, same.Backoff, same.OnRefused = now.MaxFrames, now.MaxBytes, now.MaxInterval, now.Backoff, now.OnRefused
+	same.MaxFrames, same.MaxBytes, same.MaxInterval, same.Backoff, same.OnRefused, same.Backlog = now.MaxFrames, now.MaxBytes, now.MaxInterval, now.Backoff, now.OnRefused, now.Backlog
 	if !reflect.DeepEqual(&same, now) {
 		return false
 	}
@@ -350,7 +354,8 @@ var (
 // serve delivers on a connection until it ends, an operator wants another one, or
 // ctx ends, which gives what is in flight some time to settle.
 func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
-	if err := c.lookBack(ctx, l); err != nil {
+	look, err := c.lookBack(ctx, l)
+	if err != nil {
 		return err
 	}
 	limits := c.session.currentLimits()
@@ -370,7 +375,7 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 		}
 	})
 	wg.Go(func() {
-		if err := contain(func() error { return c.keepSeen(work, l) }); err != nil {
+		if err := contain(func() error { return c.keepSeen(work, l, look) }); err != nil {
 			cancel(err)
 		}
 	})

@@ -36,7 +36,7 @@ const tellEvery = 10 * time.Second
 
 // incoming takes a message from paho, without waiting.
 func (c *Connector) incoming(l *link, p *paho.Publish) error {
-	if c.remembers(p) || l.watches(p) {
+	if l.watches(p) || p.Topic == c.seenTopic() || p.Topic == c.statusTopic() {
 		return c.session.acknowledge(p.QoS, p.PacketID)
 	}
 	if c.commands == nil || !covers(c.commands.topic, p.Topic) { // a subscription of an earlier configuration

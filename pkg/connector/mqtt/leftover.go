@@ -1,10 +1,15 @@
 package mqtt
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -15,9 +20,9 @@ import (
 )
 
 // What a connector puts at a broker outlives the connection, and often the
-// configuration that asked for it: subscriptions of the session, and the retained
-// status message, which the last will sets too. Each is noted durably before it is
-// made, and taken back when the configuration does not ask for it any more.
+// configuration that asked for it: subscriptions of the session, the retained status
+// message, which the last will sets too, and retained data. Each is noted durably before
+// it is made, and taken back when the configuration does not ask for it any more.
 //
 // A command does not depend on that: it is taken only on a topic that the present
 // configuration subscribes to, whatever the broker delivers.
@@ -78,28 +83,34 @@ func (c *Connector) keepsStatus() bool { return c.config().Status.Enable && c.co
 func (s *session) noLongerRetained(at retainedAt) error {
 	s.noting.Lock()
 	defer s.noting.Unlock()
+	if s.kept[at] {
+		delete(s.kept, at)
+		return s.consumer.Commit(bus.Commit{Delete: []string{at.key()}})
+	}
 	return s.update(false, func(rec *sessionRecord) {
 		rec.Retained = slices.DeleteFunc(rec.Retained, func(r retainedAt) bool { return r == at })
 	})
 }
 
-// willSubscribe notes that a subscription is about to be made.
-func (s *session) willSubscribe(filter string) error {
+// willSubscribe notes that subscriptions are about to be made.
+func (s *session) willSubscribe(filters ...string) error {
 	s.noting.Lock()
 	defer s.noting.Unlock()
-	if slices.Contains(s.record.Subscribed, filter) {
+	known := func(f string) bool { return slices.Contains(s.record.Subscribed, f) }
+	fresh := slices.DeleteFunc(slices.Clone(filters), known)
+	if len(fresh) == 0 {
 		return nil
 	}
-	return s.update(true, func(rec *sessionRecord) { rec.Subscribed = append(rec.Subscribed, filter) })
+	return s.update(true, func(rec *sessionRecord) { rec.Subscribed = append(rec.Subscribed, fresh...) })
 }
 
-// noLongerSubscribed may be lost in a crash: the subscription is then taken back once
+// noLongerSubscribed may be lost in a crash: the subscriptions are then taken back once
 // more.
-func (s *session) noLongerSubscribed(filter string) error {
+func (s *session) noLongerSubscribed(filters ...string) error {
 	s.noting.Lock()
 	defer s.noting.Unlock()
 	return s.update(false, func(rec *sessionRecord) {
-		rec.Subscribed = slices.DeleteFunc(rec.Subscribed, func(f string) bool { return f == filter })
+		rec.Subscribed = slices.DeleteFunc(rec.Subscribed, func(f string) bool { return slices.Contains(filters, f) })
 	})
 }
 
@@ -107,7 +118,45 @@ func (s *session) noLongerSubscribed(filter string) error {
 func (s *session) noted() (subscribed []string, retained []retainedAt) {
 	s.noting.Lock()
 	defer s.noting.Unlock()
-	return slices.Clone(s.record.Subscribed), slices.Clone(s.record.Retained)
+	return slices.Clone(s.record.Subscribed), slices.AppendSeq(slices.Clone(s.record.Retained), maps.Keys(s.kept))
+}
+
+// willKeep notes that a retained message of data is about to be set; with the record
+// that says so, unless it is there. There may be as many as there are topics, so each
+// has a record of its own.
+func (s *session) willKeep(at retainedAt) (r bus.Record, fresh bool, err error) {
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	if s.kept[at] {
+		return r, false, nil
+	}
+	s.kept[at] = true
+	r, err = put(at.key(), at, bus.Range{})
+	return r, true, err
+}
+
+// isData reports whether a noted message is one of data.
+func (s *session) isData(at retainedAt) bool {
+	s.noting.Lock()
+	defer s.noting.Unlock()
+	return s.kept[at]
+}
+
+// keepsData reports whether the broker is to keep the last message of a topic: one that
+// data has now, and that retain_topics covers.
+func (c *Connector) keepsData(topic string) bool {
+	if !covered(c.retained, topic) {
+		return false
+	}
+	escape := strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "{driver}", "*", "{tag}", "*")
+	match, err := path.Match(escape.Replace(c.template), topic)
+	return match && err == nil
+}
+
+// key is the key of the record of a retained message of data.
+func (at retainedAt) key() string {
+	sum := sha256.Sum256([]byte(at.Server + " " + at.Topic))
+	return keyRetained + hex.EncodeToString(sum[:])
 }
 
 // wanted reports whether the present configuration subscribes to a filter.
@@ -137,7 +186,7 @@ func (c *Connector) tidy(ctx context.Context, l *link) (done bool, err error) {
 func (c *Connector) unsubscribeOld(ctx context.Context, l *link) error {
 	subscribed, _ := c.session.noted()
 	for _, filter := range subscribed {
-		if c.wanted(filter) {
+		if c.wanted(filter) || l.reads(filter) {
 			continue
 		}
 		if err := c.unsubscribe(ctx, l, filter); err != nil {
@@ -148,65 +197,64 @@ func (c *Connector) unsubscribeOld(ctx context.Context, l *link) error {
 	return nil
 }
 
-func (c *Connector) unsubscribe(ctx context.Context, l *link, filter string) error {
-	ack, err := l.client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: []string{filter}})
-	if ack != nil && len(ack.Reasons) > 0 && ack.Reasons[0] >= 0x80 {
-		err = &refusal{code: ack.Reasons[0]}
+func (c *Connector) unsubscribe(ctx context.Context, l *link, filters ...string) error {
+	ack, err := l.client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: filters})
+	if ack != nil {
+		if i := slices.IndexFunc(ack.Reasons, func(code byte) bool { return code >= 0x80 }); i >= 0 {
+			err = &refusal{code: ack.Reasons[i]}
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("unsubscribe from %s, which the configuration does not name any more (what comes on it is ignored): %w", filter, err)
+		return fmt.Errorf("unsubscribe from %s, which the configuration does not name any more (what comes on it is ignored): %w",
+			strings.Join(filters, ", "), err)
 	}
-	return c.session.noLongerSubscribed(filter)
+	return c.session.noLongerSubscribed(filters...)
 }
 
-// oldRetained returns the topics on which server may hold a status message that the
+// oldRetained returns the topics on which server may hold a message that the
 // configuration does not ask for.
 func (c *Connector) oldRetained(server string) []retainedAt {
 	var out []retainedAt
 	_, retained := c.session.noted()
 	for _, at := range retained {
-		if at.Server == server && (at.Topic != c.statusTopic() || !c.keepsStatus()) && at.Topic != c.seenTopic() {
+		asked := at.Topic == c.statusTopic() && c.keepsStatus() || at.Topic == c.seenTopic() || c.keepsData(at.Topic)
+		if at.Server == server && !asked {
 			out = append(out, at)
 		}
 	}
 	return out
 }
 
-// clearOld removes status messages of ours from topics that the configuration does not
-// use any more. A topic may have passed on to another gateway, whose message stays: it
-// is read before it is removed. The topic is looked at until the last connection of
-// before has ended even at a broker that did not notice its end: its will would set the
-// message once more.
+// readAtOnce bounds the topics that are read together, and clearAtOnce those that are
+// cleared before something else gets its turn.
+const readAtOnce, clearAtOnce = 64, 512
+
+// clearOld removes messages of ours from topics that the configuration does not use any
+// more. A topic may have passed on to another gateway, whose message stays: it is read
+// before it is removed. A status topic is looked at until the last connection of before
+// has ended even at a broker that did not notice its end: its will would set the message
+// once more.
 func (c *Connector) clearOld(ctx context.Context, l *link) error {
 	var refused error
-	for _, at := range c.oldRetained(l.server) {
+	old := c.oldRetained(l.server)
+	for topics := range slices.Chunk(old[:min(len(old), clearAtOnce)], readAtOnce) {
 		if c.session.currentLimits().noRetain { // nor has it kept anything
-			if err := c.session.noLongerRetained(at); err != nil {
-				return err
+			for _, at := range topics {
+				if err := c.session.noLongerRetained(at); err != nil {
+					return err
+				}
 			}
 			continue
 		}
-		message, err := c.readRetained(ctx, l, at.Topic)
-		var r *refusal
-		if errors.As(err, &r) {
-			refused = fmt.Errorf("a message of this gateway may be retained on %s, which cannot be read to see whose it is; remove it at the broker: %w", at.Topic, err)
-			if err := c.session.noLongerRetained(at); err != nil {
-				return err
-			}
-			continue
-		}
+		kept, err := c.readRetained(ctx, l, topics)
 		if err != nil {
 			return err
 		}
-		var status statusMessage
-		if message != nil && json.Unmarshal(message, &status) == nil && status.Gateway == c.deps.Identity.Gateway {
-			if err := c.publish(ctx, l, &paho.Publish{Topic: at.Topic, Retain: true}); err != nil {
-				return err
-			}
-			c.log.Info("retained status of an earlier configuration removed", "topic", at.Topic)
-		}
-		if time.Since(l.since) > 2*c.config().Keepalive.Std() {
-			if err := c.session.noLongerRetained(at); err != nil {
+		for _, at := range topics {
+			switch err := c.clear(ctx, l, at, kept[at.Topic]); {
+			case err != nil && isRefusal(err):
+				refused = err
+			case err != nil:
 				return err
 			}
 		}
@@ -214,55 +262,184 @@ func (c *Connector) clearOld(ctx context.Context, l *link) error {
 	return refused
 }
 
-// retainedWait is how long a retained message may take to come behind SUBACK.
-const retainedWait = time.Second
-
-// readRetained returns the retained message of a topic, nil if there is none.
-func (c *Connector) readRetained(ctx context.Context, l *link, topic string) ([]byte, error) {
-	if err := c.session.willSubscribe(topic); err != nil {
-		return nil, err
+// clear removes one message, if it is ours.
+func (c *Connector) clear(ctx context.Context, l *link, at retainedAt, k kept) error {
+	if k.refused != nil {
+		if err := c.session.noLongerRetained(at); err != nil {
+			return err
+		}
+		return fmt.Errorf("a message of this gateway may be retained on %s, "+
+			"which cannot be read to see whose it is; remove it at the broker: %w", at.Topic, k.refused)
 	}
-	messages := l.watch(topic)
-	defer l.watch("")
-	if err := subscribe(ctx, l.client, topic); err != nil {
-		return nil, errors.Join(err, c.session.noLongerSubscribed(topic))
+	if whose(k.message) == c.deps.Identity.Gateway {
+		if err := c.publish(ctx, l, &paho.Publish{Topic: at.Topic, Retain: true}); err != nil {
+			return err
+		}
+		c.log.Info("retained message of an earlier configuration removed", "topic", at.Topic)
 	}
-	var message []byte
-	select {
-	case message = <-messages:
-	case <-time.After(retainedWait):
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	return message, c.unsubscribe(ctx, l, topic)
-}
-
-// watching is where retained messages of one topic go while it is looked at.
-type watching struct {
-	topic    string
-	messages chan []byte // capacity 1
-}
-
-// watch has the next retained message of topic come on the channel; "" ends it.
-func (l *link) watch(topic string) <-chan []byte {
-	w := &watching{topic, make(chan []byte, 1)}
-	l.watched.Store(w)
-	return w.messages
-}
-
-// watches reports whether p is for the one who looks at its topic, who gets it then.
-func (l *link) watches(p *paho.Publish) bool {
-	w := l.watched.Load()
-	if w == nil || w.topic == "" || w.topic != p.Topic {
-		return false
-	}
-	if p.Retain {
-		select {
-		case w.messages <- p.Payload:
-		default: // one is enough
+	if c.session.isData(at) || time.Since(l.since) > 2*c.config().Keepalive.Std() {
+		if err := c.session.noLongerRetained(at); err != nil {
+			return err
 		}
 	}
-	return true
+	return nil
+}
+
+// whose returns the gateway that a retained message names, "" for none: in its
+// properties, in its envelope, or, as a status, in its text.
+func whose(p *paho.Publish) string {
+	if p == nil || len(p.Payload) == 0 {
+		return ""
+	}
+	if p.Properties != nil {
+		if gw := p.Properties.User.Get("gw"); gw != "" {
+			return gw
+		}
+	}
+	var said struct {
+		Gateway string `json:"gateway"` // a status
+		GW      string `json:"gw"`      // an envelope
+	}
+	if json.Unmarshal(p.Payload, &said) != nil {
+		return ""
+	}
+	return cmp.Or(said.GW, said.Gateway)
+}
+
+func isRefusal(err error) bool {
+	var r *refusal
+	return errors.As(err, &r)
+}
+
+// retainedWait is how long retained messages may take to come behind SUBACK.
+const retainedWait = time.Second
+
+// kept is what a broker keeps on a topic.
+type kept struct {
+	message *paho.Publish // nil: none
+	refused error         // why it can't be read
+}
+
+// readRetained reads what the broker keeps on topics.
+func (c *Connector) readRetained(ctx context.Context, l *link, topics []retainedAt) (map[string]kept, error) {
+	var names []string
+	for _, at := range topics {
+		names = append(names, at.Topic)
+	}
+	r, err := c.openReading(ctx, l, names)
+	if err != nil {
+		return nil, err
+	}
+	for late := time.After(retainedWait); r.left() > 0; {
+		p, ok := r.next(ctx, late)
+		if !ok {
+			break
+		}
+		r.kept[p.Topic] = kept{message: p}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return r.kept, c.closeReading(ctx, l, r)
+}
+
+// reading is a look at what a broker keeps on some topics. It is open from its
+// subscription until that is taken back.
+type reading struct {
+	topics []string
+	came   chan *paho.Publish // has room for a message of each topic
+	kept   map[string]kept    // what is known, by topic
+}
+
+// openReading subscribes to topics. A topic that the broker turns down is kept as
+// refused; an error means that nobody knows.
+func (c *Connector) openReading(ctx context.Context, l *link, topics []string) (*reading, error) {
+	if err := c.session.willSubscribe(topics...); err != nil {
+		return nil, err
+	}
+	r := &reading{topics: topics, came: make(chan *paho.Publish, len(topics)), kept: map[string]kept{}}
+	l.watch(r)
+	options := make([]paho.SubscribeOptions, len(topics))
+	for i, topic := range topics {
+		options[i] = paho.SubscribeOptions{Topic: topic, NoLocal: true}
+	}
+	ack, err := l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: options})
+	if ack == nil {
+		l.unwatch(r)
+		return nil, err
+	}
+	for i, code := range ack.Reasons {
+		if code >= 0x80 && i < len(topics) {
+			r.kept[topics[i]] = kept{refused: fmt.Errorf("subscribe to %s: %w", topics[i], &refusal{code: code})}
+		}
+	}
+	return r, nil
+}
+
+// left returns from how many topics something may still come.
+func (r *reading) left() int { return len(r.topics) - len(r.kept) }
+
+// next waits for a message.
+func (r *reading) next(ctx context.Context, late <-chan time.Time) (p *paho.Publish, ok bool) {
+	select {
+	case p = <-r.came:
+		return p, true
+	case <-late:
+	case <-ctx.Done():
+	}
+	return nil, false
+}
+
+// closeReading takes the subscriptions back. Those that fail are taken back on the next
+// connection.
+func (c *Connector) closeReading(ctx context.Context, l *link, r *reading) error {
+	l.unwatch(r)
+	return c.unsubscribe(ctx, l, r.topics...)
+}
+
+// watch has the retained messages of the reading's topics come to it.
+func (l *link) watch(r *reading) {
+	l.watching.Lock()
+	defer l.watching.Unlock()
+	l.readings = append(l.readings, r)
+}
+
+func (l *link) unwatch(r *reading) {
+	l.watching.Lock()
+	defer l.watching.Unlock()
+	l.readings = slices.DeleteFunc(l.readings, func(o *reading) bool { return o == r })
+}
+
+// reads reports whether a topic is being read.
+func (l *link) reads(topic string) bool {
+	l.watching.Lock()
+	defer l.watching.Unlock()
+	return slices.ContainsFunc(l.readings, func(r *reading) bool { return slices.Contains(r.topics, topic) })
+}
+
+// watches reports whether p is on a topic that is being read; whoever reads it gets it,
+// if it is what the broker keeps.
+func (l *link) watches(p *paho.Publish) (yes bool) {
+	l.watching.Lock()
+	defer l.watching.Unlock()
+	for _, r := range l.readings {
+		if !slices.Contains(r.topics, p.Topic) {
+			continue
+		}
+		yes = true
+		if p.Retain {
+			select {
+			case r.came <- p:
+			default: // one of each is enough
+			}
+		}
+	}
+	return yes
+}
+
+// covered reports whether one of filters covers a topic.
+func covered(filters []string, topic string) bool {
+	return slices.ContainsFunc(filters, func(f string) bool { return covers(f, topic) })
 }
 
 // covers reports whether a topic filter covers a topic (MQTT 5, 4.7, 4.8.2).

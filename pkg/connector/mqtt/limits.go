@@ -68,6 +68,8 @@ const (
 	partCommands = "commands"
 	partResults  = "command results"
 	partSession  = "session"
+	partBacklog  = "backlog"
+	partRetain   = "retained data"
 )
 
 // shortfall is what a broker lacks that the configuration asks for.
@@ -90,6 +92,10 @@ func (c *Connector) shortfalls(l limits) []shortfall {
 	if cfg.Status.Enable && cfg.Status.Retain && l.noRetain {
 		out = append(out, shortfall{partStatus, errors.New("the broker keeps no retained messages (retain unavailable): status is sent without retain, " +
 			"so who subscribes later does not see it; set status.retain: false")})
+	}
+	if len(c.retained) > 0 && l.noRetain {
+		out = append(out, shortfall{partRetain, errors.New("the broker keeps no retained messages (retain unavailable): data is sent without retain, " +
+			"so who subscribes later sees it with the next message; set retain_topics: []")})
 	}
 	if c.commands != nil {
 		if err := l.takesFilter(c.commands.topic); err != nil {

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -23,11 +23,13 @@ type link struct {
 	inbox  *inbox
 	cancel context.CancelFunc // ends the handling of commands
 
-	server  string
-	since   time.Time
-	watched atomic.Pointer[watching] // see readRetained
-	will    willMode                 // what CONNECT held of the last will
-	old     bool                     // it speaks MQTT 3.1.1
+	server string
+	since  time.Time
+	will   willMode // what CONNECT held of the last will
+	old    bool     // it speaks MQTT 3.1.1
+
+	watching sync.Mutex
+	readings []*reading // of what the broker keeps
 }
 
 // connect makes a connection to srv and the MQTT session on it. In most cases that

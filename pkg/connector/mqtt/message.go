@@ -21,6 +21,8 @@ const (
 	keyWindow  = "w/"      // + first seq: windowRecord
 	keyChain   = "p/"      // + stream and topic: chainRecord
 	keyCommand = "c/"      // + hash of the id: commandRecord
+
+	keyRetained = "r/" // + hash of server and topic: retainedAt, of data
 )
 
 // messageRecord is a message in flight: not its bytes, but all that is needed to
@@ -170,12 +172,13 @@ type stored struct {
 	chains   map[chain]uint64
 	commands []bus.Record
 	parked   []bus.Parked
+	kept     map[retainedAt]bool
 	order    uint64 // the highest order in use
 }
 
 // readRecords reads the records of a consumer.
 func readRecords(records []bus.Record) (*stored, error) {
-	s := &stored{chains: map[chain]uint64{}}
+	s := &stored{chains: map[chain]uint64{}, kept: map[retainedAt]bool{}}
 	byFirst := map[uint64]*window{}
 	for _, r := range records {
 		if err := s.read(r, byFirst); err != nil {
@@ -229,6 +232,12 @@ func (s *stored) read(r bus.Record, byFirst map[uint64]*window) error {
 			return err
 		}
 		s.chains[chain{c.Topic, c.Stream}] = c.Last
+	case strings.HasPrefix(r.Key, keyRetained):
+		var at retainedAt
+		if err := json.Unmarshal(r.Value, &at); err != nil {
+			return err
+		}
+		s.kept[at] = true
 	case strings.HasPrefix(r.Key, keyCommand):
 		s.commands = append(s.commands, r)
 	case bus.IsParked(r):

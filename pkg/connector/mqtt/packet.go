@@ -18,6 +18,7 @@ type publishHeader struct {
 	id          uint16 // 0 with QoS 0
 	qos         byte
 	dup         bool
+	retain      bool
 	topic       string // empty: the alias says it
 	alias       uint16 // 0: none
 	contentType string
@@ -46,6 +47,9 @@ func appendPublish(dst []byte, h *publishHeader, payload int, scratch []byte) (p
 	flags := packets.PUBLISH<<4 | h.qos<<1
 	if h.dup {
 		flags |= 1 << 3
+	}
+	if h.retain {
+		flags |= 1
 	}
 	size := 2 + len(h.topic) + lenVarint(len(props)) + len(props) + payload
 	if h.qos > 0 {

@@ -87,6 +87,14 @@ func (c *codec) finish(dst, plain []byte) []byte {
 	return c.zstd.EncodeAll(plain, dst)
 }
 
+// size returns how large a payload that finish has made will be, about.
+func (c *codec) size(finished []byte) int {
+	if c.Envelope && c.zstd != nil {
+		return len(c.zstd.EncodeAll(finished, nil))
+	}
+	return len(finished)
+}
+
 // seal puts the frames of a payload into an envelope, if the encoding says so. That
 // comes after finish, because only the sender knows prev_seq.
 func (c *codec) seal(frames []byte, e frame.Envelope) []byte {
@@ -129,6 +137,7 @@ type builder struct {
 	codec  *codec
 	router *router
 	limit  int    // bytes of plain payload over all parts; 0: none
+	most   int    // parts; 0: any number
 	only   string // if not empty, frames of other topics are left out
 
 	parts  []*part
@@ -200,6 +209,9 @@ func (b *builder) addUniform(topic string, batch *frame.Batch) int {
 
 // addChunk takes all frames of batch or none.
 func (b *builder) addChunk(topic string, batch *frame.Batch) bool {
+	if !b.takes(topic) {
+		return false
+	}
 	p := b.part(topic)
 	before := len(p.plain)
 	p.plain = b.codec.frames.AppendFrames(p.plain, batch)
@@ -216,6 +228,9 @@ func (b *builder) addFrame(topic string, batch *frame.Batch, i int) bool {
 	if b.only != "" && b.only != topic {
 		return true
 	}
+	if !b.takes(topic) {
+		return false
+	}
 	p := b.part(topic)
 	before := len(p.plain)
 	p.plain = b.codec.frames.AppendFrame(p.plain, batch, i)
@@ -229,6 +244,11 @@ func (b *builder) addFrame(topic string, batch *frame.Batch, i int) bool {
 	}
 	b.took(p, batch, grown, i, i+1)
 	return true
+}
+
+// takes reports whether there is room for a part of topic.
+func (b *builder) takes(topic string) bool {
+	return b.most == 0 || len(b.parts) < b.most || b.byName[topic] != nil
 }
 
 func (b *builder) fits(more int) bool { return b.limit == 0 || b.size+more <= b.limit }
@@ -265,8 +285,8 @@ func (b *builder) drop(p *part) {
 	delete(b.byName, p.topic)
 }
 
-// most returns the largest number of frames that a part holds.
-func (b *builder) most() int {
+// largest returns the largest number of frames that a part holds.
+func (b *builder) largest() int {
 	n := 0
 	for _, p := range b.parts {
 		n = max(n, p.frames)

@@ -206,5 +206,5 @@ func plantBatches(n int) []*frame.Batch {
 
 // steady is a pace that waits for nothing.
 func steady(maxFrames, limit int) func() pace {
-	return func() pace { return pace{maxFrames, 1, limit} }
+	return func() pace { return pace{maxFrames: maxFrames, maxInterval: 1, limit: limit} }
 }

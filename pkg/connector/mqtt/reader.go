@@ -23,6 +23,9 @@ const (
 	// behindFor is how long the live stream may lag before what has piled up
 	// becomes backlog.
 	behindFor = 5 * time.Second
+	// heldFor is how long a limit holds a backlog before it is looked whether the
+	// limit has changed.
+	heldFor = time.Second
 	// behindBy is how many frames it must lag too.
 	behindBy = 4096
 )
@@ -44,9 +47,14 @@ type reader struct {
 	backlog  []stream  // with live_first: what is behind the live stream, oldest first
 	caughtUp time.Time // when the live stream was last at the head
 	dueAt    time.Time // with a backlog: when the live stream must be looked at; zero: nothing waits
+	wakeAt   time.Time // when the live stream is not waited for any more; zero: never
 	at       uint64    // the consumer's cursor; 0: unknown
 
 	bytesPerFrame int // a running estimate
+
+	throttle throttle // of what is behind
+	marked   time.Time
+	marks    [2]uint64 // the head of the log when marked, and behindFor or more before that
 }
 
 type readerOptions struct {
@@ -54,6 +62,7 @@ type readerOptions struct {
 	qos       byte
 	liveFirst bool
 	pace      func() pace // asked before each window
+	warn      func(error) // of a backlog that grows; nil: it does not
 }
 
 // pace is how frames are gathered into a window.
@@ -61,6 +70,7 @@ type pace struct {
 	maxFrames   int           // waiting frames that close it
 	maxInterval time.Duration // after its first frame
 	limit       int           // of its payload, in bytes before compression
+	backlog     allowance     // of what has waited
 }
 
 // stream is a run of the log that is sent in order.
@@ -189,8 +199,19 @@ func (r *reader) next(ctx context.Context) (*window, error) {
 	for {
 		r.builder.reset()
 		r.pace = r.options.pace()
-		r.builder.limit = r.pace.limit
 		s, wait := r.pick()
+		held := r.pace.backlog.limited() && r.behind(s)
+		r.builder.limit, r.builder.most = r.pace.limit, 0
+		if held {
+			if now := time.Now(); now.Before(r.throttle.due) {
+				if !sleep(ctx, min(r.throttle.due.Sub(now), heldFor)) {
+					return nil, ctx.Err()
+				}
+				continue
+			}
+			r.builder.limit, r.builder.most = r.throttle.portion(r.pace.backlog, r.pace.limit)
+		}
+		r.watch(held, s)
 		w := &window{record: r.options.record}
 		w.record.Stream = s.name
 		if err := r.gather(ctx, s, w, wait); err != nil {
@@ -208,14 +229,64 @@ func (r *reader) next(ctx context.Context) (*window, error) {
 		if frames := int(w.record.Last - w.record.First + 1); r.builder.size > 0 {
 			r.bytesPerFrame = max(16, (3*r.bytesPerFrame+r.builder.size/frames)/4)
 		}
+		plain := r.builder.size
 		r.parts(w, r.codec, r.builder.parts)
+		if held {
+			r.spend(w, plain)
+		}
 		return w, nil
+	}
+}
+
+// behind reports whether what s holds has waited for long: longer than behindFor, or
+// since before the connection.
+func (r *reader) behind(s *stream) bool {
+	head := r.consumer.Head()
+	if now := time.Now(); r.marked.IsZero() {
+		r.marked, r.marks = now, [2]uint64{head, head}
+	} else if now.Sub(r.marked) >= behindFor {
+		r.marked, r.marks = now, [2]uint64{head, r.marks[0]}
+	}
+	if s.name == streamBacklog {
+		return true
+	}
+	next := s.cursor
+	if len(s.ready) > 0 {
+		next = s.ready[0].FirstSeq
+	}
+	return !r.options.liveFirst && next <= r.marks[1]
+}
+
+// spend takes a window off what may be sent of the backlog.
+func (r *reader) spend(w *window, plain int) {
+	bytes := 0
+	for _, m := range w.parts {
+		bytes += r.codec.size(m.made.body)
+	}
+	r.throttle.spend(r.pace.backlog, time.Now(), bytes, plain, len(w.parts))
+}
+
+// watch tells of a backlog that new frames join faster than it is sent.
+func (r *reader) watch(held bool, s *stream) {
+	if !held || r.options.liveFirst {
+		if !r.throttle.since.IsZero() {
+			r.throttle.since = time.Time{}
+			r.options.warn(nil)
+		}
+		return
+	}
+	lag := r.consumer.Head() + 1 - min(s.cursor, r.consumer.Head()+1)
+	if known, grows := r.throttle.grows(time.Now(), lag); grows {
+		r.options.warn(errGrows(lag))
+	} else if known {
+		r.options.warn(nil)
 	}
 }
 
 // pick chooses the stream of the next window, and whether the window may stay
 // open for more frames to come.
 func (r *reader) pick() (s *stream, wait bool) {
+	r.wakeAt = time.Time{}
 	if !r.options.liveFirst {
 		return &r.live, true
 	}
@@ -227,12 +298,19 @@ func (r *reader) pick() (s *stream, wait bool) {
 	if waiting == 0 {
 		r.caughtUp = now
 	}
-	if waiting > behindBy && now.Sub(r.caughtUp) > behindFor {
+	enough := uint64(behindBy)
+	if r.pace.backlog.limited() { // what is not a backlog is not held back
+		enough = uint64(r.pace.maxFrames)
+	}
+	if waiting > enough && now.Sub(r.caughtUp) > behindFor {
 		r.split(head)
 		waiting, r.caughtUp = 0, now
 	}
 	switch {
 	case len(r.backlog) == 0:
+		return &r.live, true
+	case r.pace.backlog.limited() && now.Before(r.throttle.due):
+		r.wakeAt = now.Add(min(r.throttle.due.Sub(now), heldFor))
 		return &r.live, true
 	case waiting == 0:
 		r.dueAt = time.Time{}
@@ -259,10 +337,10 @@ func (r *reader) split(head uint64) {
 // has no more to offer, or the builder is full, or max_interval has passed since
 // the first frame.
 func (r *reader) gather(ctx context.Context, s *stream, w *window, wait bool) error {
-	until := time.Time{} // no limit for the first frame
+	until := r.wakeAt // for the first frame
 	for {
 		if len(s.ready) == 0 {
-			enough := !wait || r.builder.most() >= r.pace.maxFrames
+			enough := !wait || r.builder.largest() >= r.pace.maxFrames
 			if s.ended() || w.record.First != 0 && enough && s.cursor > r.consumer.Head() {
 				return nil
 			}

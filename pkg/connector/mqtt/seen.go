@@ -40,17 +40,9 @@ type seenMessage struct {
 // memory is what a connector knows of the broker's memory of the log.
 type memory struct {
 	mu      sync.Mutex
-	checked bool               // the broker was asked, and has answered or knows nothing
-	losses  int                // connections that ended over a question, in a row
-	told    bus.Seen           // what the broker has
-	came    chan *paho.Publish // messages on our topics; capacity 4
-}
-
-// messages returns the channel of the present connection; nil before the first.
-func (m *memory) messages() chan *paho.Publish {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.came
+	checked bool     // the broker was asked, and has answered or knows nothing
+	losses  int      // connections that ended over a question, in a row
+	told    bus.Seen // what the broker has
 }
 
 func (c *Connector) seenTopic() string { return c.statusTopic() + "/seq" }
@@ -70,71 +62,43 @@ func (c *Connector) claim() bus.Seen {
 }
 
 // lookBack asks the broker how far the log had come, and waits for the answer. An error
-// means that the log has forgotten. It costs nothing once there was an answer.
-func (c *Connector) lookBack(ctx context.Context, l *link) error {
+// means that the log has forgotten. It costs nothing once there was an answer. What it
+// returns is still open: the answer may come late.
+func (c *Connector) lookBack(ctx context.Context, l *link) (*reading, error) {
 	m := &c.memory
 	m.mu.Lock()
 	skip := m.checked || m.losses >= maxClaimLosses || c.witness() == nil || !c.retains(l)
-	m.came = make(chan *paho.Publish, 4)
 	m.mu.Unlock()
 	if skip {
-		return nil
+		return nil, nil
 	}
 	ask, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	for _, topic := range []string{c.seenTopic(), c.statusTopic()} {
-		if err := c.session.willSubscribe(topic); err != nil {
-			return err
-		}
-	}
-	topics := []paho.SubscribeOptions{{Topic: c.seenTopic(), NoLocal: true}, {Topic: c.statusTopic(), NoLocal: true}}
-	ack, err := l.client.Subscribe(ask, &paho.Subscribe{Subscriptions: topics})
+	r, err := c.openReading(ask, l, []string{c.seenTopic(), c.statusTopic()})
 	switch {
-	case ack != nil: // taken, or turned down: then there is nobody to ask
-	case err != nil && ask.Err() == nil:
-		return c.claimLost(err)
+	case r != nil: // taken, or turned down: then there is nobody to ask
+	case ask.Err() == nil:
+		return nil, c.claimLost(err)
 	default:
 		c.log.Info("the broker does not say in time how far the log had come", "topic", c.seenTopic())
-		return nil // asked again on the next connection
+		return nil, nil // asked again on the next connection
 	}
-	if err := c.hear(ask); err != nil {
-		return err
+	for late := time.After(retainedTime); r.left() > 0; {
+		p, ok := r.next(ask, late)
+		if !ok {
+			break
+		}
+		if err := c.weigh(p); err != nil {
+			return nil, err
+		}
+		if r.kept[p.Topic] = (kept{message: p}); p.Topic == c.seenTopic() {
+			break // it knows more than the other
+		}
 	}
 	m.mu.Lock()
 	m.checked, m.losses = true, 0
 	m.mu.Unlock()
-	return nil
-}
-
-// hear takes what the broker has kept, for as long as it may take to come.
-func (c *Connector) hear(ctx context.Context) error {
-	late := time.NewTimer(retainedTime)
-	defer late.Stop()
-	came := c.memory.messages()
-	for {
-		select {
-		case p := <-came:
-			if err := c.weigh(p); err != nil || p.Topic == c.seenTopic() {
-				return err
-			}
-		case <-late.C:
-			return nil
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// remembers takes a message that has come in if it tells of the log, without waiting.
-func (c *Connector) remembers(p *paho.Publish) bool {
-	if p.Topic != c.seenTopic() && p.Topic != c.statusTopic() {
-		return false
-	}
-	select {
-	case c.memory.messages() <- p:
-	default: // more than the two that are retained: not for us
-	}
-	return true
+	return r, nil
 }
 
 // weigh holds the log to one message. What is not of this gateway says nothing.
@@ -148,16 +112,19 @@ func (c *Connector) weigh(p *paho.Publish) error {
 }
 
 // keepSeen tells the broker how far the log has come, now and then, while the
-// connection lasts, and takes what it says late. It returns an error to end the
-// connection.
-func (c *Connector) keepSeen(ctx context.Context, l *link) error {
+// connection lasts, and takes what it says late to the question of r, if that is not
+// nil. It returns an error to end the connection.
+func (c *Connector) keepSeen(ctx context.Context, l *link, r *reading) error {
 	if c.witness() == nil {
 		return nil
 	}
-	came := c.memory.messages()
+	var came <-chan *paho.Publish
+	if r != nil {
+		came = r.came
+	}
 	tick := time.NewTicker(claimEvery)
 	defer tick.Stop()
-	for first := true; ; first = false {
+	for {
 		if err := c.tellSeen(ctx, l); err != nil {
 			return err
 		}
@@ -169,8 +136,9 @@ func (c *Connector) keepSeen(ctx context.Context, l *link) error {
 				return err
 			}
 		case <-tick.C:
-			if first { // by now what is retained has come
-				c.leaveSeen(ctx, l)
+			if r != nil { // by now what is retained has come
+				c.leaveSeen(ctx, l, r)
+				r, came = nil, nil
 			}
 		}
 	}
@@ -178,17 +146,11 @@ func (c *Connector) keepSeen(ctx context.Context, l *link) error {
 
 // leaveSeen ends the subscription, for the broker that keeps sessions. One that does
 // not answer keeps it: our own messages don't come back, and others are left alone.
-func (c *Connector) leaveSeen(ctx context.Context, l *link) {
+func (c *Connector) leaveSeen(ctx context.Context, l *link, r *reading) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	if _, err := l.client.Unsubscribe(ctx, &paho.Unsubscribe{Topics: []string{c.seenTopic(), c.statusTopic()}}); err != nil {
+	if err := c.closeReading(ctx, l, r); err != nil {
 		c.log.Debug("the subscription to the gateway's own status stays", "error", err)
-		return
-	}
-	for _, topic := range []string{c.seenTopic(), c.statusTopic()} {
-		if err := c.session.noLongerSubscribed(topic); err != nil {
-			c.log.Debug("the subscription to the gateway's own status will be ended once more", "error", err)
-		}
 	}
 }
 

@@ -25,6 +25,9 @@ type sender struct {
 	stats   *stats
 	log     *slog.Logger
 
+	server string
+	keeps  func(topic string) bool // whether the broker is to keep its last message; nil: none
+
 	aliases map[string]uint16
 	expiry  uint32  // of messages, in seconds; 0: none
 	current *window // whose parts are being sent
@@ -157,6 +160,9 @@ func (s *sender) turn(admit bool) (more bool, err error) {
 		if err := s.admit(&t); err != nil {
 			return false, err
 		}
+	}
+	if err := s.noteRetained(&t); err != nil {
+		return false, err
 	}
 	if err := s.commit(&t.commit); err != nil {
 		return false, err
@@ -543,8 +549,30 @@ func (s *sender) describe(m *message) publishHeader {
 
 // header0 returns the header of a message as it is sent first, without an alias.
 func (s *sender) header0(r *messageRecord, p *payload) publishHeader {
-	return publishHeader{id: r.ID, qos: r.QoS, topic: r.Topic, contentType: r.contentType(), expiry: s.expiry,
+	return publishHeader{id: r.ID, qos: r.QoS, retain: s.retains(r.Topic), topic: r.Topic, contentType: r.contentType(), expiry: s.expiry,
 		user: s.options.describe(r, p)}
+}
+
+// retains reports whether the broker is to keep the last message of a topic.
+func (s *sender) retains(topic string) bool {
+	return s.keeps != nil && !s.limits.noRetain && s.keeps(topic)
+}
+
+// noteRetained stores which topics the broker holds a message of, or may hold one.
+func (s *sender) noteRetained(t *turn) error {
+	for _, m := range t.send {
+		if !s.retains(m.record.Topic) {
+			continue // as most
+		}
+		r, fresh, err := s.session.willKeep(retainedAt{s.server, m.record.Topic})
+		if err != nil {
+			return err
+		}
+		if fresh {
+			t.commit.Put = append(t.commit.Put, r)
+		}
+	}
+	return nil
 }
 
 // alias replaces the topic by a number where the broker knows it already.

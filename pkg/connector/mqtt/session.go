@@ -32,7 +32,8 @@ type session struct {
 	chains   map[chain]uint64
 	order    uint64
 	record   sessionRecord
-	noting   sync.Mutex // held on a connection by what changes record
+	noting   sync.Mutex          // held on a connection by what changes record or kept
+	kept     map[retainedAt]bool // retained data
 
 	mu       sync.Mutex
 	conn     io.Writer // nil while there is no connection
@@ -79,6 +80,7 @@ func (s *session) load() (*stored, error) {
 		s.used[m.record.ID] = true
 	}
 	s.mu.Unlock()
+	s.kept = st.kept
 	if st.session != nil {
 		s.record = *st.session
 	}

@@ -35,8 +35,10 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	cfg := c.config()
 	o := readerOptions{qos: cfg.QoS, liveFirst: cfg.LiveFirst, pace: func() pace {
 		now := c.config()
-		return pace{now.MaxFrames, now.MaxInterval.Std(), c.payloadLimit(l, limits)}
-	}}
+		allowed, _ := now.Backlog.allowance() // checked
+		return pace{now.MaxFrames, now.MaxInterval.Std(), c.payloadLimit(l, limits), allowed}
+	}, warn: func(err error) { c.warn(partBacklog, err) }}
+	c.warn(partBacklog, nil)
 	o.record = windowRecord{Template: c.template, encoding: c.encoding(l)}
 	if o.liveFirst {
 		o.record.Stream = streamLive
@@ -53,6 +55,10 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	sealing.envelope = c.envelope
 	s := &sender{session: c.session, conn: l.conn, make: sealing, windows: r.windows, limits: limits, stats: c.stats, log: c.log,
 		aliases: map[string]uint16{}, expiry: uint32(cfg.MessageExpiry.Std() / time.Second)}
+	s.server = l.server
+	if len(c.retained) > 0 {
+		s.keeps = c.keepsData
+	}
 	s.suspicion, s.config = &c.suspicion, cfg
 	if c.suspicion.silent {
 		s.honesty = dishonest
