@@ -28,6 +28,7 @@ type Config struct {
 
 	Topic   string `json:"topic"`
 	QoS     byte   `json:"qos"`
+	Lower   bool   `json:"lower_qos"` // where the broker does not take qos
 	Payload string `json:"payload"`
 	// Envelope is whether a payload says itself what the user properties say:
 	// true, false or auto, which is where there are none.

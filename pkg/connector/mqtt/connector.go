@@ -359,8 +359,8 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 		return err
 	}
 	limits := c.session.currentLimits()
-	if c.config().QoS > limits.maxQoS {
-		return &refusal{code: codeNoQoS, own: true, text: fmt.Sprintf("it takes QoS %d at most", limits.maxQoS)}
+	if err := c.settleQoS(l, &limits); err != nil {
+		return err
 	}
 	up, err := c.newUplink(l, st, limits)
 	if err != nil {

@@ -140,12 +140,7 @@ func (u *suspicion) note(s *sender, err error) {
 	if s.honesty == asked {
 		u.silent = true
 	}
-	var open []*message
-	for _, m := range s.session.inflight {
-		if m.onWire && !m.record.Released && !m.sentAt.IsZero() {
-			open = append(open, m)
-		}
-	}
+	open := s.unanswered()
 	if !hungUp(err) || len(open) == 0 || s.heard {
 		if s.heard {
 			u.careful, u.strikes, u.halving = false, 0, false
@@ -166,6 +161,18 @@ func (u *suspicion) note(s *sender, err error) {
 		}
 	}
 	u.lastWord = err
+}
+
+// unanswered returns the messages that were written on this connection and have no
+// answer.
+func (s *sender) unanswered() []*message {
+	var open []*message
+	for _, m := range s.session.inflight {
+		if m.onWire && !m.record.Released && !m.sentAt.IsZero() {
+			open = append(open, m)
+		}
+	}
+	return open
 }
 
 // forget drops all suspicions.

@@ -169,7 +169,11 @@ func (c *Connector) subscribeCommands(ctx context.Context, l *link) error {
 	if err := c.session.willSubscribe(c.commands.topic); err != nil {
 		return err
 	}
-	return subscribe(ctx, l.client, c.commands.topic)
+	less, err := subscribe(ctx, l.client, c.commands.topic)
+	if err == nil {
+		c.warn(partCommandQoS, less)
+	}
+	return err
 }
 
 // tidy takes back what an earlier configuration has left at the broker. It is done when

@@ -22,6 +22,7 @@ type limits struct {
 	aliases    uint16
 	replyQoS   byte // for the PUBLISH of paho's own
 	maxQoS     byte
+	noRelease  bool // what was sent with QoS 2 was not taken: there is no exchange to end
 	noRetain   bool
 	noWildcard bool
 	noShared   bool
@@ -69,7 +70,10 @@ const (
 	partResults  = "command results"
 	partSession  = "session"
 	partBacklog  = "backlog"
-	partRetain   = "retained data"
+	partQoS      = "qos"
+
+	partCommandQoS = "commands' qos"
+	partRetain     = "retained data"
 )
 
 // shortfall is what a broker lacks that the configuration asks for.

@@ -57,23 +57,27 @@ func (t *tester) try(ctx context.Context, srv server) {
 	}()
 	type check struct {
 		name string
-		do   func() error
+		do   func() (text string, err error)
 	}
-	steps := []check{{"publish data", func() error { return testPublish(ctx, client, t.c.testTopic(), "[]", false, l) }}}
+	steps := []check{{"publish data", func() (string, error) { return "", testPublish(ctx, client, t.c.testTopic(), "[]", false, l) }}}
 	if t.c.config().Status.Enable {
 		retain := t.c.config().Status.Retain && !l.noRetain && t.will == willWhole
-		steps = append(steps, check{"publish status", func() error { return testPublish(ctx, client, t.c.statusTopic()+"/test", "", retain, l) }})
+		steps = append(steps, check{"publish status", func() (string, error) { return "", testPublish(ctx, client, t.c.statusTopic()+"/test", "", retain, l) }})
 	}
 	if t.c.commands != nil {
-		steps = append(steps, check{"subscribe to commands", func() error {
+		steps = append(steps, check{"subscribe to commands", func() (string, error) {
 			if err := l.takesFilter(t.c.commands.topic); err != nil {
-				return err
+				return "", err
 			}
-			return subscribe(ctx, client, t.c.commands.topic)
+			less, err := subscribe(ctx, client, t.c.commands.topic)
+			if less != nil {
+				return less.Error(), err
+			}
+			return "", err
 		}})
 	}
 	for _, s := range steps {
-		if t.step(s.name, func() (string, error) { return "", s.do() }) != nil {
+		if t.step(s.name, s.do) != nil {
 			return
 		}
 	}
@@ -137,8 +141,8 @@ func (t *tester) call(ctx context.Context, client *paho.Client, nc *conn) (strin
 	}
 	l := readLimits(connackProperties(ack))
 	t.will = t.terms.next().will
-	if t.c.config().QoS > l.maxQoS {
-		return "", l, &refusal{code: codeNoQoS, own: true, text: fmt.Sprintf("it takes QoS %d at most", l.maxQoS)}
+	if t.c.config().QoS > l.maxQoS && !t.c.config().Lower {
+		return "", l, &refusal{code: codeNoQoS, own: true, text: fmt.Sprintf("it takes QoS %d at most; lower_qos: true goes on with that", l.maxQoS)}
 	}
 	text := l.String()
 	if t.terms.next().old {

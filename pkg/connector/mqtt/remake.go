@@ -206,7 +206,7 @@ func (s *sender) abandon(t *turn, m *message) error {
 // lowerQoS ends the exchange of a message whose QoS the broker does not take any
 // more; when it has ended the message is sent anew.
 func (s *sender) lowerQoS(t *turn, m *message) error {
-	if m.record.QoS < 2 || !m.dup {
+	if m.record.QoS < 2 || !m.dup || s.limits.noRelease {
 		return s.anew(t, m)
 	}
 	m.record.Released, m.record.Again, m.onWire = true, true, true

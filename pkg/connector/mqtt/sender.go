@@ -39,6 +39,7 @@ type sender struct {
 	faulted    bool     // it was told that messages are refused
 	suspicion  *suspicion
 	heard      bool // the broker has answered a message on this connection
+	took2      bool // it has taken one with QoS 2
 	honesty    honesty
 	probe      uint16 // the identifier that was asked for
 	probedAt   time.Time
@@ -230,6 +231,7 @@ func (s *sender) received(t *turn, m *message, a ack) error {
 		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID}) // a repeat
 	case code < 0x80, code == codeInUse && m.repeat:
 		// In use after a repeat: the broker has it from before.
+		s.took2 = true
 		s.accepted(t, m, m.remade && code == codeInUse)
 		m.record.Released, m.refused, m.refusals = true, false, 0
 		if s.parkedLike.Topic == m.record.Topic {
@@ -242,6 +244,8 @@ func (s *sender) received(t *turn, m *message, a ack) error {
 		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
 	case code == codeInUse:
 		return s.renumber(t, m)
+	case code == codeNoQoS && s.options.config().Lower:
+		return &refusal{code: code, text: a.text} // the next connection goes without
 	default:
 		return s.refuse(t, m, &refusal{code: code, text: a.text})
 	}

@@ -77,6 +77,12 @@ func (c *Connector) noteDeath(l *link, s *sender, err error) {
 	} else if errors.Is(err, net.ErrClosed) {
 		err = l.why()
 	}
+	if t := c.terms[l.server]; t != nil {
+		t.noteQoS(s, err)
+		if !c.config().Lower {
+			err = t.suspectQoS(err)
+		}
+	}
 	c.suspicion.note(s, err)
 	if u := &c.suspicion; u.strikes >= diedTwice {
 		c.mu.Lock()

@@ -81,16 +81,26 @@ func (c *Connector) attend(ctx context.Context, l *link) error {
 // tryAgainEvery is how often what the broker has turned down is tried again.
 const tryAgainEvery = 30 * time.Second
 
-// subscribe subscribes to a filter with QoS 1.
-func subscribe(ctx context.Context, client *paho.Client, filter string) error {
+// errGrantsLess says that the broker sends commands with QoS 0.
+var errGrantsLess = errors.New("the broker grants QoS 0 only: a command that is sent while there is no connection, or gets lost with one, does not arrive; " +
+	"raise what it grants")
+
+// subscribe subscribes to a filter with QoS 1. It returns what is less than that in what
+// was granted.
+func subscribe(ctx context.Context, client *paho.Client, filter string) (less, err error) {
 	ack, err := client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 1}}})
-	if ack != nil && len(ack.Reasons) > 0 && ack.Reasons[0] >= 0x80 {
-		err = &refusal{code: ack.Reasons[0]}
+	if ack != nil && len(ack.Reasons) > 0 {
+		switch {
+		case ack.Reasons[0] >= 0x80:
+			err = &refusal{code: ack.Reasons[0]}
+		case ack.Reasons[0] == 0:
+			less = errGrantsLess
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("subscribe to %s: %w", filter, err)
+		return nil, fmt.Errorf("subscribe to %s: %w", filter, err)
 	}
-	return nil
+	return less, nil
 }
 
 // subscribe subscribes to the commands' topic, if the broker takes it.

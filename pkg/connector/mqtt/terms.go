@@ -37,6 +37,10 @@ type terms struct {
 	taken  int     // how often an offer was taken that is less than one refused
 	reason error   // why at is not 0
 	qos0   bool    // it takes no last will with QoS 1
+
+	takes2  bool // it has taken a message with QoS 2
+	lost2   int  // connections that it ended at messages with QoS 2
+	lowered lowered
 }
 
 // patienceForWhole is how often the whole offer is refused before it is doubted,

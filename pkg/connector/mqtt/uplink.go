@@ -33,7 +33,8 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 		skip = append(skip, w.rng())
 	}
 	cfg := c.config()
-	o := readerOptions{qos: cfg.QoS, liveFirst: cfg.LiveFirst, pace: func() pace {
+	qos := min(cfg.QoS, limits.maxQoS)
+	o := readerOptions{qos: qos, liveFirst: cfg.LiveFirst, pace: func() pace {
 		now := c.config()
 		allowed, _ := now.Backlog.allowance() // checked
 		return pace{now.MaxFrames, now.MaxInterval.Std(), c.payloadLimit(l, limits), allowed}
@@ -67,7 +68,7 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	c.warn("message size", c.suspicion.words)
 	s.options = senderOptions{describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault,
 		settled: c.moves, answerTime: c.answerTime, config: c.config, warn: c.warn,
-		present: func() present { return present{windowRecord: o.record, qos: cfg.QoS} }, payloadLimit: func() int { return c.payloadLimit(l, limits) }}
+		present: func() present { return present{windowRecord: o.record, qos: qos} }, payloadLimit: func() int { return c.payloadLimit(l, limits) }}
 	return &uplink{reader: r, sender: s, rest: st.windows, stopping: make(chan struct{})}, nil
 }
 
