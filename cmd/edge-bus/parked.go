@@ -99,19 +99,13 @@ and can be deleted from the log. It asks first.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return eachParked(cmd, args, all, func(ctx context.Context, log source, p *pb.ParkedMessage) error {
 				what := fmt.Sprintf("Give up %s, %d frames from %d to %d on %s?", parkedName(p), p.Frames, p.FirstSeq, p.LastSeq, p.Topic)
-				if err := cli.Confirm(cmd, yes, what); err != nil {
-					return err
-				}
-				if err := log.DropParked(ctx, p.Consumer, p.Id); err != nil {
-					return err
-				}
-				cmd.PrintErrf("%s dropped\n", parkedName(p))
-				return nil
+				drop := func() error { return log.DropParked(ctx, p.Consumer, p.Id) }
+				return cli.Confirmed(cmd, yes, what, drop, parkedName(p)+" dropped")
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all that were put aside")
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cli.AddYesFlag(cmd, &yes)
 	return cmd
 }
 

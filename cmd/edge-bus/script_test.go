@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -26,11 +27,12 @@ func TestMain(m *testing.M) {
 //	gateway            serves the small gateway of admintest on $WORK/admin.sock
 //	log DIR FRAMES     makes the log of a stopped gateway
 //	lock DIR           opens it, as a running gateway would
+//	park DIR ID FIRST LAST TOPIC   puts frames of it aside as a message that was refused
 //
 // and those of clitest.
 func TestScripts(t *testing.T) {
 	cmds := clitest.Commands()
-	cmds["gateway"], cmds["log"], cmds["lock"] = serve, makeLog, lock
+	cmds["gateway"], cmds["log"], cmds["lock"], cmds["park"] = serve, makeLog, lock, park
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -85,6 +87,25 @@ func makeLog(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(b.Publish(ctx, batch))
 	}
 	ts.Check(b.Sync(ctx))
+	ts.Check(b.Close())
+}
+
+func park(ts *testscript.TestScript, _ bool, args []string) {
+	var n [3]uint64
+	for i := range n {
+		var err error
+		n[i], err = strconv.ParseUint(args[i+1], 10, 64)
+		ts.Check(err)
+	}
+	b := openBus(ts, args[0])
+	c, err := b.Consumer("mqtt", bus.StartOldest)
+	ts.Check(err)
+	p := bus.Parked{ID: n[0], First: n[1], Last: n[2], Frames: int(n[2] - n[1] + 1), Topic: args[4], Reason: "the broker said 0x87: not authorized",
+		Time: time.Now().UnixMilli(), Message: json.RawMessage("{}")}
+	r, err := p.Record()
+	ts.Check(err)
+	ts.Check(c.Commit(bus.Commit{Put: []bus.Record{r}, Sync: true}))
+	c.Close()
 	ts.Check(b.Close())
 }
 

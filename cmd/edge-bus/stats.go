@@ -169,18 +169,12 @@ frames that only it still needed can then be deleted. It asks first.`,
 				if !slices.ContainsFunc(s.Consumers, func(c *pb.BusConsumer) bool { return c.Name == args[0] }) {
 					return fmt.Errorf("consumer %q: %w; 'edge-bus consumers' lists all", args[0], admin.ErrNotFound)
 				}
-				if err := cli.Confirm(cmd, yes, fmt.Sprintf("Forget consumer %s and its place in the log?", args[0])); err != nil {
-					return err
-				}
-				if err := log.RemoveConsumer(ctx, args[0]); err != nil {
-					return err
-				}
-				cmd.PrintErrf("consumer %s forgotten\n", args[0])
-				return nil
+				return cli.Confirmed(cmd, yes, fmt.Sprintf("Forget consumer %s and its place in the log?", args[0]),
+					func() error { return log.RemoveConsumer(ctx, args[0]) }, fmt.Sprintf("consumer %s forgotten", args[0]))
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cli.AddYesFlag(cmd, &yes)
 	return cmd
 }
 

@@ -80,7 +80,7 @@ a copy of the exported one, epoch and seqs included, to look at it elsewhere.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cli.AddYesFlag(cmd, &yes)
 	return cmd
 }
 

@@ -38,7 +38,7 @@ func (f *pushFlags) add(cmd *cobra.Command) {
 }
 
 func (f *pushFlags) addYes(cmd *cobra.Command) {
-	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	cli.AddYesFlag(cmd, &f.yes)
 }
 
 // whom reads --wait.

@@ -172,7 +172,7 @@ put back, through restarts, until they change or 'edge-ctl config reload' is cal
 		},
 	}
 	cmd.Flags().Uint64Var(&rev, "to", 0, "revision to go back to; 0: the one before")
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cli.AddYesFlag(cmd, &yes)
 	cli.AddOutputFlag(cmd)
 	return cmd
 }

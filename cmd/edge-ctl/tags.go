@@ -229,7 +229,7 @@ machine before you write again.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cli.AddYesFlag(cmd, &yes)
 	cli.AddOutputFlag(cmd)
 	return cmd
 }

@@ -40,6 +40,24 @@ func Confirm(cmd *cobra.Command, yes bool, question string) error {
 	return Exit(Failed, errors.New("not confirmed; nothing was changed"))
 }
 
+// Confirmed asks as [Confirm] does, then does what was asked about, and says so on
+// standard error.
+func Confirmed(cmd *cobra.Command, yes bool, question string, do func() error, done string) error {
+	if err := Confirm(cmd, yes, question); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	cmd.PrintErrln(done)
+	return nil
+}
+
+// AddYesFlag adds -y, without which a command asks.
+func AddYesFlag(cmd *cobra.Command, yes *bool) {
+	cmd.Flags().BoolVarP(yes, "yes", "y", false, "do not ask")
+}
+
 // readLine reads one line, or gives up when ctx ends. The reading goroutine then
 // stays behind with the terminal; the process is about to end.
 func readLine(ctx context.Context, r io.Reader) (string, error) {

@@ -20,6 +20,9 @@ type Files struct {
 	CA   string // authorities that are trusted instead of the system's
 	Cert string // of the client; with Key
 	Key  string
+
+	Password func() (string, error)            // of an encrypted key; nil: none
+	Read     func(name string) ([]byte, error) // what a name stands for; nil: a regular file
 }
 
 // Errors that tell which file is at fault, so that a caller can name its setting.
@@ -32,7 +35,7 @@ var (
 func (f Files) Config() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if f.CA != "" {
-		pem, err := regular.ReadFile(f.CA, MaxFile)
+		pem, err := f.read(f.CA)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrCA, err)
 		}
@@ -54,14 +57,24 @@ func (f Files) Config() (*tls.Config, error) {
 	return config, nil
 }
 
+func (f Files) read(name string) ([]byte, error) {
+	if f.Read != nil {
+		return f.Read(name)
+	}
+	return regular.ReadFile(name, MaxFile)
+}
+
 func (f Files) pair() (tls.Certificate, error) {
-	cert, err := regular.ReadFile(f.Cert, MaxFile)
+	cert, err := f.read(f.Cert)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	key, err := regular.ReadFile(f.Key, MaxFile)
+	key, err := f.read(f.Key)
 	if err != nil {
 		return tls.Certificate{}, err
+	}
+	if key, err = f.plainKey(key); err != nil {
+		return tls.Certificate{}, fmt.Errorf("%s: %w", f.Key, err)
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {

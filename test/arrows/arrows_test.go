@@ -55,7 +55,7 @@ var allowed = map[string][]string{
 // allowedBelow is for packages below a directory: every driver, every connector.
 var allowedBelow = map[string][]string{
 	"pkg/driver/":    {"pkg/config", "pkg/driver/...", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/point", "schemas"},
-	"pkg/connector/": {"pkg/bus", "pkg/config", "pkg/connector/...", "pkg/frame", "pkg/mqtt311", "pkg/number", "pkg/regular", "schemas"},
+	"pkg/connector/": {"pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/frame", "pkg/mqtt311", "pkg/number", "pkg/regular", "schemas"},
 	"pkg/endpoint/":  {"pkg/endpoint/..."},
 	"pkg/config/":    {"pkg/config/...", "schemas"},
 }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
@@ -290,62 +290,45 @@ func (d *dialer) handshake(ctx context.Context, plain net.Conn) (net.Conn, strin
 }
 
 func (d *dialer) tlsConfig(host string) (*tls.Config, error) {
-	cfg := &tls.Config{ServerName: cmp.Or(d.tls.ServerName, host), MinVersion: tls.VersionTLS12, NextProtos: d.tls.ALPN}
-	if d.tls.CA != "" {
-		pem, err := d.pem("tls.ca", d.tls.CA)
+	files := clienttls.Files{CA: d.tls.CA, Cert: d.tls.ClientCert, Key: d.tls.ClientKey, Read: d.pem, Password: func() (string, error) {
+		password, err := d.secret(d.tls.ClientKeyPassword)
 		if err != nil {
-			return nil, err
+			err = fmt.Errorf("tls.client_key_password: %w", err)
 		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("tls.ca holds no certificate in PEM")
-		}
-	}
-	if d.tls.ClientCert == "" {
-		return cfg, nil
-	}
-	cert, err := d.pem("tls.client_cert", d.tls.ClientCert)
-	if err != nil {
-		return nil, err
-	}
-	key, err := d.pem("tls.client_key", d.tls.ClientKey)
-	if err != nil {
-		return nil, err
-	}
-	if key, err = d.plainKey(key); err != nil {
-		return nil, err
-	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
+		return password, err
+	}}
+	cfg, err := files.Config()
+	switch {
+	case errors.Is(err, clienttls.ErrCA):
+		return nil, fmt.Errorf("tls.ca: %w", err)
+	case errors.Is(err, clienttls.ErrEncrypted):
+		return nil, fmt.Errorf("tls.client_key: %w; set tls.client_key_password", err)
+	case errors.Is(err, clienttls.ErrKey):
+		return nil, fmt.Errorf("tls.client_key and tls.client_key_password: %w", err)
+	case err != nil:
 		return nil, fmt.Errorf("tls.client_cert and tls.client_key: %w", err)
 	}
-	if err := checkClientCert(&pair, time.Now()); err != nil {
-		return nil, err
+	cfg.ServerName, cfg.NextProtos = cmp.Or(d.tls.ServerName, host), d.tls.ALPN
+	if len(cfg.Certificates) > 0 {
+		if err := checkClientCert(&cfg.Certificates[0], time.Now()); err != nil {
+			return nil, err
+		}
 	}
-	cfg.Certificates = []tls.Certificate{pair}
 	return cfg, nil
 }
 
-// maxPEM bounds a file with certificates or a key, in bytes.
-const maxPEM = 1 << 20
-
 // pem returns PEM text: what a secret reference stands for, or a file's content.
-func (d *dialer) pem(field, value string) ([]byte, error) {
+func (d *dialer) pem(value string) ([]byte, error) {
 	text, err := d.secret(value)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", field, err)
-	}
-	if strings.Contains(text, "-----BEGIN ") {
+	switch {
+	case err != nil:
+		return nil, err
+	case strings.Contains(text, "-----BEGIN "):
 		return []byte(text), nil
+	case text != value:
+		return nil, errors.New("the secret is not PEM")
 	}
-	if text != value {
-		return nil, fmt.Errorf("%s: the secret is not PEM", field)
-	}
-	b, err := regular.ReadFile(text, maxPEM)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", field, err)
-	}
-	return b, nil
+	return regular.ReadFile(text, clienttls.MaxFile)
 }
 
 // websocket opens MQTT's subprotocol over a connection (6.0).

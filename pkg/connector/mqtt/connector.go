@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 )
 
@@ -270,7 +271,7 @@ func (c *Connector) failed(err error, wait time.Duration) {
 	}
 	state := "down"
 	var r *refusal
-	if errors.As(err, &r) && needsPerson(r.code) || isOneOf(err, errNotOurs, errSpeaksTLS, errSpeaksHTTP, errClientCert, errKey) || c.isBlocked() {
+	if errors.As(err, &r) && needsPerson(r.code) || isOneOf(err, errNotOurs, errSpeaksTLS, errSpeaksHTTP, errClientCert, clienttls.ErrKey) || c.isBlocked() {
 		state = "fault"
 	}
 	c.setState(state, err)
