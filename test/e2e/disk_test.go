@@ -3,8 +3,6 @@ package e2e
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,15 +15,7 @@ import (
 )
 
 // readyz returns whether the gateway is ready and what it says.
-func readyz(gw *peer.Gateway) (bool, string) {
-	resp, err := http.Get("http://" + gw.Metrics + "/readyz")
-	if err != nil {
-		return false, err.Error()
-	}
-	defer func() { _ = resp.Body.Close() }() // read whole below
-	text, err := io.ReadAll(resp.Body)
-	return resp.StatusCode == http.StatusOK, fmt.Sprint(string(text), err)
-}
+func readyz(gw *peer.Gateway) (bool, string) { return gw.Readyz() }
 
 // within waits for ok, limit at most, and returns how long that took.
 func within(t *testing.T, limit time.Duration, what string, ok func() bool) time.Duration {

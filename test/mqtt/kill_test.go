@@ -41,7 +41,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	peer.Cleanup()
+	os.Exit(code)
 }
 
 // child is a log and a connector in a process of their own, which can be killed.

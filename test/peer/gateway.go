@@ -221,3 +221,33 @@ func (b *syncBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
+
+// Readyz returns whether the gateway says that it is ready, and what it says.
+func (g *Gateway) Readyz() (ready bool, text string) {
+	body, code := g.get("/readyz")
+	return code == http.StatusOK, string(body)
+}
+
+// Tables returns the tables of one driver with n registers on a PLC.
+func Tables(plc string, n int, polling string) map[string]string {
+	host, port, _ := strings.Cut(plc, ":")
+	var vars strings.Builder
+	for i := range n {
+		fmt.Fprintf(&vars, `- tag: %s
+  driver_id: line
+  access: R
+  address: {type: holding, addr: %d}
+  datatype: uint16
+  scale: value / 10
+  unit: bar
+`, Tag(i), 40001+i)
+	}
+	return map[string]string{
+		"endpoints.yml": fmt.Sprintf("plc:\n  scheme: tcp\n  host: %s\n  port: %s\n  opts: {timeout: 1s}\n", host, port),
+		"drivers.yml":   fmt.Sprintf("line:\n  kind: static\n  endpoint_id: plc\n  proto: modbus\n  cfg: {unit_id: 1, polling: %s}\n", polling),
+		"variables.yml": vars.String(),
+	}
+}
+
+// Tag is the name of register i of [Tables].
+func Tag(i int) string { return fmt.Sprintf("line.r%04d", i) }

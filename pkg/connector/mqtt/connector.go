@@ -64,9 +64,10 @@ type Connector struct {
 	commands *commands // nil: not enabled
 
 	// Only Run's goroutine uses these.
-	terms   map[string]*terms // by server
-	manners manners
-	detour  *server // the server that a broker has named instead of itself
+	terms     map[string]*terms // by server
+	manners   manners
+	atMessage bool    // the connection before was ended at a message
+	detour    *server // the server that a broker has named instead of itself
 
 	now  chan struct{} // capacity 1: connect at once
 	kick chan struct{} // capacity 1: drop the connection
@@ -182,7 +183,7 @@ func (c *Connector) Run(ctx context.Context) error {
 func (c *Connector) ended(up bool, err error, lasted time.Duration) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.disputes.note(up, err, lasted, c.steady())
+	return c.disputes.note(up, err, lasted, c.steady(), c.atMessage)
 }
 
 // round tries the servers in order, delivers with the first that takes us, and
@@ -299,8 +300,10 @@ func needsPerson(code byte) bool {
 func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, err error) {
 	c.setState("connecting", nil)
 	c.setPeer(srv.String())
+	c.atMessage = false
 	if c.forgive.Swap(false) {
 		c.suspicion.forget()
+		clear(c.terms)
 	}
 	st, err := c.session.load()
 	if err != nil {
@@ -350,6 +353,7 @@ func contain(f func() error) (err error) {
 var (
 	errReconnect = errors.New("reconnecting on request")
 	errStopped   = errors.New("stopped")
+	errWhole     = errors.New("reconnecting to ask for the whole last will once more")
 )
 
 // serve delivers on a connection until it ends, an operator wants another one, or
@@ -380,6 +384,10 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 			cancel(err)
 		}
 	})
+	var whole <-chan time.Time
+	if t := c.terms[l.server]; t != nil && l.will != t.next().will { // it was a guess
+		whole = time.After(wholeAgain)
+	}
 	select {
 	case <-work.Done():
 		l.settle(context.Cause(work))
@@ -387,6 +395,8 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 		cancel(l.why())
 	case <-c.kick:
 		cancel(errReconnect)
+	case <-whole:
+		cancel(errWhole)
 	case <-ctx.Done():
 		up.stop()
 		select {
@@ -398,7 +408,7 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 		cancel(errStopped)
 	}
 	err = context.Cause(work)
-	if why := l.conn.why(); why != nil && !isOneOf(err, errStopped, errReconnect) {
+	if why := l.conn.why(); why != nil && !isOneOf(err, errStopped, errReconnect, errWhole) {
 		err = fmt.Errorf("connection lost: %w", why) // what it was followed by says less
 	}
 	l.interrupt(errors.Is(err, errStopped))

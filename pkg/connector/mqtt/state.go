@@ -84,6 +84,7 @@ func (c *Connector) noteDeath(l *link, s *sender, err error) {
 		}
 	}
 	c.suspicion.note(s, err)
+	c.atMessage = hungUp(err) && !s.heard && len(s.unanswered()) > 0
 	if u := &c.suspicion; u.strikes >= diedTwice {
 		c.mu.Lock()
 		c.blocked = fmt.Errorf("the broker has ended %d connections at the same message, on %s with the frames %d to %d, without an answer to it (%w); "+
@@ -153,7 +154,11 @@ func (c *Connector) Status() connector.Status {
 		}
 		st.State, st.Since = "paused", c.pausedAt
 	}
-	if w := c.disputes.warning(c.clientID, c.steady()); w != nil {
+	lasts := time.Duration(0)
+	if c.link != nil {
+		lasts = time.Since(c.link.since)
+	}
+	if w := c.disputes.warning(c.clientID, c.steady(), lasts); w != nil {
 		words = append(words, w.Error())
 	}
 	for _, what := range slices.Sorted(maps.Keys(c.warnings)) {

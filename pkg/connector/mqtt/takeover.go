@@ -34,7 +34,8 @@ const (
 
 // note takes notice of the end of a connection (up) or of a vain attempt, and
 // returns how often the back-off is to be doubled at least.
-func (d *disputes) note(up bool, err error, lasted, steady time.Duration) int {
+// A connection that was ended at a message (explained) says nothing of other clients.
+func (d *disputes) note(up bool, err error, lasted, steady time.Duration, explained bool) int {
 	var r *refusal
 	said := errors.As(err, &r)
 	taken := said && r.code == codeTakenOver || errors.Is(err, errNotOurs)
@@ -45,7 +46,7 @@ func (d *disputes) note(up bool, err error, lasted, steady time.Duration) int {
 	case taken:
 		d.taken++
 		d.last, d.dropped = time.Now(), 0
-	case !up:
+	case !up, explained:
 	case said || lasted >= youngFor || !errors.Is(err, errHungUp):
 		d.dropped = 0
 	default:
@@ -54,14 +55,15 @@ func (d *disputes) note(up bool, err error, lasted, steady time.Duration) int {
 	return max(d.taken, min(d.dropped-suspectAfter, maxDropped))
 }
 
-// warning says what to look for; nil if there is nothing to say any more.
-func (d *disputes) warning(clientID string, steady time.Duration) error {
+// warning says what to look for; nil if there is nothing to say any more. lasts is how
+// long the present connection has lasted.
+func (d *disputes) warning(clientID string, steady, lasts time.Duration) error {
 	const look = "look for a second gateway with this client_id or gateway_id, or a copy of this one"
 	switch {
 	case d.taken > 0 && time.Since(d.last) < max(2*steady, toldFor):
 		return fmt.Errorf("another client has connected with the client id %q, %d times in a row, last at %s, and what was in flight was sent anew: %s",
 			clientID, d.taken, d.last.Format(time.TimeOnly), look)
-	case d.dropped >= suspectAfter:
+	case d.dropped >= suspectAfter && lasts < youngFor:
 		return fmt.Errorf("%d connections in a row were ended soon and without a reason: the network is bad, or another client connects with the client id %q: %s",
 			d.dropped, clientID, look)
 	}

@@ -50,6 +50,11 @@ const (
 	patienceAgain    = 8
 )
 
+// wholeAgain is how long a connection lasts that was made without a part of the last
+// will on a guess, before the whole is asked for once more: the broker may have been
+// about to start. What is refused then is held to be the will.
+const wholeAgain = time.Minute
+
 // newTerms returns the terms of a server that nothing is known of.
 func newTerms(cfg *Config) *terms {
 	wills := []willMode{willWhole, willFleeing, willNone}
