@@ -19,8 +19,10 @@ type Point struct {
 	Order ByteOrder
 	Bit   int8 // 0–15: one bit of a register; -1: none
 
-	lone  bool  // not to be merged with others
-	block block // what it is read with; none: what suits
+	lone    bool  // not to be merged with others
+	width   uint8 // bytes of a register; 0: 2
+	stretch int   // registers of another stretch have another size, or may have: see Settings.stretch
+	block   block // what it is read with; none: what suits
 
 	kind          kind
 	hi            bool   // the upper half of the register
@@ -84,7 +86,8 @@ func (s *Settings) Resolve(v *config.Variable) (p Point, warnings []*config.Fiel
 	if p.Func.bits() {
 		err = p.sizeBits(v)
 	} else {
-		warnings, err = p.sizeRegisters(v, s.MaxRegs)
+		p.width, p.stretch = uint8(s.width(p.Func, p.Addr)), s.stretch(p.Func, p.Addr)
+		warnings, err = p.sizeRegisters(v, min(s.MaxRegs, s.readLimit(p.Func, p.Addr)))
 	}
 	if err == nil && v.Address.Addr2 != 0 {
 		err = s.setApart(&p, v)
@@ -97,6 +100,9 @@ func (s *Settings) Resolve(v *config.Variable) (p Point, warnings []*config.Fiel
 	}
 	if end := int(p.Addr) + int(p.Count); end > 1<<16 {
 		return p, nil, config.FieldErrorf("address.addr", "%s ends at %d, beyond 65535", &p, end-1)
+	}
+	if !s.uniform(p.Func, p.Addr, p.Count) {
+		return p, nil, config.FieldErrorf("address.addr", "%s crosses the border of a range of cfg.wide_registers", &p)
 	}
 	if err := s.place(v, &p); err != nil {
 		return p, nil, err
@@ -216,6 +222,9 @@ func (p *Point) sizeRegisters(v *config.Variable, limit uint16) (warnings []*con
 	if p.kind, p.Count, ok = kindOf(v.Datatype); !ok {
 		return nil, unknownType(v.Datatype)
 	}
+	if err := p.widen(v); err != nil {
+		return nil, err
+	}
 	switch n := v.Address.Len; {
 	case p.Count == 0 && n == 0:
 		return nil, config.FieldErrorf("address.len", "%s needs the number of registers", v.Datatype)
@@ -277,10 +286,6 @@ func checkForms(v *config.Variable) error {
 		return config.FieldErrorf("charset", "is for string, not for %s", v.Datatype)
 	case v.Pad != "" && v.Datatype != config.TypeString:
 		return config.FieldErrorf("pad", "is for string, not for %s", v.Datatype)
-	case v.Access.Writable() && isByte:
-		return config.FieldErrorf("access", "%s, but half a register cannot be written; expected R", v.Access)
-	case v.Access.Writable() && v.Address.Addr2 != 0:
-		return config.FieldErrorf("access", "%s, but registers that are apart cannot be written at once; expected R", v.Access)
 	}
 	return nil
 }
@@ -291,8 +296,11 @@ func (s *Settings) checkAccess(v *config.Variable, p *Point) error {
 		switch {
 		case p.Func == FuncReadInput || p.Func == FuncReadDiscrete:
 			return config.FieldErrorf("access", "%s, but %s is read-only; expected R", v.Access, v.Address.Type)
-		case !p.Func.bits() && p.Count > maxWriteRegisters:
-			return config.FieldErrorf("address.len", "%d, at most %d registers can be written at once", p.Count, maxWriteRegisters)
+		case p.apart && p.Count > 2:
+			return config.FieldErrorf("access", "%s, but the two registers could only be written together with those between them; expected R, "+
+				"or a variable for each register", v.Access)
+		case !p.Func.bits() && p.size() > maxWriteRegisters*registerBytes:
+			return config.FieldErrorf("address.len", "%d, at most %d registers can be written at once", p.Count, maxWriteRegisters*registerBytes/(p.size()/int(p.Count)))
 		}
 	}
 	if s.broadcast() && v.Access.Readable() {
@@ -300,3 +308,32 @@ func (s *Settings) checkAccess(v *config.Variable, p *Point) error {
 	}
 	return nil
 }
+
+// size returns how many bytes p's registers have.
+func (p *Point) size() int { return int(p.Count) * max(int(p.width), registerBytes) }
+
+// widen makes p.Count, which is of registers of two bytes, one of wide ones.
+func (p *Point) widen(v *config.Variable) error {
+	if !p.wide() {
+		return nil
+	}
+	bytes, width := registerBytes*int(p.Count), int(p.width)
+	switch p.kind {
+	case kindString, kindBinary:
+		if v.Address.Chars == 1 {
+			return config.FieldErrorf("address.chars", "1, but a register here has %d bytes (cfg.wide_registers); remove it", width)
+		}
+		return nil
+	case kindUint24, kindInt24, kindYMDHMS, kindMod10k: // made of registers of two bytes
+	default:
+		if bytes%width == 0 && v.Address.Addr2 == 0 {
+			p.Count = uint16(bytes / width)
+			return nil
+		}
+	}
+	return config.FieldErrorf("datatype", "%s does not suit a register of %d bytes (cfg.wide_registers); expected a type of %d bytes such as %s, string or binary",
+		v.Datatype, width, width, map[bool]string{true: "int32 or float32", false: "int64 or float64"}[width == defaultWide])
+}
+
+// wide reports whether p's registers have more than two bytes.
+func (p *Point) wide() bool { return p.width > registerBytes }

@@ -13,7 +13,7 @@ import (
 // answer cannot be believed and the request has not been answered.
 func (p *poller) answer(fl flight, pdu []byte) error {
 	r := fl.req
-	data, err := readData(pdu, r.fn, r.qty)
+	data, err := readData(pdu, r.fn, p.d.settings.answerBytes(r.fn, r.addr, r.qty))
 	if _, ok := errors.AsType[*Rejection](err); ok {
 		return err
 	}

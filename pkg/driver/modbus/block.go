@@ -37,15 +37,18 @@ func (s *Settings) resolveBlock(t config.AddressType, start uint32, n uint16) (b
 	if err != nil {
 		return block{}, config.FieldErrorf("start", "%s", config.FieldErrors(err)[0].Msg)
 	}
-	limit := uint16(maxReadRegisters)
-	if t == config.AddrCoil || t == config.AddrDiscrete {
-		limit = maxReadBits
+	fn, err := readFunc(t)
+	if err != nil {
+		return block{}, config.FieldErrorf("type", "%v", err)
 	}
+	limit := s.readLimit(fn, at)
 	switch {
 	case n > limit:
 		return block{}, config.FieldErrorf("len", "%d, but one request can have %d of %s", n, limit, t)
 	case int(at)+int(n) > 1<<16:
 		return block{}, config.FieldErrorf("len", "%d from %d on ends beyond 65535", n, at)
+	case !s.uniform(fn, at, n):
+		return block{}, config.FieldErrorf("len", "%d from %d on crosses the border of a range of wide_registers", n, at)
 	}
 	return block{at, n}, nil
 }

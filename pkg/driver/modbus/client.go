@@ -91,7 +91,7 @@ func (l *link) exchangeTCP(request []byte, sent Func) ([]byte, error) {
 // exchangeOrdered is exchange where the line's ledger tells whose the answer is.
 // An error that wraps errNotSent is from before the request was sent.
 func (l *link) exchangeOrdered(request, sent []byte) ([]byte, error) {
-	s, at := expected(sent)
+	s, at := l.settings.expected(sent)
 	if !l.settings.broadcast() {
 		if err := l.prove(s, at); err != nil {
 			return nil, err
@@ -148,9 +148,12 @@ func (l *link) read(f Func, addr, count uint16) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if want := f.dataBytes(count); len(data) != want {
+	if want := l.settings.answerBytes(f, addr, count); len(data) != want {
 		l.metrics.reject("length")
-		return nil, rejectf("length", "answer to function %s has %d bytes of data, expected %d", f, len(data), want)
+		return nil, rejectf("length", "answer to function %s has %d bytes of data, expected %d%s", f, len(data), want, lengthHint(f, len(data), len(data), want))
+	}
+	if f.bits() {
+		data = data[:f.dataBytes(count)] // without what fills it up
 	}
 	return data, nil
 }

@@ -12,9 +12,18 @@ import (
 var ErrRange = errors.New("value out of range")
 
 // encode returns the bytes that p's registers hold for raw (a raw value, not in
-// engineering units), or for coils the packed bits. Bits of registers are
-// written by mask and have no encoding.
+// engineering units), or for coils the packed bits. A [Point.mask] is written
+// otherwise.
 func (p *Point) encode(raw frame.Value) ([]byte, error) {
+	data, err := p.encodeInOrder(raw)
+	if err == nil && p.apart && p.first > p.second {
+		data[0], data[1], data[2], data[3] = data[2], data[3], data[0], data[1]
+	}
+	return data, err
+}
+
+// encodeInOrder is encode for registers that follow each other.
+func (p *Point) encodeInOrder(raw frame.Value) ([]byte, error) {
 	switch p.kind {
 	case kindString:
 		return p.encodeText(raw)
@@ -34,8 +43,8 @@ func (p *Point) encode(raw frame.Value) ([]byte, error) {
 		}
 		return packed, nil
 	}
-	data := make([]byte, 2*int(p.Count))
-	if p.Count == 3 || p.kind == kindMod10k {
+	data := make([]byte, p.size())
+	if len(data) == 6 || p.kind == kindMod10k {
 		p.Order.putWords(data, bits)
 	} else {
 		p.Order.put(data, bits)
@@ -132,7 +141,7 @@ func encodeBCD(n uint64) uint64 {
 
 // encodeBinary takes exactly as many bytes as p has.
 func (p *Point) encodeBinary(raw frame.Value) ([]byte, error) {
-	want := 2 * int(p.Count)
+	want := p.size()
 	if p.Func.bits() {
 		want = (int(p.Count) + 7) / 8
 	}

@@ -194,7 +194,7 @@ func nextData(l *link) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readData(pdu, fl.req.fn, fl.req.qty)
+	return readData(pdu, fl.req.fn, fl.req.fn.dataBytes(fl.req.qty))
 }
 
 func reasonOf(err error) string {

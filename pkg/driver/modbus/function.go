@@ -39,12 +39,13 @@ func (f Func) String() string { return fmt.Sprintf("0x%02X", uint8(f)) }
 // bits reports whether f reads coils or discrete inputs.
 func (f Func) bits() bool { return f == FuncReadCoils || f == FuncReadDiscrete }
 
-// dataBytes returns the length of the data that a read of qty items answers.
+// dataBytes returns the length of the data that a read of qty items answers by the
+// standard. What a device answers is [Settings.answerBytes].
 func (f Func) dataBytes(qty uint16) int {
 	if f.bits() {
 		return (int(qty) + 7) / 8
 	}
-	return 2 * int(qty)
+	return registerBytes * int(qty)
 }
 
 // ExceptionCode is the reason that a device gives for refusing a request.
@@ -133,14 +134,13 @@ func rejectf(reason, format string, args ...any) error {
 	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
-// readData checks that pdu answers a read of qty items by f and returns its
+// readData checks that pdu answers a read by f with want bytes and returns its
 // data, which shares pdu's memory. The error is an [*Exception] or a
 // [*Rejection].
-func readData(pdu []byte, f Func, qty uint16) ([]byte, error) {
+func readData(pdu []byte, f Func, want int) ([]byte, error) {
 	if err := checkFunc(pdu, f); err != nil {
 		return nil, err
 	}
-	want := f.dataBytes(qty)
 	if len(pdu) < 2 || int(pdu[1]) != want || len(pdu) != 2+want {
 		return nil, lengthError(pdu, f, want)
 	}
@@ -151,8 +151,22 @@ func lengthError(pdu []byte, f Func, want int) error {
 	if len(pdu) < 2 {
 		return rejectf("length", "answer to function %s has no byte count", f)
 	}
-	return rejectf("length", "answer to function %s has byte count %d and %d bytes of data, expected %d",
-		f, pdu[1], len(pdu)-2, want)
+	return rejectf("length", "answer to function %s has byte count %d and %d bytes of data, expected %d%s",
+		f, pdu[1], len(pdu)-2, want, lengthHint(f, int(pdu[1]), len(pdu)-2, want))
+}
+
+// lengthHint names the setting for a device that always answers so.
+func lengthHint(f Func, count, got, want int) string {
+	switch {
+	case count != got:
+	case f.bits() && got == BitsEven.of(want):
+		return "; if the device always fills up to an even number, set bit_bytes: even"
+	case f.bits() && got > want:
+		return fmt.Sprintf("; if the device always answers at least so many, set bit_bytes: %d", got)
+	case (f == FuncReadHolding || f == FuncReadInput) && got == 2*want:
+		return "; if the device has registers of 32 bits there, set wide_registers"
+	}
+	return ""
 }
 
 // checkFunc checks that pdu answers f and is no exception.

@@ -38,9 +38,15 @@ type shape struct {
 type spot struct {
 	fn        Func
 	addr, qty uint16
+	bytes     uint16 // that answer it, if it is a read
 }
 
-func (s spot) shape() shape { return shape{s.fn, uint64(s.fn.dataBytes(s.qty))} }
+// spot is what a read of qty items from addr on asks for.
+func (s *Settings) spot(f Func, addr, qty uint16) spot {
+	return spot{f, addr, qty, uint16(s.answerBytes(f, addr, qty))}
+}
+
+func (s spot) shape() shape { return shape{s.fn, uint64(s.bytes)} }
 
 // reads reports whether f answers with data whose length the request fixes.
 func (f Func) reads() bool { return f.bits() || f == FuncReadHolding || f == FuncReadInput }
@@ -65,12 +71,12 @@ func echoKey(data []byte) uint64 {
 }
 
 // expected returns the shape of the answer to a request.
-func expected(request []byte) (shape, spot) {
+func (s *Settings) expected(request []byte) (shape, spot) {
 	f, data := Func(request[0]), request[1:]
 	if len(data) < 4 {
 		return shape{fn: f}, spot{fn: f}
 	}
-	at := spot{f, binary.BigEndian.Uint16(data), binary.BigEndian.Uint16(data[2:])}
+	at := s.spot(f, binary.BigEndian.Uint16(data), binary.BigEndian.Uint16(data[2:]))
 	switch n := f.echoed(); {
 	case n > 0:
 		return shape{f, echoKey(data[:min(n, len(data))])}, at

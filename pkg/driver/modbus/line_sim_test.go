@@ -57,6 +57,7 @@ type simUnit struct {
 	id       uint8
 	strict   bool // refuses reads that are not of two registers
 	picky    bool // is silent instead
+	wide     bool // its registers up to 2000 have 32 bits
 	queue    chan []byte
 	executed sync.Map // values written
 }
@@ -228,6 +229,20 @@ func (u *simUnit) answer(pdu []byte) []byte {
 	case f == byte(FuncWriteRegister):
 		u.executed.Store(qty, true)
 		body = append(body, pdu[1:]...)
+	case f == byte(FuncWriteRegisters):
+		u.executed.Store(binary.BigEndian.Uint16(pdu[8:]), true)
+		body = append(body, pdu[1:5]...)
+	case f == byte(FuncReadCoils):
+		n := ((int(qty)+7)/8 + 1) &^ 1
+		v := uint32(simWord(u.id, false, addr, time.Now()))<<16 | uint32(simWord(u.id, false, 1, time.Now()))
+		bits := append(binary.LittleEndian.AppendUint32(nil, v), make([]byte, n)...)
+		body = append(append(body, byte(n)), bits[:n]...)
+	case u.wide && addr < 2000:
+		body = append(body, byte(4*qty))
+		for i := range qty {
+			body = binary.BigEndian.AppendUint16(body, simWord(u.id, false, (addr+i)&^1, time.Now()))
+			body = binary.BigEndian.AppendUint16(body, simWord(u.id, false, (addr+i)|1, time.Now()))
+		}
 	case u.strict && qty != 2:
 		body[1] |= 0x80
 		body = append(body, byte(IllegalDataAddress))
@@ -350,6 +365,7 @@ type oracle struct {
 	wrong *atomic.Int64
 	good  *atomic.Int64
 	bad   *atomic.Int64
+	seen  sync.Map // tags that were good
 	addr  map[string]uint16
 	slack time.Duration // that a value may lag
 }
@@ -362,13 +378,14 @@ func (o *oracle) Publish(_ context.Context, b *frame.Batch) error {
 			o.bad.Add(1)
 			continue
 		}
-		v := uint32(f.Value.Int())
+		v := uint32(f.Value.Uint())
 		word, input := uint16(v>>16), tag[0] == 'i'
 		mine := simWord(o.unit, input, o.addr[tag], time.Unix(0, 0)) // slow is 0 then: its name
 		stamp := time.Duration(uint16(f.TS/1e8)-uint16(v)) * 100 * time.Millisecond
 		switch {
 		case word == mine && stamp <= o.slack, v == 0 && o.addr[tag] > 1000:
 			o.good.Add(1)
+			o.seen.Store(tag, true)
 		default:
 			if o.wrong.Add(1) < 20 {
 				o.t.Errorf("seed %d: unit %d, %s at %d: %08X, which is not its own, or %v old", o.seed, o.unit, tag, o.addr[tag], v, stamp)
@@ -387,7 +404,11 @@ func simDriver(t *testing.T, s *simLine, o *oracle, addrs map[string]uint16) *mo
 	}
 	cfg := map[string]any{
 		"unit_id": o.unit, "polling": "1s", "timeout": simTimeout.String(), "framing": string(s.framing), "backoff_max": "2s",
-		"enable_write": true, "verify_write": false, "retry": 2,
+		"enable_write": true, "verify_write": false, "retry": 2, "bit_bytes": "even",
+	}
+	wide := s.units[o.unit] != nil && s.units[o.unit].wide
+	if wide {
+		cfg["wide_registers"] = []any{map[string]any{"type": "holding", "start": int64(0), "len": int64(2000)}}
 	}
 	if s.framing == FramingTCP {
 		cfg["accept_transaction"] = "any"
@@ -399,11 +420,17 @@ func simDriver(t *testing.T, s *simLine, o *oracle, addrs map[string]uint16) *mo
 	d := newDriver("d", set, driver.Deps{Endpoint: s, Out: o, Log: slog.New(slog.DiscardHandler)}, m)
 	vars := []config.Variable{{Tag: "w", DriverID: "d", Access: config.AccessW, Datatype: config.TypeUint16,
 		Address: config.Address{Type: config.AddrHolding, Addr: 4000}}}
+	if wide {
+		vars[0].Datatype, vars[0].Address.Addr = config.TypeUint32, 400
+	}
 	for tag, addr := range addrs {
 		v := config.Variable{Tag: tag, DriverID: "d", Access: config.AccessR, Datatype: config.TypeUint32,
 			Address: config.Address{Type: config.AddrHolding, Addr: uint32(addr)}}
-		if tag[0] == 'i' {
+		switch tag[0] {
+		case 'i':
 			v.Address.Type = config.AddrInput
+		case 'o': // 40 bits, of which the last 8 are 0
+			v.Address.Type, v.Address.Len, v.Datatype = config.AddrCoil, 40, config.TypeUint64
 		}
 		vars = append(vars, v)
 	}
@@ -429,20 +456,23 @@ func simulate(t *testing.T, what trouble, seed uint64, requests int64) (good, wr
 		3: {"a": 100},           // refuses every other length
 		4: {"a": 100, "b": 300}, // not there
 		5: {"a": 100},           // silent for every other length
+		6: {"a": 100, "b": 300, "o1": 200, "o2": 250, "z1": 1002, "z2": 1102},
 	}
 	synctest.Test(t, func(t *testing.T) {
-		units := []*simUnit{{id: 1}, {id: 2}, {id: 3, strict: true}, {id: 5, picky: true}}
+		units := []*simUnit{{id: 1}, {id: 2}, {id: 3, strict: true}, {id: 5, picky: true}, {id: 6, wide: true}}
 		s := newSimLine(what, seed, units...)
 		ctx, cancel := context.WithCancel(context.Background())
 		var running sync.WaitGroup
+		var oracles []*oracle
 		for unit, addrs := range plans {
 			o := &oracle{t: t, unit: unit, seed: seed, wrong: &w, good: &g, bad: &b, slack: time.Duration(what.longest+5)*simTimeout + 2*time.Second}
+			oracles = append(oracles, o)
 			running.Go(func() {
 				for ctx.Err() == nil { // drivers come and go
 					life, end := context.WithTimeout(ctx, s.between(20*time.Second, 2*time.Minute))
 					var busy sync.WaitGroup
 					d := simDriver(t, s, o, addrs)
-					if unit < 3 {
+					if unit < 3 || unit == 6 {
 						busy.Go(func() { simWrites(life, t, d, s.units[unit]) })
 					}
 					if err := d.Run(life); err != nil {
@@ -459,6 +489,13 @@ func simulate(t *testing.T, what trouble, seed uint64, requests int64) (good, wr
 		cancel()
 		running.Wait()
 		s.end()
+		for _, o := range oracles {
+			for tag := range o.addr {
+				if _, ok := o.seen.Load(tag); !ok && o.unit != 4 {
+					t.Errorf("%s of unit %d was never read", tag, o.unit)
+				}
+			}
+		}
 	})
 	return g.Load(), w.Load(), b.Load()
 }

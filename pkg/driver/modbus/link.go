@@ -213,7 +213,7 @@ func (l *link) flush() error {
 	defer func() { l.out = l.out[:0] }()
 	if l.ordered() {
 		fl := &l.flights[0]
-		at := spot{fl.req.fn, fl.req.addr, fl.req.qty}
+		at := l.settings.spot(fl.req.fn, fl.req.addr, fl.req.qty)
 		if err := l.prove(at.shape(), at); err != nil {
 			return err
 		}

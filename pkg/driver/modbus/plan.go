@@ -82,7 +82,7 @@ func newPlan(s *Settings, table *point.Table, encode encoder) (*plan, error) {
 	}
 	for interval, points := range byInterval {
 		c := &class{interval: interval}
-		for _, run := range merge(points, s.MaxRegs, s.MaxGap) {
+		for _, run := range s.merge(points) {
 			if err := c.add(run, encode); err != nil {
 				return nil, err
 			}
@@ -117,11 +117,11 @@ func (c *class) add(points []Point, encode encoder) error {
 }
 
 // merge sorts points and cuts them into runs, each of which fits one request: of
-// one function, at most maxRegs registers (2,000 bits) long, bridging at most
-// maxGap registers (sixteen times as many bits) between two points. Points may
-// overlap; none is split. Those of one block are a run, and one that is not to be
-// merged is a run of its own.
-func merge(points []Point, maxRegs, maxGap uint16) [][]Point {
+// one function and one stretch, at most max_regs_per_req registers (2,000 bits) long,
+// bridging at most max_gap registers (sixteen times as many bits) between two points.
+// Points may overlap; none is split. Those of one block are a run, and one that is not
+// to be merged is a run of its own.
+func (s *Settings) merge(points []Point) [][]Point {
 	slices.SortFunc(points, func(a, b Point) int {
 		return cmp.Or(cmp.Compare(a.Func, b.Func), a.block.compare(b.block), cmp.Compare(a.Addr, b.Addr),
 			cmp.Compare(a.Count, b.Count), cmp.Compare(a.index, b.index))
@@ -130,12 +130,12 @@ func merge(points []Point, maxRegs, maxGap uint16) [][]Point {
 	first, end := 0, 0 // of the current run: index of its first point, address behind its last register
 	for i := range points {
 		p, head := &points[i], &points[first]
-		limit, gap := int(maxRegs), int(maxGap)
+		limit, gap := int(min(s.MaxRegs, s.readLimit(p.Func, p.Addr))), int(s.MaxGap)
 		if p.Func.bits() {
 			limit, gap = maxReadBits, 16*gap
 		}
 		start, stop := int(p.Addr), int(p.Addr)+int(p.Count)
-		together := p.Func == head.Func && p.block == head.block &&
+		together := p.Func == head.Func && p.stretch == head.stretch && p.block == head.block &&
 			(p.block.len > 0 || !p.lone && !head.lone && start <= end+gap && max(end, stop)-int(head.Addr) <= limit)
 		if i > first && !together {
 			runs = append(runs, points[first:i:i])
@@ -159,7 +159,7 @@ func newRequest(c *class, points []Point, encode encoder) (*request, error) {
 	for i := range points {
 		p := &points[i]
 		end = max(end, int(p.Addr)+int(p.Count))
-		p.at = 2 * (p.Addr - r.addr)
+		p.at = (p.Addr - r.addr) * max(uint16(p.width), registerBytes)
 		p.bit0 = p.Addr - r.addr
 	}
 	r.qty = uint16(end - int(r.addr))
@@ -175,7 +175,7 @@ func (p *Point) data(answer []byte) []byte {
 	if p.Func.bits() {
 		return answer
 	}
-	return answer[p.at : p.at+2*p.Count]
+	return answer[p.at : int(p.at)+p.size()]
 }
 
 // String names the request in errors and logs.

@@ -209,7 +209,7 @@ func checkRequests(t *testing.T, s *Settings, p *plan) map[int]int {
 
 func checkDecode(t *testing.T, s *Settings, p *plan, r *request, memory *image) {
 	answer := append([]byte{byte(r.fn), byte(r.fn.dataBytes(r.qty))}, memory.read(r.fn, r.addr, r.qty)...)
-	data, err := readData(answer, r.fn, r.qty)
+	data, err := readData(answer, r.fn, r.fn.dataBytes(r.qty))
 	if err != nil {
 		t.Fatal(err)
 	}

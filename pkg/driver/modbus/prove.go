@@ -210,7 +210,7 @@ func (l *link) lengths(at spot, must bool, take func(spot) bool) {
 		}
 	}
 	for _, q := range known {
-		for _, part := range q.parts() {
+		for _, part := range l.settings.parts(q) {
 			if take(part) {
 				return
 			}
@@ -218,7 +218,7 @@ func (l *link) lengths(at spot, must bool, take func(spot) bool) {
 	}
 	for more := uint16(1); must && more <= moreItems; more++ {
 		for _, q := range known {
-			if wide, ok := q.wider(more); ok && take(wide) {
+			if wide, ok := l.settings.wider(q, more); ok && take(wide) {
 				return
 			}
 		}
@@ -232,13 +232,13 @@ func (l *link) known(at spot) []spot {
 	case at.fn.reads():
 		list = append(list, at)
 	case at.fn == FuncWriteCoil:
-		list = append(list, spot{FuncReadCoils, at.addr, 1})
+		list = append(list, l.settings.spot(FuncReadCoils, at.addr, 1))
 	case at.fn == FuncWriteCoils:
-		list = append(list, spot{FuncReadCoils, at.addr, min(at.qty, maxReadBits)})
+		list = append(list, l.settings.spot(FuncReadCoils, at.addr, min(at.qty, maxReadBits)))
 	case at.fn == FuncWriteRegister, at.fn == FuncMaskWriteRegister:
-		list = append(list, spot{FuncReadHolding, at.addr, 1})
+		list = append(list, l.settings.spot(FuncReadHolding, at.addr, 1))
 	case at.fn == FuncWriteRegisters, at.fn == FuncReadWriteRegisters:
-		list = append(list, spot{FuncReadHolding, at.addr, min(at.qty, maxReadRegisters)})
+		list = append(list, l.settings.spot(FuncReadHolding, at.addr, min(at.qty, l.settings.readLimit(FuncReadHolding, at.addr))))
 	}
 	if l.plan == nil {
 		return list
@@ -246,13 +246,13 @@ func (l *link) known(at spot) []spot {
 	for _, c := range l.plan.classes {
 		for _, r := range c.requests {
 			if r.penalty == 0 {
-				list = append(list, spot{r.fn, r.addr, r.qty})
+				list = append(list, l.settings.spot(r.fn, r.addr, r.qty))
 			}
 		}
 	}
 	if len(list) == 0 && len(l.plan.points) > 0 {
 		pt := &l.plan.points[0]
-		list = append(list, spot{pt.Func, pt.Addr, pt.Count})
+		list = append(list, l.settings.spot(pt.Func, pt.Addr, pt.Count))
 	}
 	return list
 }
@@ -264,7 +264,7 @@ func (l *link) planned(s shape) bool {
 	}
 	for _, c := range l.plan.classes {
 		for _, r := range c.requests {
-			if (spot{r.fn, r.addr, r.qty}).shape() == s {
+			if l.settings.spot(r.fn, r.addr, r.qty).shape() == s {
 				return true
 			}
 		}
@@ -272,37 +272,45 @@ func (l *link) planned(s shape) bool {
 	return false
 }
 
+// lengthStep returns how many items more make another length of f's answers for
+// sure.
+func (s *Settings) lengthStep(f Func) uint16 {
+	switch {
+	case !f.bits():
+		return 1
+	case s.BitBytes == BitsEven:
+		return 16
+	}
+	return 8
+}
+
 // parts returns shorter reads of the same place.
-func (s spot) parts() []spot {
-	step := uint16(1)
-	if s.fn.bits() {
-		step = 8
-	}
+func (s *Settings) parts(q spot) []spot {
+	step := s.lengthStep(q.fn)
 	var list []spot
-	for n := step; n < s.qty && len(list) < 8; n += step {
-		list = append(list, spot{s.fn, s.addr, n})
+	for n := step; n < q.qty && len(list) < 8; n += step {
+		list = append(list, s.spot(q.fn, q.addr, n))
 	}
-	if s.qty > 10*step {
-		list = append(list, spot{s.fn, s.addr, s.qty / 2 / step * step}, spot{s.fn, s.addr, s.qty - step})
+	if q.qty > 10*step {
+		list = append(list, s.spot(q.fn, q.addr, q.qty/2/step*step), s.spot(q.fn, q.addr, q.qty-step))
 	}
 	return list
 }
 
-// wider returns a read of a few items more.
-func (s spot) wider(more uint16) (spot, bool) {
-	limit := maxReadRegisters
-	if s.fn.bits() {
-		more, limit = 8*more, maxReadBits
+// wider returns a read of a few items more, at least as many as make another length.
+func (s *Settings) wider(q spot, more uint16) (spot, bool) {
+	more *= s.lengthStep(q.fn)
+	if q.fn.bits() && s.BitBytes > 0 {
+		more += uint16(8 * max(0, int(s.BitBytes)-q.fn.dataBytes(q.qty)))
 	}
-	n := int(s.qty) + int(more)
+	n := int(q.qty) + int(more)
 	switch {
-	case n > limit:
-		return s, false
-	case int(s.addr)+n > 1<<16 && s.addr < more:
-		return s, false
-	case int(s.addr)+n > 1<<16:
-		s.addr -= more
+	case n > int(s.readLimit(q.fn, q.addr)):
+		return q, false
+	case int(q.addr)+n > 1<<16 && q.addr < more:
+		return q, false
+	case int(q.addr)+n > 1<<16, !s.uniform(q.fn, q.addr, uint16(n)) && q.addr >= more:
+		q.addr -= more
 	}
-	s.qty = uint16(n)
-	return s, true
+	return s.spot(q.fn, q.addr, uint16(n)), s.uniform(q.fn, q.addr, uint16(n))
 }

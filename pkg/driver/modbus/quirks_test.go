@@ -33,6 +33,11 @@ func deviceSettings() []deviceSetting {
 		{"EchoAdapter, said", modbustest.EchoAdapter, registers(3, 10), []modbustest.Option{cfg("framing", "rtu"), cfg("echo", "drop")}},
 		{"WrongUnit", modbustest.WrongUnit, registers(3, 10), []modbustest.Option{cfg("answer_unit", 255)}},
 		{"WrongUnit, any", modbustest.WrongUnit, registers(3, 10), []modbustest.Option{cfg("answer_unit", "any")}},
+		{"Enron", modbustest.Enron, []config.Variable{holding("low", 3000, config.TypeUint16), holding("a000", 5000, config.TypeInt32),
+			holding("b", 5002, config.TypeUint64), holding("c", 7001, config.TypeFloat32)}, []modbustest.Option{cfg("framing", "rtu"), cfg("max_gap", 5), cfg("wide_registers", []any{
+			map[string]any{"type": "holding", "start": 5000, "len": 1000}, map[string]any{"type": "holding", "start": 7000, "len": 1000}})}},
+		{"PaddedCoils", modbustest.PaddedCoils, []config.Variable{coil("a000", 0), coil("b", 9), coil("c", 300)},
+			[]modbustest.Option{cfg("framing", "rtu"), cfg("bit_bytes", "even")}},
 		{"WrongTransaction", modbustest.WrongTransaction, registers(3, 10), []modbustest.Option{cfg("accept_transaction", "any")}},
 	}
 }

@@ -245,7 +245,7 @@ func (p *Point) encodeTime(raw frame.Value) ([]byte, error) {
 	if raw.Kind() != frame.KindString || err != nil {
 		return nil, fmt.Errorf("%w: %q %w", ErrRange, raw, errTime)
 	}
-	data := make([]byte, 2*int(p.Count))
+	data := make([]byte, p.size())
 	d := dateOf(at)
 	fits := true
 	switch p.kind {

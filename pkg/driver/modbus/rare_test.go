@@ -160,12 +160,13 @@ func TestApart(t *testing.T) {
 // TestForms: what a type has no use for is refused, and named.
 func TestForms(t *testing.T) {
 	for want, change := range map[string]func(v *config.Variable){
-		"address.byte: is for int8":          func(v *config.Variable) { v.Address.Byte = "hi" },
-		"address.chars: is for string":       func(v *config.Variable) { v.Address.Chars = 1 },
-		"charset: is for string":             func(v *config.Variable) { v.Charset = "gbk" },
-		"pad: is for string":                 func(v *config.Variable) { v.Pad = "left" },
-		"half a register cannot be written":  func(v *config.Variable) { v.Datatype, v.Access = config.TypeInt8, config.AccessRW },
-		"apart cannot be written":            func(v *config.Variable) { v.Datatype, v.Access, v.Address.Addr2 = config.TypeInt32, config.AccessW, 7 },
+		"address.byte: is for int8":    func(v *config.Variable) { v.Address.Byte = "hi" },
+		"address.chars: is for string": func(v *config.Variable) { v.Address.Chars = 1 },
+		"charset: is for string":       func(v *config.Variable) { v.Charset = "gbk" },
+		"pad: is for string":           func(v *config.Variable) { v.Pad = "left" },
+		"together with those between them": func(v *config.Variable) {
+			v.Datatype, v.Access, v.Address.Addr2 = config.TypeInt32, config.AccessW, 102
+		},
 		"addr2: is for values of two":        func(v *config.Variable) { v.Address.Addr2 = 7 },
 		"addr2: is the same register":        func(v *config.Variable) { v.Datatype, v.Address.Addr2 = config.TypeInt32, 100 },
 		"addr2: 901 registers":               func(v *config.Variable) { v.Datatype, v.Address.Addr2 = config.TypeInt32, 1000 },

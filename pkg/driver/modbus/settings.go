@@ -13,22 +13,24 @@ import (
 // Settings are a driver's cfg with its defaults filled in. Their types, defaults,
 // bounds and meanings stand in schemas/drivers/modbus.schema.json.
 type Settings struct {
-	UnitID      uint8         `json:"unit_id"`
-	Polling     time.Duration `json:"polling"` // of variables without a polling of their own
-	MaxRegs     uint16        `json:"max_regs_per_req"`
-	MaxGap      uint16        `json:"max_gap"`
-	Merge       *bool         `json:"merge"` // nil: true
-	Blocks      []Block       `json:"blocks"`
-	MaxInflight int           `json:"max_inflight"`
-	Retry       int           `json:"retry"`   // attempts after the first
-	Timeout     time.Duration `json:"timeout"` // of one request
-	RequestGap  time.Duration `json:"request_gap"`
-	BackoffMax  time.Duration `json:"backoff_max"`
-	Framing     Framing       `json:"framing"`
-	Addressing  Addressing    `json:"addressing"`
-	EnableWrite bool          `json:"enable_write"`
-	VerifyWrite bool          `json:"verify_write"`
-	WriteFunc   WriteFunc     `json:"write_func"`
+	UnitID      uint8           `json:"unit_id"`
+	Polling     time.Duration   `json:"polling"` // of variables without a polling of their own
+	MaxRegs     uint16          `json:"max_regs_per_req"`
+	MaxGap      uint16          `json:"max_gap"`
+	Merge       *bool           `json:"merge"` // nil: true
+	Blocks      []Block         `json:"blocks"`
+	MaxInflight int             `json:"max_inflight"`
+	Retry       int             `json:"retry"`   // attempts after the first
+	Timeout     time.Duration   `json:"timeout"` // of one request
+	RequestGap  time.Duration   `json:"request_gap"`
+	BackoffMax  time.Duration   `json:"backoff_max"`
+	Wide        []WideRegisters `json:"wide_registers"`
+	BitBytes    BitBytes        `json:"bit_bytes"` // of coils and discrete inputs in an answer
+	Framing     Framing         `json:"framing"`
+	Addressing  Addressing      `json:"addressing"`
+	EnableWrite bool            `json:"enable_write"`
+	VerifyWrite bool            `json:"verify_write"`
+	WriteFunc   WriteFunc       `json:"write_func"`
 
 	ConnectDelay      time.Duration     `json:"connect_delay"`
 	CloseAfter        CloseAfter        `json:"close_after"`
@@ -44,6 +46,7 @@ type Settings struct {
 
 	Order    ByteOrder `json:"-"` // of endian and byte_order
 	Serial   bool      `json:"-"` // the endpoint is a serial line
+	zones    []zone    // of Wide
 	datagram bool      // the endpoint carries datagrams: one ADU in each
 }
 
@@ -190,6 +193,7 @@ func (s *Settings) checkTogether(c *checker) {
 	if s.Serial && s.Framing == FramingTCP {
 		c.failf("framing", "tcp on a serial line; expected rtu or ascii")
 	}
+	s.resolveWide(c)
 	s.checkBlocks(c)
 	if s.Serial && s.UnitID == 255 {
 		c.failf("unit_id", "255 on a serial line; expected 0 to 247")

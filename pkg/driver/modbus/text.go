@@ -113,7 +113,7 @@ func (p *Point) encodeText(raw frame.Value) ([]byte, error) {
 		}
 		text = encoded
 	}
-	room := make([]byte, 2*int(p.Count))
+	room := make([]byte, p.size())
 	if p.text.single {
 		room = room[:p.Count]
 	}

@@ -58,7 +58,7 @@ type writeOp struct {
 	table *point.Table
 	pt    Point
 	check Point  // where it is read back
-	want  []byte // registers, or packed bits; of a bit of a register: one byte, 0 or 1
+	want  []byte // registers, or packed bits; of a part of a register: one byte
 
 	stage   stage
 	trust   trust
@@ -98,12 +98,12 @@ func (d *modbusDriver) newWrite(w driver.Write) (*writeOp, error) {
 	if op.check, err = d.settings.verifyPoint(v, op.pt); err != nil {
 		return nil, err
 	}
-	if op.pt.Bit < 0 {
+	if op.pt.mask() == 0 {
 		op.want, err = op.pt.encode(raw)
 		return op, err
 	}
-	bit, err := op.pt.encodeNumber(raw)
-	op.want = []byte{byte(bit)}
+	part, err := op.pt.encodeNumber(raw)
+	op.want = []byte{byte(part)}
 	if err == nil && d.settings.BitWrite == BitReadModifyWrite && d.settings.broadcast() {
 		err = errors.New("bit_write: rmw reads the register first, and nobody answers a broadcast; set bit_write: mask")
 	}
@@ -138,7 +138,7 @@ func (op *writeOp) first(l *link) error {
 	fn, data, err := op.request(l)
 	switch {
 	case err != nil && intact(err):
-		return &ended{result: fmt.Errorf("the register cannot be read, which comes before its bit is written: %w", err)}
+		return &ended{result: fmt.Errorf("the register cannot be read, which comes before a part of it is written: %w", err)}
 	case err != nil:
 		return err
 	}
@@ -343,9 +343,12 @@ func (op *writeOp) warn(text string) {
 // engineering returns bytes of the form of op.want in engineering units, none if
 // they mean nothing.
 func (op *writeOp) engineering(data []byte) frame.Value {
-	raw := frame.BoolValue(len(data) > 0 && data[0] != 0)
-	if op.pt.Bit < 0 {
+	var raw frame.Value
+	switch {
+	case op.pt.mask() == 0:
 		raw, _ = op.pt.decode(data)
+	case len(data) > 0:
+		raw = op.pt.partValue(data[0])
 	}
 	v, _ := op.table.Scale(op.pt.index, raw)
 	return v

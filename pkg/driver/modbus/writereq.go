@@ -5,19 +5,21 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"strings"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
-// request builds what is sent for op: a function and its data. For a bit of a
+// request builds what is sent for op: a function and its data. For a part of a register of a
 // device without function 0x16 it reads the register first.
 func (op *writeOp) request(l *link) (Func, []byte, error) {
 	pt, how := &op.pt, l.settings.WriteFunc
 	switch {
-	case pt.Bit >= 0:
-		return op.bitRequest(l)
+	case pt.mask() != 0:
+		return op.partRequest(l)
 	case pt.Func.bits() && pt.Count == 1 && how != WriteMultiple:
 		value := uint16(0)
 		if op.want[0] != 0 {
@@ -26,6 +28,8 @@ func (op *writeOp) request(l *link) (Func, []byte, error) {
 		return FuncWriteCoil, words(pt.Addr, value), nil
 	case pt.Func.bits():
 		return FuncWriteCoils, counted(words(pt.Addr, pt.Count), op.want), nil
+	case pt.wide():
+		return FuncWriteRegisters, counted(words(pt.Addr, pt.Count), op.want), nil // 0x06 would have to be of four bytes, which few know
 	case how == WriteReadWrite && pt.Count <= maxReadWriteWritten && !l.settings.broadcast():
 		return FuncReadWriteRegisters, counted(words(pt.Addr, pt.Count, pt.Addr, pt.Count), op.want), nil
 	}
@@ -40,17 +44,38 @@ func writeRegisters(how WriteFunc, addr uint16, data []byte) (Func, []byte, erro
 	return FuncWriteRegisters, counted(words(addr, uint16(len(data)/2)), data), nil
 }
 
-// bitRequest changes one bit of a register: by mask write, which the device does
-// in one step, or by writing the register as it was read, between which the
-// device's own program may change another bit.
-func (op *writeOp) bitRequest(l *link) (Func, []byte, error) {
-	mask := uint16(1) << op.pt.Bit
-	if op.pt.Order.swapsBytes() {
-		mask = mask<<8 | mask>>8
+// mask is the part of its register that p is, a bit or a half; 0 if it is more.
+func (p *Point) mask() uint16 {
+	switch {
+	case p.Bit >= 0:
+		return 1 << p.Bit
+	case p.kind != kindUint8 && p.kind != kindInt8:
+		return 0
+	case p.hi:
+		return 0xFF00
 	}
-	var set uint16
-	if op.want[0] != 0 {
-		set = mask
+	return 0x00FF
+}
+
+// partValue is the value of a part of a register.
+func (p *Point) partValue(b byte) frame.Value {
+	switch p.kind {
+	case kindUint8:
+		return frame.IntValue(int64(b))
+	case kindInt8:
+		return frame.IntValue(int64(int8(b)))
+	}
+	return frame.BoolValue(b != 0)
+}
+
+// partRequest changes a part of a register: by mask write, which the device does
+// in one step, or by writing the register as it was read, between which the
+// device's own program may change the rest.
+func (op *writeOp) partRequest(l *link) (Func, []byte, error) {
+	mask := op.pt.mask()
+	set := uint16(op.want[0]) << bits.TrailingZeros16(mask)
+	if op.pt.Order.swapsBytes() {
+		mask, set = bits.ReverseBytes16(mask), bits.ReverseBytes16(set)
 	}
 	how := l.settings.BitWrite
 	if how == BitMask || how == BitAuto && !l.noMask {
@@ -105,11 +130,10 @@ func (op *writeOp) answered(l *link, fn Func, sent, answer []byte) error {
 }
 
 // normal brings an answer's data into the form in which p is written: bits beyond
-// the last coil cleared, one bit of a register alone.
+// the last coil cleared, a part of a register alone.
 func (p *Point) normal(data []byte) []byte {
-	if p.Bit >= 0 {
-		word := p.Order.uint16(data)
-		return []byte{byte(word >> p.Bit & 1)}
+	if mask := p.mask(); mask != 0 {
+		return []byte{byte(p.Order.uint16(data) & mask >> bits.TrailingZeros16(mask))}
 	}
 	if last := p.Count & 7; p.Func.bits() && last != 0 {
 		data[len(data)-1] &= 1<<last - 1
@@ -143,10 +167,13 @@ func (s *Settings) verifyPoint(v *config.Variable, pt Point) (Point, error) {
 
 // writtenBytes is the length of the form that normal returns.
 func (p *Point) writtenBytes() int {
-	if p.Bit >= 0 {
+	if p.mask() != 0 {
 		return 1
 	}
-	return p.Func.dataBytes(p.Count)
+	if p.Func.bits() {
+		return p.Func.dataBytes(p.Count)
+	}
+	return p.size()
 }
 
 // transactWithin is transact with another timeout.

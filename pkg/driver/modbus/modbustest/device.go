@@ -26,8 +26,9 @@ type Device struct {
 	Refuse          map[byte]byte
 	Requests        [][]byte // PDUs as they came
 	Quirks          Quirks
-	Bad             Holes // addresses that it does not have
-	Boot            Mode  // of all requests, while it starts; "": it runs
+	Bad             Holes          // addresses that it does not have
+	Wide            map[int]uint32 // holding registers of 32 bits; all of a read must be such, or none
+	Boot            Mode           // of all requests, while it starts; "": it runs
 
 	// Hook, if set, gets each request's PDU and the ADU that would answer it, and
 	// returns what is sent: nothing, something else, several answers at once. It
@@ -306,6 +307,12 @@ func (d *Device) execute(pdu []byte) []byte {
 }
 
 func (d *Device) writeWords(at int, data []byte) {
+	if _, wide := d.Wide[at]; wide {
+		for i := 0; i < len(data); i += 4 {
+			d.Wide[at+i/4] = binary.BigEndian.Uint32(data[i:])
+		}
+		return
+	}
 	for i := 0; i < len(data); i += 2 {
 		d.Holding[at+i/2] = binary.BigEndian.Uint16(data[i:])
 	}
@@ -315,7 +322,11 @@ func (d *Device) readBits(f byte, bits []bool, at, n int) []byte {
 	if at+n > len(bits) {
 		return []byte{f | 0x80, 2}
 	}
-	answer := append([]byte{f, byte((n + 7) / 8)}, make([]byte, (n+7)/8)...)
+	size := (n + 7) / 8
+	if d.Quirks.BitBytes != nil {
+		size = d.Quirks.BitBytes(size)
+	}
+	answer := append([]byte{f, byte(size)}, make([]byte, size)...)
 	for i := range n {
 		if bits[at+i] {
 			answer[2+i/8] |= 1 << (i % 8)
@@ -328,9 +339,33 @@ func (d *Device) readWords(f byte, words []uint16, at, n int) []byte {
 	if at+n > len(words) {
 		return []byte{f | 0x80, 2}
 	}
+	if f == 0x03 && d.Wide != nil {
+		if wide := d.readWide(at, n); wide != nil {
+			return wide
+		}
+	}
 	answer := []byte{f, byte(2 * n)}
 	for _, w := range words[at : at+n] {
 		answer = binary.BigEndian.AppendUint16(answer, w)
 	}
 	return answer
+}
+
+// readWide answers a read of registers of 32 bits; nil if none is there.
+func (d *Device) readWide(at, n int) []byte {
+	answer, wide := []byte{0x03, byte(4 * n)}, 0
+	for i := range n {
+		w, ok := d.Wide[at+i]
+		if ok {
+			wide++
+		}
+		answer = binary.BigEndian.AppendUint32(answer, w)
+	}
+	switch wide {
+	case 0:
+		return nil
+	case n:
+		return answer
+	}
+	return []byte{0x83, 2}
 }

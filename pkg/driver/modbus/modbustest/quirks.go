@@ -20,7 +20,8 @@ type Quirks struct {
 	Before      []byte        // stray bytes before each answer
 	Behind      []byte        // and behind
 	SwappedCRC  bool
-	MaxRegs     int // longer reads are refused, 0 for none
+	MaxRegs     int           // longer reads are refused, 0 for none
+	BitBytes    func(int) int // bytes of an answer of bits, of those that are needed
 	// Fate, if set, tells what becomes of the answer to each request, which has been
 	// executed by then.
 	Fate func(request []byte) Fate
@@ -37,6 +38,25 @@ const (
 	Reset         // the same, with a reset
 	LastSent      // it is sent, and the connection is closed
 )
+
+// Enron is a flow computer: registers of 16 bits from 3000 on, of 32 bits from 5000
+// and 7000 on, as the Enron dialect has them.
+func Enron(t testing.TB) *Device {
+	d := NewDevice(t, "tcp", "rtu", 1)
+	d.Wide = map[int]uint32{}
+	for i := range 100 {
+		d.Wide[5000+i], d.Wide[7000+i] = 0x10000+uint32(i), 0x41440000
+	}
+	return d
+}
+
+// PaddedCoils is a device that fills its answers up to an even number of bytes.
+func PaddedCoils(t testing.TB) *Device {
+	d := NewDevice(t, "tcp", "rtu", 1)
+	d.Quirks = Quirks{BitBytes: func(n int) int { return n + n%2 }}
+	d.Coils[0] = true
+	return d
+}
 
 // SDongle is a Huawei SDongle: it needs a while after each connect, and a pause
 // after each answer (evcc-io/evcc#31996, ioBroker.modbus#250).
