@@ -29,8 +29,9 @@ others; none is removed, and comments stay. The config center isn't touched.
 The first line names the columns: tag, driver_id, access, type, addr, addr2, len, bit,
 byte, chars, node, area, db, start, size, datatype, byte_order, charset, pad, scale,
 scale_from, na, unit, deadband, report, heartbeat, polling, merge, block_start,
-block_len. An empty cell changes nothing. A new variable without access is
-read-only (R), without type a holding register.
+block_len; verify_type, verify_addr and so on are the fields of verify_address. An
+empty cell changes nothing. A new variable without access is read-only (R), without
+type a holding register.
 
 It reads what spreadsheets write: with a byte order mark, in UTF-16 or GBK, separated
 by semicolons or tabs, with decimal commas then.`,

@@ -99,9 +99,9 @@ func (v *Variable) appendCanonical(b []byte) []byte {
 	if v.Heartbeat != 0 {
 		o.text("heartbeat", v.Heartbeat.String())
 	}
-	if v.NoMerge {
+	if v.Merge != Open {
 		o.key("merge")
-		o.b = append(o.b, "false"...)
+		o.b = append(o.b, v.Merge...)
 	}
 	if v.NA != "" {
 		o.key("na")

@@ -141,7 +141,9 @@ func (v *Variable) setField(key string, x any) *FieldError {
 		ok = v.Report == ReportAlways || v.Report == ReportChange
 	case "merge":
 		merge, isBool := x.(bool)
-		v.NoMerge, ok = true, isBool && !merge
+		if v.Merge, ok = No, isBool; merge {
+			v.Merge = Yes
+		}
 	case "block":
 		return v.Block.decode(x)
 	case "heartbeat":

@@ -250,9 +250,19 @@ type Variable struct {
 	VerifyAddress *Address `json:"verify_address,omitempty" yaml:"verify_address,omitempty"` // where a write is read back; nil: at Address
 
 	// Modbus: how it is asked for.
-	NoMerge bool  `json:"-" yaml:"-"`                            // "merge: false": with a request of its own
-	Block   Block `json:"block,omitzero" yaml:"block,omitempty"` // with a request for exactly that
+	Merge Choice `json:"merge,omitempty" yaml:"merge,omitempty"` // whether with others; wins over the driver's
+	Block Block  `json:"block,omitzero" yaml:"block,omitempty"`  // with a request for exactly that
 }
+
+// Choice is a boolean that may be left open.
+type Choice string
+
+// The choices.
+const (
+	Open Choice = ""
+	Yes  Choice = "true"
+	No   Choice = "false"
+)
 
 // Block is a range that a device answers only as a whole. The zero value is none.
 type Block struct {

@@ -117,13 +117,13 @@ func driverLoad(l line, d *Driver) (load float64, requests int) {
 	classes := make(map[time.Duration][]modbusRange)
 	for i := range d.Variables {
 		v := &d.Variables[i]
-		m, ok := resolveModbus(s, v, &Report{})
+		p, ok := resolveModbus(s, v, &Report{})
 		every := s.Polling
 		if v.Polling > 0 {
 			every = v.Polling.Std()
 		}
 		if ok && v.Access.Readable() && every > 0 {
-			classes[every] = append(classes[every], m)
+			classes[every] = append(classes[every], rangeOf(v, &p))
 		}
 	}
 	for every, ranges := range classes {

@@ -36,12 +36,17 @@ func (modbusChecker) Check(d *Driver, r *Report) {
 		r.Errorf(config.Drivers, d.ID, e.Path, "modbus-cfg", "%v", e)
 	}
 	checkQuirks(d, s, r)
-	ranges := make([]modbusRange, 0, len(d.Variables))
+	ranges, points := make([]modbusRange, 0, len(d.Variables)), make([]modbus.Point, 0, len(d.Variables))
 	for i := range d.Variables {
 		v := &d.Variables[i]
-		if m, ok := resolveModbus(s, v, r); ok {
-			ranges = append(ranges, m)
+		if p, ok := resolveModbus(s, v, r); ok {
+			points = append(points, p)
+			ranges = append(ranges, rangeOf(v, &p))
 		}
+	}
+	for _, i := range s.UnusedBlocks(points) {
+		r.Warnf(config.Drivers, d.ID, []string{"cfg", "blocks", strconv.Itoa(i)}, "modbus-blocks",
+			"cfg.blocks: no variable is read with block %d (%s %d, %d long); correct or remove it", i+1, s.Blocks[i].Type, s.Blocks[i].Start, s.Blocks[i].Len)
 	}
 	checkOverlaps(ranges, r)
 	if d.Item.Cfg["addressing"] == nil {
@@ -99,13 +104,13 @@ func checkQuirks(d *Driver, s *modbus.Settings, r *Report) {
 }
 
 // resolveModbus finds the registers of a variable, and what is wrong with them.
-func resolveModbus(s *modbus.Settings, v *config.Variable, r *Report) (m modbusRange, ok bool) {
+func resolveModbus(s *modbus.Settings, v *config.Variable, r *Report) (p modbus.Point, ok bool) {
 	p, warnings, err := s.Resolve(v)
 	if err != nil {
 		for _, e := range config.FieldErrors(err) {
 			r.Errorf(config.Variables, v.Tag, e.Path, "modbus-address", "%v", e)
 		}
-		return m, false
+		return p, false
 	}
 	for _, w := range warnings {
 		r.Warnf(config.Variables, v.Tag, w.Path, "modbus-len", "%v", w)
@@ -114,7 +119,7 @@ func resolveModbus(s *modbus.Settings, v *config.Variable, r *Report) (m modbusR
 		r.Warnf(config.Variables, v.Tag, []string{"access"}, "modbus-write",
 			"access: %s, but the driver %s has no enable_write: true in its cfg; writes will be refused", v.Access, v.DriverID)
 	}
-	return modbusRange{v: v, table: v.Address.Type, start: int(p.Addr), count: int(p.Count)}, true
+	return p, true
 }
 
 // checkUnits finds drivers that ask the same unit of one endpoint: their polls
@@ -162,6 +167,10 @@ type modbusRange struct {
 	table config.AddressType
 	start int // zero-based protocol address
 	count int // registers, or bits of coils and discrete inputs
+}
+
+func rangeOf(v *config.Variable, p *modbus.Point) modbusRange {
+	return modbusRange{v: v, table: v.Address.Type, start: int(p.Addr), count: int(p.Count)}
 }
 
 func (m *modbusRange) bits() bool {

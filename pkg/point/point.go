@@ -188,7 +188,7 @@ func sameMeaning(a, b *config.Variable) bool {
 	x, y := *a, *b
 	for _, v := range []*config.Variable{&x, &y} {
 		v.Deadband, v.Report, v.Heartbeat, v.Polling, v.Access, v.VerifyAddress = 0, "", 0, 0, "", nil
-		v.NoMerge, v.Block = false, config.Block{}
+		v.Merge, v.Block = config.Open, config.Block{}
 		v.Address.Bit = nil
 	}
 	bitA, bitB := a.Address.Bit, b.Address.Bit

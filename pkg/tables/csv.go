@@ -24,7 +24,9 @@ import (
 // an export. Those of the address stand beside the others.
 var columns = [...]string{"tag", "driver_id", "access", "type", "addr", "addr2", "len", "bit", "byte", "chars", "node", "area", "db", "start", "size",
 	"datatype", "byte_order", "charset", "pad", "scale", "scale_from", "na", "unit", "deadband", "report", "heartbeat", "polling",
-	"merge", "block_start", "block_len"}
+	"merge", "block_start", "block_len",
+	"verify_type", "verify_addr", "verify_addr2", "verify_len", "verify_bit", "verify_byte", "verify_chars",
+	"verify_node", "verify_area", "verify_db", "verify_start", "verify_size"}
 
 // inAddress reports whether a column is a field of the address.
 func inAddress(column string) bool {
@@ -36,6 +38,9 @@ func pathOf(column string) []string {
 	if field, ok := strings.CutPrefix(column, "block_"); ok {
 		return []string{"block", field}
 	}
+	if field, ok := strings.CutPrefix(column, "verify_"); ok {
+		return []string{"verify_address", field}
+	}
 	if inAddress(column) {
 		return []string{"address", column}
 	}
@@ -44,6 +49,7 @@ func pathOf(column string) []string {
 
 // isNumeric reports whether a column holds numbers.
 func isNumeric(column string) bool {
+	column = strings.TrimPrefix(column, "verify_")
 	return slices.Contains([]string{"addr", "addr2", "len", "bit", "chars", "db", "start", "size", "deadband", "block_start", "block_len"}, column)
 }
 
@@ -154,8 +160,8 @@ func (s *Sheet) value(column, cell string) (any, error) {
 	if s.comma != ',' && (isNumeric(column) || column == "scale" && !strings.Contains(cell, "(")) {
 		cell = decimalComma.ReplaceAllString(cell, "$1.$2")
 	}
-	if column == "merge" && strings.EqualFold(cell, "false") { // spreadsheets write FALSE
-		return false, nil
+	if b, err := strconv.ParseBool(strings.ToLower(cell)); column == "merge" && err == nil && len(cell) > 1 { // spreadsheets write FALSE
+		return b, nil
 	}
 	if column == "na" { // several have blanks between them
 		var list []any

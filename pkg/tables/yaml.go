@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -17,7 +18,7 @@ import (
 var fieldOrder = [...]string{
 	"tag", "driver_id", "scheme", "host", "port", "opts",
 	"kind", "path", "endpoint_id", "proto", "cfg",
-	"access", "address", "type", "addr", "addr2", "node", "area", "db", "start", "size", "len", "bit", "byte", "chars",
+	"access", "address", "verify_address", "type", "addr", "addr2", "node", "area", "db", "start", "size", "len", "bit", "byte", "chars",
 	"datatype", "byte_order", "charset", "pad", "scale", "scale_from", "na", "unit", "polling", "report", "deadband", "heartbeat",
 	"merge", "block",
 }
@@ -44,7 +45,7 @@ func arrange(n *yaml.Node) {
 	}
 	for i, c := range n.Content {
 		arrange(c)
-		if n.Kind == yaml.MappingNode && i%2 == 1 && n.Content[i-1].Value == "address" {
+		if n.Kind == yaml.MappingNode && i%2 == 1 && strings.HasSuffix(n.Content[i-1].Value, "address") {
 			c.Style = yaml.FlowStyle
 		}
 	}

@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
@@ -72,17 +73,30 @@ func (s *Settings) checkBlocks(c *checker) {
 	}
 }
 
+// UnusedBlocks returns the places in s.Blocks of those with which none of points is
+// read.
+func (s *Settings) UnusedBlocks(points []Point) (unused []int) {
+	for i, candidate := range s.Blocks {
+		b, err := s.resolveBlock(candidate.Type, candidate.Start, candidate.Len)
+		used := func(p Point) bool { return p.block == b && addressType(p.Func) == candidate.Type }
+		if err == nil && !slices.ContainsFunc(points, used) {
+			unused = append(unused, i)
+		}
+	}
+	return unused
+}
+
 // place says with what p is read: a block of the variable's or of the driver's, or
 // alone.
 func (s *Settings) place(v *config.Variable, p *Point) error {
-	p.lone = v.NoMerge || s.Merge != nil && !*s.Merge
+	p.lone = v.Merge == config.No || v.Merge == config.Open && s.Merge != nil && !*s.Merge
 	if v.Block.Len > 0 {
 		b, err := s.resolveBlock(v.Address.Type, v.Block.Start, v.Block.Len)
 		switch {
 		case err != nil:
 			e := config.FieldErrors(err)[0]
 			return config.FieldErrorf("block."+e.Path[0], "%s", e.Msg)
-		case v.NoMerge:
+		case v.Merge == config.No:
 			return config.FieldErrorf("merge", "contradicts block; remove one of them")
 		case !b.holds(p):
 			return config.FieldErrorf("block", "%d–%d does not hold %s", b.start, int(b.start)+int(b.len)-1, p)
@@ -92,7 +106,7 @@ func (s *Settings) place(v *config.Variable, p *Point) error {
 	}
 	for _, candidate := range s.Blocks {
 		b, err := s.resolveBlock(candidate.Type, candidate.Start, candidate.Len)
-		if err != nil || candidate.Type != v.Address.Type || v.NoMerge || !b.touches(p) {
+		if err != nil || candidate.Type != v.Address.Type || v.Merge == config.No || !b.touches(p) {
 			continue
 		}
 		if !b.holds(p) {

@@ -20,7 +20,8 @@ func TestBlocks(t *testing.T) {
 		}
 		return v
 	}
-	alone := func(v *config.Variable) { v.NoMerge = true }
+	alone := func(v *config.Variable) { v.Merge = config.No }
+	shared := func(v *config.Variable) { v.Merge = config.Yes }
 	in := func(start uint32, n uint16) func(*config.Variable) {
 		return func(v *config.Variable) { v.Block = config.Block{Start: start, Len: n} }
 	}
@@ -32,6 +33,7 @@ func TestBlocks(t *testing.T) {
 		want   []string
 	}{
 		{"one alone", true, nil, []config.Variable{reg(0), reg(1, alone), reg(2)}, []string{"0x03:0+1", "0x03:1+1", "0x03:2+1"}},
+		{"some together all the same", false, nil, []config.Variable{reg(0, shared), reg(1, shared), reg(2)}, []string{"0x03:0+2", "0x03:2+1"}},
 		{"all alone", false, nil, []config.Variable{reg(0), reg(1)}, []string{"0x03:0+1", "0x03:1+1"}},
 		{"a block of the driver", true, []Block{{config.AddrHolding, 10, 20}, {config.AddrInput, 0, 5}},
 			[]config.Variable{reg(12), reg(25), reg(30), reg(31)}, []string{"0x03:30+2", "0x03:10+20"}},
@@ -84,7 +86,7 @@ func TestBlockErrors(t *testing.T) {
 	if _, _, err := s.Resolve(&v); err == nil || !strings.Contains(err.Error(), "block: 0–9 does not hold") {
 		t.Errorf("%v", err)
 	}
-	v.Block, v.NoMerge = config.Block{Start: 14, Len: 10}, true
+	v.Block, v.Merge = config.Block{Start: 14, Len: 10}, config.No
 	if _, _, err := s.Resolve(&v); err == nil || !strings.Contains(err.Error(), "contradicts block") {
 		t.Errorf("%v", err)
 	}
