@@ -28,6 +28,7 @@ next start. A second signal stops it at once.`,
 		RunE: run,
 	}
 	addConfigFlags(cmd)
+	cmd.Flags().Bool("safe", false, "start the configuration center and the admin socket alone, to put right what keeps the gateway from running")
 	cmd.Flags().Uint64("replay-from", 0, "set every consumer back to this seq, once: it is delivered again from there")
 	return cmd
 }
@@ -41,6 +42,10 @@ func run(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	safe, err := cmd.Flags().GetBool("safe")
+	if err != nil {
+		return err
+	}
 	level := new(slog.LevelVar)
 	log, err := gateway.NewLogger(os.Stdout, cfg.Log.Format, level)
 	if err != nil {
@@ -51,7 +56,7 @@ func run(cmd *cobra.Command, _ []string) error {
 		debug.SetGCPercent(50)
 	}
 	g, err := open(cmd.Context(), func() (*gateway.Gateway, error) {
-		return gateway.Open(cfg, gateway.Options{Log: log, Level: level, ReplayFrom: replayFrom})
+		return gateway.Open(cfg, gateway.Options{Log: log, Level: level, ReplayFrom: replayFrom, Safe: safe})
 	})
 	if err != nil {
 		return err

@@ -202,7 +202,10 @@ func (f *Follower) stay(v Version) {
 // stands reports whether the verdict is on commit c and need not be tried again.
 // Another version of the software may do better, unless a person decided.
 func (b *verdict) stands(c Commit, version string) bool {
-	return b != nil && b.Rev == c.Rev && b.ID == c.ID && (b.Version == version || b.ByHand)
+	if b == nil || b.Version != version && !b.ByHand {
+		return false
+	}
+	return b.Rev == c.Rev && b.ID == c.ID || b.SHA256 != "" && b.SHA256 == c.SHA256
 }
 
 // save writes the cache. A gateway that can't, runs on; it would start with an

@@ -61,7 +61,8 @@ type cached struct {
 // verdict is what became of a commit that doesn't run.
 type verdict struct {
 	Rev     int64  `json:"rev"`
-	ID      string `json:"id"` // of the commit
+	ID      string `json:"id"`               // of the commit
+	SHA256  string `json:"sha256,omitempty"` // of the document, where the commit isn't known
 	State   State  `json:"state"`
 	Error   string `json:"error"`
 	Version string `json:"version"`           // of edge-gw: another one may be able to run it

@@ -231,9 +231,11 @@ func (f *Follower) Run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.As(err, &claimed):
+		case errors.As(err, &claimed) && f.cached() == nil:
 			f.setLink(false, err)
-			return err
+			return err // nothing has run here: this is the second one
+		case errors.As(err, &claimed):
+			wait = claimedWait
 		}
 		f.begin(false)
 		if f.setLink(false, err) {
@@ -249,6 +251,11 @@ func (f *Follower) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// claimedWait is how long a gateway that runs waits until it asks for its gateway_id
+// again, when another one holds it. Whoever may write to the store can make it look so:
+// that ends following, and never what runs.
+const claimedWait = 30 * time.Second
 
 // begin ends the owner's wait for the store.
 func (f *Follower) begin(answered bool) {

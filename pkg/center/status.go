@@ -235,6 +235,7 @@ func (s *Store) register(ctx context.Context, me presence, st Status, ttl time.D
 // revisions of both keys.
 func (s *Store) checkClaim(seen *clientv3.TxnResponse, me presence, gateway string) (statusRev, aliveRev int64, err error) {
 	var held presence
+	own := s.cfg.Own
 	alive := seen.Responses[1].GetResponseRange().Kvs
 	if len(alive) > 0 {
 		aliveRev = alive[0].ModRevision
@@ -246,12 +247,12 @@ func (s *Store) checkClaim(seen *clientv3.TxnResponse, me presence, gateway stri
 		if errors.Is(err, ErrFormat) {
 			return 0, 0, err
 		}
-		if st.Instance != "" && st.Instance != me.Instance {
+		if st.Instance != "" && st.Instance != me.Instance && !own {
 			return 0, 0, &ClaimedError{Gateway: gateway, Instance: st.Instance, Host: st.Host, Alive: len(alive) > 0}
 		}
 	}
 	switch {
-	case len(alive) == 0 || held == (presence{}):
+	case len(alive) == 0 || held == (presence{}) || own:
 		return statusRev, aliveRev, nil
 	case held.Instance != me.Instance:
 		return 0, 0, &ClaimedError{Gateway: gateway, Instance: held.Instance, Host: held.Host, Alive: true}

@@ -42,9 +42,12 @@ type TLS struct {
 type Config struct {
 	Endpoints []string // HOST:PORT or unix:PATH
 	Prefix    string   // "": DefaultPrefix
-	User      string
-	Password  string
-	TLS       *TLS // nil: no TLS
+	// Own: the store is this gateway's own, in its data_dir, so that nobody else can hold
+	// its gateway_id there.
+	Own      bool
+	User     string
+	Password string
+	TLS      *TLS // nil: no TLS
 
 	DialTimeout    time.Duration // until the first answer of a server; 0: DefaultDialTimeout
 	RequestTimeout time.Duration // of one request with its repetitions; 0: DefaultRequestTimeout

@@ -97,6 +97,16 @@ func (m memory) read(name string) (*config.Snapshot, error) {
 	return config.ParseDocument(doc)
 }
 
+// Hold makes doc, a document in canonical form, what a directory's feed falls back to,
+// and keeps the one with the hash sha from being run by itself. The feed must not run.
+func Hold(dataDir string, doc []byte, sha, reason string) error {
+	m := memory{dir: dataDir}
+	if err := durable.WriteFile(m.path(LastGoodFile), doc, 0o600); err != nil {
+		return err
+	}
+	return m.setHold(&config.Snapshot{SHA256: sha}, reason)
+}
+
 // LastGood returns the snapshot that a directory's feed with this data_dir applied
 // last: what the next start falls back to.
 func LastGood(dataDir string) (*config.Snapshot, error) {

@@ -14,14 +14,19 @@ import (
 const phaseTimeout = 30 * time.Second
 
 // openTables opens the way to the tables.
-func (g *Gateway) openTables() error {
+func (g *Gateway) openTables() (err error) {
 	instance := ""
 	if g.cfg.Config.Source == "etcd" {
-		var err error
 		if instance, err = instanceID(g.cfg.DataDir); err != nil {
 			return err
 		}
 	}
+	var left attempt
+	if g.trial, left, err = openTrial(g.cfg.DataDir, g.log); err != nil {
+		return err
+	}
+	g.trial.keep = g.prove
+	g.rescue(left)
 	return g.openConfig(instance)
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
@@ -34,6 +35,10 @@ type Options struct {
 	Level *slog.LevelVar // of Log; set from the configuration, and at run time
 	// ReplayFrom, if not 0, sets every consumer back to this seq.
 	ReplayFrom uint64
+	// Safe starts neither drivers nor connectors and applies no configuration: the
+	// configuration center and the admin socket alone, to put right what keeps the
+	// gateway from running.
+	Safe bool
 }
 
 // Gateway is one running gateway.
@@ -57,6 +62,8 @@ type Gateway struct {
 	history    *history
 	admin      *admin.Server
 
+	safe     bool
+	trial    *trial // nil in a rehearsal
 	started  time.Time
 	booted   chan struct{} // closed when the first configuration runs
 	bootOnce sync.Once
@@ -98,7 +105,7 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 	opts.Level.Set(level)
 	tap := newTap(opts.Log.Handler())
 	g := &Gateway{
-		cfg: cfg, log: slog.New(tap).With("gateway", cfg.GatewayID), tap: tap, level: opts.Level, reg: prometheus.NewRegistry(),
+		cfg: cfg, log: slog.New(tap).With("gateway", cfg.GatewayID), tap: tap, safe: opts.Safe, level: opts.Level, reg: prometheus.NewRegistry(),
 		history: newHistory(), clock: newClock(&cfg.Clock), started: time.Now(), booted: make(chan struct{}), failed: make(chan error, 1), behind: make(chan *bus.Behind, 1),
 	}
 	g.state.Store("starting")
@@ -211,7 +218,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	tables := newParts(g.fail)
 
-	err := g.begin(ctx, tables)
+	begin := g.begin
+	if g.safe {
+		begin = g.beginSafe
+	}
+	err := begin(ctx, tables)
 	if err == nil {
 		parts.start("clock", g.watchClock)
 		tables.start("epoch", g.guardEpoch) // ends before the connectors do
@@ -231,6 +242,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 		notify.stopping()
 	}
 	g.stop(tables, north, parts)
+	if err == nil && !g.safe {
+		g.trial.end()
+	}
 	return err
 }
 
@@ -261,6 +275,13 @@ func (g *Gateway) begin(ctx context.Context, tables *parts) error {
 	return g.bus.PublishSys("sys.start", map[string]any{
 		"gateway": g.cfg.GatewayID, "version": version.String(), "config_rev": snap.Rev, "config_sha256": snap.SHA256,
 	})
+}
+
+// beginSafe starts nothing.
+func (g *Gateway) beginSafe(context.Context, *parts) error {
+	g.log.Warn("safe mode: no drivers, no connectors, no configuration; put it right and start again without --safe",
+		"rollback", fmt.Sprintf("edge-cfg --endpoints unix:%s rollback all --to previous --no-wait", center.EmbeddedSocket(g.cfg.DataDir)))
+	return nil
 }
 
 // stop ends the parts so that nothing that was read is lost: the feed of tables,
@@ -327,6 +348,9 @@ func within(ctx context.Context, what string, do func() error) error {
 // configuration runs, every driver has made its first poll, every connector is up.
 func (g *Gateway) Readiness() Readiness {
 	var missing []string
+	if g.safe {
+		missing = append(missing, "the gateway was started with --safe: nothing is read or delivered")
+	}
 	if g.state.Load() != "running" {
 		missing = append(missing, fmt.Sprintf("the gateway is %s", g.state.Load()))
 	}

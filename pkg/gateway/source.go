@@ -61,7 +61,7 @@ func (g *Gateway) newEtcdFeed(instance string) (*etcdFeed, error) {
 		if g.etcd, err = g.newEmbedded(); err != nil {
 			return nil, err
 		}
-		store.Endpoints = []string{g.etcd.Endpoint()}
+		store.Endpoints, store.Own = []string{g.etcd.Endpoint()}, true
 	}
 	if err := store.Check(); err != nil {
 		return nil, fmt.Errorf("config.etcd: %w", err)
@@ -213,15 +213,20 @@ func (g *Gateway) refuse(err error) {
 // apply takes the gateway to snap. At the boot nothing is verified: a device that
 // is away then is no reason not to run.
 func (g *Gateway) apply(ctx context.Context, snap *config.Snapshot, boot bool) apply.Result {
+	undo := g.trial.begin(snap)
 	// Drivers that start while the apply runs decode with the new tables.
 	before := g.rev.Swap(snap.Rev)
 	r := g.runner.Apply(ctx, snap, boot)
 	if r.Outcome != apply.Applied {
 		g.rev.Store(before)
 	}
+	if r.Outcome == apply.Rejected || r.Outcome == apply.RolledBack {
+		undo() // what ran before goes on, proven or not
+	}
 	g.history.add(r)
 	switch r.Outcome {
 	case apply.Applied:
+		g.trial.runs(snap)
 		g.refused.Store(nil)
 		g.bootOnce.Do(func() { close(g.booted) })
 	case apply.RolledBack:
