@@ -114,6 +114,14 @@ func (f *Follower) supersede(c Commit) {
 
 // try decodes v and applies it.
 func (f *Follower) try(ctx context.Context, v Version) Outcome {
+	if f.cfg.Fits != nil {
+		if err := f.cfg.Fits(v.Doc); err != nil {
+			if f.cfg.OnInvalid != nil {
+				f.cfg.OnInvalid(v.Commit.Rev, err)
+			}
+			return Outcome{State: Rejected, Err: err}
+		}
+	}
 	snap, err := v.Snapshot(f.snap)
 	if err != nil {
 		if f.cfg.OnInvalid != nil {

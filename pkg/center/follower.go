@@ -66,6 +66,8 @@ type FollowerConfig struct {
 	// Apply makes a snapshot the running configuration. It is never called twice
 	// at the same time. When its context ends it should return soon.
 	Apply func(ctx context.Context, snap *config.Snapshot) Outcome
+	// Fits says why a document is not even decoded. May be nil.
+	Fits func(*config.Document) error
 	// OnSame is told of a commit whose document runs already, as after a rollback
 	// of the store: Apply does not see it. May be nil.
 	OnSame func(rev int64)

@@ -72,7 +72,7 @@ func (g *Gateway) newEtcdFeed(instance string) (*etcdFeed, error) {
 		Apply: func(ctx context.Context, snap *config.Snapshot) center.Outcome {
 			return g.applyFed(ctx, snap, !g.hasBooted())
 		},
-		OnFailed: g.breakDown,
+		Fits: g.fits, OnFailed: g.breakDown,
 		OnSame: func(rev int64) {
 			g.rev.Store(uint64(rev))
 			g.runner.Renumber(uint64(rev))
@@ -235,8 +235,21 @@ func (g *Gateway) apply(ctx context.Context, snap *config.Snapshot, boot bool) a
 	return r
 }
 
+// fits refuses a document that needs more memory than the policy allows. At the boot it
+// is tried: what runs too is not known to be too large.
+func (g *Gateway) fits(doc *config.Document) error {
+	if !g.hasBooted() {
+		return nil
+	}
+	return doc.Fits(g.cfg.Policy.DocumentMemory)
+}
+
 // applyFed is a feed's way to [Gateway.apply].
 func (g *Gateway) applyFed(ctx context.Context, snap *config.Snapshot, boot bool) feed.Outcome {
+	if err := g.fits(snap.Document()); err != nil {
+		g.refuse(err)
+		return feed.Outcome{State: feed.Rejected, Err: err}
+	}
 	r := g.apply(ctx, snap, boot)
 	return feed.Outcome{State: feed.State(r.Outcome), Err: r.Err}
 }

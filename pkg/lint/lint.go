@@ -67,6 +67,9 @@ func Snapshot(snap *config.Snapshot, src *config.Source, checkers map[string]Che
 	for _, id := range slices.Sorted(maps.Keys(snap.Drivers)) {
 		checkDriver(&Driver{ID: id, Item: snap.Drivers[id], Variables: groups[id]}, snap, src, checkers, r)
 	}
+	if err := snap.Document().Fits(config.DefaultMemory); err != nil {
+		r.findings = append(r.findings, config.Finding{Severity: config.SeverityWarning, Rule: "memory", Message: err.Error()})
+	}
 	checkUnits(snap, r)
 	checkLines(snap, groups, r)
 	r.findings = append(r.findings, checkTopics(config.Settings, snap.Settings, func(path []string) config.Pos {

@@ -49,6 +49,8 @@ type Gateway struct {
 
 // Policy is what tables may use of the machine; see the schema.
 type Policy struct {
+	DocumentMemory config.Size `json:"document_memory"`
+
 	Hosts        []string            `json:"hosts"`
 	Serial       []string            `json:"serial"`
 	Certificates []string            `json:"certificates"`
