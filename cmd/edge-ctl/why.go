@@ -134,7 +134,7 @@ func (w *whole) why(name string) (*answer, error) {
 		a.Links = []*link{endpointLink(e)}
 		for _, id := range e.Drivers {
 			if d, ok := find(w.drivers, id, (*pb.Driver).GetId); ok {
-				a.Links = append(a.Links, driverLink(d), speedLink(d))
+				a.Links = append(a.Links, w.driverLink(d), speedLink(d))
 			}
 		}
 	} else if c, ok := find(w.connectors, name, (*pb.Connector).GetName); ok {
@@ -185,7 +185,7 @@ func (w *whole) deviceLinks(d *pb.Driver) []*link {
 	if ok {
 		first = endpointLink(e)
 	}
-	return []*link{first, driverLink(d), speedLink(d)}
+	return []*link{first, w.driverLink(d), speedLink(d)}
 }
 
 func endpointLink(e *pb.Endpoint) *link {
@@ -200,7 +200,7 @@ func endpointLink(e *pb.Endpoint) *link {
 	return l
 }
 
-func driverLink(d *pb.Driver) *link {
+func (w *whole) driverLink(d *pb.Driver) *link {
 	l := &link{Link: "driver", Name: d.Id, State: linkOK}
 	l.Text = "running"
 	if d.LastRead != nil {
@@ -210,6 +210,9 @@ func driverLink(d *pb.Driver) *link {
 	case "fault":
 		l.State, l.Text = linkWrong, "in fault: "+cli.OneLine(cmp.Or(d.Error, d.LastError))
 		l.Hint = "edge-ctl probe " + d.Endpoint + " --unit N --read ADDR asks the device; edge-ctl trace " + d.Endpoint + " shows the bytes"
+		if t, ok := find(w.tags, d.Id, (*pb.Tag).GetDriver); ok && t.Hint != "" {
+			l.Hint = t.Hint // why the device has none of them
+		}
 	case "paused":
 		l.State, l.Text, l.Hint = linkWrong, "paused", "edge-ctl drivers resume "+d.Id
 	case "starting", "stopped":

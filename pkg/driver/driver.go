@@ -161,6 +161,8 @@ type Status struct {
 	LatencyP50  time.Duration
 	LatencyP99  time.Duration // of the last answers; zero: not known
 	LastMinute  Recent
+
+	Advice string // the setting that would help, where the driver knows it better than its counters tell
 }
 
 // Recent counts what happened in the last minute.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -19,10 +21,6 @@ import (
 // lineWait is how long a question waits for its turn on the line.
 const lineWait = 10 * time.Second
 
-// longestAnswer is how long it waits for the answer, if the driver would be more
-// patient.
-const longestAnswer = time.Second
-
 // ProbeModbus asks one question over the endpoint's own connection, between polls.
 // A device that refuses or is silent is an answer.
 func (a adminEndpoints) ProbeModbus(ctx context.Context, r *pb.ProbeModbusRequest) (*pb.ProbeModbusResponse, error) {
@@ -31,7 +29,7 @@ func (a adminEndpoints) ProbeModbus(ctx context.Context, r *pb.ProbeModbusReques
 		return nil, err
 	}
 	defer giveUp()
-	got, err := modbus.Probe(ctx, ep, item, a.question(r.GetEndpoint(), item, r.GetQuestion()))
+	got, err := modbus.Probe(ctx, ep, item, a.question(r.GetEndpoint(), r.GetQuestion()))
 	if err != nil {
 		return nil, probeError(err)
 	}
@@ -57,7 +55,7 @@ func (a adminEndpoints) ScanModbus(r *pb.ScanModbusRequest, out grpc.ServerStrea
 		return err
 	}
 	defer giveUp()
-	q := a.question(id, item, r.GetQuestion())
+	q := a.question(id, r.GetQuestion())
 	return probeError(modbus.ScanShared(out.Context(), ep, item, q, r.GetUnits(), func(f modbus.Found, answered bool) error {
 		m := &pb.ScanModbusResponse{Unit: uint32(f.Unit), Found: answered, Took: durationpb.New(f.Took)}
 		if answered && f.Err != nil {
@@ -95,26 +93,21 @@ func (p patient) Acquire(ctx context.Context) (endpoint.Lease, error) {
 	return l, err
 }
 
-// question makes the driver's question of q. Framing and timeout are those of a
-// driver of the endpoint, unless q names others.
-func (a adminEndpoints) question(id string, item config.Endpoint, q *pb.ModbusQuestion) modbus.Question {
+// question makes the driver's question of q. It is asked as the driver of that unit
+// asks, or else another driver of the endpoint, unless q says otherwise.
+func (a adminEndpoints) question(id string, q *pb.ModbusQuestion) modbus.Question {
 	out := modbus.Question{ // the server has checked the ranges
 		Unit: uint8(q.GetUnit()), Func: modbus.Func(q.GetFunction()), Addr: uint16(q.GetAddress()), Count: uint16(q.GetCount()),
 		Framing: modbus.Framing(q.GetFraming()), Timeout: q.GetTimeout().AsDuration(), Around: q.GetAround(),
 	}
-	for _, d := range a.g.runner.Current().Drivers {
+	drivers := a.g.runner.Current().Drivers
+	for _, name := range slices.Sorted(maps.Keys(drivers)) {
+		d := drivers[name]
 		if d.EndpointID != id || d.Proto != modbus.Proto {
 			continue
 		}
-		s, err := modbus.ParseSettings(d.Cfg, item)
-		if err != nil {
-			continue // a driver that could not be built
-		}
-		if out.Framing == "" {
-			out.Framing = s.Framing
-		}
-		if out.Timeout == 0 {
-			out.Timeout = min(s.Timeout, longestAnswer)
+		if unit, _ := d.Cfg["unit_id"].(int64); out.Cfg == nil || unit == int64(out.Unit) {
+			out.Cfg = d.Cfg
 		}
 	}
 	return out

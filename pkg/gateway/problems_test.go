@@ -55,6 +55,9 @@ func TestDriverProblems(t *testing.T) {
 			d.LastMinute = driver.Recent{Cycles: 113, Overruns: 64, Polls: 49}
 		}), nil, []string{"64 of 113 cycles skipped in the last minute: the device needs 180ms per request → " +
 			"raise cfg.polling, or let fewer requests do: cfg.max_regs_per_req, cfg.max_gap, cfg.max_inflight"}},
+		{"a device that answers late", running("x", func(d *driver.DriverStatus) {
+			d.Advice, d.LastMinute = "answers come after 2.3s: raise timeout to 3s", driver.Recent{Cycles: 113, Overruns: 64, Polls: 49}
+		}), nil, []string{"64 of 113 cycles skipped in the last minute → answers come after 2.3s: raise timeout to 3s"}},
 		{"a stray overrun", running("x", func(d *driver.DriverStatus) { d.LastMinute = driver.Recent{Cycles: 600, Overruns: 6} }), nil, nil},
 		{"a lossy line", running("x", func(d *driver.DriverStatus) {
 			d.LastError, d.LastMinute = "no answer", driver.Recent{Cycles: 60, Polls: 60, Errors: 59, Retries: 59}

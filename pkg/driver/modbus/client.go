@@ -64,13 +64,18 @@ func (l *link) exchangeTCP(request []byte, sent Func) ([]byte, error) {
 	}
 	l.tx++
 	binary.BigEndian.PutUint16(request, l.tx)
-	deadline := time.Now().Add(l.answerTime(sent))
-	if err := l.setDeadline(deadline); err != nil {
+	now := time.Now()
+	l.timed(l.tx, now)
+	deadline, err := l.mayWrite(now, l.answerTime(sent))
+	if err != nil {
 		return nil, err
 	}
 	l.quiet = true
 	if err := l.write(request); err != nil || l.settings.broadcast() {
 		return nil, err
+	}
+	if l.settings.held {
+		deadline = time.Now().Add(l.answerTime(sent))
 	}
 	for {
 		adu, err := l.receive(deadline)
@@ -83,8 +88,7 @@ func (l *link) exchangeTCP(request []byte, sent Func) ([]byte, error) {
 		if binary.BigEndian.Uint16(adu) == l.tx {
 			return l.unpack(adu)
 		}
-		l.metrics.reject("transaction")
-		l.strays++
+		l.stray(binary.BigEndian.Uint16(adu))
 	}
 }
 

@@ -166,7 +166,7 @@ func (d *modbusDriver) Status() driver.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	st := d.status
-	d.figures.fill(&st, time.Now())
+	d.figures.fill(&st, time.Now(), d.settings.held)
 	return st
 }
 

@@ -64,6 +64,7 @@ func TestPoll(t *testing.T) {
 }
 
 func TestReconnect(t *testing.T) {
+	t.Parallel()
 	plc := sim(t, plcsim.Config{})
 	r := modbustest.Start(t, modbustest.Dial(t, "tcp", plc.Addr), []config.Variable{holding("a", 0, config.TypeUint16)})
 	r.Log.Wait(t, "first value", func() bool { return len(r.Log.Of("a")) > 0 })

@@ -80,6 +80,7 @@ func TestIllegalAddress(t *testing.T) {
 
 // A register that is refused for a while comes back by itself.
 func TestIllegalAddressHeals(t *testing.T) {
+	t.Parallel()
 	dev, ep := tcpDevice(t)
 	dev.Refuse[3] = 2
 	r := modbustest.Start(t, ep, registers(1, 1))
@@ -132,6 +133,7 @@ func TestBusy(t *testing.T) {
 
 // Other exceptions cost the request's points their value for that cycle.
 func TestDeviceFailure(t *testing.T) {
+	t.Parallel()
 	dev, ep := tcpDevice(t)
 	dev.Refuse[3] = 4
 	r := modbustest.Start(t, ep, registers(2, 1))
@@ -178,6 +180,7 @@ func TestSilentRequest(t *testing.T) {
 
 // After an outage every point is back at once, whatever was suspected before.
 func TestBackAfterOutage(t *testing.T) {
+	t.Parallel()
 	dev, ep := tcpDevice(t)
 	silent := false
 	dev.Hook = func(_, answer []byte) []byte {
@@ -211,6 +214,7 @@ func TestBackAfterOutage(t *testing.T) {
 
 // Wrong answers never become values, whatever is wrong with them.
 func TestWrongAnswers(t *testing.T) {
+	t.Parallel()
 	wrong := map[string]func(answer []byte) []byte{
 		"transaction": func(a []byte) []byte { a[1] ^= 0x55; return a },
 		"protocol":    func(a []byte) []byte { a[2] = 1; return a },

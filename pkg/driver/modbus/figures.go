@@ -13,6 +13,7 @@ type figures struct {
 	latency [latencies]time.Duration
 	n       int // of latency, ever
 	slots   [recentSlots]slot
+	longest time.Duration // until a late answer, since the device answered last
 }
 
 // slot is a part of the last minute.
@@ -21,6 +22,8 @@ type slot struct {
 	cycles, overruns uint64
 	polls, retries   uint64
 	errors           uint64
+	lates            uint64
+	longest          time.Duration // until a late answer
 }
 
 const (
@@ -51,6 +54,7 @@ func (d *modbusDriver) answered(now time.Time, took time.Duration) {
 	}
 	d.figures.latency[d.figures.n%latencies] = took
 	d.figures.n++
+	d.figures.longest = 0
 	d.figures.at(now).polls++
 }
 
@@ -76,8 +80,27 @@ func (d *modbusDriver) failed(now time.Time, failed, repeated int) {
 	s.retries += uint64(repeated)
 }
 
-// fill completes a copy of the status. The driver's mutex is held.
-func (f *figures) fill(st *driver.Status, now time.Time) {
+// late counts an answer that came after its timeout.
+func (d *modbusDriver) late(took time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.figures.at(time.Now())
+	s.lates++
+	s.longest = max(s.longest, took)
+	d.figures.longest = max(d.figures.longest, took)
+}
+
+// oddLates is how many late answers in a minute are no exception, if they are one in
+// oddLateShare or explain the cycles that were skipped.
+const (
+	oddLates     = 5
+	oddLateShare = 10
+)
+
+// fill completes a copy of the status. held tells that the endpoint may hold requests
+// back. The driver's mutex is held.
+func (f *figures) fill(st *driver.Status, now time.Time, held bool) {
+	lates, longest := uint64(0), time.Duration(0)
 	for i := range f.slots {
 		s := &f.slots[i]
 		if now.Sub(s.began) >= recentSlots*slotLength {
@@ -89,12 +112,20 @@ func (f *figures) fill(st *driver.Status, now time.Time) {
 		r.Polls += s.polls
 		r.Retries += s.retries
 		r.Errors += s.errors
+		lates, longest = lates+s.lates, max(longest, s.longest)
+	}
+	if r := &st.LastMinute; lates >= oddLates && (lates*oddLateShare >= r.Polls || 2*lates >= r.Overruns) || lates > 0 && r.Polls == 0 {
+		st.Advice = patience(longest)
+	}
+	if st.Advice == "" && held && st.LastMinute.Overruns >= oddLates {
+		st.Advice = "the endpoint holds requests back: lower opts.turnaround or opts.rate, or raise cfg.polling"
 	}
 	n := min(f.n, latencies)
 	if n == 0 {
 		return
 	}
-	sorted := slices.Clone(f.latency[:n])
+	all := f.latency // on the stack
+	sorted := all[:n]
 	slices.Sort(sorted)
 	st.LatencyP50, st.LatencyP99 = sorted[(n-1)/2], sorted[(n-1)*99/100]
 }

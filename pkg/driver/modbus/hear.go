@@ -88,6 +88,7 @@ func (l *link) note(t *turn, v verdict, unit uint8, pdu []byte) []byte {
 	case late:
 		h.late++
 		l.metrics.reject("late")
+		l.tellLate()
 	case double:
 		h.double++
 		l.metrics.reject("duplicate")
@@ -173,7 +174,7 @@ func (l *link) unheard(t *turn, err error) error {
 	case b.Len() > 0:
 		return fmt.Errorf("%w; meanwhile came %s%s", err, b.String()[2:], l.lateness())
 	}
-	return err
+	return l.withLateness(err)
 }
 
 // fill waits until something arrives.

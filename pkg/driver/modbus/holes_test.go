@@ -251,7 +251,7 @@ func TestUpdateKeepsLessons(t *testing.T) {
 // are bad, the others are fresh, and the requests stay within bounds; when the
 // device has everything it is polled as planned.
 func TestHolesProperty(t *testing.T) {
-	seeds := 15
+	seeds := 6
 	if n, err := strconv.Atoi(os.Getenv("EDGE_MODBUS_DEVICES")); err == nil {
 		seeds = n
 	}

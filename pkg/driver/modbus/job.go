@@ -72,11 +72,7 @@ const startPatience = time.Second
 
 // submit has j done by the poller and waits for it.
 func (d *modbusDriver) submit(j *job) error {
-	select {
-	case <-d.started:
-	case <-time.After(startPatience): // a command may come while the gateway starts
-		return driver.ErrNotRunning
-	case <-j.ctx.Done():
+	if !d.awaitStart(j.ctx) {
 		return driver.ErrNotRunning
 	}
 	select {
@@ -105,6 +101,25 @@ func (d *modbusDriver) submit(j *job) error {
 		return err
 	}
 	return j.doubt(err)
+}
+
+// awaitStart waits a while for Run to begin: a command may come while the gateway
+// starts.
+func (d *modbusDriver) awaitStart(ctx context.Context) bool {
+	select {
+	case <-d.started:
+		return true
+	default:
+	}
+	timer := time.NewTimer(startPatience)
+	defer timer.Stop()
+	select {
+	case <-d.started:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // jobWaiting reports whether a job should go ahead of polls now.

@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -130,6 +131,37 @@ type account struct {
 	twins   map[spot]int
 	no      map[spot]bool // refused, when asked for in order to find out
 	word    time.Time     // when a request or an answer of the unit was on the line
+
+	lates   int           // answers that came after their timeout
+	longest time.Duration // from a request to such an answer, of the last while
+	atMost  time.Duration // the same where an answer was found to be there already: the least bound
+	lateAt  time.Time     // when the last of these came
+}
+
+// lateMemory is how long it is worth telling that an answer was late.
+const lateMemory = 10 * time.Minute
+
+// late notes an answer that came so long after its request, and after its timeout;
+// or that came sooner, and was found then.
+func (a *account) late(took time.Duration, found bool, now time.Time) {
+	if now.Sub(a.lateAt) > lateMemory {
+		a.longest, a.atMost = 0, 0
+	}
+	a.lates, a.lateAt = a.lates+1, now
+	switch {
+	case !found:
+		a.longest = max(a.longest, min(took, maxLateness))
+	case a.atMost == 0 || took < a.atMost:
+		a.atMost = took
+	}
+}
+
+// lateness is how long answers take that come too late; 0 if that is not known.
+func (a *account) lateness(now time.Time) time.Duration {
+	if now.Sub(a.lateAt) > lateMemory {
+		return 0
+	}
+	return cmp.Or(a.longest, a.atMost)
 }
 
 const anyUnit = 256
@@ -302,9 +334,11 @@ func (g *ledger) judgeOf(a *account, t *turn, pdu []byte, now time.Time) verdict
 			}
 		}
 		others = true
-		if g.late = true; t.order != 0 { // else it may have lain in a buffer for long
+		found := t.order == 0 // it may have lain in a buffer for long
+		if g.late = true; !found {
 			g.longest = max(g.longest, min(now.Sub(d.sent), maxLateness))
 		}
+		a.late(now.Sub(d.sent), found, now)
 	}
 	repeated := bytes.Equal(pdu, a.last)
 	switch {

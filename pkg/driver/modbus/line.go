@@ -158,6 +158,20 @@ func (ln *line) begin(a *account, s shape, at spot) turn {
 	return ln.ledger.begin(a, s, at, time.Now())
 }
 
+// lates returns how many of a's answers came late, and how long such ones take.
+func (ln *line) lates(a *account) (n int, took time.Duration) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return a.lates, a.lateness(time.Now())
+}
+
+// late notes how late an answer to a was.
+func (ln *line) late(a *account, took time.Duration, now time.Time) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	a.late(took, false, now)
+}
+
 func (ln *line) judge(t *turn, unit uint8, pdu []byte) verdict {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()

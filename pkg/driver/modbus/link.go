@@ -42,10 +42,24 @@ type link struct {
 	sent    []byte // the last request
 	plain   []byte // an ASCII answer in binary
 	hears   hearing
-	quiet   bool // nothing came since the last request
-	partial bool // a request was sent in part, perhaps: no other can follow
-	strays  int  // answers with other transaction ids, since the lease began
+	quiet   bool                // nothing came since the last request
+	partial bool                // a request was sent in part, perhaps: no other can follow
+	strays  int                 // answers with other transaction ids, since the lease began
+	asked   [askedKept]asked    // the last requests with transaction ids
+	told    int                 // late answers of the account that onLate was told of
+	onLate  func(time.Duration) // is told how long a late answer took; nil: nobody is
 }
+
+// asked is when a request was sent.
+type asked struct {
+	tx uint16
+	at time.Time
+}
+
+const (
+	askedKept = 64                   // as many as can be in flight
+	lainLong  = 5 * time.Millisecond // what is there sooner after a request may have come long before it
+)
 
 // flight is a request that waits for its answer.
 type flight struct {
@@ -86,6 +100,7 @@ func (l *link) attach(ctx context.Context, conn net.Conn) {
 			l.retire()
 			l.line, l.account = ln, ln.account(l.settings, l.plan != nil)
 			ln.wants(l, l.settings.RequestGap)
+			l.told, _ = ln.lates(l.account)
 		}
 		l.state, l.partial = l.line.meet(conn), false
 	}
@@ -164,6 +179,29 @@ func (l *link) timedOut() {
 	}
 }
 
+// tellLate tells of the account's last late answer, if it is new.
+func (l *link) tellLate() {
+	n, took := l.line.lates(l.account)
+	if n != l.told && l.onLate != nil {
+		l.onLate(took)
+	}
+	l.told = n
+}
+
+// stray notes an answer to no request in flight, by its transaction id.
+func (l *link) stray(tx uint16) {
+	l.metrics.reject("transaction")
+	l.strays++
+	now := time.Now()
+	if a := l.asked[tx%askedKept]; a.tx == tx && !a.at.IsZero() && now.Sub(l.asked[l.tx%askedKept].at) > lainLong {
+		l.line.late(l.account, now.Sub(a.at), now)
+		l.tellLate()
+	}
+}
+
+// timed notes that request tx was sent now.
+func (l *link) timed(tx uint16, now time.Time) { l.asked[tx%askedKept] = asked{tx, now} }
+
 func (l *link) ordered() bool { return l.settings.Ordered() }
 
 // rest ends an exchange: pauses count from now on.
@@ -226,26 +264,48 @@ func (l *link) flush() error {
 		return err
 	}
 	now := time.Now()
-	for i := range l.flights {
-		if l.flights[i].sent.IsZero() {
-			l.flights[i].sent = now
-		}
-	}
-	if err := l.setDeadline(now.Add(l.settings.Timeout)); err != nil {
+	fresh := slices.IndexFunc(l.flights, func(f flight) bool { return f.sent.IsZero() })
+	l.stamp(fresh, now)
+	if _, err := l.mayWrite(now, l.settings.Timeout); err != nil {
 		return err
 	}
 	l.quiet = true
-	if !l.settings.datagram {
-		return l.write(l.out)
-	}
 	for rest := l.out; len(rest) > 0; {
-		n := mbapHeader - 1 + int(binary.BigEndian.Uint16(rest[4:]))
+		n := len(rest)
+		if l.settings.datagram { // one in each
+			n = mbapHeader - 1 + int(binary.BigEndian.Uint16(rest[4:]))
+		}
 		if err := l.write(rest[:n]); err != nil {
 			return err
 		}
 		rest = rest[n:]
 	}
+	if l.settings.held {
+		l.stamp(fresh, time.Now())
+	}
 	return nil
+}
+
+// stamp notes that the flights from the first on are sent now.
+func (l *link) stamp(first int, now time.Time) {
+	for i := first; i >= 0 && i < len(l.flights); i++ {
+		l.flights[i].sent = now
+		l.timed(l.flights[i].tx, now)
+	}
+}
+
+// longestHold is how long an endpoint's turnaround or rate may hold a request back.
+const longestHold = 15 * time.Second
+
+// mayWrite sets the deadline for a request that is sent now and whose answer may take
+// so long, and returns it. The time for which the endpoint holds the request back is
+// not the device's: it comes on top, and the answer's time counts from the write.
+func (l *link) mayWrite(now time.Time, answer time.Duration) (time.Time, error) {
+	deadline := now.Add(answer)
+	if l.settings.held {
+		return deadline, l.setDeadline(deadline.Add(longestHold))
+	}
+	return deadline, l.setDeadline(deadline)
 }
 
 // send sends one request on a framing that can't tell answers apart, and books it.
@@ -257,8 +317,7 @@ func (l *link) send(adu []byte, s shape, at spot) (t turn, deadline time.Time, e
 		return t, deadline, err
 	}
 	l.quiet = true
-	deadline = time.Now().Add(l.answerTime(s.fn))
-	if err := l.setDeadline(deadline); err != nil {
+	if deadline, err = l.mayWrite(time.Now(), l.answerTime(s.fn)); err != nil {
 		return t, deadline, err
 	}
 	if l.settings.Framing == FramingTCP {
@@ -269,7 +328,11 @@ func (l *link) send(adu []byte, s shape, at spot) (t turn, deadline time.Time, e
 	if !l.settings.broadcast() {
 		t = l.line.begin(l.account, s, at)
 	}
-	return t, deadline, l.write(adu)
+	err = l.write(adu)
+	if l.settings.held {
+		deadline = time.Now().Add(l.answerTime(s.fn))
+	}
+	return t, deadline, err
 }
 
 func (l *link) write(p []byte) error {
@@ -346,6 +409,7 @@ func (l *link) sweep() {
 		switch l.line.judge(&turn{}, unit, pdu) {
 		case late:
 			l.metrics.reject("late")
+			l.tellLate()
 		case double:
 			l.metrics.reject("duplicate")
 		default:
@@ -393,8 +457,7 @@ func (l *link) next() (fl flight, pdu []byte, err error) {
 		}
 		i, pdu, err := l.match(adu)
 		if errors.Is(err, errStray) {
-			l.metrics.reject("transaction")
-			l.strays++
+			l.stray(binary.BigEndian.Uint16(adu))
 			continue
 		}
 		if err != nil {
@@ -410,8 +473,14 @@ func (l *link) next() (fl flight, pdu []byte, err error) {
 
 // withStrays says what came instead of an answer.
 func (l *link) withStrays(err error) error {
-	if l.strays == 0 || !isTimeout(err) {
+	switch {
+	case !isTimeout(err):
 		return err
+	case l.strays == 0:
+		return l.withLateness(err)
+	}
+	if late := l.lateness(); late != "" {
+		return fmt.Errorf("%w; meanwhile came %d late answers%s", err, l.strays, late)
 	}
 	return fmt.Errorf("%w; meanwhile came %d answers with other transaction ids: late ones, or the device does not keep to them (accept_transaction)",
 		err, l.strays)

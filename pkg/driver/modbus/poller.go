@@ -64,9 +64,11 @@ type poller struct {
 
 func newPoller(d *modbusDriver) *poller {
 	m := d.metrics.driver(d.id)
+	l := newLink(d.settings, m)
+	l.onLate = d.late
 	return &poller{
 		d: d, metrics: m,
-		link:  newLink(d.settings, m),
+		link:  l,
 		out:   make(chan *frame.Batch, publishQueue),
 		timer: time.NewTimer(far),
 	}

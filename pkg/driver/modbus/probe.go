@@ -25,6 +25,9 @@ type Question struct {
 	Framing Framing
 	// Timeout of the answer; 0 for the endpoint's.
 	Timeout time.Duration
+	// Cfg is that of a driver of the endpoint, whose ways with the line the question
+	// follows as far as it does not say otherwise; nil for none.
+	Cfg map[string]any
 	// Around also asks for the registers just before and behind, if the device
 	// has them: manuals count from 0 or from 1.
 	Around bool
@@ -222,14 +225,7 @@ func questionLink(item config.Endpoint, q Question) (*link, error) {
 	if err := q.check(); err != nil {
 		return nil, err
 	}
-	cfg := map[string]any{"unit_id": q.Unit, "polling": "1s"}
-	if q.Framing != "" {
-		cfg["framing"] = string(q.Framing)
-	}
-	if q.Timeout > 0 {
-		cfg["timeout"] = q.Timeout.String()
-	}
-	s, err := ParseSettings(cfg, item)
+	s, err := ParseSettings(q.settings(), item)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w: %w", q, ErrQuestion, err)
 	}
@@ -241,4 +237,28 @@ func questionLink(item config.Endpoint, q Question) (*link, error) {
 		return nil, err
 	}
 	return newLink(s, m.driver("")), nil
+}
+
+// settings are those that q is asked with.
+func (q Question) settings() map[string]any {
+	cfg := map[string]any{"unit_id": q.Unit, "polling": "1s"}
+	keys := []string{"framing", "timeout", "connect_delay", "request_gap", "close_after", "on_timeout", "echo", "accept_transaction"}
+	if n, ok := q.Cfg["unit_id"].(int64); ok && n == int64(q.Unit) {
+		keys = append(keys, "answer_unit", "wide_registers", "bit_bytes")
+	}
+	for _, key := range keys {
+		if v, ok := q.Cfg[key]; ok {
+			cfg[key] = v
+		}
+	}
+	if q.Framing != "" {
+		cfg["framing"] = string(q.Framing)
+		if q.Framing != FramingTCP {
+			delete(cfg, "accept_transaction")
+		}
+	}
+	if q.Timeout > 0 {
+		cfg["timeout"] = q.Timeout.String()
+	}
+	return cfg
 }

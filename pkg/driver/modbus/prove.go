@@ -87,15 +87,33 @@ func (l *link) inDoubt(why string) error {
 // lateness says how late answers have been, and what helps.
 func (l *link) lateness() string {
 	l.line.mu.Lock()
-	late, longest := l.line.ledger.late, l.line.ledger.longest
+	late, longest := l.line.ledger.late, l.account.lateness(time.Now())
 	l.line.mu.Unlock()
 	switch {
 	case longest > l.settings.Timeout:
-		return fmt.Sprintf(" (answers have come %v after their requests: raise timeout)", longest.Round(time.Millisecond))
+		return " (" + patience(longest) + ")"
 	case late:
 		return " (answers have come after their timeout: raise timeout)"
 	}
 	return ""
+}
+
+// withLateness says of a timeout how late answers have been, if that is known.
+func (l *link) withLateness(err error) error {
+	if late := l.lateness(); late != "" {
+		return fmt.Errorf("%w%s", err, late)
+	}
+	return err
+}
+
+// patience names the timeout for a device whose answers have taken so long.
+func patience(longest time.Duration) string {
+	enough := longest + longest/5
+	step := time.Second
+	for step > 10*time.Millisecond && enough < 2*step {
+		step /= 10
+	}
+	return fmt.Sprintf("answers come after %v: raise timeout to %v", longest.Round(step/100), (enough + step - 1).Truncate(step))
 }
 
 // waitOut forgives the unit what it owes, if the line has been silent long enough:

@@ -192,6 +192,7 @@ func TestGapBetweenAll(t *testing.T) {
 // TestEchoIsNoConfirmation: on a line that repeats requests, a write counts only
 // once the device has answered it.
 func TestEchoIsNoConfirmation(t *testing.T) {
+	t.Parallel()
 	dev := modbustest.EchoAdapter(t)
 	mute := false
 	dev.Hook = func(request, answer []byte) []byte {

@@ -143,7 +143,11 @@ func (d *modbusDriver) Reasons() (device driver.Reason, tags map[string]driver.R
 	for tag, r := range d.reasons {
 		tags[tag] = r
 	}
-	return d.away, tags
+	away := d.away
+	if away.Text != "" && d.figures.longest > 0 {
+		away.Hint = patience(d.figures.longest)
+	}
+	return away, tags
 }
 
 // setAway notes why no tag can be read; nil: some can.

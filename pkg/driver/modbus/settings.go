@@ -47,6 +47,7 @@ type Settings struct {
 	Order    ByteOrder `json:"-"` // of endian and byte_order
 	Serial   bool      `json:"-"` // the endpoint is a serial line
 	zones    []zone    // of Wide
+	held     bool      // the endpoint may hold a request back, for its turnaround or rate
 	datagram bool      // the endpoint carries datagrams: one ADU in each
 }
 
@@ -167,6 +168,7 @@ func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 	layers := strings.Split(ep.Scheme, "+")
 	s.Serial = slices.Contains(layers, "serial")
 	s.datagram = slices.Contains(layers, "udp") || slices.Contains(layers, "dtls")
+	s.held = ep.Opts["turnaround"] != "" || ep.Opts["rate"] != ""
 	if s.Timeout == 0 {
 		s.Timeout = endpointTimeout(ep)
 	}

@@ -198,6 +198,7 @@ func TestWriteToDeviceThatHangsUp(t *testing.T) {
 // A write is not spent on a connection that has rested and leads to a device that
 // does not answer any more.
 func TestHalfOpen(t *testing.T) {
+	t.Parallel()
 	dev := modbustest.NewDevice(t, "tcp", "tcp", 1)
 	var frozen atomic.Bool
 	dev.Quirks.Fate = func([]byte) modbustest.Fate {

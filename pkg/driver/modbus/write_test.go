@@ -173,6 +173,7 @@ func TestWriteRefused(t *testing.T) {
 
 // A device that keeps another value than was written is an error with both.
 func TestVerify(t *testing.T) {
+	t.Parallel()
 	dev, ep := tcpDevice(t)
 	dev.Hook = func(request, answer []byte) []byte {
 		if request[0] == 6 {
