@@ -14,7 +14,10 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/plcsim"
 )
 
-func TestConformance(t *testing.T) { drivertest.Run(t, device) }
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	drivertest.Run(t, device)
+}
 
 // device is the suite's device: a simulated PLC with n holding registers.
 func device(t *testing.T, n int, polling time.Duration) *drivertest.Device {
