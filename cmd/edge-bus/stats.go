@@ -61,6 +61,9 @@ func statsTable(t *cli.Table, s *pb.GetBusStatsResponse) {
 	}
 	row("epoch", "%s", s.Epoch)
 	row("frames", "%d to %d (%s held)", s.FirstSeq, s.LastSeq, cli.Count(held))
+	if held > 0 {
+		row("times", "%s to %s", cli.FormatMoment(admin.Time(s.FirstTime)), cli.FormatMoment(admin.Time(s.LastTime)))
+	}
 	row("durable", "up to %d (%d behind)", s.DurableSeq, s.LastSeq-min(s.DurableSeq, s.LastSeq))
 	if s.RingSize > 0 {
 		row("ring", "%d of %d frames used", s.RingUsed, s.RingSize)
@@ -82,8 +85,17 @@ func statsTable(t *cli.Table, s *pb.GetBusStatsResponse) {
 			state, color = ", parked: no connector reads it", cli.Yellow
 		}
 		t.Cells(cli.Cell{Text: "consumer", Color: cli.Faint},
-			cli.Cell{Text: fmt.Sprintf("%s: acknowledged up to %d, lag %d%s", c.Name, c.AckSeq, c.Lag, state), Color: color})
+			cli.Cell{Text: fmt.Sprintf("%s: acknowledged up to %d%s, lag %d%s", c.Name, c.AckSeq, loggedAt(c), c.Lag, state), Color: color})
 	}
+}
+
+// loggedAt says when the last frame that c has acknowledged was logged, if the log
+// still holds it.
+func loggedAt(c *pb.BusConsumer) string {
+	if at := admin.Time(c.AckTime); !at.IsZero() {
+		return " of " + cli.FormatMoment(at)
+	}
+	return ""
 }
 
 func newConsumers() *cobra.Command {
@@ -100,13 +112,14 @@ func newConsumers() *cobra.Command {
 					return err
 				}
 				return cli.NewOutput(cmd).Print(append([]*pb.BusConsumer{}, s.Consumers...), func(t *cli.Table) {
-					t.Header("CONSUMER", "ACKNOWLEDGED", "LAG", "STATE", "FOR")
+					t.Header("CONSUMER", "ACKNOWLEDGED", "LAG", "STATE", "FOR", "LOGGED")
 					for _, c := range s.Consumers {
 						state := cli.Cell{Text: "active", Color: cli.Green}
 						if c.Parked {
 							state = cli.Cell{Text: "parked", Color: cli.Yellow}
 						}
-						t.Cells(cli.Cell{Text: c.Name}, number(c.AckSeq), number(c.Lag), state, cli.Cell{Text: cli.Ago(admin.Time(c.ParkedSince), time.Now()), Right: true})
+						t.Cells(cli.Cell{Text: c.Name}, number(c.AckSeq), number(c.Lag), state, cli.Cell{Text: cli.Ago(admin.Time(c.ParkedSince), time.Now()), Right: true},
+							cli.Cell{Text: cli.FormatMoment(admin.Time(c.AckTime))})
 					}
 				})
 			})

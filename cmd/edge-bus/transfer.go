@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,17 +16,29 @@ import (
 )
 
 func newExport() *cobra.Command {
-	var first, last uint64
+	var span spanFlags
 	cmd := &cobra.Command{
 		Use:   "export FILE",
 		Short: "Write frames to a portable file that import reads",
 		Long: `export writes the durable frames of the log, or those from --from to --to, to FILE,
-which must not exist; - is standard output.`,
-		Example: `  edge-bus export night-shift.edgelog --from 41000 --to 98000
+which must not exist; - is standard output. --from and --to are
+` + placeForms + `
+With times, what lies between the first and the last frame of that time goes with
+them: an export has no holes.`,
+		Example: `  edge-bus export night-shift.edgelog --from 'yesterday 22:00' --to 06:00
+  edge-bus export part.edgelog --from 41000 --to 98000
   edge-bus --wal-dir /var/lib/edge-gw/log export - | ssh lab 'cat > site-7.edgelog'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := span.parse(time.Now())
+			if err != nil {
+				return err
+			}
 			return withLog(cmd, reading, func(ctx context.Context, log source) error {
+				first, last, err := seqsOf(ctx, cmd, log, r)
+				if err != nil {
+					return err
+				}
 				var sum *pb.ExportSummary
 				write := func(w io.Writer) (err error) {
 					sum, err = log.Export(ctx, first, last, w)
@@ -46,9 +59,26 @@ which must not exist; - is standard output.`,
 			})
 		},
 	}
-	cmd.Flags().Uint64Var(&first, "from", 0, "first seq; 0: the oldest")
-	cmd.Flags().Uint64Var(&last, "to", 0, "last seq; 0: the newest durable one")
+	span.add(cmd.Flags())
 	return cmd
+}
+
+// seqsOf finds the seqs of a range that times bound; 0: open.
+func seqsOf(ctx context.Context, cmd *cobra.Command, log source, r admin.Range) (first, last uint64, err error) {
+	if r.FromTime.IsZero() && r.ToTime.IsZero() {
+		return r.FromSeq, r.ToSeq, nil
+	}
+	d, err := log.Delivery(ctx, r)
+	if err != nil {
+		return 0, 0, err
+	}
+	if d.Frames == 0 {
+		return 0, 0, fmt.Errorf("no frames from %s; %s", spanText(r), logHolds(d))
+	}
+	if d.Expired {
+		cmd.PrintErrf("only part of it is left: %s\n", logHolds(d))
+	}
+	return d.FirstSeq, d.LastSeq, nil
 }
 
 func newImport() *cobra.Command {

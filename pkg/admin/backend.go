@@ -88,6 +88,8 @@ type BusBackend interface {
 	Set(ctx context.Context, key, value string) (*pb.SetBusSettingResponse, error)
 	// Check reads the whole log and reports what is damaged.
 	Check(ctx context.Context) (*pb.CheckLogResponse, error)
+	// Delivery tells which consumers have the frames of r.
+	Delivery(ctx context.Context, r Range) (*pb.GetDeliveryResponse, error)
 	// RemoveConsumer forgets a parked consumer.
 	RemoveConsumer(ctx context.Context, name string) error
 	// Parked lists the messages that a peer refused and that were put aside.

@@ -118,6 +118,10 @@ func (c *busClient) Check(ctx context.Context) (report *pb.CheckLogResponse, err
 	return report, err
 }
 
+func (c *busClient) Delivery(ctx context.Context, r Range) (*pb.GetDeliveryResponse, error) {
+	return c.c.GetDelivery(ctx, &pb.GetDeliveryRequest{Range: toRange(r)})
+}
+
 func (c *busClient) RemoveConsumer(ctx context.Context, name string) error {
 	_, err := c.c.RemoveConsumer(ctx, &pb.RemoveConsumerRequest{Name: name})
 	return err

@@ -147,6 +147,14 @@ func (s *busService) CheckLog(_ *pb.CheckLogRequest, out grpc.ServerStreamingSer
 	return out.Send(r)
 }
 
+func (s *busService) GetDelivery(ctx context.Context, r *pb.GetDeliveryRequest) (*pb.GetDeliveryResponse, error) {
+	rng, err := fromRange(r.GetRange())
+	if err != nil {
+		return nil, err
+	}
+	return s.b.Delivery(ctx, rng)
+}
+
 func (s *busService) RemoveConsumer(ctx context.Context, r *pb.RemoveConsumerRequest) (*pb.RemoveConsumerResponse, error) {
 	return &pb.RemoveConsumerResponse{}, s.b.RemoveConsumer(ctx, r.GetName())
 }

@@ -54,6 +54,10 @@ func (fullBus) Check(context.Context) (*pb.CheckLogResponse, error) {
 	return admintest.Full(new(pb.CheckLogResponse)), nil
 }
 
+func (fullBus) Delivery(context.Context, admin.Range) (*pb.GetDeliveryResponse, error) {
+	return admintest.Full(new(pb.GetDeliveryResponse)), nil
+}
+
 func (fullBus) Parked(context.Context) ([]*pb.ParkedMessage, error) {
 	return []*pb.ParkedMessage{admintest.Full(new(pb.ParkedMessage))}, nil
 }
@@ -72,6 +76,9 @@ func TestEverythingComesThrough(t *testing.T) {
 			return b.CollectGarbage(ctx, admintest.Full(new(pb.CollectGarbageRequest)))
 		},
 		"set": func(ctx context.Context, b admin.BusBackend) (proto.Message, error) { return b.Set(ctx, "a", "b") },
+		"delivery": func(ctx context.Context, b admin.BusBackend) (proto.Message, error) {
+			return b.Delivery(ctx, admin.Range{})
+		},
 		"parked": func(ctx context.Context, b admin.BusBackend) (proto.Message, error) {
 			list, err := b.Parked(ctx)
 			return &pb.ListParkedResponse{Messages: list}, err

@@ -64,6 +64,25 @@ func (a *Archive) Close() error {
 
 // Stats returns the log's figures. Those of the ring are 0 for a stopped gateway.
 func (a *Archive) Stats() Stats {
+	s := a.figures()
+	s.FirstTime, s.LastTime = a.timeOf(s.FirstSeq), a.timeOf(s.DurableSeq)
+	for i := range s.Consumers {
+		s.Consumers[i].AckTime = a.timeOf(s.Consumers[i].AckSeq)
+	}
+	return s
+}
+
+// timeOf is when the frame seq was logged; zero: the log does not hold it, or it
+// cannot be read, which reading it will tell.
+func (a *Archive) timeOf(seq uint64) time.Time {
+	t, err := a.LoggedAt(seq)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+func (a *Archive) figures() Stats {
 	if a.bus != nil {
 		return a.bus.Stats()
 	}

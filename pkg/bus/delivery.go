@@ -12,17 +12,17 @@ import (
 
 // Delivery says what became of a part of the log.
 type Delivery struct {
-	First, Last uint64    // of the frames found; 0: none
-	Begin, End  time.Time // their source times, least and greatest
-	Frames      uint64
-	Damaged     []*DamageError // could not be read, so that they are not counted
+	Frames              uint64
+	FirstSeq, LastSeq   uint64         // of the frames found; 0: none
+	FirstTime, LastTime time.Time      // their source times, least and greatest
+	Damaged             []*DamageError // could not be read, so that they are not counted
 
-	// The log no longer holds all that was asked for: it begins with LogFirst,
-	// which was logged at LogBegin. What is gone was delivered to every consumer
+	// The log no longer holds all that was asked for: it begins with LogSeq,
+	// which was logged at LogTime. What is gone was delivered to every consumer
 	// or is a gap.
 	Expired   bool
-	LogFirst  uint64
-	LogBegin  time.Time
+	LogSeq    uint64
+	LogTime   time.Time
 	Consumers []ConsumerDelivery
 }
 
@@ -43,11 +43,11 @@ func (a *Archive) Delivery(ctx context.Context, sel Selection) (Delivery, error)
 	done, err := a.Replay(ctx, sel, func(b *frame.Batch) error {
 		for i := range b.Frames {
 			at := b.Frames[i].Time()
-			if d.Begin.IsZero() || at.Before(d.Begin) {
-				d.Begin = at
+			if d.FirstTime.IsZero() || at.Before(d.FirstTime) {
+				d.FirstTime = at
 			}
-			if at.After(d.End) {
-				d.End = at
+			if at.After(d.LastTime) {
+				d.LastTime = at
 			}
 		}
 		for _, c := range counts {
@@ -58,7 +58,7 @@ func (a *Archive) Delivery(ctx context.Context, sel Selection) (Delivery, error)
 	if err != nil {
 		return d, fmt.Errorf("delivery: %w", err)
 	}
-	d.First, d.Last, d.Frames, d.Damaged = done.First, done.Last, done.Frames, done.Damaged
+	d.FirstSeq, d.LastSeq, d.Frames, d.Damaged = done.First, done.Last, done.Frames, done.Damaged
 	for _, c := range counts {
 		if c.out.AckTime, err = a.LoggedAt(c.out.AckSeq); err != nil {
 			return d, err
@@ -70,18 +70,18 @@ func (a *Archive) Delivery(ctx context.Context, sel Selection) (Delivery, error)
 
 // expired tells whether part of sel lies before the log.
 func (a *Archive) expired(d *Delivery, sel Selection) (err error) {
-	d.LogFirst = a.Stats().FirstSeq
-	if d.LogBegin, err = a.LoggedAt(d.LogFirst); err != nil {
+	d.LogSeq = a.figures().FirstSeq
+	if d.LogTime, err = a.LoggedAt(d.LogSeq); err != nil {
 		return err
 	}
 	switch {
 	case sel.First > 0:
-		d.Expired = sel.First < d.LogFirst
-	case d.LogFirst <= 1:
+		d.Expired = sel.First < d.LogSeq
+	case d.LogSeq <= 1:
 	case sel.From.IsZero():
 		d.Expired = true
 	default:
-		d.Expired = d.LogBegin.IsZero() || sel.From.Before(d.LogBegin)
+		d.Expired = d.LogTime.IsZero() || sel.From.Before(d.LogTime)
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func TestDelivery(t *testing.T) {
 	}
 	d := ask(Selection{From: minute(5), To: minute(18)})
 	want := Delivery{
-		First: 51, Last: 180, Frames: 130, Begin: minute(5), End: minute(17).Add(9 * time.Second), LogFirst: 1, LogBegin: start.Add(10 * time.Second),
+		FirstSeq: 51, LastSeq: 180, Frames: 130, FirstTime: minute(5), LastTime: minute(17).Add(9 * time.Second), LogSeq: 1, LogTime: start.Add(10 * time.Second),
 		Consumers: []ConsumerDelivery{
 			{Name: "far", Delivered: 50, Waiting: 80, AckSeq: 100, AckTime: minute(9).Add(10 * time.Second)},
 			{Name: "near", Delivered: 110, Waiting: 20, AckSeq: 150, AckTime: minute(14).Add(10 * time.Second)},
@@ -64,7 +64,7 @@ func TestDelivery(t *testing.T) {
 		t.Fatalf("the log begins at %d", floor)
 	}
 	d = ask(Selection{From: minute(5), To: minute(60)})
-	if !d.Expired || d.LogFirst != floor || d.LogBegin.Before(minute(15)) || d.First != floor || d.Frames != d.Last-floor+1 { // with the sys.gap frame
+	if !d.Expired || d.LogSeq != floor || d.LogTime.Before(minute(15)) || d.FirstSeq != floor || d.Frames != d.LastSeq-floor+1 { // with the sys.gap frame
 		t.Errorf("half of it is gone: %+v", d)
 	}
 	if d = ask(Selection{First: floor}); d.Expired {

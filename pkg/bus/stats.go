@@ -25,6 +25,11 @@ type Stats struct {
 	Paused             bool            `json:"paused"` // drivers are asked to pause
 	DiskFull           bool            `json:"disk_full"`
 	Consumers          []ConsumerStats `json:"consumers"`
+
+	// When the first and the last frame were logged; zero where that is not known.
+	// Only [Archive.Stats] looks them up.
+	FirstTime time.Time `json:"first_time,omitzero"`
+	LastTime  time.Time `json:"last_time,omitzero"`
 }
 
 // ConsumerStats describes a consumer.
@@ -34,6 +39,7 @@ type ConsumerStats struct {
 	Lag         uint64    `json:"lag"`     // durable frames behind it
 	Parked      bool      `json:"parked"`  // no connector holds it
 	ParkedSince time.Time `json:"parked_since,omitzero"`
+	AckTime     time.Time `json:"ack_time,omitzero"` // when the frame AckSeq was logged, as FirstTime
 }
 
 // Stats returns the bus's figures. It may be called every second.

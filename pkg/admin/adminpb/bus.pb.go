@@ -75,6 +75,8 @@ type GetBusStatsResponse struct {
 	Overflow           string                 `protobuf:"bytes,13,opt,name=overflow,proto3" json:"overflow,omitempty"` // "spill", "pause", "drop_oldest"
 	Paused             bool                   `protobuf:"varint,14,opt,name=paused,proto3" json:"paused,omitempty"`    // drivers wait for room in the log
 	DiskFull           bool                   `protobuf:"varint,15,opt,name=disk_full,json=diskFull,proto3" json:"disk_full,omitempty"`
+	FirstTime          *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=first_time,json=firstTime,proto3" json:"first_time,omitempty"` // when the first and the last frame were logged
+	LastTime           *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -214,6 +216,20 @@ func (x *GetBusStatsResponse) GetDiskFull() bool {
 	return false
 }
 
+func (x *GetBusStatsResponse) GetFirstTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstTime
+	}
+	return nil
+}
+
+func (x *GetBusStatsResponse) GetLastTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastTime
+	}
+	return nil
+}
+
 type BusConsumer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -221,6 +237,7 @@ type BusConsumer struct {
 	Lag           uint64                 `protobuf:"varint,3,opt,name=lag,proto3" json:"lag,omitempty"`       // frames
 	Parked        bool                   `protobuf:"varint,4,opt,name=parked,proto3" json:"parked,omitempty"` // no connector of this name runs
 	ParkedSince   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=parked_since,json=parkedSince,proto3" json:"parked_since,omitempty"`
+	AckTime       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=ack_time,json=ackTime,proto3" json:"ack_time,omitempty"` // when the frame ack_seq was logged; not set: the log no longer holds it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,6 +303,13 @@ func (x *BusConsumer) GetParked() bool {
 func (x *BusConsumer) GetParkedSince() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ParkedSince
+	}
+	return nil
+}
+
+func (x *BusConsumer) GetAckTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AckTime
 	}
 	return nil
 }
@@ -2020,12 +2044,259 @@ func (*DropParkedResponse) Descriptor() ([]byte, []int) {
 	return file_v1_bus_proto_rawDescGZIP(), []int{33}
 }
 
+type GetDeliveryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Range         *ReplayRange           `protobuf:"bytes,1,opt,name=range,proto3" json:"range,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeliveryRequest) Reset() {
+	*x = GetDeliveryRequest{}
+	mi := &file_v1_bus_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeliveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeliveryRequest) ProtoMessage() {}
+
+func (x *GetDeliveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeliveryRequest.ProtoReflect.Descriptor instead.
+func (*GetDeliveryRequest) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *GetDeliveryRequest) GetRange() *ReplayRange {
+	if x != nil {
+		return x.Range
+	}
+	return nil
+}
+
+type GetDeliveryResponse struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Frames    uint64                 `protobuf:"varint,1,opt,name=frames,proto3" json:"frames,omitempty"`                     // found
+	FirstSeq  uint64                 `protobuf:"varint,2,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"` // of them; 0: none
+	LastSeq   uint64                 `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	FirstTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=first_time,json=firstTime,proto3" json:"first_time,omitempty"` // least and greatest source time
+	LastTime  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
+	// The log no longer holds all of the range: what was before log_seq is delivered to
+	// every consumer, or a gap that is known.
+	Expired       bool                   `protobuf:"varint,6,opt,name=expired,proto3" json:"expired,omitempty"`
+	LogSeq        uint64                 `protobuf:"varint,7,opt,name=log_seq,json=logSeq,proto3" json:"log_seq,omitempty"`   // the oldest frame in the log
+	LogTime       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=log_time,json=logTime,proto3" json:"log_time,omitempty"` // when that was logged
+	Consumers     []*ConsumerDelivery    `protobuf:"bytes,9,rep,name=consumers,proto3" json:"consumers,omitempty"`            // sorted by name
+	Damages       []*LogDamage           `protobuf:"bytes,10,rep,name=damages,proto3" json:"damages,omitempty"`               // not counted, because they cannot be read
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeliveryResponse) Reset() {
+	*x = GetDeliveryResponse{}
+	mi := &file_v1_bus_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeliveryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeliveryResponse) ProtoMessage() {}
+
+func (x *GetDeliveryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeliveryResponse.ProtoReflect.Descriptor instead.
+func (*GetDeliveryResponse) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *GetDeliveryResponse) GetFrames() uint64 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *GetDeliveryResponse) GetFirstSeq() uint64 {
+	if x != nil {
+		return x.FirstSeq
+	}
+	return 0
+}
+
+func (x *GetDeliveryResponse) GetLastSeq() uint64 {
+	if x != nil {
+		return x.LastSeq
+	}
+	return 0
+}
+
+func (x *GetDeliveryResponse) GetFirstTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstTime
+	}
+	return nil
+}
+
+func (x *GetDeliveryResponse) GetLastTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastTime
+	}
+	return nil
+}
+
+func (x *GetDeliveryResponse) GetExpired() bool {
+	if x != nil {
+		return x.Expired
+	}
+	return false
+}
+
+func (x *GetDeliveryResponse) GetLogSeq() uint64 {
+	if x != nil {
+		return x.LogSeq
+	}
+	return 0
+}
+
+func (x *GetDeliveryResponse) GetLogTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LogTime
+	}
+	return nil
+}
+
+func (x *GetDeliveryResponse) GetConsumers() []*ConsumerDelivery {
+	if x != nil {
+		return x.Consumers
+	}
+	return nil
+}
+
+func (x *GetDeliveryResponse) GetDamages() []*LogDamage {
+	if x != nil {
+		return x.Damages
+	}
+	return nil
+}
+
+// ConsumerDelivery counts frames for one consumer.
+type ConsumerDelivery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Delivered     uint64                 `protobuf:"varint,2,opt,name=delivered,proto3" json:"delivered,omitempty"` // acknowledged, those among them that its filter leaves out
+	Waiting       uint64                 `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	Missed        uint64                 `protobuf:"varint,4,opt,name=missed,proto3" json:"missed,omitempty"`                 // it will not get them; at most
+	AckSeq        uint64                 `protobuf:"varint,5,opt,name=ack_seq,json=ackSeq,proto3" json:"ack_seq,omitempty"`   // every frame up to it is done with
+	AckTime       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=ack_time,json=ackTime,proto3" json:"ack_time,omitempty"` // when that one was logged; not set: the log no longer holds it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerDelivery) Reset() {
+	*x = ConsumerDelivery{}
+	mi := &file_v1_bus_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerDelivery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerDelivery) ProtoMessage() {}
+
+func (x *ConsumerDelivery) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_bus_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerDelivery.ProtoReflect.Descriptor instead.
+func (*ConsumerDelivery) Descriptor() ([]byte, []int) {
+	return file_v1_bus_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ConsumerDelivery) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ConsumerDelivery) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *ConsumerDelivery) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *ConsumerDelivery) GetMissed() uint64 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+func (x *ConsumerDelivery) GetAckSeq() uint64 {
+	if x != nil {
+		return x.AckSeq
+	}
+	return 0
+}
+
+func (x *ConsumerDelivery) GetAckTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AckTime
+	}
+	return nil
+}
+
 var File_v1_bus_proto protoreflect.FileDescriptor
 
 const file_v1_bus_proto_rawDesc = "" +
 	"\n" +
 	"\fv1/bus.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x0ev1/frame.proto\x1a\rv1/show.proto\"\x14\n" +
-	"\x12GetBusStatsRequest\"\xf9\x03\n" +
+	"\x12GetBusStatsRequest\"\xed\x04\n" +
 	"\x13GetBusStatsResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x19\n" +
@@ -2045,13 +2316,17 @@ const file_v1_bus_proto_rawDesc = "" +
 	"\x13write_amplification\x18\f \x01(\x01R\x12writeAmplification\x12\x1a\n" +
 	"\boverflow\x18\r \x01(\tR\boverflow\x12\x16\n" +
 	"\x06paused\x18\x0e \x01(\bR\x06paused\x12\x1b\n" +
-	"\tdisk_full\x18\x0f \x01(\bR\bdiskFull\"\xa3\x01\n" +
+	"\tdisk_full\x18\x0f \x01(\bR\bdiskFull\x129\n" +
+	"\n" +
+	"first_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\tfirstTime\x127\n" +
+	"\tlast_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\blastTime\"\xda\x01\n" +
 	"\vBusConsumer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
 	"\aack_seq\x18\x02 \x01(\x04R\x06ackSeq\x12\x10\n" +
 	"\x03lag\x18\x03 \x01(\x04R\x03lag\x12\x16\n" +
 	"\x06parked\x18\x04 \x01(\bR\x06parked\x12=\n" +
-	"\fparked_since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vparkedSince\"A\n" +
+	"\fparked_since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vparkedSince\x125\n" +
+	"\back_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aackTime\"A\n" +
 	"\vTailRequest\x122\n" +
 	"\x06filter\x18\x01 \x01(\v2\x1a.edge.admin.v1.FrameFilterR\x06filter\"X\n" +
 	"\fTailResponse\x12.\n" +
@@ -2162,7 +2437,29 @@ const file_v1_bus_proto_rawDesc = "" +
 	"\x11DropParkedRequest\x12\x1a\n" +
 	"\bconsumer\x18\x01 \x01(\tR\bconsumer\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\"\x14\n" +
-	"\x12DropParkedResponse2\x96\t\n" +
+	"\x12DropParkedResponse\"F\n" +
+	"\x12GetDeliveryRequest\x120\n" +
+	"\x05range\x18\x01 \x01(\v2\x1a.edge.admin.v1.ReplayRangeR\x05range\"\xb6\x03\n" +
+	"\x13GetDeliveryResponse\x12\x16\n" +
+	"\x06frames\x18\x01 \x01(\x04R\x06frames\x12\x1b\n" +
+	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x19\n" +
+	"\blast_seq\x18\x03 \x01(\x04R\alastSeq\x129\n" +
+	"\n" +
+	"first_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tfirstTime\x127\n" +
+	"\tlast_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\blastTime\x12\x18\n" +
+	"\aexpired\x18\x06 \x01(\bR\aexpired\x12\x17\n" +
+	"\alog_seq\x18\a \x01(\x04R\x06logSeq\x125\n" +
+	"\blog_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\alogTime\x12=\n" +
+	"\tconsumers\x18\t \x03(\v2\x1f.edge.admin.v1.ConsumerDeliveryR\tconsumers\x122\n" +
+	"\adamages\x18\n" +
+	" \x03(\v2\x18.edge.admin.v1.LogDamageR\adamages\"\xc6\x01\n" +
+	"\x10ConsumerDelivery\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\tdelivered\x18\x02 \x01(\x04R\tdelivered\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\x04R\awaiting\x12\x16\n" +
+	"\x06missed\x18\x04 \x01(\x04R\x06missed\x12\x17\n" +
+	"\aack_seq\x18\x05 \x01(\x04R\x06ackSeq\x125\n" +
+	"\back_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aackTime2\xf1\t\n" +
 	"\n" +
 	"BusService\x12Y\n" +
 	"\vGetBusStats\x12!.edge.admin.v1.GetBusStatsRequest\x1a\".edge.admin.v1.GetBusStatsResponse\"\x03\x90\x02\x01\x12F\n" +
@@ -2174,7 +2471,8 @@ const file_v1_bus_proto_rawDesc = "" +
 	"\x05Flush\x12\x1b.edge.admin.v1.FlushRequest\x1a\x1c.edge.admin.v1.FlushResponse\x12]\n" +
 	"\x0eCollectGarbage\x12$.edge.admin.v1.CollectGarbageRequest\x1a%.edge.admin.v1.CollectGarbageResponse\x12Z\n" +
 	"\rSetBusSetting\x12#.edge.admin.v1.SetBusSettingRequest\x1a$.edge.admin.v1.SetBusSettingResponse\x12R\n" +
-	"\bCheckLog\x12\x1e.edge.admin.v1.CheckLogRequest\x1a\x1f.edge.admin.v1.CheckLogResponse\"\x03\x90\x02\x010\x01\x12]\n" +
+	"\bCheckLog\x12\x1e.edge.admin.v1.CheckLogRequest\x1a\x1f.edge.admin.v1.CheckLogResponse\"\x03\x90\x02\x010\x01\x12Y\n" +
+	"\vGetDelivery\x12!.edge.admin.v1.GetDeliveryRequest\x1a\".edge.admin.v1.GetDeliveryResponse\"\x03\x90\x02\x01\x12]\n" +
 	"\x0eRemoveConsumer\x12$.edge.admin.v1.RemoveConsumerRequest\x1a%.edge.admin.v1.RemoveConsumerResponse\x12V\n" +
 	"\n" +
 	"ListParked\x12 .edge.admin.v1.ListParkedRequest\x1a!.edge.admin.v1.ListParkedResponse\"\x03\x90\x02\x01\x12T\n" +
@@ -2194,7 +2492,7 @@ func file_v1_bus_proto_rawDescGZIP() []byte {
 	return file_v1_bus_proto_rawDescData
 }
 
-var file_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_v1_bus_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_v1_bus_proto_goTypes = []any{
 	(*GetBusStatsRequest)(nil),     // 0: edge.admin.v1.GetBusStatsRequest
 	(*GetBusStatsResponse)(nil),    // 1: edge.admin.v1.GetBusStatsResponse
@@ -2230,63 +2528,78 @@ var file_v1_bus_proto_goTypes = []any{
 	(*RetryParkedResponse)(nil),    // 31: edge.admin.v1.RetryParkedResponse
 	(*DropParkedRequest)(nil),      // 32: edge.admin.v1.DropParkedRequest
 	(*DropParkedResponse)(nil),     // 33: edge.admin.v1.DropParkedResponse
-	(*timestamppb.Timestamp)(nil),  // 34: google.protobuf.Timestamp
-	(*FrameFilter)(nil),            // 35: edge.admin.v1.FrameFilter
-	(*Batch)(nil),                  // 36: edge.admin.v1.Batch
+	(*GetDeliveryRequest)(nil),     // 34: edge.admin.v1.GetDeliveryRequest
+	(*GetDeliveryResponse)(nil),    // 35: edge.admin.v1.GetDeliveryResponse
+	(*ConsumerDelivery)(nil),       // 36: edge.admin.v1.ConsumerDelivery
+	(*timestamppb.Timestamp)(nil),  // 37: google.protobuf.Timestamp
+	(*FrameFilter)(nil),            // 38: edge.admin.v1.FrameFilter
+	(*Batch)(nil),                  // 39: edge.admin.v1.Batch
 }
 var file_v1_bus_proto_depIdxs = []int32{
 	2,  // 0: edge.admin.v1.GetBusStatsResponse.consumers:type_name -> edge.admin.v1.BusConsumer
-	34, // 1: edge.admin.v1.BusConsumer.parked_since:type_name -> google.protobuf.Timestamp
-	35, // 2: edge.admin.v1.TailRequest.filter:type_name -> edge.admin.v1.FrameFilter
-	36, // 3: edge.admin.v1.TailResponse.batches:type_name -> edge.admin.v1.Batch
-	34, // 4: edge.admin.v1.ReplayRange.from_time:type_name -> google.protobuf.Timestamp
-	34, // 5: edge.admin.v1.ReplayRange.to_time:type_name -> google.protobuf.Timestamp
-	35, // 6: edge.admin.v1.ReplayRange.filter:type_name -> edge.admin.v1.FrameFilter
-	5,  // 7: edge.admin.v1.ReplayRequest.range:type_name -> edge.admin.v1.ReplayRange
-	36, // 8: edge.admin.v1.ReplayResponse.batches:type_name -> edge.admin.v1.Batch
-	23, // 9: edge.admin.v1.ReplayResponse.damages:type_name -> edge.admin.v1.LogDamage
-	5,  // 10: edge.admin.v1.ReplayToRequest.range:type_name -> edge.admin.v1.ReplayRange
-	12, // 11: edge.admin.v1.ExportResponse.summary:type_name -> edge.admin.v1.ExportSummary
-	23, // 12: edge.admin.v1.ExportSummary.missing:type_name -> edge.admin.v1.LogDamage
-	12, // 13: edge.admin.v1.ImportResponse.summary:type_name -> edge.admin.v1.ExportSummary
-	23, // 14: edge.admin.v1.CheckLogResponse.damages:type_name -> edge.admin.v1.LogDamage
-	24, // 15: edge.admin.v1.CheckLogResponse.gaps:type_name -> edge.admin.v1.LogGap
-	34, // 16: edge.admin.v1.LogGap.time:type_name -> google.protobuf.Timestamp
-	29, // 17: edge.admin.v1.ListParkedResponse.messages:type_name -> edge.admin.v1.ParkedMessage
-	34, // 18: edge.admin.v1.ParkedMessage.time:type_name -> google.protobuf.Timestamp
-	0,  // 19: edge.admin.v1.BusService.GetBusStats:input_type -> edge.admin.v1.GetBusStatsRequest
-	3,  // 20: edge.admin.v1.BusService.Tail:input_type -> edge.admin.v1.TailRequest
-	6,  // 21: edge.admin.v1.BusService.Replay:input_type -> edge.admin.v1.ReplayRequest
-	8,  // 22: edge.admin.v1.BusService.ReplayTo:input_type -> edge.admin.v1.ReplayToRequest
-	10, // 23: edge.admin.v1.BusService.Export:input_type -> edge.admin.v1.ExportRequest
-	13, // 24: edge.admin.v1.BusService.Import:input_type -> edge.admin.v1.ImportRequest
-	15, // 25: edge.admin.v1.BusService.Flush:input_type -> edge.admin.v1.FlushRequest
-	17, // 26: edge.admin.v1.BusService.CollectGarbage:input_type -> edge.admin.v1.CollectGarbageRequest
-	19, // 27: edge.admin.v1.BusService.SetBusSetting:input_type -> edge.admin.v1.SetBusSettingRequest
-	21, // 28: edge.admin.v1.BusService.CheckLog:input_type -> edge.admin.v1.CheckLogRequest
-	25, // 29: edge.admin.v1.BusService.RemoveConsumer:input_type -> edge.admin.v1.RemoveConsumerRequest
-	27, // 30: edge.admin.v1.BusService.ListParked:input_type -> edge.admin.v1.ListParkedRequest
-	30, // 31: edge.admin.v1.BusService.RetryParked:input_type -> edge.admin.v1.RetryParkedRequest
-	32, // 32: edge.admin.v1.BusService.DropParked:input_type -> edge.admin.v1.DropParkedRequest
-	1,  // 33: edge.admin.v1.BusService.GetBusStats:output_type -> edge.admin.v1.GetBusStatsResponse
-	4,  // 34: edge.admin.v1.BusService.Tail:output_type -> edge.admin.v1.TailResponse
-	7,  // 35: edge.admin.v1.BusService.Replay:output_type -> edge.admin.v1.ReplayResponse
-	9,  // 36: edge.admin.v1.BusService.ReplayTo:output_type -> edge.admin.v1.ReplayToResponse
-	11, // 37: edge.admin.v1.BusService.Export:output_type -> edge.admin.v1.ExportResponse
-	14, // 38: edge.admin.v1.BusService.Import:output_type -> edge.admin.v1.ImportResponse
-	16, // 39: edge.admin.v1.BusService.Flush:output_type -> edge.admin.v1.FlushResponse
-	18, // 40: edge.admin.v1.BusService.CollectGarbage:output_type -> edge.admin.v1.CollectGarbageResponse
-	20, // 41: edge.admin.v1.BusService.SetBusSetting:output_type -> edge.admin.v1.SetBusSettingResponse
-	22, // 42: edge.admin.v1.BusService.CheckLog:output_type -> edge.admin.v1.CheckLogResponse
-	26, // 43: edge.admin.v1.BusService.RemoveConsumer:output_type -> edge.admin.v1.RemoveConsumerResponse
-	28, // 44: edge.admin.v1.BusService.ListParked:output_type -> edge.admin.v1.ListParkedResponse
-	31, // 45: edge.admin.v1.BusService.RetryParked:output_type -> edge.admin.v1.RetryParkedResponse
-	33, // 46: edge.admin.v1.BusService.DropParked:output_type -> edge.admin.v1.DropParkedResponse
-	33, // [33:47] is the sub-list for method output_type
-	19, // [19:33] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	37, // 1: edge.admin.v1.GetBusStatsResponse.first_time:type_name -> google.protobuf.Timestamp
+	37, // 2: edge.admin.v1.GetBusStatsResponse.last_time:type_name -> google.protobuf.Timestamp
+	37, // 3: edge.admin.v1.BusConsumer.parked_since:type_name -> google.protobuf.Timestamp
+	37, // 4: edge.admin.v1.BusConsumer.ack_time:type_name -> google.protobuf.Timestamp
+	38, // 5: edge.admin.v1.TailRequest.filter:type_name -> edge.admin.v1.FrameFilter
+	39, // 6: edge.admin.v1.TailResponse.batches:type_name -> edge.admin.v1.Batch
+	37, // 7: edge.admin.v1.ReplayRange.from_time:type_name -> google.protobuf.Timestamp
+	37, // 8: edge.admin.v1.ReplayRange.to_time:type_name -> google.protobuf.Timestamp
+	38, // 9: edge.admin.v1.ReplayRange.filter:type_name -> edge.admin.v1.FrameFilter
+	5,  // 10: edge.admin.v1.ReplayRequest.range:type_name -> edge.admin.v1.ReplayRange
+	39, // 11: edge.admin.v1.ReplayResponse.batches:type_name -> edge.admin.v1.Batch
+	23, // 12: edge.admin.v1.ReplayResponse.damages:type_name -> edge.admin.v1.LogDamage
+	5,  // 13: edge.admin.v1.ReplayToRequest.range:type_name -> edge.admin.v1.ReplayRange
+	12, // 14: edge.admin.v1.ExportResponse.summary:type_name -> edge.admin.v1.ExportSummary
+	23, // 15: edge.admin.v1.ExportSummary.missing:type_name -> edge.admin.v1.LogDamage
+	12, // 16: edge.admin.v1.ImportResponse.summary:type_name -> edge.admin.v1.ExportSummary
+	23, // 17: edge.admin.v1.CheckLogResponse.damages:type_name -> edge.admin.v1.LogDamage
+	24, // 18: edge.admin.v1.CheckLogResponse.gaps:type_name -> edge.admin.v1.LogGap
+	37, // 19: edge.admin.v1.LogGap.time:type_name -> google.protobuf.Timestamp
+	29, // 20: edge.admin.v1.ListParkedResponse.messages:type_name -> edge.admin.v1.ParkedMessage
+	37, // 21: edge.admin.v1.ParkedMessage.time:type_name -> google.protobuf.Timestamp
+	5,  // 22: edge.admin.v1.GetDeliveryRequest.range:type_name -> edge.admin.v1.ReplayRange
+	37, // 23: edge.admin.v1.GetDeliveryResponse.first_time:type_name -> google.protobuf.Timestamp
+	37, // 24: edge.admin.v1.GetDeliveryResponse.last_time:type_name -> google.protobuf.Timestamp
+	37, // 25: edge.admin.v1.GetDeliveryResponse.log_time:type_name -> google.protobuf.Timestamp
+	36, // 26: edge.admin.v1.GetDeliveryResponse.consumers:type_name -> edge.admin.v1.ConsumerDelivery
+	23, // 27: edge.admin.v1.GetDeliveryResponse.damages:type_name -> edge.admin.v1.LogDamage
+	37, // 28: edge.admin.v1.ConsumerDelivery.ack_time:type_name -> google.protobuf.Timestamp
+	0,  // 29: edge.admin.v1.BusService.GetBusStats:input_type -> edge.admin.v1.GetBusStatsRequest
+	3,  // 30: edge.admin.v1.BusService.Tail:input_type -> edge.admin.v1.TailRequest
+	6,  // 31: edge.admin.v1.BusService.Replay:input_type -> edge.admin.v1.ReplayRequest
+	8,  // 32: edge.admin.v1.BusService.ReplayTo:input_type -> edge.admin.v1.ReplayToRequest
+	10, // 33: edge.admin.v1.BusService.Export:input_type -> edge.admin.v1.ExportRequest
+	13, // 34: edge.admin.v1.BusService.Import:input_type -> edge.admin.v1.ImportRequest
+	15, // 35: edge.admin.v1.BusService.Flush:input_type -> edge.admin.v1.FlushRequest
+	17, // 36: edge.admin.v1.BusService.CollectGarbage:input_type -> edge.admin.v1.CollectGarbageRequest
+	19, // 37: edge.admin.v1.BusService.SetBusSetting:input_type -> edge.admin.v1.SetBusSettingRequest
+	21, // 38: edge.admin.v1.BusService.CheckLog:input_type -> edge.admin.v1.CheckLogRequest
+	34, // 39: edge.admin.v1.BusService.GetDelivery:input_type -> edge.admin.v1.GetDeliveryRequest
+	25, // 40: edge.admin.v1.BusService.RemoveConsumer:input_type -> edge.admin.v1.RemoveConsumerRequest
+	27, // 41: edge.admin.v1.BusService.ListParked:input_type -> edge.admin.v1.ListParkedRequest
+	30, // 42: edge.admin.v1.BusService.RetryParked:input_type -> edge.admin.v1.RetryParkedRequest
+	32, // 43: edge.admin.v1.BusService.DropParked:input_type -> edge.admin.v1.DropParkedRequest
+	1,  // 44: edge.admin.v1.BusService.GetBusStats:output_type -> edge.admin.v1.GetBusStatsResponse
+	4,  // 45: edge.admin.v1.BusService.Tail:output_type -> edge.admin.v1.TailResponse
+	7,  // 46: edge.admin.v1.BusService.Replay:output_type -> edge.admin.v1.ReplayResponse
+	9,  // 47: edge.admin.v1.BusService.ReplayTo:output_type -> edge.admin.v1.ReplayToResponse
+	11, // 48: edge.admin.v1.BusService.Export:output_type -> edge.admin.v1.ExportResponse
+	14, // 49: edge.admin.v1.BusService.Import:output_type -> edge.admin.v1.ImportResponse
+	16, // 50: edge.admin.v1.BusService.Flush:output_type -> edge.admin.v1.FlushResponse
+	18, // 51: edge.admin.v1.BusService.CollectGarbage:output_type -> edge.admin.v1.CollectGarbageResponse
+	20, // 52: edge.admin.v1.BusService.SetBusSetting:output_type -> edge.admin.v1.SetBusSettingResponse
+	22, // 53: edge.admin.v1.BusService.CheckLog:output_type -> edge.admin.v1.CheckLogResponse
+	35, // 54: edge.admin.v1.BusService.GetDelivery:output_type -> edge.admin.v1.GetDeliveryResponse
+	26, // 55: edge.admin.v1.BusService.RemoveConsumer:output_type -> edge.admin.v1.RemoveConsumerResponse
+	28, // 56: edge.admin.v1.BusService.ListParked:output_type -> edge.admin.v1.ListParkedResponse
+	31, // 57: edge.admin.v1.BusService.RetryParked:output_type -> edge.admin.v1.RetryParkedResponse
+	33, // 58: edge.admin.v1.BusService.DropParked:output_type -> edge.admin.v1.DropParkedResponse
+	44, // [44:59] is the sub-list for method output_type
+	29, // [29:44] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_v1_bus_proto_init() }
@@ -2302,7 +2615,7 @@ func file_v1_bus_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_bus_proto_rawDesc), len(file_v1_bus_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

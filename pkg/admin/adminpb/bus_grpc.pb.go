@@ -29,6 +29,7 @@ const (
 	BusService_CollectGarbage_FullMethodName = "/edge.admin.v1.BusService/CollectGarbage"
 	BusService_SetBusSetting_FullMethodName  = "/edge.admin.v1.BusService/SetBusSetting"
 	BusService_CheckLog_FullMethodName       = "/edge.admin.v1.BusService/CheckLog"
+	BusService_GetDelivery_FullMethodName    = "/edge.admin.v1.BusService/GetDelivery"
 	BusService_RemoveConsumer_FullMethodName = "/edge.admin.v1.BusService/RemoveConsumer"
 	BusService_ListParked_FullMethodName     = "/edge.admin.v1.BusService/ListParked"
 	BusService_RetryParked_FullMethodName    = "/edge.admin.v1.BusService/RetryParked"
@@ -67,6 +68,8 @@ type BusServiceClient interface {
 	// CheckLog reads the whole log and reports damage; it repairs nothing. It takes
 	// as long as the disk needs.
 	CheckLog(ctx context.Context, in *CheckLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CheckLogResponse], error)
+	// GetDelivery tells which consumers have the frames of a range. It reads them.
+	GetDelivery(ctx context.Context, in *GetDeliveryRequest, opts ...grpc.CallOption) (*GetDeliveryResponse, error)
 	// RemoveConsumer forgets a consumer whose connector is not configured any more.
 	RemoveConsumer(ctx context.Context, in *RemoveConsumerRequest, opts ...grpc.CallOption) (*RemoveConsumerResponse, error)
 	// ListParked lists the messages that a peer refused and that were put aside.
@@ -233,6 +236,16 @@ func (c *busServiceClient) CheckLog(ctx context.Context, in *CheckLogRequest, op
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type BusService_CheckLogClient = grpc.ServerStreamingClient[CheckLogResponse]
 
+func (c *busServiceClient) GetDelivery(ctx context.Context, in *GetDeliveryRequest, opts ...grpc.CallOption) (*GetDeliveryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDeliveryResponse)
+	err := c.cc.Invoke(ctx, BusService_GetDelivery_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *busServiceClient) RemoveConsumer(ctx context.Context, in *RemoveConsumerRequest, opts ...grpc.CallOption) (*RemoveConsumerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveConsumerResponse)
@@ -305,6 +318,8 @@ type BusServiceServer interface {
 	// CheckLog reads the whole log and reports damage; it repairs nothing. It takes
 	// as long as the disk needs.
 	CheckLog(*CheckLogRequest, grpc.ServerStreamingServer[CheckLogResponse]) error
+	// GetDelivery tells which consumers have the frames of a range. It reads them.
+	GetDelivery(context.Context, *GetDeliveryRequest) (*GetDeliveryResponse, error)
 	// RemoveConsumer forgets a consumer whose connector is not configured any more.
 	RemoveConsumer(context.Context, *RemoveConsumerRequest) (*RemoveConsumerResponse, error)
 	// ListParked lists the messages that a peer refused and that were put aside.
@@ -352,6 +367,9 @@ func (UnimplementedBusServiceServer) SetBusSetting(context.Context, *SetBusSetti
 }
 func (UnimplementedBusServiceServer) CheckLog(*CheckLogRequest, grpc.ServerStreamingServer[CheckLogResponse]) error {
 	return status.Error(codes.Unimplemented, "method CheckLog not implemented")
+}
+func (UnimplementedBusServiceServer) GetDelivery(context.Context, *GetDeliveryRequest) (*GetDeliveryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDelivery not implemented")
 }
 func (UnimplementedBusServiceServer) RemoveConsumer(context.Context, *RemoveConsumerRequest) (*RemoveConsumerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveConsumer not implemented")
@@ -520,6 +538,24 @@ func _BusService_CheckLog_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type BusService_CheckLogServer = grpc.ServerStreamingServer[CheckLogResponse]
 
+func _BusService_GetDelivery_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDeliveryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BusServiceServer).GetDelivery(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BusService_GetDelivery_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BusServiceServer).GetDelivery(ctx, req.(*GetDeliveryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _BusService_RemoveConsumer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RemoveConsumerRequest)
 	if err := dec(in); err != nil {
@@ -614,6 +650,10 @@ var BusService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetBusSetting",
 			Handler:    _BusService_SetBusSetting_Handler,
+		},
+		{
+			MethodName: "GetDelivery",
+			Handler:    _BusService_GetDelivery_Handler,
 		},
 		{
 			MethodName: "RemoveConsumer",

@@ -64,6 +64,12 @@ func (x *SetBusSettingResponse) MarshalJSON() ([]byte, error) { return show(x) }
 func (x *CheckLogResponse) MarshalJSON() ([]byte, error) { return show(x) }
 
 // MarshalJSON writes what the commands print.
+func (x *GetDeliveryResponse) MarshalJSON() ([]byte, error) { return show(x) }
+
+// MarshalJSON writes what the commands print.
+func (x *ConsumerDelivery) MarshalJSON() ([]byte, error) { return show(x) }
+
+// MarshalJSON writes what the commands print.
 func (x *ParkedMessage) MarshalJSON() ([]byte, error) { return show(x) }
 
 // MarshalJSON writes what the commands print.

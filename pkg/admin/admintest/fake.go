@@ -373,6 +373,15 @@ func (f fakeBus) Check(context.Context) (*pb.CheckLogResponse, error) {
 		Gaps:    []*pb.LogGap{{FirstSeq: 1, LastSeq: 2, Reason: "gc", Consumer: "mqtt", Time: epoch()}}}, nil
 }
 
+func (f fakeBus) Delivery(_ context.Context, r admin.Range) (*pb.GetDeliveryResponse, error) {
+	m := &pb.GetDeliveryResponse{Frames: 100, FirstSeq: 1, LastSeq: 100, FirstTime: epoch(), LastTime: epoch(), LogSeq: 1, LogTime: epoch(),
+		Consumers: []*pb.ConsumerDelivery{{Name: "mqtt", Delivered: 100, AckSeq: 990, AckTime: epoch()}}}
+	if r.ToSeq > 100 {
+		m.Frames, m.LastSeq, m.Consumers[0].Waiting, m.Consumers[0].Missed = r.ToSeq, r.ToSeq, r.ToSeq-102, 2
+	}
+	return m, nil
+}
+
 func (f fakeBus) Parked(context.Context) ([]*pb.ParkedMessage, error) {
 	return []*pb.ParkedMessage{{Consumer: "mqtt", Id: 7, FirstSeq: 10, LastSeq: 19, Frames: 10, Topic: "plant/data",
 		Reason: "the broker said 0x87: not authorized", Time: admin.Timestamp(time.Unix(1763888400, 0))}}, nil

@@ -104,7 +104,7 @@ func (b *Bus) Replay(ctx context.Context, r admin.Range, send func(admin.ReplayP
 	if last == 0 || r.FromSeq > last {
 		return nil
 	}
-	sel := bus.Selection{First: r.FromSeq, Last: last, From: r.FromTime, To: r.ToTime, Filter: r.Filter}
+	sel := selection(r, last)
 	var part []*frame.Batch
 	frames := 0
 	flush := func() error {
@@ -131,6 +131,21 @@ func (b *Bus) Replay(ctx context.Context, r admin.Range, send func(admin.ReplayP
 		return nil
 	}
 	return send(admin.ReplayPart{LastSeq: last, Damages: damages(done.Damaged)})
+}
+
+func selection(r admin.Range, last uint64) bus.Selection {
+	return bus.Selection{First: r.FromSeq, Last: last, From: r.FromTime, To: r.ToTime, Filter: r.Filter}
+}
+
+// Delivery implements [admin.BusBackend].
+func (b *Bus) Delivery(ctx context.Context, r admin.Range) (*pb.GetDeliveryResponse, error) {
+	d, err := b.archive.Delivery(ctx, selection(r, r.ToSeq))
+	if err != nil {
+		return nil, KindOf(err)
+	}
+	m := admin.Fill(new(pb.GetDeliveryResponse), d)
+	m.Damages = damages(d.Damaged)
+	return m, nil
 }
 
 // Export implements [admin.BusBackend].

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+)
+
+func newDelivered() *cobra.Command {
+	var flags filterFlags
+	var span spanFlags
+	cmd := &cobra.Command{
+		Use:   "delivered",
+		Short: "Tell whether the frames of a time have reached the brokers",
+		Long: `delivered counts, for each connector, which frames of --from to --to its broker has
+acknowledged, which wait, and which it will not get (edge-bus check says why). It
+exits with 1 if not all are delivered. --from and --to are ` + placeForms + `
+
+A connector acknowledges what its own filter leaves out, too.`,
+		Example: `  edge-bus delivered --to 14:10
+  edge-bus delivered --from 'yesterday 22:00' --to 06:00 --tag 'oven.*'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := span.parse(time.Now())
+			if err != nil {
+				return err
+			}
+			if r.Filter, err = flags.filter(); err != nil {
+				return err
+			}
+			return withLog(cmd, reading, func(ctx context.Context, log source) error {
+				d, err := log.Delivery(ctx, r)
+				if err != nil {
+					return err
+				}
+				if err := cli.NewOutput(cmd).Print(d, func(t *cli.Table) { deliveryTable(t, d) }); err != nil {
+					return err
+				}
+				if len(d.Damages) > 0 {
+					return damaged(d.Damages)
+				}
+				return sayDelivered(cmd, r, d)
+			})
+		},
+	}
+	flags.add(cmd)
+	span.add(cmd.Flags())
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
+
+func deliveryTable(t *cli.Table, d *pb.GetDeliveryResponse) {
+	t.Header("CONNECTOR", "DELIVERED", "WAITING", "MISSED", "ALL UP TO")
+	for _, c := range d.Consumers {
+		upTo := fmt.Sprintf("seq %d", c.AckSeq)
+		if at := admin.Time(c.AckTime); !at.IsZero() {
+			upTo += ", " + cli.FormatMoment(at)
+		}
+		missed, waiting := number(c.Missed), number(c.Waiting)
+		if c.Missed > 0 {
+			missed.Color = cli.Red
+		}
+		if c.Waiting > 0 {
+			waiting.Color = cli.Yellow
+		}
+		t.Cells(cli.Cell{Text: c.Name}, number(c.Delivered), waiting, missed, cli.Cell{Text: upTo})
+	}
+}
+
+// sayDelivered sums up for a person, and fails if something is not delivered.
+func sayDelivered(cmd *cobra.Command, r admin.Range, d *pb.GetDeliveryResponse) error {
+	if d.Frames == 0 {
+		cmd.PrintErrf("no frames from %s; %s\n", spanText(r), logHolds(d))
+	} else {
+		cmd.PrintErrf("%d frames from %s: seq %d to %d, read from %s to %s\n", d.Frames, spanText(r), d.FirstSeq, d.LastSeq,
+			cli.FormatMoment(admin.Time(d.FirstTime)), cli.FormatMoment(admin.Time(d.LastTime)))
+	}
+	if d.Expired {
+		cmd.PrintErrf("%s: what was before was delivered to every connector, or is a gap that 'edge-bus check' lists\n", logHolds(d))
+	}
+	var waiting, missed uint64
+	for _, c := range d.Consumers {
+		waiting, missed = waiting+c.Waiting, missed+c.Missed
+	}
+	switch {
+	case len(d.Consumers) == 0:
+		return errors.New("no connector reads this log")
+	case missed > 0:
+		return fmt.Errorf("%d frames are missed: 'edge-bus check' says why", missed)
+	case waiting > 0:
+		return fmt.Errorf("%d frames wait to be delivered: 'edge-ctl why CONNECTOR' says what for", waiting)
+	}
+	return nil
+}
+
+// logHolds says where the log begins.
+func logHolds(d *pb.GetDeliveryResponse) string {
+	if d.LogTime == nil {
+		return "the log is empty"
+	}
+	return fmt.Sprintf("the log begins with seq %d, logged %s", d.LogSeq, cli.FormatMoment(admin.Time(d.LogTime)))
+}
