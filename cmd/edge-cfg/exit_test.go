@@ -26,13 +26,13 @@ func TestExitCodes(t *testing.T) {
 		{new(tables.UsageError), 64},
 		{cli.Usagef("no"), 64},
 	} {
-		if code := cli.CodeOf(withExitCode(c.err)); code != c.code {
+		if code := cli.CodeOf(c.err); code != c.code {
 			t.Errorf("%T: code %d, expected %d", c.err, code, c.code)
 		}
 		if c.err == nil {
 			continue
 		}
-		if code := cli.CodeOf(withExitCode(fmt.Errorf("while pushing: %w", c.err))); code != c.code {
+		if code := cli.CodeOf(fmt.Errorf("while pushing: %w", c.err)); code != c.code {
 			t.Errorf("%T, wrapped: code %d, expected %d", c.err, code, c.code)
 		}
 	}

@@ -32,7 +32,7 @@ Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
 	addStoreFlags(root)
 	root.AddCommand(newLint(), newPush(), newDiff(), newPull(), newShow(), newLog(), newStatus(), newWatch(), newRollback(),
 		newSet(), newGet(), newRetry(), newForget(), newDoctor(), newContext(), newImport(), newExport(), newGen(), newVersion())
-	return withExitCodes(root)
+	return root
 }
 
 func newVersion() *cobra.Command {

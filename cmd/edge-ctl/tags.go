@@ -217,7 +217,7 @@ machine before you write again.`,
 				}
 				res, err := c.Tags.WriteTag(ctx, &pb.WriteTagRequest{Tag: args[0], Value: pb.ValueOf(frame.StringValue(args[1]))})
 				v := written{Tag: t.Name, Value: args[1], Result: "ok", WriteTagResponse: res}
-				if errors.As(err, new(*admin.UnknownError)) {
+				if errors.Is(err, admin.ErrOutcomeUnknown) {
 					v.Result, v.WriteTagResponse = "unknown", &pb.WriteTagResponse{Note: err.Error()}
 					// A person reads the error.
 					return errors.Join(cli.NewOutput(cmd).Print(v, func(*cli.Table) {}), err)

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // AuditRecord describes a call that changes something.
@@ -110,7 +111,7 @@ func (g *guard) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	return g.call(ctx, info.FullMethod, g.streams, func() any { return s.request }, func() error {
 		err := handle(srv, s)
 		if g.running.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-			return errStopping
+			return fmt.Errorf("%w: %w", errkind.Stopping, ErrUnavailable)
 		}
 		return err
 	})
@@ -165,7 +166,7 @@ func (g *guard) record(ctx context.Context, began time.Time, full string, reques
 	if err != nil {
 		r.Error = status.Convert(err).Message()
 	}
-	if errors.As(fromStatus(err), new(*UnknownError)) {
+	if errors.Is(fromStatus(err), errkind.OutcomeUnknown) {
 		r.Code = "OutcomeUnknown"
 	}
 	g.audit(r)

@@ -17,6 +17,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -224,7 +225,7 @@ func TestDialSaysWhatToDo(t *testing.T) {
 	} {
 		var gone *admin.UnreachableError
 		_, err := admin.Dial(t.Context(), path)
-		if !errors.As(err, &gone) || gone.ExitCode() != 2 || !strings.Contains(err.Error(), want) {
+		if !errors.As(err, &gone) || errkind.ExitCode(err) != 2 || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 	}

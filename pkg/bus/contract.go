@@ -1,8 +1,7 @@
 package bus
 
 import (
-	"errors"
-
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/wal"
 )
 
@@ -46,5 +45,5 @@ var (
 	ErrConsumerThere = wal.ErrConsumerExists // a consumer of that name is there already
 	ErrBadExport     = wal.ErrBadExport      // a file that is no whole export
 	// ErrInUse: a connector reads as this consumer.
-	ErrInUse = errors.New("in use by a connector")
+	ErrInUse = errkind.New(errkind.Conflict, "in use by a connector")
 )

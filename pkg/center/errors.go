@@ -13,13 +13,14 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // Errors that callers branch on.
 var (
 	// ErrUnavailable: etcd can't be reached, has no leader, or did not answer in
 	// time.
-	ErrUnavailable = errors.New("etcd is not available")
+	ErrUnavailable = errkind.New(errkind.Unavailable, "etcd is not available")
 	// ErrRefused: etcd, or TLS on the way to it, turned the client away.
 	ErrRefused = errors.New("etcd refused")
 	// ErrDamaged: what is in the store is not what this package writes there.
@@ -27,9 +28,9 @@ var (
 	// ErrFormat: the store was written by a version with another format.
 	ErrFormat = errors.New("the store has another format")
 	// ErrNotKept: the release exists, but its document is not kept any more.
-	ErrNotKept = errors.New("the document is not kept any more")
+	ErrNotKept = errkind.New(errkind.NotFound, "the document is not kept any more")
 	// ErrNoRelease: there is no such release.
-	ErrNoRelease = errors.New("no such release")
+	ErrNoRelease = errkind.New(errkind.NotFound, "no such release")
 )
 
 // StoreError is an [ErrUnavailable] or [ErrRefused] with its cause.
@@ -68,7 +69,7 @@ func (e *StoreError) Error() string {
 }
 
 // Unwrap returns kind and cause.
-func (e *StoreError) Unwrap() []error { return []error{e.Kind, e.Err} }
+func (e *StoreError) Unwrap() []error { return []error{e.Kind, e.Err, errkind.Unreachable} }
 
 // ConflictError tells that somebody else pushed after the base was read. Nothing
 // was overwritten.
@@ -76,6 +77,9 @@ type ConflictError struct {
 	Base Commit // what the push was made against
 	Head Commit // what is there now
 }
+
+// Unwrap returns the kind.
+func (e *ConflictError) Unwrap() error { return errkind.Outdated }
 
 // Error says what is there and what to do.
 func (e *ConflictError) Error() string {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // Whom says which gateways a wait is for. The zero value is those that are online.
@@ -70,6 +72,9 @@ func (e *NotAppliedError) Error() string {
 	}
 	return text
 }
+
+// Unwrap returns the kind.
+func (e *NotAppliedError) Unwrap() error { return errkind.NotApplied }
 
 // empty reports whether nobody is in the way.
 func (e *NotAppliedError) empty() bool {

@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // The exit codes that every command uses. edge-cfg has more of its own.
@@ -31,10 +33,6 @@ func (e *ExitError) Error() string {
 // Unwrap returns the wrapped error.
 func (e *ExitError) Unwrap() error { return e.Err }
 
-// ExitCode returns the code. Errors of other packages take part in the choice of
-// the exit code by having this method.
-func (e *ExitError) ExitCode() int { return e.Code }
-
 // Exit returns an error that ends the command with code. With a nil err nothing
 // more is printed.
 func Exit(code int, err error) error { return &ExitError{Code: code, Err: err} }
@@ -44,15 +42,12 @@ func Usagef(format string, args ...any) error {
 	return &ExitError{Code: Usage, Err: fmt.Errorf(format, args...)}
 }
 
-// CodeOf returns the exit code for an error that a command returned: its own
-// where it has an ExitCode method, [Failed] otherwise, [OK] for nil.
+// CodeOf returns the exit code for an error that a command returned: that of [Exit] if
+// it came from there, else that of its kind.
 func CodeOf(err error) int {
-	if err == nil {
-		return OK
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		return exit.Code
 	}
-	var coded interface{ ExitCode() int }
-	if errors.As(err, &coded) {
-		return coded.ExitCode()
-	}
-	return Failed
+	return errkind.ExitCode(err)
 }

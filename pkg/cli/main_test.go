@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // newRoot is a small command tree: "tool do ARG [--size N]", "tool group sub".
@@ -29,7 +30,7 @@ func newRoot(run func(*cobra.Command, []string) error) *cobra.Command {
 type coded struct{}
 
 func (coded) Error() string { return "no answer" }
-func (coded) ExitCode() int { return cli.Unreachable }
+func (coded) Unwrap() error { return errkind.Unreachable }
 
 func TestExitCodes(t *testing.T) {
 	fail := errors.New("disk on fire")

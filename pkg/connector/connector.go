@@ -4,11 +4,11 @@ package connector
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -150,7 +150,7 @@ type Replay interface {
 }
 
 // ErrDown is returned by what needs a connection when there is none.
-var ErrDown = errors.New("not connected")
+var ErrDown = errkind.New(errkind.Unavailable, "not connected")
 
 // Step is one step of a connector's test.
 type Step struct {

@@ -10,18 +10,19 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
 // What the operations of a [Manager] fail with.
 var (
 	// ErrUnknown says that there is no connector of that name.
-	ErrUnknown = errors.New("no such connector")
+	ErrUnknown = errkind.New(errkind.NotFound, "no such connector")
 	// ErrStuck says that a connector did not end in time. It is left to itself;
 	// its place is not given to another.
 	ErrStuck = errors.New("did not end in time")
 	// ErrClosed says that the manager is closed.
-	ErrClosed = errors.New("the connectors are stopped")
+	ErrClosed = errkind.New(errkind.Unavailable, "the connectors are stopped")
 )
 
 // ManagerConfig is what a [Manager] works with. All fields are set.

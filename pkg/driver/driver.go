@@ -15,6 +15,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
@@ -23,23 +24,23 @@ import (
 // the others.
 var (
 	// ErrUnknownTag means that no driver, or not this one, has the tag.
-	ErrUnknownTag = errors.New("unknown tag")
+	ErrUnknownTag = errkind.New(errkind.NotFound, "unknown tag")
 	// ErrAccess means that the configuration does not allow it: writing a tag
 	// whose access is R or whose driver has writing switched off, reading one
 	// whose access is W.
-	ErrAccess = errors.New("access denied")
+	ErrAccess = errkind.New(errkind.Denied, "access denied")
 	// ErrOutcomeUnknown means that a write may or may not have been executed, and
 	// that nobody can tell: it was sent, and the answer was lost. It must not be
 	// repeated blindly. Every other error of Write means that the device has not
 	// executed it, or holds another value.
-	ErrOutcomeUnknown = errors.New("outcome unknown")
+	ErrOutcomeUnknown = errkind.New(errkind.OutcomeUnknown, "outcome unknown")
 	// ErrNotRunning means that Run has not begun or has ended.
-	ErrNotRunning = errors.New("driver is not running")
+	ErrNotRunning = errkind.New(errkind.Unavailable, "driver is not running")
 
-	ErrUnknownDriver = errors.New("unknown driver")
-	ErrPaused        = errors.New("driver is paused")
+	ErrUnknownDriver = errkind.New(errkind.NotFound, "unknown driver")
+	ErrPaused        = errkind.New(errkind.Conflict, "driver is paused")
 	ErrUnsupported   = errors.New("driver is not supported")
-	ErrClosed        = errors.New("the gateway is shutting down")
+	ErrClosed        = errkind.New(errkind.Unavailable, "the gateway is shutting down")
 	// ErrStuck means that a driver did not end in time after it was told to.
 	ErrStuck = errors.New("driver does not stop")
 )

@@ -6,16 +6,17 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // Errors that callers branch on.
 var (
 	// ErrPaused is what Acquire returns while the endpoint is paused.
-	ErrPaused = errors.New("endpoint is paused")
+	ErrPaused = errkind.New(errkind.Unavailable, "endpoint is paused")
 	// ErrDown marks a [DownError].
-	ErrDown = errors.New("endpoint is down")
+	ErrDown = errkind.New(errkind.Unavailable, "endpoint is down")
 	// ErrClosed is returned for a handle or a pool after its Close.
-	ErrClosed = errors.New("endpoint is closed")
+	ErrClosed = errkind.New(errkind.Unavailable, "endpoint is closed")
 	// ErrUnknownScheme marks a scheme that this package has never heard of; a
 	// driver may bring its own.
 	ErrUnknownScheme = errors.New("unknown scheme")
@@ -25,14 +26,14 @@ var (
 	// ErrUnknownOption marks an option that does not exist.
 	ErrUnknownOption = errors.New("unknown option")
 	// ErrLineInUse is returned for a serial line that another endpoint owns.
-	ErrLineInUse = errors.New("serial line is in use")
+	ErrLineInUse = errkind.New(errkind.Conflict, "serial line is in use")
 	// ErrStale is what a holder releases a connection with that it does not trust
 	// with what it has to send. The connection is closed; it is nobody's failure.
 	ErrStale = errors.New("connection given up unused")
 	// ErrExists is returned for an id that is open already.
 	ErrExists = errors.New("endpoint exists")
 	// ErrNotFound is returned for an id that isn't open.
-	ErrNotFound = errors.New("no such endpoint")
+	ErrNotFound = errkind.New(errkind.NotFound, "no such endpoint")
 	// ErrSecret marks a secret that can't be resolved.
 	ErrSecret = errors.New("secret not available")
 )

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // Feed is where a gateway's tables come from.
@@ -95,8 +96,8 @@ type Outcome struct {
 
 // Errors that callers branch on.
 var (
-	ErrInvalid   = errors.New("the feed has no such thing")
-	ErrNoEarlier = errors.New("nothing ran before")
+	ErrInvalid   = errkind.New(errkind.Invalid, "the feed has no such thing")
+	ErrNoEarlier = errkind.New(errkind.NotFound, "nothing ran before")
 	ErrStopped   = errors.New("the gateway stops")
 )
 

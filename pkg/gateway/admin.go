@@ -159,23 +159,23 @@ func driverMessage(d *driver.DriverStatus) *pb.Driver {
 
 // PauseDriver stops polling; the driver stays up.
 func (a adminDrivers) PauseDriver(ctx context.Context, r *pb.PauseDriverRequest) (*pb.PauseDriverResponse, error) {
-	return &pb.PauseDriverResponse{}, adminError(a.g.drivers.Pause(ctx, r.GetDriver()))
+	return &pb.PauseDriverResponse{}, a.g.drivers.Pause(ctx, r.GetDriver())
 }
 
 // ResumeDriver goes on polling.
 func (a adminDrivers) ResumeDriver(ctx context.Context, r *pb.ResumeDriverRequest) (*pb.ResumeDriverResponse, error) {
-	return &pb.ResumeDriverResponse{}, adminError(a.g.drivers.Resume(ctx, r.GetDriver()))
+	return &pb.ResumeDriverResponse{}, a.g.drivers.Resume(ctx, r.GetDriver())
 }
 
 // RestartDriver stops the driver and starts it anew.
 func (a adminDrivers) RestartDriver(ctx context.Context, r *pb.RestartDriverRequest) (*pb.RestartDriverResponse, error) {
-	return &pb.RestartDriverResponse{}, adminError(a.g.drivers.Restart(ctx, r.GetDriver()))
+	return &pb.RestartDriverResponse{}, a.g.drivers.Restart(ctx, r.GetDriver())
 }
 
 // DiagnoseDriver collects what helps to find a fault, asking the device too.
 func (a adminDrivers) DiagnoseDriver(ctx context.Context, r *pb.DiagnoseDriverRequest) (*pb.DiagnoseDriverResponse, error) {
 	facts, err := a.g.drivers.Diagnose(ctx, r.GetDriver())
-	return &pb.DiagnoseDriverResponse{Facts: admin.FillEach[pb.Fact](facts)}, adminError(err)
+	return &pb.DiagnoseDriverResponse{Facts: admin.FillEach[pb.Fact](facts)}, err
 }
 
 type adminTags struct{ g *Gateway }
@@ -212,7 +212,7 @@ func (a adminTags) ReadTag(ctx context.Context, req *pb.ReadTagRequest) (*pb.Rea
 	defer cancel()
 	r, err := a.g.drivers.Read(ctx, req.GetTag())
 	if err != nil {
-		return nil, adminError(err)
+		return nil, err
 	}
 	return &pb.ReadTagResponse{Raw: r.Raw, Value: pb.ValueOf(r.Value), Quality: pb.QualityOf(r.Quality), TsNs: r.TS}, nil
 }
@@ -224,7 +224,7 @@ func (a adminTags) WriteTag(ctx context.Context, req *pb.WriteTagRequest) (*pb.W
 	tag, v := req.GetTag(), req.GetValue().Frame()
 	t, ok := a.g.drivers.Tag(tag)
 	if !ok {
-		return nil, adminError(fmt.Errorf("tag %s: %w", tag, driver.ErrUnknownTag))
+		return nil, fmt.Errorf("tag %s: %w", tag, driver.ErrUnknownTag)
 	}
 	if v.Kind() == frame.KindString {
 		typed, err := typedValue(t.Variable, v.Text())
@@ -235,7 +235,7 @@ func (a adminTags) WriteTag(ctx context.Context, req *pb.WriteTagRequest) (*pb.W
 	}
 	res, err := a.g.drivers.Write(ctx, driver.Write{Tag: tag, Value: v})
 	if err != nil {
-		return nil, adminError(err)
+		return nil, err
 	}
 	return &pb.WriteTagResponse{ReadBack: pb.ValueOf(res.ReadBack), TsNs: res.TS, Note: res.Note}, nil
 }

@@ -10,6 +10,7 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/feed"
 )
 
@@ -87,16 +88,25 @@ func configEvent(event any) *pb.WatchConfigResponse {
 // ReloadConfig reads the source again and waits for the outcome.
 func (a adminConfig) ReloadConfig(ctx context.Context, _ *pb.ReloadConfigRequest) (*pb.ReloadConfigResponse, error) {
 	// An apply that has begun is finished, whether the caller waits or not.
-	if err := feedError(a.g.feed.Reload(context.WithoutCancel(ctx))); err != nil {
-		return nil, fmt.Errorf("%w: the configuration was not applied:\n%w", admin.ErrInvalid, err)
+	if err := a.g.feed.Reload(context.WithoutCancel(ctx)); err != nil {
+		return nil, notApplied(err)
 	}
 	return &pb.ReloadConfigResponse{Status: a.status()}, nil
+}
+
+// notApplied is the error of a reload. What is wrong with the configuration is the
+// caller's fault; that its source is away is not.
+func notApplied(err error) error {
+	if errkind.Of(err) != errkind.None {
+		return fmt.Errorf("the configuration was not applied:\n%w", err)
+	}
+	return fmt.Errorf("%w: the configuration was not applied:\n%w", admin.ErrInvalid, err)
 }
 
 // RollbackConfig puts an earlier configuration back here; 0 is the one before.
 func (a adminConfig) RollbackConfig(ctx context.Context, r *pb.RollbackConfigRequest) (*pb.RollbackConfigResponse, error) {
 	if err := a.g.feed.Rollback(context.WithoutCancel(ctx), r.GetToRev()); err != nil {
-		return nil, feedError(err)
+		return nil, err
 	}
 	return &pb.RollbackConfigResponse{Status: a.status()}, nil
 }

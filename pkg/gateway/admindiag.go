@@ -46,7 +46,7 @@ func (a adminDiagnostics) SetLogLevel(_ context.Context, r *pb.SetLogLevelReques
 func (a adminDiagnostics) TraceEndpoint(r *pb.TraceEndpointRequest, out grpc.ServerStreamingServer[pb.TraceEndpointResponse]) error {
 	id := r.GetEndpoint()
 	if err := a.g.traces.begin(a.g.pool, id); err != nil {
-		return adminError(err)
+		return err
 	}
 	defer a.g.traces.end(a.g.pool, id)
 	var line questions

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,7 +30,7 @@ func (a adminEndpoints) ProbeModbus(ctx context.Context, r *pb.ProbeModbusReques
 	defer giveUp()
 	got, err := modbus.Probe(ctx, ep, item, a.question(r.GetEndpoint(), r.GetQuestion()))
 	if err != nil {
-		return nil, probeError(err)
+		return nil, err
 	}
 	m := &pb.ProbeModbusResponse{
 		Connect: durationpb.New(got.Connect), Took: durationpb.New(got.Took), Address: uint32(got.Addr), Count: uint32(got.Count),
@@ -56,13 +55,13 @@ func (a adminEndpoints) ScanModbus(r *pb.ScanModbusRequest, out grpc.ServerStrea
 	}
 	defer giveUp()
 	q := a.question(id, r.GetQuestion())
-	return probeError(modbus.ScanShared(out.Context(), ep, item, q, r.GetUnits(), func(f modbus.Found, answered bool) error {
+	return modbus.ScanShared(out.Context(), ep, item, q, r.GetUnits(), func(f modbus.Found, answered bool) error {
 		m := &pb.ScanModbusResponse{Unit: uint32(f.Unit), Found: answered, Took: durationpb.New(f.Took)}
 		if answered && f.Err != nil {
 			m.Exception = f.Err.Error()
 		}
 		return out.Send(m)
-	}))
+	})
 }
 
 // line opens endpoint id of the running configuration: that of its drivers if it
@@ -74,7 +73,7 @@ func (a adminEndpoints) line(id string) (endpoint.Acquirer, config.Endpoint, fun
 	}
 	ep, giveUp, err := a.g.endpoints.Open(id, item)
 	if err != nil {
-		return nil, item, nil, adminError(err)
+		return nil, item, nil, err
 	}
 	return patient{ep}, item, giveUp, nil
 }
@@ -111,11 +110,4 @@ func (a adminEndpoints) question(id string, q *pb.ModbusQuestion) modbus.Questio
 		}
 	}
 	return out
-}
-
-func probeError(err error) error {
-	if errors.Is(err, modbus.ErrQuestion) {
-		return fmt.Errorf("%w: %w", admin.ErrInvalid, err)
-	}
-	return adminError(err)
 }

@@ -97,7 +97,7 @@ func (a adminConnectors) TestConnector(ctx context.Context, r *pb.TestConnectorR
 	err := a.g.connectors.Test(ctx, r.GetConnector(), func(s connector.Step) {
 		resp.Steps = append(resp.Steps, stepMessage(s))
 	})
-	return resp, connectorError(err)
+	return resp, err
 }
 
 // stepMessage is s, its error in place of what was found.
@@ -111,31 +111,20 @@ func stepMessage(s connector.Step) *pb.TestStep {
 
 // ReconnectConnector makes a new connection.
 func (a adminConnectors) ReconnectConnector(_ context.Context, r *pb.ReconnectConnectorRequest) (*pb.ReconnectConnectorResponse, error) {
-	return &pb.ReconnectConnectorResponse{}, connectorError(a.g.connectors.Reconnect(r.GetConnector()))
+	return &pb.ReconnectConnectorResponse{}, a.g.connectors.Reconnect(r.GetConnector())
 }
 
 // PauseConnector stops delivery.
 func (a adminConnectors) PauseConnector(_ context.Context, r *pb.PauseConnectorRequest) (*pb.PauseConnectorResponse, error) {
-	return &pb.PauseConnectorResponse{}, connectorError(a.g.connectors.SetPaused(r.GetConnector(), true))
+	return &pb.PauseConnectorResponse{}, a.g.connectors.SetPaused(r.GetConnector(), true)
 }
 
 // ResumeConnector goes on delivering.
 func (a adminConnectors) ResumeConnector(_ context.Context, r *pb.ResumeConnectorRequest) (*pb.ResumeConnectorResponse, error) {
-	return &pb.ResumeConnectorResponse{}, connectorError(a.g.connectors.SetPaused(r.GetConnector(), false))
-}
-
-func connectorError(err error) error {
-	switch {
-	case errors.Is(err, connector.ErrUnknown):
-		return fmt.Errorf("%w: %w", admin.ErrNotFound, err)
-	case errors.Is(err, connector.ErrClosed), errors.Is(err, connector.ErrDown):
-		return fmt.Errorf("%w: %w", admin.ErrUnavailable, err)
-	}
-	return err
+	return &pb.ResumeConnectorResponse{}, a.g.connectors.SetPaused(r.GetConnector(), false)
 }
 
 // resend sends frames through a connector once more.
 func (g *Gateway) resend(ctx context.Context, name, id string, batches []*frame.Batch) (string, error) {
-	topic, err := g.connectors.Replay(ctx, name, id, batches)
-	return topic, connectorError(err)
+	return g.connectors.Replay(ctx, name, id, batches)
 }

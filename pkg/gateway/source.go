@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -155,19 +154,6 @@ func (s *etcdFeed) Rollback(ctx context.Context, rev uint64) error {
 	}
 	s.g.putBackByHand(uint64(r.RevOld), uint64(r.RevBad))
 	return nil
-}
-
-// feedError marks err with the kind that the API's callers tell apart.
-func feedError(err error) error {
-	for _, kind := range []struct{ is, as error }{
-		{center.ErrNoRelease, admin.ErrNotFound}, {center.ErrNotKept, admin.ErrNotFound}, {center.ErrUnavailable, admin.ErrUnavailable},
-		{feed.ErrInvalid, admin.ErrInvalid}, {feed.ErrNoEarlier, admin.ErrNotFound},
-	} {
-		if errors.Is(err, kind.is) {
-			return fmt.Errorf("%w: %w", kind.as, err)
-		}
-	}
-	return err
 }
 
 // Status implements [feed.Feed].

@@ -2,21 +2,21 @@ package point
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
 // ErrNotInvertible means that a tag's scale cannot be run backwards, so that no
 // engineering value can be written to it.
-var ErrNotInvertible = errors.New("the scale is not a linear function of value, so it cannot be inverted for a write")
+var ErrNotInvertible = errkind.New(errkind.Invalid, "the scale is not a linear function of value, so it cannot be inverted for a write")
 
 // ErrRange means that a value does not fit the tag's data type.
-var ErrRange = errors.New("out of range")
+var ErrRange = errkind.New(errkind.Invalid, "out of range")
 
 // Invert turns an engineering value for point i into the raw value to write. For
 // integers it rounds to the nearest, for float32 to the nearest float32. It fails

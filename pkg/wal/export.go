@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -137,7 +138,7 @@ func (e exportWriter) record(kind byte, p []byte) error {
 }
 
 // ErrBadExport is wrapped by errors about files that are no whole export.
-var ErrBadExport = errors.New("not a whole export")
+var ErrBadExport = errkind.New(errkind.Invalid, "not a whole export")
 
 // ReadExport reads an export. header is called first, then batch with each batch
 // and when it was logged (Unix ms).

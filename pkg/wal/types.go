@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // Range is a run of sequence numbers, both ends included.
@@ -66,7 +67,7 @@ const ReasonDamaged = "damaged"
 // Errors that callers branch on.
 var (
 	// ErrLocked: another process, or another part of this one, has the directory open.
-	ErrLocked = errors.New("in use by another process")
+	ErrLocked = errkind.New(errkind.Conflict, "in use by another process")
 	// ErrNewerFormat: a newer release wrote the log.
 	ErrNewerFormat = errors.New("written by a newer release")
 	// ErrEpochMismatch: the two databases do not belong together.
@@ -74,23 +75,23 @@ var (
 	// ErrDamaged: frames that must be there cannot be read; see [DamageError].
 	ErrDamaged = errors.New("damaged")
 	// ErrFailed: the disk failed; only a restart can tell what survived.
-	ErrFailed = errors.New("the log failed; restart to recover")
+	ErrFailed = errkind.New(errkind.Unavailable, "the log failed; restart to recover")
 	// ErrClosed: the log is closed.
-	ErrClosed = errors.New("the log is closed")
+	ErrClosed = errkind.New(errkind.Unavailable, "the log is closed")
 	// ErrMoved: the log's directory is not where it was opened any more.
 	ErrMoved = durable.ErrMoved
 	// ErrNoLog: the directory holds no log.
-	ErrNoLog = errors.New("no log there")
+	ErrNoLog = errkind.New(errkind.NotFound, "no log there")
 	// ErrGone: the frames were deleted, or dropped since the log was full.
-	ErrGone = errors.New("frames are gone")
+	ErrGone = errkind.New(errkind.NotFound, "frames are gone")
 	// ErrDiskFull: there is no space, for a tool that does not wait for it.
 	ErrDiskFull = errors.New("the disk is full")
 	// ErrReadOnly: the log was opened for reading only.
-	ErrReadOnly = errors.New("the log was opened for reading only")
+	ErrReadOnly = errkind.New(errkind.Conflict, "the log was opened for reading only")
 	// ErrNoRecord: a record that a commit depends on does not exist.
-	ErrNoRecord = errors.New("no such record")
+	ErrNoRecord = errkind.New(errkind.NotFound, "no such record")
 	// ErrNoConsumer: the log knows no consumer of that name.
-	ErrNoConsumer = errors.New("no such consumer")
+	ErrNoConsumer = errkind.New(errkind.NotFound, "no such consumer")
 )
 
 // DamageError says which frames cannot be read. It wraps [ErrDamaged].

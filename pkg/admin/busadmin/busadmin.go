@@ -6,7 +6,6 @@ package busadmin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -39,27 +38,6 @@ func needsGateway(what string) error {
 	return fmt.Errorf("%s needs a running gateway: %w", what, admin.ErrUnavailable)
 }
 
-// KindOf marks an error of the bus with the kind that the API's callers tell apart.
-func KindOf(err error) error {
-	for _, k := range []struct{ is, as error }{
-		{bus.ErrGone, admin.ErrNotFound},
-		{bus.ErrNoLog, admin.ErrNotFound},
-		{bus.ErrNoConsumer, admin.ErrNotFound},
-		{bus.ErrNoRecord, admin.ErrNotFound},
-		{bus.ErrBadExport, admin.ErrInvalid},
-		{bus.ErrInUse, admin.ErrConflict},
-		{bus.ErrLocked, admin.ErrConflict},
-		{bus.ErrReadOnly, admin.ErrConflict},
-		{bus.ErrClosed, admin.ErrUnavailable},
-		{bus.ErrFailed, admin.ErrUnavailable},
-	} {
-		if errors.Is(err, k.is) {
-			return fmt.Errorf("%w: %w", k.as, err)
-		}
-	}
-	return err
-}
-
 // Stats implements [admin.BusBackend].
 func (b *Bus) Stats(context.Context) (*pb.GetBusStatsResponse, error) {
 	return admin.Fill(new(pb.GetBusStatsResponse), b.archive.Stats()), nil
@@ -75,7 +53,7 @@ func (b *Bus) Tail(ctx context.Context, f frame.Filter, send func(admin.TailPart
 	}
 	sub, err := b.bus.Subscribe(f, tailFrames)
 	if err != nil {
-		return KindOf(err)
+		return err
 	}
 	defer sub.Close()
 	for {
@@ -84,7 +62,7 @@ func (b *Bus) Tail(ctx context.Context, f frame.Filter, send func(admin.TailPart
 			return nil
 		}
 		if err != nil {
-			return KindOf(err)
+			return err
 		}
 		if err := send(admin.TailPart{Batches: batches, Dropped: sub.Dropped()}); err != nil {
 			return err
@@ -120,7 +98,7 @@ func (b *Bus) Replay(ctx context.Context, r admin.Range, send func(admin.ReplayP
 		return flush()
 	})
 	if err != nil {
-		return KindOf(err)
+		return err
 	}
 	if len(part) > 0 {
 		if err := flush(); err != nil {
@@ -141,7 +119,7 @@ func selection(r admin.Range, last uint64) bus.Selection {
 func (b *Bus) Delivery(ctx context.Context, r admin.Range) (*pb.GetDeliveryResponse, error) {
 	d, err := b.archive.Delivery(ctx, selection(r, r.ToSeq))
 	if err != nil {
-		return nil, KindOf(err)
+		return nil, err
 	}
 	m := admin.Fill(new(pb.GetDeliveryResponse), d)
 	m.Damages = damages(d.Damaged)
@@ -151,7 +129,7 @@ func (b *Bus) Delivery(ctx context.Context, r admin.Range) (*pb.GetDeliveryRespo
 // Export implements [admin.BusBackend].
 func (b *Bus) Export(ctx context.Context, first, last uint64, w io.Writer) (*pb.ExportSummary, error) {
 	r, err := b.archive.Export(ctx, w, first, last)
-	return summary(r), KindOf(err)
+	return summary(r), err
 }
 
 // Import implements [admin.BusBackend].
@@ -160,7 +138,7 @@ func (b *Bus) Import(ctx context.Context, r io.Reader) (*pb.ExportSummary, error
 		return nil, needsGateway("import into a log that exists")
 	}
 	rep, err := b.bus.Import(ctx, r)
-	return summary(rep), KindOf(err)
+	return summary(rep), err
 }
 
 func summary(r bus.ExportReport) *pb.ExportSummary {
@@ -175,13 +153,13 @@ func summary(r bus.ExportReport) *pb.ExportSummary {
 // a copy with the same epoch and seqs.
 func ImportDir(dir string, r io.Reader) (*pb.ExportSummary, error) {
 	rep, err := bus.Import(dir, r, nil)
-	return summary(rep), KindOf(err)
+	return summary(rep), err
 }
 
 // Flush implements [admin.BusBackend].
 func (b *Bus) Flush(ctx context.Context) (*pb.FlushResponse, error) {
 	if err := b.archive.Flush(ctx); err != nil {
-		return nil, KindOf(err)
+		return nil, err
 	}
 	return &pb.FlushResponse{DurableSeq: b.archive.Stats().DurableSeq}, nil
 }
@@ -190,7 +168,7 @@ func (b *Bus) Flush(ctx context.Context) (*pb.FlushResponse, error) {
 func (b *Bus) CollectGarbage(ctx context.Context, gc *pb.CollectGarbageRequest) (*pb.CollectGarbageResponse, error) {
 	r, err := b.archive.GC(ctx, gc.GetKeepBytes(), gc.GetDryRun(), gc.GetForce())
 	if err != nil {
-		return nil, KindOf(err)
+		return nil, err
 	}
 	m := admin.Fill(new(pb.CollectGarbageResponse), r)
 	m.FirstSeq, m.KeptBytes = r.Last+1, r.Kept
@@ -241,13 +219,13 @@ func setting(c bus.Config, key string) string {
 // Check implements [admin.BusBackend].
 func (b *Bus) Check(ctx context.Context) (*pb.CheckLogResponse, error) {
 	r, err := b.archive.Check(ctx)
-	return report(r), KindOf(err)
+	return report(r), err
 }
 
 // Repair mends the damaged log of a stopped gateway; see [bus.Archive.Repair].
 func (b *Bus) Repair(ctx context.Context) (*pb.CheckLogResponse, error) {
 	r, err := b.archive.Repair(ctx)
-	return report(r), KindOf(err)
+	return report(r), err
 }
 
 func report(r bus.CheckReport) *pb.CheckLogResponse {
@@ -273,12 +251,12 @@ func damages(list []*bus.DamageError) []*pb.LogDamage {
 
 // MoveConsumer gives a consumer of a stopped gateway another name.
 func (b *Bus) MoveConsumer(_ context.Context, from, to string) error {
-	return KindOf(b.archive.MoveConsumer(from, to))
+	return b.archive.MoveConsumer(from, to)
 }
 
 // RemoveConsumer implements [admin.BusBackend].
 func (b *Bus) RemoveConsumer(_ context.Context, name string) error {
-	return KindOf(b.archive.RemoveConsumer(name))
+	return b.archive.RemoveConsumer(name)
 }
 
 // Parked implements [admin.BusBackend].
@@ -289,15 +267,15 @@ func (b *Bus) Parked(context.Context) ([]*pb.ParkedMessage, error) {
 		out = append(out, &pb.ParkedMessage{Consumer: p.Consumer, Id: p.ID, FirstSeq: p.First, LastSeq: p.Last, Frames: uint64(p.Frames),
 			Topic: p.Topic, Reason: p.Reason, Time: admin.Timestamp(time.UnixMilli(p.Time)), Retry: p.Retry})
 	}
-	return out, KindOf(err)
+	return out, err
 }
 
 // RetryParked implements [admin.BusBackend].
 func (b *Bus) RetryParked(_ context.Context, consumer string, id uint64) error {
-	return KindOf(b.archive.RetryParked(consumer, id))
+	return b.archive.RetryParked(consumer, id)
 }
 
 // DropParked implements [admin.BusBackend].
 func (b *Bus) DropParked(_ context.Context, consumer string, id uint64) error {
-	return KindOf(b.archive.DropParked(consumer, id))
+	return b.archive.DropParked(consumer, id)
 }

@@ -58,7 +58,7 @@ func (b *Bus) ReplayTo(ctx context.Context, r admin.Range, connector string, spe
 		err = flush()
 	}
 	if err != nil {
-		return KindOf(err)
+		return err
 	}
 	if len(done.Damaged) > 0 {
 		return fmt.Errorf("all but what cannot be read was sent: %w", done.Damaged[0])

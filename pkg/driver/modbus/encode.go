@@ -1,15 +1,15 @@
 package modbus
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
 // ErrRange is in the error of a write whose value the data type cannot hold.
-var ErrRange = errors.New("value out of range")
+var ErrRange = errkind.New(errkind.Invalid, "value out of range")
 
 // encode returns the bytes that p's registers hold for raw (a raw value, not in
 // engineering units), or for coils the packed bits. A [Point.mask] is written

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
@@ -37,7 +38,7 @@ type Question struct {
 func (q Question) String() string { return fmt.Sprintf("%s %d+%d", q.Func, q.Addr, q.Count) }
 
 // ErrQuestion is wrapped by errors about questions that cannot be asked.
-var ErrQuestion = errors.New("cannot be asked")
+var ErrQuestion = errkind.New(errkind.Invalid, "cannot be asked")
 
 // check refuses what no device could answer, or what would be more than a read.
 func (q Question) check() error {
