@@ -46,6 +46,7 @@ func newParkedList() *cobra.Command {
 				}
 				return cli.NewOutput(cmd).Print(append([]*pb.ParkedMessage{}, list...), func(t *cli.Table) {
 					t.Header("MESSAGE", "FRAMES", "FROM", "TO", "TOPIC", "AGO", "REASON")
+					t.Keep("TOPIC", "REASON")
 					for _, p := range list {
 						reason := p.Reason
 						if p.Retry {

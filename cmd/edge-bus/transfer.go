@@ -27,7 +27,8 @@ With times, what lies between the first and the last frame of that time goes wit
 them: an export has no holes.`,
 		Example: `  edge-bus export night-shift.edgelog --from 'yesterday 22:00' --to 06:00
   edge-bus export part.edgelog --from 41000 --to 98000
-  edge-bus --wal-dir /var/lib/edge-gw/log export - | ssh lab 'cat > site-7.edgelog'`,
+  edge-bus --wal-dir /var/lib/edge-gw/log export - |
+    ssh lab 'cat > site-7.edgelog'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := span.parse(time.Now())

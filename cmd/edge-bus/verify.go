@@ -41,8 +41,10 @@ It prints its report at the end of --duration or on Ctrl-C, and exits 1 if
 anything is missing or was not understood, or if nothing came. It needs no gateway.
 
 With --ledger FILE what it knows is kept: the next run goes on from there.`,
-		Example: `  edge-bus verify --broker mqtt://127.0.0.1:1883 --topic '/edge/+/+/data' --duration 1m
-  edge-bus verify --broker mqtts://broker:8883 --username u --password-file pw --topic '/edge/#' -o json`,
+		Example: `  edge-bus verify --broker mqtt://127.0.0.1:1883 --topic '/edge/+/+/data' \
+    --duration 1m
+  edge-bus verify --broker mqtts://broker:8883 --username u --password-file pw \
+    --topic '/edge/#' -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return flags.run(cmd) },
 	}

@@ -14,7 +14,8 @@ func newContext() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "context",
 		Short: "Give config centers names, and choose the one to work with",
-		Example: `  edge-cfg --endpoints etcd-1:2379,etcd-2:2379 --user ann --password-file ~/.etcd context add plant
+		Example: `  edge-cfg --endpoints etcd-1:2379,etcd-2:2379 --user ann \
+    --password-file ~/.etcd context add plant
   edge-cfg context use plant
   edge-cfg --context test diff ./config`,
 	}
@@ -27,7 +28,8 @@ func newContextAdd() *cobra.Command {
 		Use:   "add NAME",
 		Short: "Remember --endpoints and the flags beside it under a name, or replace what it stood for",
 		Example: `  edge-cfg --endpoints unix:/var/lib/edge-gw/etcd.sock context add local
-  edge-cfg --endpoints 10.0.0.5:2379 --cacert ca.pem --cert me.pem --key me.key context add plant`,
+  edge-cfg --endpoints 10.0.0.5:2379 --cacert ca.pem --cert me.pem \
+    --key me.key context add plant`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			conn := storeFlags(cmd)

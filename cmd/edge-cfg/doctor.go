@@ -35,6 +35,7 @@ gateways run what they ran.`,
 				found, err := s.Doctor(ctx)
 				printErr := cli.NewOutput(cmd).Print(found, func(t *cli.Table) {
 					t.Header("CHECK", "HEALTH", "MESSAGE")
+					t.Keep("MESSAGE")
 					for _, d := range found {
 						t.Cells(cli.Cell{Text: d.Check}, healthCell(d.Health), cli.Cell{Text: d.Message})
 					}

@@ -19,8 +19,9 @@ that have the tags already.
 In the template {n} is the variable's number, {n:03} with leading zeros, {addr} its
 address. --step is the distance of addresses; without it they are as far apart as
 the datatype is long.`,
-		Example: `  edge-cfg gen --into ./config --driver press-4 --tag 'press4.zone{n:02}.temp' --addr 40001 --count 24 --datatype float`,
-		Args:    cobra.NoArgs,
+		Example: `  edge-cfg gen --into ./config --driver press-4 \
+    --tag 'press4.zone{n:02}.temp' --addr 40001 --count 24 --datatype float`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := g.Check(); err != nil {
 				return err

@@ -62,6 +62,7 @@ func newLog() *cobra.Command {
 
 func logTable(t *cli.Table, list []logEntry) {
 	t.Header("REV", "SHA256", "TIME", "AUTHOR", "CHANGES", "MESSAGE")
+	t.Keep("MESSAGE", "CHANGES")
 	for _, e := range list {
 		t.Cells(cli.Cell{Text: fmt.Sprint(e.Rev), Color: cli.Yellow, Right: true}, cli.Cell{Text: e.SHA256[:min(len(e.SHA256), 12)], Color: cli.Faint},
 			cli.Cell{Text: e.Time.Local().Format(time.DateTime)}, cli.Cell{Text: e.Author}, cli.Cell{Text: changesText(e.Changes)}, cli.Cell{Text: e.Message})

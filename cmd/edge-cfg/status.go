@@ -59,6 +59,7 @@ func newStatus() *cobra.Command {
 
 func statusTable(t *cli.Table, list []gatewayStatus) {
 	t.Header("GATEWAY", "STATE", "FOR", "REV", "SHA256", "VERSION", "HOST", "ERROR")
+	t.Keep("ERROR")
 	for _, g := range list {
 		t.Cells(cli.Cell{Text: g.Gateway}, stateCell(g.State), cli.Cell{Text: cli.Ago(g.Since, time.Now())}, cli.Cell{Text: fmt.Sprint(g.Rev), Right: true},
 			cli.Cell{Text: g.SHA256[:min(len(g.SHA256), 12)], Color: cli.Faint}, cli.Cell{Text: g.Version}, cli.Cell{Text: g.Host}, cli.Cell{Text: cli.OneLine(g.Error)})

@@ -79,6 +79,7 @@ func newConfigHistory() *cobra.Command {
 				list := append([]*pb.ConfigApply{}, r.GetApplies()...)
 				return cli.NewOutput(cmd).Print(list, func(t *cli.Table) {
 					t.Header("REV", "SHA256", "STATE", "BEGAN", "TOOK", "IMPACT", "ERROR")
+					t.Keep("IMPACT", "ERROR")
 					for _, a := range list {
 						problem := a.Error
 						if a.FailedIn != "" {

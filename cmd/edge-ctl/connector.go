@@ -60,6 +60,7 @@ func listConnectors(ctx context.Context, c *admin.Client, out *cli.Output) error
 	}
 	return out.Print(list, func(t *cli.Table) {
 		t.Header("CONNECTOR", "KIND", "STATE", "FOR", "PEER", "LAG", "INFLIGHT", "OUT", "FRAMES", "RTT", "ERROR")
+		t.Keep("ERROR")
 		for _, k := range list {
 			t.Cells(text(k.Name), text(k.Kind), stateCell(k.State), ago(k.Since), text(k.Peer), number(k.Lag), count(k.Inflight),
 				cli.Cell{Text: cli.Bytes(k.OutBytes), Right: true}, number(k.OutFrames),
@@ -139,7 +140,8 @@ func testConnector(ctx context.Context, cmd *cobra.Command, c *admin.Client, nam
 	}
 	steps := append([]*pb.TestStep{}, r.GetSteps()...)
 	err = cli.NewOutput(cmd).Print(steps, func(t *cli.Table) {
-		t.Header("STEP", "RESULT", "TIME", "")
+		t.Header("STEP", "RESULT", "TIME", "FOUND")
+		t.Keep("FOUND")
 		for _, s := range steps {
 			result := cli.Cell{Text: "ok", Color: cli.Green}
 			if !s.Ok {

@@ -51,18 +51,22 @@ func newDrivers() *cobra.Command {
 }
 
 func driversTable(t *cli.Table, list []*pb.Driver) {
-	t.Header("DRIVER", "PROTO", "ENDPOINT", "STATE", "FOR", "POINTS", "BAD", "P50", "P99", "POLLS", "ERRORS", "RETRIES", "OVERRUNS",
-		"LAST READ", "ERROR")
+	t.Header("DRIVER", "STATE", "FOR", "POINTS", "BAD", "P50", "P99", "OVERRUNS", "LAST READ", "ENDPOINT", "PROTO", "POLLS", "ERRORS",
+		"RETRIES", "ERROR")
 	t.Keep("ERROR")
 	for _, d := range list {
-		bad := count(d.Bad)
-		if d.Bad > 0 {
-			bad.Color = cli.Red
-		}
-		t.Cells(text(d.Id), text(d.Proto), text(d.Endpoint), stateCell(d.State), ago(d.Since), count(d.Points), bad,
-			latencyCell(d.LatencyP50Ms), latencyCell(d.LatencyP99Ms), number(d.Polls), number(d.Errors), number(d.Retries), number(d.Overruns),
-			ago(d.LastRead), text(lastWords(d)))
+		t.Cells(text(d.Id), stateCell(d.State), ago(d.Since), count(d.Points), badCell(d), latencyCell(d.LatencyP50Ms), latencyCell(d.LatencyP99Ms),
+			number(d.Overruns), ago(d.LastRead), text(d.Endpoint), text(d.Proto), number(d.Polls), number(d.Errors), number(d.Retries),
+			text(lastWords(d)))
 	}
+}
+
+func badCell(d *pb.Driver) cli.Cell {
+	c := count(d.Bad)
+	if d.Bad > 0 {
+		c.Color = cli.Red
+	}
+	return c
 }
 
 // lastWords are a driver's error, or else the last one if that was not long ago.

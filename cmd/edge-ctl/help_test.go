@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/cli/clitest"
 )
 
 // TestEveryCommand: each has a short text, an example that calls it, and prints in
@@ -26,3 +28,5 @@ func TestEveryCommand(t *testing.T) {
 		walk(c)
 	}
 }
+
+func TestHelpFits(t *testing.T) { clitest.HelpFits(t, newRoot) }

@@ -119,7 +119,8 @@ connection only, and a serial line has one master. It only reads.`,
 		Example: `  edge-ctl probe tcp://192.168.10.5:502 --read 40001:2
   edge-ctl probe plc1 --unit 3 --read 40001
   edge-ctl probe tcp://192.168.10.5:502 --unit 3 --read input:0:4
-  edge-ctl probe 'serial:///dev/ttyUSB0?baud=19200&parity=E' --read 40011:4 --expect 231.4`,
+  edge-ctl probe 'serial:///dev/ttyUSB0?baud=19200&parity=E' \
+    --read 40011:4 --expect 231.4`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cli.Complete(envPrefix, endpointNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -181,6 +181,7 @@ func scanShared(ctx context.Context, cmd *cobra.Command, d device, q modbus.Ques
 func printFound(out *cli.Output, found []scanFound, err error) error {
 	if perr := out.Print(found, func(t *cli.Table) {
 		t.Header("UNIT", "LINE", "TIME", "ANSWER")
+		t.Keep("ANSWER")
 		for _, d := range found {
 			t.Cells(number(uint64(d.Unit)), text(d.Line), cli.Cell{Text: fmt.Sprintf("%.1f ms", d.TookMs), Right: true}, text(d.Answer))
 		}

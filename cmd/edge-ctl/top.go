@@ -153,10 +153,11 @@ func topDrivers(t *cli.Table, before, now sample, perSecond func(was, is uint64)
 		was[d.Id] = d
 	}
 	right := func(s string) cli.Cell { return cli.Cell{Text: s, Right: true} }
-	t.Header("DRIVER", "STATE", "POLLS/S", "ERRORS/S", "LAST READ", "OVERRUNS", "POINTS", "ERROR")
+	t.Header("DRIVER", "STATE", "POLLS/S", "ERRORS/S", "BAD", "P50", "P99", "OVERRUNS", "LAST READ", "POINTS", "ERROR")
+	t.Keep("ERROR")
 	for _, d := range now.drivers {
 		w := was[d.Id]
 		t.Cells(text(d.Id), stateCell(d.State), right(perSecond(w.GetPolls(), d.Polls)), right(perSecond(w.GetErrors(), d.Errors)),
-			ago(d.LastRead), number(d.Overruns), count(d.Points), text(d.Error))
+			badCell(d), latencyCell(d.LatencyP50Ms), latencyCell(d.LatencyP99Ms), number(d.Overruns), ago(d.LastRead), count(d.Points), text(d.Error))
 	}
 }

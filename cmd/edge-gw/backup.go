@@ -32,7 +32,8 @@ Secrets are left out: secrets_dir, and passwords that stand in gateway.yml. With
 cluster are not in it; the cluster has backups of its own.
 
 FILE is a tar archive: "tar --zstd -tf FILE" lists it.`,
-		Example: `  edge-gw backup /backup/gw-$(date +%F).tar.zst --config /etc/edge-gw/gateway.yml
+		Example: `  edge-gw backup /backup/gw-$(date +%F).tar.zst \
+    --config /etc/edge-gw/gateway.yml
   edge-gw backup - --config gateway.yml | ssh store 'cat > gw-001.tar.zst'
   edge-gw restore --check gw-001.tar.zst`,
 		Args: cobra.ExactArgs(1),
@@ -104,7 +105,8 @@ gateway that it replaces must not run any more.
 
 With --check it reads FILE, says what is in it, and restores nothing.`,
 		Example: `  edge-gw restore --check gw-001.tar.zst
-  sudo -u edge-gw edge-gw restore gw-001.tar.zst --config /etc/edge-gw/gateway.yml
+  sudo -u edge-gw edge-gw restore gw-001.tar.zst \
+    --config /etc/edge-gw/gateway.yml
   tar --zstd -xOf gw-001.tar.zst gateway.yml       # what it was configured with`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -19,9 +19,9 @@ embedded MQTT broker, and a consumer that proves that nothing is missing. It
 listens on loopback only, keeps its data in a temporary directory unless
 --data-dir names one, and stops on Ctrl-C.`,
 		Example: `  edge-gw demo
-  edge-gw demo --plcs 50 --points 1000 --polling 100ms    # 500,000 values a second
-  edge-gw demo --broker mqtt://127.0.0.1:1883             # a broker of your own
-  edge-gw demo --duration 10s -o json | jq .              # one JSON line per event`,
+  edge-gw demo --plcs 50 --points 1000 --polling 100ms  # 500,000 values/s
+  edge-gw demo --broker mqtt://127.0.0.1:1883           # your own broker
+  edge-gw demo --duration 10s -o json | jq .            # a JSON line per event`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return demo.Run(cmd.Context(), cli.NewOutput(cmd), opts)

@@ -19,8 +19,8 @@ func newRoot() *cobra.Command {
 		Short: "Industrial edge gateway: PLC → log → broker, nothing lost, nothing twice",
 		Long: `edge-gw polls PLCs, gives every value a gap-free sequence number, logs it on
 disk, and delivers it to an MQTT 5 broker exactly once.`,
-		Example: `  edge-gw demo                            # see it work, nothing else needed
-  edge-gw init my-plant                   # a commented gateway.yml and starter tables
+		Example: `  edge-gw demo                        # see it work, nothing else needed
+  edge-gw init my-plant               # a commented gateway.yml, starter tables
   edge-gw run --config my-plant/gateway.yml`,
 	}
 	cli.AddColorFlag(root)

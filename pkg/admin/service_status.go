@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
@@ -52,6 +51,7 @@ func (b Backend) summary(ctx context.Context) (*pb.GetStatusResponse, error) {
 			return nil, err
 		}
 	}
+	st.Problems = grouped(st.Problems)
 	return st.GetStatusResponse, nil
 }
 
@@ -155,11 +155,7 @@ func (b Backend) sumDrivers(ctx context.Context, st summary) error {
 				p.Since = d.Since
 			}
 		}
-		const shown = 3
-		if n := len(names) - shown; n > 0 {
-			names = append(names[:shown], fmt.Sprintf("%d more", n))
-		}
-		p.Name = strings.Join(names, ", ")
+		p.Name = named(names)
 		st.problem(p)
 	}
 	return nil
@@ -178,7 +174,7 @@ func (b Backend) sumEndpoints(ctx context.Context, st summary) error {
 		if e.State == "down" {
 			text := e.Error
 			if len(e.Drivers) > 0 {
-				text += " (used by " + strings.Join(e.Drivers, ", ") + ")"
+				text += " (used by " + named(e.Drivers) + ")"
 			}
 			st.problem(&pb.Problem{Part: "endpoint", Name: e.Id, Text: text, Since: e.Since})
 		}

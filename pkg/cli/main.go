@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ func Execute(ctx context.Context, root *cobra.Command, envPrefix string) int {
 	root.InitDefaultCompletionCmd() // here, so that it is prepared like the others
 	prepare(root, envPrefix)
 	root.SetFlagErrorFunc(flagError)
+	root.SetUsageFunc(usage)
 	root.Version = version.String()
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 
@@ -88,6 +90,7 @@ func prepare(cmd *cobra.Command, envPrefix string) {
 	for _, c := range cmd.Commands() {
 		prepare(c, envPrefix)
 	}
+	cmd.Long = reflow(cmp.Or(cmd.Long, cmd.Short))
 	readNumbers(cmd.Flags())
 	readNumbers(cmd.PersistentFlags())
 	if cmd.HasSubCommands() && !cmd.Runnable() {

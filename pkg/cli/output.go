@@ -23,6 +23,8 @@ const (
 	FormatTable Format = "table" // for people
 	FormatJSON  Format = "json"  // one document; fields in snake_case, in a fixed order
 	FormatYAML  Format = "yaml"  // the same as YAML
+
+	formatWide Format = "wide" // a table of any width, for a pager: offered wherever a table is
 )
 
 // Formats are the formats of a listing.
@@ -38,6 +40,9 @@ func AddColorFlag(cmd *cobra.Command) {
 func AddOutputFlag(cmd *cobra.Command, formats ...Format) {
 	if len(formats) == 0 {
 		formats = Formats()
+	}
+	if slices.Contains(formats, FormatTable) {
+		formats = append(slices.Clip(formats), formatWide)
 	}
 	v := &formatValue{value: formats[0], allowed: formats}
 	cmd.Flags().VarP(v, "output", "o", "output format: "+v.list())
@@ -98,6 +103,9 @@ func NewOutput(cmd *cobra.Command) *Output {
 	}
 	if w, err := strconv.Atoi(os.Getenv("EDGE_COLUMNS")); err == nil && w > 0 && o.width == 0 {
 		o.width = w // as on a terminal of that width
+	}
+	if o.Format == formatWide {
+		o.Format, o.width, o.terminal = FormatTable, 0, false
 	}
 	o.color = ColorEnabled(cmd, o.w)
 	return o

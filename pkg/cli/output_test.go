@@ -129,7 +129,7 @@ func TestNarrowTableDropsTheLastColumns(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "TAG               VALUE  UNIT\nplant.line1.flow  123.4  m3_h\n… and 480 more\n" +
-		"no room for ADDRESS: see them\nwith -o yaml\n"
+		"no room for ADDRESS: see them\nwith -o wide\n"
 	if b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)
 	}

@@ -37,7 +37,7 @@ type Cell struct {
 type Table struct {
 	header []Cell
 	rows   [][]Cell
-	kept   string // name of a column, see Keep
+	kept   []string // names of columns, see Keep
 	color  bool
 	width  int
 }
@@ -50,32 +50,41 @@ func (t *Table) Header(names ...string) {
 	}
 }
 
-// Keep names the column that says why: where the terminal has no room for all of
-// it, its texts stand whole below their rows.
-func (t *Table) Keep(name string) { t.kept = name }
+// Keep names the columns that say why: where the terminal has no room for all of
+// a row, their texts stand whole below it. The other columns go from the last on, so
+// that what matters most comes first.
+func (t *Table) Keep(names ...string) { t.kept = names }
 
-// takeKept takes the column to be kept out of rows, if they are too wide, and
-// returns its cells.
-func (t *Table) takeKept(rows [][]Cell) (cells []Cell) {
-	at := slices.IndexFunc(t.header, func(c Cell) bool { return c.Text == t.kept })
+// takeKept takes the columns to be kept out of rows, if they are too wide, and
+// returns the cells that each row had there.
+func (t *Table) takeKept(rows [][]Cell) (cells [][]Cell) {
 	total := -columnGap
 	for _, w := range naturalWidths(rows) {
 		total += w + columnGap
 	}
-	if at < 0 || t.width == 0 || total <= t.width {
+	if t.width == 0 || total <= t.width {
 		return nil
 	}
-	cells = make([]Cell, len(rows))
-	for i, row := range rows {
-		if at >= len(row) {
+	cells = make([][]Cell, len(rows))
+	for _, name := range t.kept {
+		at := slices.IndexFunc(t.header, func(c Cell) bool { return c.Text == name })
+		if at < 0 {
 			continue
 		}
-		if i > 0 {
-			cells[i] = row[at]
+		for i, row := range rows {
+			if at >= len(row) {
+				continue
+			}
+			if c := row[at]; i > 0 && c.Text != "" {
+				if len(t.kept) > 1 {
+					c.Text = strings.ToLower(name) + ": " + c.Text
+				}
+				cells[i] = append(cells[i], c)
+			}
+			rows[i] = slices.Delete(slices.Clone(row), at, at+1)
 		}
-		rows[i] = slices.Delete(slices.Clone(row), at, at+1)
+		t.header = slices.Delete(slices.Clone(t.header), at, at+1)
 	}
-	t.header = slices.Delete(slices.Clone(t.header), at, at+1)
 	return cells
 }
 
@@ -138,8 +147,10 @@ func (t *Table) print(w io.Writer) error {
 			continue
 		}
 		t.writeRow(&b, row, widths)
-		if i < len(kept) && kept[i].Text != "" {
-			t.writeBelow(&b, kept[i])
+		if i < len(kept) {
+			for _, c := range kept[i] {
+				t.writeBelow(&b, c)
+			}
 		}
 	}
 	_, err := io.WriteString(w, b.String())
@@ -244,7 +255,7 @@ func (t *Table) notShown(n int) string {
 	for _, c := range t.header[min(n, len(t.header)):] {
 		names = append(names, c.Text)
 	}
-	return "no room for " + strings.Join(names, ", ") + ": see them with -o yaml"
+	return "no room for " + strings.Join(names, ", ") + ": see them with -o wide"
 }
 
 // isRemark reports whether row is a sentence below a table: a single cell where
