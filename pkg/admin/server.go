@@ -29,7 +29,7 @@ const (
 	maxConnections = 256
 	// One user has half of the connections at most, and what is idle for longer than
 	// idleGrace makes room when there are too many: nobody locks others out.
-	maxConnectionsPeer = maxConnections / 2
+	maxConnectionsPeer = maxConnections * 3 / 4
 	idleGrace          = 10 * time.Second
 	handshakeTimeout   = 5 * time.Second
 	maxUnary           = 64      // calls at once

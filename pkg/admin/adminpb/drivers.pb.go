@@ -125,6 +125,7 @@ type Driver struct {
 	LatencyP50Ms  float64                `protobuf:"fixed64,19,opt,name=latency_p50_ms,json=latencyP50Ms,proto3" json:"latency_p50_ms,omitempty"` // of the last answers
 	LatencyP99Ms  float64                `protobuf:"fixed64,20,opt,name=latency_p99_ms,json=latencyP99Ms,proto3" json:"latency_p99_ms,omitempty"`
 	LastMinute    *DriverMinute          `protobuf:"bytes,21,opt,name=last_minute,json=lastMinute,proto3" json:"last_minute,omitempty"`
+	Advice        string                 `protobuf:"bytes,22,opt,name=advice,proto3" json:"advice,omitempty"` // the setting that would help, where the driver knows it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -304,6 +305,13 @@ func (x *Driver) GetLastMinute() *DriverMinute {
 		return x.LastMinute
 	}
 	return nil
+}
+
+func (x *Driver) GetAdvice() string {
+	if x != nil {
+		return x.Advice
+	}
+	return ""
 }
 
 // DriverMinute counts what happened in the last minute.
@@ -771,7 +779,7 @@ const file_v1_drivers_proto_rawDesc = "" +
 	"\x10v1/drivers.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rv1/show.proto\"\x14\n" +
 	"\x12ListDriversRequest\"F\n" +
 	"\x13ListDriversResponse\x12/\n" +
-	"\adrivers\x18\x01 \x03(\v2\x15.edge.admin.v1.DriverR\adrivers\"\xcb\x05\n" +
+	"\adrivers\x18\x01 \x03(\v2\x15.edge.admin.v1.DriverR\adrivers\"\xe9\x05\n" +
 	"\x06Driver\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -797,7 +805,8 @@ const file_v1_drivers_proto_rawDesc = "" +
 	"\x0elatency_p50_ms\x18\x13 \x01(\x01R\flatencyP50Ms\x12$\n" +
 	"\x0elatency_p99_ms\x18\x14 \x01(\x01R\flatencyP99Ms\x12<\n" +
 	"\vlast_minute\x18\x15 \x01(\v2\x1b.edge.admin.v1.DriverMinuteR\n" +
-	"lastMinute\"\x8a\x01\n" +
+	"lastMinute\x12\x1c\n" +
+	"\x06advice\x18\x16 \x01(\tB\x04\xc8\xf3\x18\x01R\x06advice\"\x8a\x01\n" +
 	"\fDriverMinute\x12\x16\n" +
 	"\x06cycles\x18\x01 \x01(\x04R\x06cycles\x12\x1a\n" +
 	"\boverruns\x18\x02 \x01(\x04R\boverruns\x12\x14\n" +
