@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,6 +25,7 @@ type gatewayStatus struct {
 	Version string       `json:"version"`
 	Host    string       `json:"host"`
 	Since   time.Time    `json:"since"`
+	Behind  *uint64      `json:"behind,omitempty"` // by so many releases; left out where what runs is none that is kept
 }
 
 func statusOf(g center.Gateway) gatewayStatus {
@@ -45,9 +47,14 @@ func newStatus() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				log, err := s.Log(ctx, center.DefaultKeepReleases)
+				if err != nil && !errors.Is(err, center.ErrDamaged) { // the gateways' own words count all the same
+					return err
+				}
 				list := make([]gatewayStatus, len(gateways))
 				for i, g := range gateways {
 					list[i] = statusOf(g)
+					list[i].Behind = behind(g, log)
 				}
 				return cli.NewOutput(cmd).Print(list, func(t *cli.Table) { statusTable(t, list) })
 			})
@@ -57,11 +64,27 @@ func newStatus() *cobra.Command {
 	return cmd
 }
 
+// behind returns by how many of the releases, the newest first, a gateway is behind; nil
+// if what it runs is none of them.
+func behind(g center.Gateway, log []center.Commit) *uint64 {
+	for _, c := range log {
+		if c.SHA256 == g.SHA256 {
+			n := log[0].Release - c.Release
+			return &n
+		}
+	}
+	return nil
+}
+
 func statusTable(t *cli.Table, list []gatewayStatus) {
-	t.Header("GATEWAY", "STATE", "FOR", "REV", "SHA256", "VERSION", "HOST", "ERROR")
+	t.Header("GATEWAY", "STATE", "FOR", "REV", "BEHIND", "SHA256", "VERSION", "HOST", "ERROR")
 	t.Keep("ERROR")
 	for _, g := range list {
-		t.Cells(cli.Cell{Text: g.Gateway}, stateCell(g.State), cli.Cell{Text: cli.Ago(g.Since, time.Now())}, cli.Cell{Text: fmt.Sprint(g.Rev), Right: true},
+		by := "?"
+		if g.Behind != nil {
+			by = fmt.Sprint(*g.Behind)
+		}
+		t.Cells(cli.Cell{Text: g.Gateway}, stateCell(g.State), cli.Cell{Text: cli.Ago(g.Since, time.Now())}, cli.Cell{Text: fmt.Sprint(g.Rev), Right: true}, cli.Cell{Text: by, Right: true},
 			cli.Cell{Text: g.SHA256[:min(len(g.SHA256), 12)], Color: cli.Faint}, cli.Cell{Text: g.Version}, cli.Cell{Text: g.Host}, cli.Cell{Text: cli.OneLine(g.Error)})
 	}
 }
@@ -71,7 +94,7 @@ func stateCell(s center.State) cli.Cell {
 	switch s {
 	case center.Applied:
 		color = cli.Green
-	case center.Applying, center.Offline:
+	case center.Applying, center.Waiting, center.Offline:
 		color = cli.Yellow
 	}
 	return cli.Cell{Text: string(s), Color: color}

@@ -261,3 +261,25 @@ func TestRewrite(t *testing.T) {
 		}
 	}
 }
+
+// TestAliveComesBack: an alive key that somebody has deleted is there again before its
+// lease would have ended.
+func TestAliveComesBack(t *testing.T) {
+	endpoint := startEtcd(t)
+	s := openStore(t, endpoint)
+	mustPush(t, s, docOf(t, 2, "a"))
+	startGateway(t, endpoint, "gw")
+	online := func() bool {
+		all, err := s.Gateways(t.Context())
+		return err == nil && len(all) == 1 && all[0].Online
+	}
+	eventually(t, "registered", online)
+	if _, err := s.etcd.Delete(t.Context(), s.keys.alive("gw")); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	eventually(t, "registered again", online)
+	if took := time.Since(begin); took > DefaultLeaseTTL {
+		t.Errorf("it took %s", took)
+	}
+}

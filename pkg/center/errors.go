@@ -53,6 +53,8 @@ func (e *StoreError) Error() string {
 		}
 	}
 	switch {
+	case strings.HasSuffix(cause, context.DeadlineExceeded.Error()):
+		cause = "no answer in time"
 	case strings.Contains(cause, "tls: "), strings.Contains(cause, "x509: "):
 	case strings.HasPrefix(cause, "error reading server preface"):
 		cause += " (does the server expect TLS? --cacert)"

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -109,6 +110,8 @@ type Follower struct {
 	told  chan struct{} // status or rollback has changed
 	begun chan bool     // the owner need not wait for the store any more: it has answered, or not
 
+	causes []string // why the store has not been followed since it was last, each told once; Run's
+
 	unsaved chan struct{} // the cache file is older than what runs
 	writing sync.Mutex    // held while the cache file is written
 
@@ -179,7 +182,7 @@ func NewFollower(cfg FollowerConfig) (*Follower, error) {
 	}
 	f.status = Status{
 		Format: statusFormat, Gateway: cfg.Gateway, Instance: cfg.Instance, Host: cfg.Host, Version: cfg.Version,
-		State: Applying, Since: cfg.Store.Now().UTC(),
+		State: Waiting, Error: "no configuration runs yet", Since: cfg.Store.Now().UTC(),
 	}
 	return f, nil
 }
@@ -240,9 +243,7 @@ func (f *Follower) Run(ctx context.Context) error {
 			wait = claimedWait
 		}
 		f.begin(false)
-		if f.setLink(false, err) {
-			f.cfg.Log.Warn("the config center is not followed; trying again", "error", err)
-		}
+		f.lost(err)
 		if time.Since(begun) > time.Minute {
 			wait = 100 * time.Millisecond
 		}
@@ -292,10 +293,14 @@ func (f *Follower) View() View {
 func (f *Follower) Feed() feed.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return feed.Status{
+	st := feed.Status{
 		Link: f.link, Wanted: f.wanted, Running: feed.Revision{Rev: uint64(f.status.Rev), SHA256: f.status.SHA256},
 		State: f.status.State, Error: f.status.Error, Since: f.status.Since,
 	}
+	if st.State == Waiting && st.Link.Error != "" {
+		st.Error += ": " + st.Link.Error
+	}
+	return st
 }
 
 // want notes which commit is in force.
@@ -320,13 +325,41 @@ func (f *Follower) tell() {
 	}
 }
 
-// setLink reports whether the state of the connection has changed.
-func (f *Follower) setLink(up bool, err error) bool {
+// setLink notes the state of the connection, and returns since when it was as before.
+func (f *Follower) setLink(up bool, err error) (since time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	changed := f.link.Connected != up || (f.lastErr == nil) != (err == nil)
+	since = f.link.Since
 	f.link, f.lastErr = f.link.Set(up, err, f.cfg.Store.Now().UTC()), err
-	return changed
+	return since
+}
+
+// maxCauses bounds how many causes of one outage are told.
+const maxCauses = 20
+
+// lost notes that the store is not followed, and tells each new cause.
+func (f *Follower) lost(err error) {
+	f.setLink(false, err)
+	cause := strings.Map(func(r rune) rune { // a port that differs each time is no other cause
+		if r >= '0' && r <= '9' {
+			return '#'
+		}
+		return r
+	}, err.Error())
+	if len(f.causes) == maxCauses || slices.Contains(f.causes, cause) {
+		return
+	}
+	f.causes = append(f.causes, cause)
+	f.cfg.Log.Warn("the config center is not followed; what runs goes on, and it is tried again", "error", err)
+}
+
+// followed notes that the store is followed, and tells so after an outage.
+func (f *Follower) followed() {
+	since := f.setLink(true, nil)
+	if len(f.causes) > 0 {
+		f.cfg.Log.Info("the config center is followed again", "away_s", int64(f.cfg.Store.Now().Sub(since).Seconds()))
+	}
+	f.causes = nil
 }
 
 // update changes the status; a new state begins now.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/feed"
 )
 
 // Reload reads the store now, tries the commit in force again if it failed here
@@ -22,16 +23,21 @@ func (f *Follower) Reload(ctx context.Context) error {
 	})
 }
 
-// Rollback makes this gateway alone run what was in force at etcd revision rev; 0 is
-// the newest release that differs from what runs. The store stays as it is. The
+// Rollback makes this gateway alone run an earlier release: the newest with to's
+// document if it names one, else that of etcd revision to.Rev, else the newest release
+// that differs from what runs. The store stays as it is. The
 // gateway stays on it, through restarts, until a newer commit comes, or [Follower.Reload]
 // or [Store.Retry] asks for the one in force.
-func (f *Follower) Rollback(ctx context.Context, rev int64) (Rollback, error) {
+func (f *Follower) Rollback(ctx context.Context, to feed.Revision) (Rollback, error) {
 	var done Rollback
 	err := f.byHand(ctx, func(ctx context.Context, s *Store, head Version) error {
 		from := head.Commit
 		if f.running.Doc != nil {
 			from = f.running.Commit
+		}
+		rev, err := s.revOf(ctx, to)
+		if err != nil {
+			return err
 		}
 		old, err := s.restoreFrom(ctx, from, config.Table(""), rev)
 		if err != nil {
@@ -47,6 +53,25 @@ func (f *Follower) Rollback(ctx context.Context, rev int64) (Rollback, error) {
 		return nil
 	})
 	return done, err
+}
+
+// revOf returns the revision of the release that to names: a revision alone may name
+// another one in a store that was put back to an earlier state.
+func (s *Store) revOf(ctx context.Context, to feed.Revision) (int64, error) {
+	if to.SHA256 == "" {
+		return int64(to.Rev), nil
+	}
+	log, err := s.Log(ctx, s.cfg.KeepReleases)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range log {
+		if c.SHA256 == to.SHA256 {
+			return c.Rev, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: what ran before (rev %d, %.12s) is not among the %d releases that are kept; --to names another one, and edge-cfg log lists them",
+		ErrNoRelease, to.Rev, to.SHA256, s.cfg.KeepReleases)
 }
 
 // stayOn notes that old runs, by a person's decision, while head is in force.

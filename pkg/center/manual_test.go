@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/feed"
 )
 
 // refuses returns an outcome: state for configurations whose variables have the
@@ -33,6 +34,7 @@ func TestRollbackDoesNotFlap(t *testing.T) {
 		eventually(t, "applied", g.runs(docOf(t, 5, "good")))
 		g.decide(refuses(outcome))
 		var mu sync.Mutex
+		var once sync.Once
 		var states []State
 		ctx, cancel := context.WithCancel(t.Context())
 		watching, done := make(chan struct{}), make(chan struct{})
@@ -45,7 +47,7 @@ func TestRollbackDoesNotFlap(t *testing.T) {
 					states = append(states, e.Gateway.State)
 				}
 				return nil
-			}, func() error { close(watching); return nil })
+			}, func() error { once.Do(func() { close(watching) }); return nil })
 		}()
 		<-watching
 		c := mustPush(t, s, docOf(t, 5, "bad"))
@@ -57,7 +59,7 @@ func TestRollbackDoesNotFlap(t *testing.T) {
 		cancel()
 		<-done
 		for _, st := range states {
-			if st != Applied && st != Applying && st != RolledBack {
+			if st != Waiting && st != Applied && st != Applying && st != RolledBack {
 				t.Errorf("%s: the status went through %v", outcome, states)
 			}
 		}
@@ -135,14 +137,14 @@ func TestRollbackByHand(t *testing.T) {
 			return g.last() != nil && g.last().SHA256 == doc.SHA256() && v.State == Pinned && v.SHA256 == doc.SHA256() && v.Target == commits[2].Rev
 		}
 	}
-	r, err := g.Rollback(t.Context(), 0)
+	r, err := g.Rollback(t.Context(), feed.Revision{})
 	if err != nil || r.RevOld != commits[1].Rev || r.RevBad != commits[2].Rev || !pinned(docs[1])() {
 		t.Fatalf("the one before: %+v, %v, %+v", r, err, g.View())
 	}
-	if r, err = g.Rollback(t.Context(), commits[0].Rev); err != nil || r.RevBad != commits[1].Rev || !pinned(docs[0])() {
+	if r, err = g.Rollback(t.Context(), feed.Revision{Rev: uint64(commits[0].Rev)}); err != nil || r.RevBad != commits[1].Rev || !pinned(docs[0])() {
 		t.Fatalf("rev %d: %+v, %v, %+v", commits[0].Rev, r, err, g.View())
 	}
-	if _, err := g.Rollback(t.Context(), 0); !errors.Is(err, ErrNoRelease) || !pinned(docs[0])() {
+	if _, err := g.Rollback(t.Context(), feed.Revision{}); !errors.Is(err, ErrNoRelease) || !pinned(docs[0])() {
 		t.Errorf("before the first: %v, %+v", err, g.View())
 	}
 	if head, err := s.Head(t.Context()); err != nil || head.Rev != commits[2].Rev {
@@ -158,13 +160,13 @@ func TestRollbackByHand(t *testing.T) {
 	if err := g.Reload(t.Context()); err != nil || !g.runs(docs[2])() {
 		t.Errorf("reload: %v, %+v", err, g.View())
 	}
-	if _, err := g.Rollback(t.Context(), commits[0].Rev); err != nil {
+	if _, err := g.Rollback(t.Context(), feed.Revision{Rev: uint64(commits[0].Rev)}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.Rollback(t.Context(), commits[2].Rev); err != nil || !g.runs(docs[2])() {
+	if _, err := g.Rollback(t.Context(), feed.Revision{Rev: uint64(commits[2].Rev)}); err != nil || !g.runs(docs[2])() {
 		t.Errorf("to the one in force: %v, %+v", err, g.View())
 	}
-	if _, err := g.Rollback(t.Context(), 0); err != nil {
+	if _, err := g.Rollback(t.Context(), feed.Revision{}); err != nil {
 		t.Fatal(err)
 	}
 	next := docOf(t, 5, "four")
@@ -184,7 +186,7 @@ func TestRollbackByHand(t *testing.T) {
 	if err := g.Reload(t.Context()); err != nil {
 		t.Errorf("reload of what runs: %v", err)
 	}
-	if _, err := g.Rollback(t.Context(), 1); !errors.Is(err, ErrNoRelease) {
+	if _, err := g.Rollback(t.Context(), feed.Revision{Rev: 1}); !errors.Is(err, ErrNoRelease) {
 		t.Errorf("rev 1: %v", err)
 	}
 }

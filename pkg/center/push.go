@@ -323,7 +323,11 @@ func (s *Store) waitIdle(ctx context.Context) error {
 func (s *Store) waitDeleted(ctx context.Context, after int64) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*pendingTTL)
 	defer cancel()
-	for resp := range s.etcd.Watch(clientv3.WithRequireLeader(ctx), s.keys.pending(), clientv3.WithRev(after+1), clientv3.WithFilterPut()) {
+	deleted, err := s.watchKey(ctx, s.keys.pending(), clientv3.WithRev(after+1), clientv3.WithFilterPut())
+	if err != nil {
+		return err
+	}
+	for resp := range deleted {
 		if len(resp.Events) > 0 || resp.Err() != nil {
 			return nil // the caller looks again
 		}

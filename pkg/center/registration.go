@@ -32,7 +32,7 @@ func (s *session) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.lease, s.written = lease, st
+	s.lease, s.written, s.beat = lease, st, time.Now()
 	s.beats, err = s.store.etcd.KeepAlive(ctx, lease)
 	if err != nil {
 		return fmt.Errorf("keep the registration alive: %w", err)

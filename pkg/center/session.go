@@ -1,6 +1,7 @@
 package center
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type session struct {
 	newest  Commit   // that was noted
 	lease   clientv3.LeaseID
 	beats   <-chan *clientv3.LeaseKeepAliveResponse
+	beat    time.Time // of the last one
 	refused time.Time // since when the registration has to wait
 	written Status    // the last status that was written
 }
@@ -55,14 +57,18 @@ func (f *Follower) session(ctx context.Context) error {
 	if err := s.read(ctx); err != nil {
 		return err
 	}
-	f.setLink(true, nil)
-	f.tell()
 	return s.follow(ctx)
 }
 
 // read finds the commit in force; it fills an empty store first.
 func (s *session) read(ctx context.Context) error {
 	head, at, err := s.store.head(ctx)
+	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrFormat) { // only another commit can help, and will be seen
+		s.at, s.newest = at, Commit{Rev: head.Rev}
+		s.unreadable(head.Rev, err)
+		s.f.begin(true)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -139,10 +145,20 @@ func (s *session) author() Author {
 
 // follow reacts to everything until something breaks.
 func (s *session) follow(ctx context.Context) error {
-	watch := func(key string) clientv3.WatchChan {
-		return s.store.etcd.Watch(clientv3.WithRequireLeader(ctx), key, clientv3.WithRev(s.at.rev+1))
+	commits, err := s.store.watchKey(ctx, s.store.keys.commit(), clientv3.WithRev(s.at.rev+1))
+	if err != nil {
+		return err
 	}
-	commits, retries := watch(s.store.keys.commit()), watch(s.store.keys.retry(s.f.cfg.Gateway))
+	retries, err := s.store.watchKey(ctx, s.store.keys.retry(s.f.cfg.Gateway), clientv3.WithRev(s.at.rev+1))
+	if err != nil {
+		return err
+	}
+	alive, err := s.store.watchKey(ctx, s.store.keys.alive(s.f.cfg.Gateway), clientv3.WithRev(s.at.rev+1), clientv3.WithFilterPut())
+	if err != nil {
+		return err
+	}
+	s.f.followed()
+	s.f.tell()
 	recheck := time.NewTicker(s.f.cfg.Recheck)
 	defer recheck.Stop()
 	report := time.NewTicker(s.f.cfg.Report)
@@ -156,7 +172,7 @@ func (s *session) follow(ctx context.Context) error {
 			s.f.begin(true)
 			free = s.f.wants
 		}
-		var err error
+		err = nil
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -164,6 +180,10 @@ func (s *session) follow(ctx context.Context) error {
 			err = s.onCommits(resp, ok)
 		case resp, ok := <-retries:
 			err = s.onRetry(ctx, resp, ok)
+		case resp, ok := <-alive:
+			if err = watchError(resp, ok); err == nil && len(resp.Events) > 0 && s.lease != 0 {
+				err = errTaken // somebody has deleted it: register again
+			}
 		case w := <-free:
 			err = s.hand(ctx, w)
 		case <-s.f.told:
@@ -180,7 +200,9 @@ func (s *session) follow(ctx context.Context) error {
 		case beat, ok := <-s.beats:
 			err = s.onBeat(ctx, beat, ok)
 		case <-register.C:
-			err = s.register(ctx)
+			if err = s.register(ctx); err == nil && time.Since(s.beat) > s.f.beatPatience() {
+				err = s.look(ctx)
+			}
 		case <-recheck.C:
 			err = s.recheck(ctx)
 		case <-report.C:
@@ -196,13 +218,29 @@ func (s *session) follow(ctx context.Context) error {
 // where the store is: a watch says nothing of a history that began anew below it.
 func (s *session) onBeat(ctx context.Context, beat *clientv3.LeaseKeepAliveResponse, ok bool) error {
 	if !ok {
-		return errTaken
+		return cmp.Or(s.look(ctx), errTaken) // the store's own answer says more, if it has one
 	}
+	s.beat = time.Now()
 	if positionOf(beat.ResponseHeader).before(s.at) {
 		return s.recheck(ctx) // a member that lags answers so too
 	}
 	return nil
 }
+
+// beatPatience is how long an answer to the lease's renewal may be late before the store
+// is asked why. They come every third of the lease's time.
+func (f *Follower) beatPatience() time.Duration { return f.cfg.LeaseTTL/2 + time.Second }
+
+// look asks the store for the commit, for no longer than a person waits.
+func (s *session) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	err := s.recheck(ctx)
+	s.beat = time.Now()
+	return err
+}
+
+const lookPatience = 3 * time.Second
 
 // onCommits takes note of new commits.
 func (s *session) onCommits(resp clientv3.WatchResponse, ok bool) error {
@@ -217,16 +255,27 @@ func (s *session) onCommits(resp clientv3.WatchResponse, ok bool) error {
 		}
 		c, err := parseCommit(ev.Kv.Value, ev.Kv.ModRevision)
 		if err != nil {
-			// Reading again would find the same. The next commit may be good.
-			s.f.cfg.Log.Error("a commit record can't be used", "error", err)
-			if s.f.cfg.OnInvalid != nil {
-				s.f.cfg.OnInvalid(ev.Kv.ModRevision, err)
-			}
+			s.unreadable(ev.Kv.ModRevision, err)
 			continue
 		}
 		s.note(c)
 	}
 	return nil
+}
+
+// unreadable notes that the commit record of revision rev can't be used. Reading again
+// would find the same; the next commit may be good.
+func (s *session) unreadable(rev int64, err error) {
+	f := s.f
+	if st := f.View().Status; st.State == Rejected && st.Error == err.Error() {
+		return
+	}
+	f.want(Commit{Rev: rev})
+	f.update(func(st *Status) { st.State, st.Error, st.Target, st.Tried = Rejected, err.Error(), rev, "" })
+	f.cfg.Log.Error("a commit record can't be used", "error", err)
+	if f.cfg.OnInvalid != nil {
+		f.cfg.OnInvalid(rev, err)
+	}
 }
 
 func watchError(resp clientv3.WatchResponse, ok bool) error {
@@ -370,7 +419,10 @@ func clip(s string, n int) string {
 func (s *session) recheck(ctx context.Context) error {
 	head, at, err := s.store.head(ctx)
 	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrFormat) {
-		return nil // the watch has told
+		if s.f.View().State == Applied { // an apply that was under way has hidden it
+			s.unreadable(head.Rev, err)
+		}
+		return nil
 	}
 	if err != nil {
 		return err

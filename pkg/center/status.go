@@ -20,6 +20,7 @@ type State = feed.State
 
 // The states, as a gateway reports them to the store.
 const (
+	Waiting          = feed.Waiting    // nothing ever ran here
 	Applied          = feed.Applied    // it runs the commit in force
 	Applying         = feed.Applying   // it is changing to it
 	Rejected         = feed.Rejected   // the commit failed before anything was touched; the one before runs on

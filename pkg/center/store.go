@@ -47,7 +47,10 @@ type Config struct {
 	Own      bool
 	User     string
 	Password string
-	TLS      *TLS // nil: no TLS
+	// ReadPassword, if not nil, is called for the password at each connect, so that a
+	// new one counts from then on.
+	ReadPassword func() (string, error)
+	TLS          *TLS // nil: no TLS. Its files are read at each connect
 
 	DialTimeout    time.Duration // until the first answer of a server; 0: DefaultDialTimeout
 	RequestTimeout time.Duration // of one request with its repetitions; 0: DefaultRequestTimeout
@@ -143,6 +146,11 @@ func (s *Store) connect(ctx context.Context) error {
 	tlsConfig, err := s.tlsConfig()
 	if err != nil {
 		return err
+	}
+	if read := s.cfg.ReadPassword; read != nil {
+		if s.cfg.Password, err = read(); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTimeout)
 	defer cancel()
@@ -256,6 +264,18 @@ func (s *Store) get(ctx context.Context, op, key string, opts ...clientv3.OpOpti
 		return err
 	})
 	return resp, err
+}
+
+// watchKey watches a key, and everything below it with the options that say so, until ctx
+// ends. etcd's client waits without end for a server that does not open the watch.
+func (s *Store) watchKey(ctx context.Context, key string, opts ...clientv3.OpOption) (clientv3.WatchChan, error) {
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	late := time.AfterFunc(s.cfg.DialTimeout, cancel)
+	events := s.etcd.Watch(ctx, key, append(opts, clientv3.WithProgressNotify())...)
+	if !late.Stop() {
+		return nil, s.classify("watch", context.DeadlineExceeded)
+	}
+	return events, nil
 }
 
 // txn is a transaction that may be done twice.

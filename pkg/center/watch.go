@@ -70,9 +70,14 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, idle func() e
 	from := clientv3.WithRev(at.rev + 1)
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	ctx = clientv3.WithRequireLeader(ctx)
-	commits := s.etcd.Watch(ctx, s.keys.commit(), from, clientv3.WithFilterDelete())
-	statuses := s.etcd.Watch(ctx, s.keys.statuses(), from, clientv3.WithPrefix())
+	commits, err := s.watchKey(ctx, s.keys.commit(), from, clientv3.WithFilterDelete())
+	if err != nil {
+		return err
+	}
+	statuses, err := s.watchKey(ctx, s.keys.statuses(), from, clientv3.WithPrefix())
+	if err != nil {
+		return err
+	}
 	for {
 		var resp clientv3.WatchResponse
 		var ok bool

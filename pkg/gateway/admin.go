@@ -73,6 +73,7 @@ func (g *Gateway) status(context.Context) (*pb.GetStatusResponse, error) {
 			"the log's storage was put back to an earlier state: frames %d to %d had been used, as %s says; since then they are those of epoch %s. Find out what put it back",
 			t.behind.Head+1, t.behind.Seq, t.behind.Where, t.epoch)})
 	}
+	st.Problems = append(st.Problems, feedProblems(g.feed.Status())...)
 	tags, err := g.drivers.Tags("")
 	if err != nil {
 		return nil, err

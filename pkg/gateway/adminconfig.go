@@ -31,7 +31,7 @@ func (a adminConfig) status() *pb.ConfigStatus {
 // configMessage is st with what runs.
 func configMessage(st feed.Status, source string, runs *config.Snapshot) *pb.ConfigStatus {
 	m := admin.Fill(new(pb.ConfigStatus), st)
-	m.Source, m.Rev, m.Sha256 = source, runs.Rev, runs.SHA256
+	m.Source, m.Rev, m.Sha256 = source, st.Running.Rev, st.Running.SHA256
 	m.Endpoints, m.Drivers, m.Variables = uint32(len(runs.Endpoints)), uint32(len(runs.Drivers)), uint32(len(runs.Variables))
 	return m
 }
@@ -48,11 +48,7 @@ func applyMessage(r apply.Result) *pb.ConfigApply {
 
 // ListConfigHistory lists what was applied or refused, newest first.
 func (a adminConfig) ListConfigHistory(_ context.Context, req *pb.ListConfigHistoryRequest) (*pb.ListConfigHistoryResponse, error) {
-	list := new(pb.ListConfigHistoryResponse)
-	for _, r := range a.g.history.list(int(req.GetLimit())) {
-		list.Applies = append(list.Applies, applyMessage(r))
-	}
-	return list, nil
+	return &pb.ListConfigHistoryResponse{Applies: a.g.history.list(int(req.GetLimit()))}, nil
 }
 
 // WatchConfig sends each phase and outcome of an apply.

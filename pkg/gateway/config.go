@@ -15,6 +15,7 @@ const phaseTimeout = 30 * time.Second
 
 // openTables opens the way to the tables.
 func (g *Gateway) openTables() (err error) {
+	g.history.open(g.cfg.DataDir, g.log)
 	instance := ""
 	if g.cfg.Config.Source == "etcd" {
 		if instance, err = instanceID(g.cfg.DataDir); err != nil {

@@ -71,10 +71,9 @@ type Gateway struct {
 	state    atomic.Value  // string: starting, running, stopping
 	rev      atomic.Uint64 // of the configuration that runs
 	traces   traces
-	scans    sync.Map              // ids of the endpoints that are being scanned
-	refused  atomic.Pointer[error] // why the newest configuration could not be read; nil if it could
-	failed   chan error            // the first failure for good
-	behind   chan *bus.Behind      // capacity 1: the log's storage has forgotten
+	scans    sync.Map         // ids of the endpoints that are being scanned
+	failed   chan error       // the first failure for good
+	behind   chan *bus.Behind // capacity 1: the log's storage has forgotten
 	turned   atomic.Pointer[newEpoch]
 }
 
@@ -211,6 +210,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		parts.start("metrics listener", g.http.Run)
 	}
 	parts.start("admin socket", g.admin.Run)
+	parts.start("history", g.history.Run)
 	north := newParts(g.fail)
 	north.start("connectors", g.connectors.Run)
 	if g.etcd != nil {

@@ -14,9 +14,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/feed"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -127,14 +131,14 @@ func TestHistoryIsBoundedAndTold(t *testing.T) {
 	events, stop := h.watch()
 	h.progress(apply.Progress{State: apply.DrainEP})
 	for i := range historySize + 3 {
-		h.add(apply.Result{ID: uint64(i)})
+		h.add(apply.Result{Rev: uint64(i)})
 	}
 	if _, ok := (<-events).(apply.Progress); !ok {
 		t.Error("the progress was not told first")
 	}
 	stop()
-	if all := h.list(0); len(all) != historySize || all[0].ID != historySize+2 {
-		t.Errorf("%d results, the newest %d", len(all), all[0].ID)
+	if all := h.list(0); len(all) != historySize || all[0].Rev != historySize+2 {
+		t.Errorf("%d results, the newest %d", len(all), all[0].Rev)
 	}
 	if two := h.list(2); len(two) != 2 {
 		t.Errorf("%d results; want 2", len(two))
@@ -150,13 +154,41 @@ func TestHistoryKnowsWhatRanBefore(t *testing.T) {
 	} {
 		h.add(r)
 	}
-	for current, want := range map[*config.Snapshot]uint64{
+	for current, want := range map[feed.Revision]uint64{
 		{Rev: 9, SHA256: "b"}:  3, // the store was put back: b has another revision
 		{Rev: 13, SHA256: "e"}: 5, {Rev: 3, SHA256: "a"}: 0,
 	} {
-		if got := h.ranBefore(current); got != want {
-			t.Errorf("before rev %d %s ran rev %d, want %d", current.Rev, current.SHA256, got, want)
+		if got := h.ranBefore(current); got.Rev != want {
+			t.Errorf("before rev %d %s ran rev %d, want %d", current.Rev, current.SHA256, got.Rev, want)
 		}
+	}
+}
+
+// The history survives a restart, and a file that is no history begins anew.
+func TestHistoryIsKept(t *testing.T) {
+	dir := t.TempDir()
+	h := newHistory()
+	h.open(dir, slog.New(slog.DiscardHandler))
+	h.add(apply.Result{Rev: 3, SHA256: "a", Outcome: apply.Applied, Impact: "drivers ~1", Began: time.Now(), Duration: time.Second})
+	h.add(apply.Result{Rev: 5, SHA256: "b", Outcome: apply.Rejected, Err: errors.New("no"), FailedIn: apply.Preparing, Began: time.Now()})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := h.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	next := newHistory()
+	next.open(dir, slog.New(slog.DiscardHandler))
+	was, is := &pb.ListConfigHistoryResponse{Applies: h.list(0)}, &pb.ListConfigHistoryResponse{Applies: next.list(0)}
+	if !proto.Equal(was, is) || len(is.Applies) != 2 {
+		t.Errorf("was %+v, is %+v", was, is)
+	}
+	if err := os.WriteFile(filepath.Join(dir, historyFile), []byte("[{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broken := newHistory()
+	broken.open(dir, slog.New(slog.DiscardHandler))
+	if len(broken.list(0)) != 0 {
+		t.Errorf("a broken file: %+v", broken.list(0))
 	}
 }
 

@@ -9,8 +9,30 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/feed"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
+
+// feedProblems says what is wrong with where the tables come from, and why what is
+// wanted there doesn't run.
+func feedProblems(st feed.Status) []*pb.Problem {
+	var list []*pb.Problem
+	if !st.Link.Connected && st.Link.Error != "" {
+		list = append(list, &pb.Problem{
+			Part: "config", Name: "source", Text: "not connected: " + st.Link.Error, Since: admin.Timestamp(st.Link.Since),
+			Hint: "what runs goes on, and no change arrives meanwhile",
+		})
+	}
+	switch st.State {
+	case feed.Waiting, feed.Rejected, feed.Pinned, feed.Failed:
+		p := &pb.Problem{Part: "config", Name: string(st.State), Text: st.Error, Since: admin.Timestamp(st.Since)}
+		if st.State != feed.Waiting {
+			p.Hint = "see edge-ctl config history; mend the tables, or try again with edge-ctl config reload"
+		}
+		list = append(list, p)
+	}
+	return list
+}
 
 // driverProblems says what is wrong below the state of a driver: tags that are
 // bad, devices that are too slow for their polling, requests that are repeated.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -34,7 +36,13 @@ func (g *Gateway) openFeed(instance string) error {
 			return err
 		}
 		g.feed = f
-		return nil
+		return g.reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cfg_center_connected",
+			Help: "1 while the configuration center is followed, 0 while it can't be: no change arrives then."}, func() float64 {
+			if f.Status().Link.Connected {
+				return 1
+			}
+			return 0
+		}))
 	}
 	return fmt.Errorf("config.source %q: expected etcd or dir", g.cfg.Config.Source)
 }
@@ -52,9 +60,16 @@ func (g *Gateway) newEtcdFeed(instance string) (*etcdFeed, error) {
 	if t := c.Etcd.TLS; t.CA != "" || t.ClientCert != "" || t.ClientKey != "" {
 		store.TLS = &center.TLS{CA: t.CA, Cert: t.ClientCert, Key: t.ClientKey}
 	}
-	var err error
-	if store.Password, err = g.secrets().Resolve(c.Etcd.Password); err != nil {
-		return nil, fmt.Errorf("config.etcd.password: %w", err)
+	store.ReadPassword = func() (string, error) {
+		password, err := g.secrets().Resolve(c.Etcd.Password)
+		if err != nil {
+			err = fmt.Errorf("config.etcd.password: %w", err)
+		}
+		return password, err
+	}
+	_, err := store.ReadPassword() // one that is missing at the start was never there
+	if err != nil {
+		return nil, err
 	}
 	if len(store.Endpoints) == 0 {
 		if g.etcd, err = g.newEmbedded(); err != nil {
@@ -72,10 +87,7 @@ func (g *Gateway) newEtcdFeed(instance string) (*etcdFeed, error) {
 			return g.applyFed(ctx, snap, !g.hasBooted())
 		},
 		Fits: g.fits, OnFailed: g.breakDown,
-		OnSame: func(rev int64) {
-			g.rev.Store(uint64(rev))
-			g.runner.Renumber(uint64(rev))
-		},
+		OnSame: g.renumber,
 		OnInvalid: func(rev int64, err error) {
 			g.refuse(err)
 			g.log.Error("a commit of the configuration center is no configuration; what runs goes on", "rev", rev, "error", err)
@@ -87,6 +99,13 @@ func (g *Gateway) newEtcdFeed(instance string) (*etcdFeed, error) {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	return s, nil
+}
+
+// renumber notes that what runs is in force under another revision.
+func (g *Gateway) renumber(rev int64) {
+	g.rev.Store(uint64(rev))
+	g.runner.Renumber(uint64(rev))
+	g.history.add(apply.Result{Rev: uint64(rev), SHA256: g.runner.Current().SHA256, Outcome: apply.Applied, Impact: "nothing: it runs already", Began: time.Now()})
 }
 
 // reportEvery is how often the status in the store is written, with how far the log has
@@ -145,10 +164,11 @@ func (s *etcdFeed) Reload(ctx context.Context) error { return s.follower.Reload(
 
 // Rollback implements [feed.Feed].
 func (s *etcdFeed) Rollback(ctx context.Context, rev uint64) error {
+	to := feed.Revision{Rev: rev}
 	if rev == 0 {
-		rev = s.g.history.ranBefore(s.g.runner.Current())
+		to = s.g.history.ranBefore(s.Status().Running)
 	}
-	r, err := s.follower.Rollback(ctx, int64(rev))
+	r, err := s.follower.Rollback(ctx, to)
 	if err != nil {
 		return err
 	}
@@ -157,19 +177,7 @@ func (s *etcdFeed) Rollback(ctx context.Context, rev uint64) error {
 }
 
 // Status implements [feed.Feed].
-func (s *etcdFeed) Status() feed.Status {
-	st := s.follower.Feed()
-	if !s.g.hasBooted() && (st.State == feed.Applied || st.State == feed.Applying && st.Error == "") {
-		st.State, st.Error = feed.Waiting, "no configuration runs yet"
-		if st.Link.Error != "" {
-			st.Error += ": " + st.Link.Error
-		}
-	}
-	if refused := s.g.refused.Load(); refused != nil && (st.State == feed.Applied || st.State == feed.Waiting) {
-		st.State, st.Error = feed.Rejected, (*refused).Error() // a record that is no commit has no place in the store's status
-	}
-	return st
-}
+func (s *etcdFeed) Status() feed.Status { return s.follower.Feed() }
 
 // hasBooted reports whether a configuration runs, or did.
 func (g *Gateway) hasBooted() bool {
@@ -191,7 +199,6 @@ func (g *Gateway) tellRollback(old, bad uint64, reason string) {
 
 // refuse records a configuration that could not even be read. What runs goes on.
 func (g *Gateway) refuse(err error) {
-	g.refused.Store(&err)
 	g.metrics.CountInvalid()
 	g.history.add(apply.Result{Outcome: apply.Rejected, Err: err, FailedIn: apply.Preparing, Began: time.Now()})
 }
@@ -213,7 +220,6 @@ func (g *Gateway) apply(ctx context.Context, snap *config.Snapshot, boot bool) a
 	switch r.Outcome {
 	case apply.Applied:
 		g.trial.runs(snap)
-		g.refused.Store(nil)
 		g.bootOnce.Do(func() { close(g.booted) })
 	case apply.RolledBack:
 		g.tellRollback(before, snap.Rev, r.Err.Error())

@@ -221,3 +221,22 @@ func enableAuth(t *testing.T, endpoint string, files center.TLS) {
 	}
 	must(c.AuthEnable(ctx))
 }
+
+// changePassword gives the operator another password.
+func changePassword(t *testing.T, endpoint string, files center.TLS) {
+	t.Helper()
+	config, err := transport.TLSInfo{TrustedCAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key}.ClientConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, TLS: config, Username: "root", Password: "secret", DialTimeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }() // what it did was answered
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := c.UserChangePassword(ctx, "operator", "another"); err != nil {
+		t.Fatal(err)
+	}
+}
