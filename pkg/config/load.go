@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
@@ -36,6 +38,40 @@ func missingTable(dir string, t Table) Finding {
 	}
 	return f
 }
+
+// Unread lists what is in dir under a name that somebody may take for a table's, and that
+// nothing reads: "variables2.yml", "drivers.yaml", "variables/".
+func Unread(dir string) []string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil // reading the tables tells
+	}
+	var names []string
+	for _, e := range entries {
+		name := e.Name()
+		if _, ok := TableOfFile(name); ok || strings.HasSuffix(name, "~") || strings.HasSuffix(name, ".bak") || strings.HasSuffix(name, ".orig") {
+			continue
+		}
+		lower := strings.ToLower(name)
+		ext := filepath.Ext(lower)
+		if e.IsDir() {
+			if inside, err := filepath.Glob(filepath.Join(dir, name, "*.y*ml")); err != nil || len(inside) == 0 {
+				continue
+			}
+		} else if !slices.Contains([]string{".yml", ".yaml", ".json"}, ext) {
+			continue
+		}
+		for _, t := range Tables() {
+			if rest, ok := strings.CutPrefix(lower, t.Singular()); ok && !isLetter(strings.TrimPrefix(rest, "s")) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// isLetter reports whether a name goes on with a letter: it is another word then.
+func isLetter(rest string) bool { return rest != "" && rest[0] >= 'a' && rest[0] <= 'z' }
 
 // ReadDir reads the tables that dir has files for, keeping what is good of what
 // is wrong, so that other checks can go on from there. The Source tells where an

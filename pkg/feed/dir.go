@@ -20,6 +20,17 @@ import (
 // included, and costs a few stat calls.
 const dirPoll = time.Second
 
+const (
+	// settled is in how many looks in a row a change must be the same before it is
+	// loaded, so that an editor or a copy is done writing.
+	settled = 2
+	// settledShort is that where a file is shorter than it was: it may be half-written.
+	settledShort = 5
+	// wholeEvery is after how many looks contents are read although sizes and times
+	// say that nothing changed.
+	wholeEvery = 10
+)
+
 // DirConfig says which directory is followed, and what happens to its tables.
 type DirConfig struct {
 	Dir     string // of the tables
@@ -46,7 +57,9 @@ type Dir struct {
 	queue *Queue
 
 	// The owner's.
-	seen string // fingerprint of what was loaded or refused last
+	seen     look          // what was loaded or refused last
+	removing *removalError // why it was refused, if for what it removes
+	unread   string        // names like those of tables that were warned about
 
 	mu      sync.Mutex
 	status  Status
@@ -95,12 +108,13 @@ func (d *Dir) link(err error) {
 
 // load reads the directory.
 func (d *Dir) load() (*config.Snapshot, error) {
-	seen, err := fingerprint(d.cfg.Dir)
+	seen, err := lookAt(d.cfg.Dir, d.seen, true)
 	d.link(err)
 	if err != nil {
 		return nil, fmt.Errorf("config.dir: %w", err)
 	}
-	d.seen = seen
+	d.seen, d.removing = seen, nil
+	d.warnUnread()
 	snap, err := config.LoadDir(d.cfg.Dir)
 	if err == nil {
 		d.mu.Lock()
@@ -108,6 +122,46 @@ func (d *Dir) load() (*config.Snapshot, error) {
 		d.mu.Unlock()
 	}
 	return snap, err
+}
+
+// warnUnread tells of files that somebody may take for tables.
+func (d *Dir) warnUnread() {
+	names := strings.Join(config.Unread(d.cfg.Dir), ", ")
+	if names != "" && names != d.unread {
+		d.cfg.Log.Warn("files of the configuration directory are not read: a table is one file, called endpoints.yml, drivers.yml, variables.yml or settings.yml",
+			"dir", d.cfg.Dir, "files", names)
+	}
+	d.unread = names
+}
+
+// intended refuses tables that lack more than half of what runs, or ran last, unless a
+// person said that this is meant.
+func (d *Dir) intended(was, next *config.Snapshot) error {
+	all, large := removals(was, next)
+	if large != "" && !d.allowsDelete() {
+		d.removing = &removalError{d.cfg.Dir, large}
+		return d.removing
+	}
+	if all != "" {
+		d.cfg.Log.Info("the changed configuration removes items", "removed", all)
+	}
+	return nil
+}
+
+// allowsDelete reports whether a person said that a large removal is meant.
+func (d *Dir) allowsDelete() bool {
+	_, err := os.Stat(filepath.Join(d.cfg.Dir, AllowDeleteFile))
+	return err == nil
+}
+
+// useUp removes what allowed the removal, so that it allows no other.
+func (d *Dir) useUp() {
+	if !d.allowsDelete() {
+		return
+	}
+	if err := os.Remove(filepath.Join(d.cfg.Dir, AllowDeleteFile)); err != nil {
+		d.cfg.Log.Warn("the file that allows a removal stays, and allows the next one too: remove it", "error", err)
+	}
 }
 
 // refuse notes why tables are not run. What is held back was counted when it failed.
@@ -161,6 +215,11 @@ func (d *Dir) reload(ctx context.Context, held func(*config.Snapshot) error) err
 	if err == nil {
 		err = held(snap)
 	}
+	large := ""
+	if err == nil && d.running != nil {
+		_, large = removals(d.running, snap)
+		err = d.intended(d.running, snap)
+	}
 	if err != nil {
 		d.refuse(err)
 		d.cfg.Log.Error("the changed configuration cannot be used; what runs goes on", "error", err)
@@ -170,6 +229,9 @@ func (d *Dir) reload(ctx context.Context, held func(*config.Snapshot) error) err
 		return err
 	}
 	d.kept.dropHold()
+	if large != "" {
+		d.useUp()
+	}
 	return nil
 }
 
@@ -219,8 +281,8 @@ func (d *Dir) back(ctx context.Context) error {
 	return nil
 }
 
-// Run implements [Feed]. A change is loaded once two looks in a row see the same
-// files, so that an editor or a copy is done writing.
+// Run implements [Feed]. A change is loaded once some looks in a row see the same
+// contents.
 func (d *Dir) Run(ctx context.Context) error {
 	defer d.queue.End()
 	if err := d.boot(ctx); err != nil {
@@ -228,8 +290,8 @@ func (d *Dir) Run(ctx context.Context) error {
 	}
 	tick := time.NewTicker(dirPoll)
 	defer tick.Stop()
-	pending := d.seen
-	for {
+	pending, same := d.seen, settled
+	for n := 1; ; {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -238,44 +300,38 @@ func (d *Dir) Run(ctx context.Context) error {
 			continue
 		case <-tick.C:
 		}
-		now, err := fingerprint(d.cfg.Dir)
+		n++
+		now, err := lookAt(d.cfg.Dir, pending, n%wholeEvery == 0)
 		d.link(err)
 		if err != nil {
-			if pending != "" {
+			if same > 0 {
 				d.cfg.Log.Warn("the configuration directory can't be read; what runs goes on", "dir", d.cfg.Dir, "error", err)
 			}
-			pending = ""
+			pending, same = look{}, 0
 			continue
 		}
-		if now != d.seen && now == pending {
+		if now.sum != pending.sum {
+			same = 0
+		}
+		same++
+		pending = now
+		if d.changed(now, same) {
 			d.cfg.Log.Info("the configuration directory changed", "dir", d.cfg.Dir)
 			_ = d.reload(ctx, d.kept.held) // told where it happened
 		}
-		pending = now
 	}
 }
 
-// fingerprint describes the tables' files: it changes when one of them does.
-func fingerprint(dir string) (string, error) {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return "", err
+// changed reports whether what was seen in the last looks, which were the same, is to be
+// loaded.
+func (d *Dir) changed(now look, same int) bool {
+	if now.sum == d.seen.sum {
+		return d.removing != nil && d.allowsDelete()
 	}
-	if !info.IsDir() {
-		return "", fmt.Errorf("%s is not a directory", dir)
+	if now.shorter(d.seen) {
+		return same >= settledShort
 	}
-	var b strings.Builder
-	for _, table := range config.Tables() {
-		info, err := os.Stat(filepath.Join(dir, table.FileName()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&b, "%s %d %d\n", table, info.Size(), info.ModTime().UnixNano())
-	}
-	return b.String(), nil
+	return same >= settled
 }
 
 // boot applies what the directory holds, or what ran last where that can't be
@@ -285,6 +341,10 @@ func (d *Dir) boot(ctx context.Context) error {
 	if err == nil {
 		err = d.kept.held(snap)
 	}
+	kept, keptErr := d.kept.read(LastGoodFile)
+	if err == nil && keptErr == nil {
+		err = d.intended(kept, snap)
+	}
 	if err == nil {
 		if err = d.apply(ctx, snap, true); err == nil {
 			return nil
@@ -292,7 +352,6 @@ func (d *Dir) boot(ctx context.Context) error {
 	} else {
 		d.refuse(err)
 	}
-	kept, keptErr := d.kept.read(LastGoodFile)
 	if keptErr != nil {
 		if !errors.Is(keptErr, fs.ErrNotExist) {
 			err = fmt.Errorf("%w\nand what ran last cannot be used either: %w", err, keptErr)

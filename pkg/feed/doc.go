@@ -8,6 +8,8 @@
 //     who reloads, or puts an earlier configuration back) has it done by the owner, in
 //     turn ([Queue]). No apply overlaps another.
 //   - There is one state value, and everything that shows the state shows that.
+//   - A directory's contents decide, once they stay the same; a removal of more than half
+//     of a table needs a person's word.
 //   - What was refused is refused once, and what runs goes on.
 //   - What a person put back, and what broke a process down, is not run again by
 //     itself, through restarts, until the source changes or a person asks.

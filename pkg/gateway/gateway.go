@@ -362,6 +362,8 @@ func (g *Gateway) Readiness() Readiness {
 	}
 	if !g.hasBooted() {
 		missing = append(missing, "no configuration runs yet")
+	} else if len(g.runner.Current().Drivers) == 0 {
+		missing = append(missing, "the configuration has no driver: nothing is read")
 	}
 	for _, d := range g.drivers.List() {
 		if d.State == driver.Starting && d.Tags > 0 {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -36,13 +34,7 @@ func (g *Gateway) openFeed(instance string) error {
 			return err
 		}
 		g.feed = f
-		return g.reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cfg_center_connected",
-			Help: "1 while the configuration center is followed, 0 while it can't be: no change arrives then."}, func() float64 {
-			if f.Status().Link.Connected {
-				return 1
-			}
-			return 0
-		}))
+		return nil
 	}
 	return fmt.Errorf("config.source %q: expected etcd or dir", g.cfg.Config.Source)
 }

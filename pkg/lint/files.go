@@ -79,6 +79,11 @@ func (res *Result) directory(dir string) (tables, gateways []string) {
 			res.warn(path, "no-table", "is not read; rename it to "+other+".yml")
 		}
 	}
+	for _, name := range config.Unread(dir) {
+		if other, ok := strings.CutSuffix(name, ".yaml"); !ok || !isKnown(other+".yml") {
+			res.warn(filepath.Join(dir, name), "no-table", "is not read: a table is one file, called endpoints.yml, drivers.yml, variables.yml or settings.yml")
+		}
+	}
 	if len(tables) > 0 {
 		return tables, gateways
 	}

@@ -150,13 +150,13 @@ func (p *prometheus) firing(seen map[string]bool) {
 // at the gateway that has the fault. A healthy gateway beside them has none.
 func TestAlertsFire(t *testing.T) {
 	peer.Build(t, "edge-ctl") // before the clock runs for the others
-	well, sick, full, drops := newWell(t), newSick(t), newFull(t, "spill"), newFull(t, "drop_oldest")
-	for _, g := range []*peer.Gateway{well, sick.Gateway, full, drops} {
+	well, sick, full, drops, away := newWell(t), newSick(t), newFull(t, "spill"), newFull(t, "drop_oldest"), newAway(t)
+	for _, g := range []*peer.Gateway{well, sick.Gateway, full, drops, away} {
 		g.Start(t)
 	}
 	nobody := peer.FreeAddr(t)
 	well.WaitReady(t)
-	prom := startPrometheus(t, []string{well.Metrics, sick.Metrics, full.Metrics, drops.Metrics, nobody})
+	prom := startPrometheus(t, []string{well.Metrics, sick.Metrics, full.Metrics, drops.Metrics, away.Metrics, nobody})
 	peer.WaitFor(t, 20*time.Second, "what counts to be scraped", func() bool {
 		return prom.scraped("mqtt_takeover_total") && prom.scraped("cfg_rollback_total") && prom.scraped(`mqtt_inflight>0`)
 	})
@@ -171,7 +171,7 @@ func TestAlertsFire(t *testing.T) {
 	for g, names := range map[*peer.Gateway]string{
 		sick.Gateway: "GatewayNotReady PlcFault TagsBad PlcSlow DriverPaused BrokerAway ConnectorFault ConnectorPaused BacklogOld " +
 			"MessagesRefused SessionLost ClientIdTaken DiskNearlyFull CertificateExpires CertificateEnds",
-		full: "PollingPaused LogNearlyFull ConfigRefused BacklogGrows", drops: "FramesDropped ConfigRolledBack",
+		full: "PollingPaused LogNearlyFull ConfigRefused BacklogGrows", drops: "FramesDropped ConfigRolledBack", away: "CenterAway",
 	} {
 		for _, name := range strings.Fields(names) {
 			want[name] = g.Metrics

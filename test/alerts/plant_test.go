@@ -9,6 +9,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -80,6 +82,19 @@ func newWell(t *testing.T) *peer.Gateway {
 	t.Helper()
 	broker := fakebroker.Start(t, fakebroker.Script{})
 	return peer.NewGateway(t, "connectors:\n"+connectorTo("mqtt", broker.URL(), ""), tables("500ms", map[string]string{"line": startDevice(t, 0)}))
+}
+
+// newAway makes a gateway whose configuration center does not answer.
+func newAway(t *testing.T) *peer.Gateway {
+	t.Helper()
+	g := newWell(t)
+	text, err := os.ReadFile(filepath.Join(g.Dir, "gateway.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.WriteFile(t, "gateway.yml", strings.Replace(string(text), "{source: dir, dir: ./config}",
+		fmt.Sprintf("{source: etcd, etcd: {endpoints: [%q]}}", peer.FreeAddr(t)), 1))
+	return g
 }
 
 // newFull makes a gateway whose log is full soon, since its broker is away.

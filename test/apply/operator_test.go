@@ -284,8 +284,9 @@ func TestRollbackFails(t *testing.T) {
 	if !strings.Contains(out, "NOT applied, and the old one could not be put back") || strings.Count(out, "the process is replaced by a new one") != 1 {
 		t.Errorf("nothing loud was said:\n%s", out)
 	}
-	if list := p.history(); len(list) != 1 || list[0].State != "applied" || list[0].Sha256 != sha {
-		t.Errorf("the new process applied %+v", list)
+	if list := p.history(); list[0].State != "applied" || list[0].Sha256 != sha || p.tried().State != "applied" ||
+		!slices.ContainsFunc(list, func(a *pb.ConfigApply) bool { return a.State == "failed" && a.Rev == uint64(bad.Rev) }) {
+		t.Errorf("the new process applied %+v, after what failed in the one before", list)
 	}
 	p.forgetValues()
 	peer.WaitFor(t, 10*time.Second, "values", func() bool { return len(p.seen("x")) > 2 })

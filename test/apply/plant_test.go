@@ -271,7 +271,19 @@ func (p *plant) phases(seen func(*pb.WatchConfigResponse)) (stop func()) {
 	return func() { cancel(); <-done; _ = c.Close() }
 }
 
-// history returns the applies of this process, newest first.
+// tried returns the newest apply that changed something.
+func (p *plant) tried() *pb.ConfigApply {
+	p.tb.Helper()
+	for _, a := range p.history() {
+		if a.Impact != "nothing: it runs already" {
+			return a
+		}
+	}
+	p.tb.Fatal("nothing was ever applied")
+	return nil
+}
+
+// history returns the applies of this gateway, newest first.
 func (p *plant) history() []*pb.ConfigApply {
 	p.tb.Helper()
 	c := p.dial()

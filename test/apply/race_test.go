@@ -141,7 +141,7 @@ func TestEtcdLostAtEveryPhase(t *testing.T) {
 	}
 	for _, state := range []string{"Verifying", "RollingBack"} {
 		d.lost(c, d.dead, state)
-		peer.WaitFor(t, 20*time.Second, "the rollback", func() bool { return d.history()[0].State == "rolled_back" })
+		peer.WaitFor(t, 20*time.Second, "the rollback", func() bool { return d.tried().State == "rolled_back" })
 		d.runs(0)
 		c.start()
 		d.backToOld()
@@ -197,7 +197,7 @@ func TestConnectorSettings(t *testing.T) {
 	if n := reconnects(); n != before {
 		t.Errorf("%d connections to the broker, %d before: these settings need none", n, before)
 	}
-	if took := d.history()[0].Impact; !strings.Contains(took, "settings") || strings.Contains(took, "restart") {
+	if took := d.tried().Impact; !strings.Contains(took, "settings") || strings.Contains(took, "restart") {
 		t.Errorf("the impact was %q", took)
 	}
 	d.applied(set(map[string]any{"keepalive": "5s"}))
@@ -207,7 +207,7 @@ func TestConnectorSettings(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "unknown placeholder {nobody}") {
 		t.Errorf("a topic that can't be: %v", err)
 	}
-	if h := d.history()[0]; h.State != "rejected" || h.FailedIn != "Preparing" {
+	if h := d.tried(); h.State != "rejected" || h.FailedIn != "Preparing" {
 		t.Errorf("a topic that can't be: %+v", h)
 	}
 	if n := reconnects(); n != before+1 {

@@ -1,0 +1,123 @@
+package feed
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// look is what the tables' files were seen to be.
+type look struct {
+	stat string // their sizes and times
+	sum  string // of their contents
+	size map[config.Table]int64
+}
+
+// lookAt looks at the tables' files of dir. Their contents are read if their sizes and
+// times are not those of prev, or if whole is set: a copy may keep both.
+func lookAt(dir string, prev look, whole bool) (look, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return look{}, err
+	}
+	if !info.IsDir() {
+		return look{}, fmt.Errorf("%s is not a directory", dir)
+	}
+	now := look{size: map[config.Table]int64{}}
+	var stat strings.Builder
+	for _, table := range config.Tables() {
+		info, err := os.Stat(filepath.Join(dir, table.FileName()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return look{}, err
+		}
+		fmt.Fprintf(&stat, "%s %d %d\n", table, info.Size(), info.ModTime().UnixNano())
+		now.size[table] = info.Size()
+	}
+	if now.stat = stat.String(); now.stat == prev.stat && !whole {
+		now.sum = prev.sum
+		return now, nil
+	}
+	now.sum, err = sumOf(dir)
+	return now, err
+}
+
+// sumOf is the hash of the contents of the tables' files.
+func sumOf(dir string) (string, error) {
+	h := sha256.New()
+	for _, table := range config.Tables() {
+		path := filepath.Join(dir, table.FileName())
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			continue // reading it as a table tells what is wrong
+		}
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s\n", table)
+		_, err = io.Copy(h, f)
+		_ = f.Close() // only read
+		if err != nil {
+			return "", err
+		}
+	}
+	return string(h.Sum(nil)), nil
+}
+
+// shorter reports whether a file of l is shorter than in was, or gone: it may be one that
+// somebody is writing.
+func (l look) shorter(was look) bool {
+	for table, size := range was.size {
+		if l.size[table] < size {
+			return true
+		}
+	}
+	return false
+}
+
+// AllowDeleteFile is what a person puts beside the tables to say that a large removal
+// is meant. It is used up by it.
+const AllowDeleteFile = "ALLOW-DELETE"
+
+// removalError says that a configuration removes more than happens by intent.
+type removalError struct{ dir, what string }
+
+func (e *removalError) Error() string {
+	return fmt.Sprintf("the changed tables remove %s: what runs goes on; if that is meant, put an empty file %s into %s", e.what, AllowDeleteFile, e.dir)
+}
+
+// removals says how many of was's items next lacks: of all tables, and of those of which
+// it lacks more than half.
+func removals(was, next *config.Snapshot) (all, large string) {
+	var every, most []string
+	old, doc := was.Document(), next.Document()
+	for _, t := range []config.Table{config.Endpoints, config.Drivers, config.Variables} {
+		ids, gone := old.IDs(t), 0
+		for _, id := range ids {
+			if _, stays := doc.Get(t, id); !stays {
+				gone++
+			}
+		}
+		if gone == 0 {
+			continue
+		}
+		text := fmt.Sprintf("%d of %d %s", gone, len(ids), t)
+		every = append(every, text)
+		if 2*gone > len(ids) {
+			most = append(most, text)
+		}
+	}
+	return strings.Join(every, ", "), strings.Join(most, ", ")
+}
