@@ -31,7 +31,7 @@ Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
 	cli.AddColorFlag(root)
 	addStoreFlags(root)
 	root.AddCommand(newLint(), newPush(), newDiff(), newPull(), newShow(), newLog(), newStatus(), newWatch(), newRollback(),
-		newSet(), newGet(), newRetry(), newForget(), newDoctor(), newContext(), newImport(), newExport(), newGen(), newVersion())
+		newSet(), newGet(), newRetry(), newForget(), newDoctor(), newCompact(), newContext(), newImport(), newExport(), newGen(), newVersion())
 	return root
 }
 

@@ -85,8 +85,12 @@ func (d *doctor) etcd(ctx context.Context) {
 		case len(st.Errors) > 0:
 			d.sick("etcd", "%s: %s", endpoint, strings.Join(st.Errors, "; "))
 		default:
-			d.fine("etcd", "%s: version %s, database %d KiB of which %d KiB are used, leader %x",
-				endpoint, st.Version, st.DbSize>>10, st.DbSizeInUse>>10, st.Leader)
+			quota := ""
+			if st.DbSizeQuota > 0 {
+				quota = fmt.Sprintf(", %d KiB at most", st.DbSizeQuota>>10)
+			}
+			d.fine("etcd", "%s: version %s, database %d KiB of which %d KiB are used%s, leader %x",
+				endpoint, st.Version, st.DbSize>>10, st.DbSizeInUse>>10, quota, st.Leader)
 		}
 	}
 	alarms, err := d.store.etcd.AlarmList(ctx)
@@ -96,7 +100,7 @@ func (d *doctor) etcd(ctx context.Context) {
 	for _, a := range alarms.Alarms {
 		hint := ""
 		if a.Alarm == etcdserverpb.AlarmType_NOSPACE {
-			hint = "; nothing can be pushed until it is compacted, defragmented and disarmed, or its quota raised"
+			hint = "; nothing can be pushed until there is room: edge-cfg compact makes some, or raise its quota"
 		}
 		d.sick("etcd", "member %x raised the alarm %s%s", a.MemberID, a.Alarm, hint)
 	}

@@ -55,6 +55,8 @@ func (e *StoreError) Error() string {
 	switch {
 	case strings.HasSuffix(cause, context.DeadlineExceeded.Error()):
 		cause = "no answer in time"
+	case strings.Contains(cause, rpctypes.ErrorDesc(rpctypes.ErrNoSpace)):
+		cause += " (edge-cfg compact makes room; an embedded etcd does so by itself within seconds)"
 	case strings.Contains(cause, "tls: "), strings.Contains(cause, "x509: "):
 	case strings.HasPrefix(cause, "error reading server preface"):
 		cause += " (does the server expect TLS? --cacert)"
@@ -123,6 +125,11 @@ func (s *Store) classify(op string, err error) error {
 		kind = ErrRefused
 	}
 	return &StoreError{Kind: kind, Endpoints: s.cfg.Endpoints, Op: op, Err: err}
+}
+
+// isCompacted reports that a revision is compacted already.
+func isCompacted(err error) bool {
+	return errors.Is(err, rpctypes.ErrCompacted) || strings.Contains(err.Error(), rpctypes.ErrorDesc(rpctypes.ErrCompacted))
 }
 
 // refused reports errors that trying again will not change.

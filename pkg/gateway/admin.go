@@ -74,6 +74,14 @@ func (g *Gateway) status(context.Context) (*pb.GetStatusResponse, error) {
 			t.behind.Head+1, t.behind.Seq, t.behind.Where, t.epoch)})
 	}
 	st.Problems = append(st.Problems, feedProblems(g.feed.Status())...)
+	if server := g.serving.Load(); server != nil {
+		if u := server.Usage(); u.Full || u.Used*10 > u.Quota*9 {
+			add(&pb.Problem{
+				Part: "config", Name: "center", Text: fmt.Sprintf("the embedded configuration center is full: %d of %d MiB are used", u.Used>>20, u.Quota>>20),
+				Hint: "what runs goes on, and no change can be pushed; fewer variables, or an etcd of its own, help",
+			})
+		}
+	}
 	tags, err := g.drivers.Tags("")
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ func (g *Gateway) newEmbedded() (*embedded.Server, error) {
 // gateway can't be changed, but it runs.
 func (g *Gateway) serveEtcd(ctx context.Context) error {
 	for server := g.etcd; ; {
+		g.serving.Store(server)
 		err := server.Run(ctx)
 		if ctx.Err() != nil {
 			return nil

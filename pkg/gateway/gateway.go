@@ -58,7 +58,8 @@ type Gateway struct {
 	runner     *apply.Runner
 	metrics    *apply.Metrics
 	feed       feed.Feed
-	etcd       *embedded.Server // nil: no embedded configuration center
+	etcd       *embedded.Server                // nil: no embedded configuration center
+	serving    atomic.Pointer[embedded.Server] // of those, the one that runs
 	history    *history
 	admin      *admin.Server
 

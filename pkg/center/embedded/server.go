@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,8 @@ type Server struct {
 	fatal *fatalHook
 	quiet atomic.Bool // no more logging: the server is being stopped
 	addr  atomic.Pointer[string]
+	usage atomic.Pointer[Usage]
+	look  time.Duration // how often the sizes are looked at
 }
 
 // New checks cfg. Nothing is opened before [Server.Run].
@@ -83,7 +86,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.History == 0 {
 		cfg.History = DefaultHistory
 	}
-	return &Server{cfg: cfg, ready: make(chan struct{}), fatal: newFatalHook()}, nil
+	return &Server{cfg: cfg, ready: make(chan struct{}), fatal: newFatalHook(), look: lookEvery}, nil
 }
 
 // Endpoint is where clients reach the server: "unix:PATH".
@@ -140,6 +143,12 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	close(s.ready)
+
+	var keeper sync.WaitGroup
+	keeping, endKeeping := context.WithCancel(ctx)
+	defer keeper.Wait()
+	defer endKeeping()
+	keeper.Go(func() { s.keep(keeping, e) })
 
 	select {
 	case <-ctx.Done():

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+)
+
+func newCompact() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "compact",
+		Short: "Make room in etcd: give up its history, defragment it, lift the alarm of a full one",
+		Long: `compact gives up etcd's history of all keys, gives the space back to the disk, one
+server after the other, and lifts the alarm of a full database. The releases stay:
+they are no history of etcd's. Each server answers nothing for as long as its own
+defragmentation takes (some 100 MiB a second).
+
+The etcd that is embedded in a gateway does all that by itself. With passwords on it
+takes root's rights.`,
+		Example: `  edge-cfg compact
+  edge-cfg --endpoints etcd-1:2379,etcd-2:2379,etcd-3:2379 compact`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
+				done, err := s.Compact(ctx)
+				printErr := cli.NewOutput(cmd).Print(done, func(t *cli.Table) {
+					for _, c := range done {
+						t.Row(c.String())
+					}
+				})
+				if err == nil {
+					err = printErr
+				}
+				return err
+			})
+		},
+	}
+	cli.AddOutputFlag(cmd)
+	return cmd
+}
