@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -76,6 +77,35 @@ type change struct {
 	head  center.Version
 	doc   *config.Document
 	force bool
+	// anew makes the change of another head, where somebody else has pushed meanwhile.
+	// nil: that is a conflict.
+	anew func(head center.Version) (*config.Document, error)
+}
+
+// pushTries is how often a change that can be made anew is pushed before others are let
+// win: each loses to one that does not.
+const pushTries = 20
+
+// push pushes the change, made anew as often as others come first.
+func (ch *change) push(ctx context.Context, s *center.Store, opts center.PushOptions) (center.Commit, error) {
+	for try := 1; ; try++ {
+		c, err := s.Push(ctx, ch.head, ch.doc, opts)
+		if conflict := (*center.ConflictError)(nil); ch.anew == nil || try == pushTries || !errors.As(err, &conflict) {
+			return c, err
+		}
+		head, loadErr := s.Load(ctx)
+		if loadErr != nil {
+			return c, loadErr
+		}
+		doc, anewErr := ch.anew(head)
+		if anewErr != nil {
+			return c, errors.Join(anewErr, err)
+		}
+		if doc == nil {
+			return c, err
+		}
+		ch.head, ch.doc = head, doc
+	}
 }
 
 // pushed is the result of a command that changes the store.
@@ -118,11 +148,11 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 		if err := askForChange(cmd, diff, flags); err != nil {
 			return center.Commit{}, err
 		}
-		c, err = s.Push(ctx, ch.head, ch.doc, center.PushOptions{Author: author(cmd), Message: flags.message, Force: ch.force})
+		c, err = ch.push(ctx, s, center.PushOptions{Author: author(cmd), Message: flags.message, Force: ch.force})
 		if err != nil {
 			return center.Commit{}, err
 		}
-		res.Rev = c.Rev
+		res.Rev, res.SHA256 = c.Rev, c.SHA256
 	}
 	if !flags.noWait && !flags.dryRun {
 		res.Gateways, err = waitApplied(ctx, cmd, s, c, whom, flags.timeout)

@@ -107,13 +107,10 @@ func checkBase(ctx context.Context, s *center.Store, l *tables.Files, rev int64,
 	return &center.ConflictError{Base: center.Commit{Rev: b.Rev}, Head: head.Commit}
 }
 
-// gatewayAuthor begins the name of a commit's author that is a gateway.
-const gatewayAuthor = "edge-gw/"
-
 // undone reports whether head is nothing but a gateway's rollback of the commit
 // that was pushed from here: nobody else's work is in it.
 func undone(b *tables.Base, head center.Commit) bool {
-	return head.BaseRev == b.Rev && strings.HasPrefix(head.Author.OSUser, gatewayAuthor)
+	return head.BaseRev == b.Rev && strings.HasPrefix(head.Author.OSUser, center.GatewayAuthor)
 }
 
 // checkWhole lints the document as a whole where the files are a part of it.

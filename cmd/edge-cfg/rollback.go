@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/tables"
 )
@@ -14,11 +15,13 @@ import (
 func newRollback() *cobra.Command {
 	var flags pushFlags
 	var to string
+	var knownBad bool
 	cmd := &cobra.Command{
 		Use:   "rollback TABLE|all --to rev=N|previous",
 		Short: "Put a table, or all of them, back to what they were",
 		Long: `rollback commits an earlier state anew: that of revision N, or the newest one that
-was different (previous). What it makes is linted as a whole first: drivers can't
+was different and ran (previous). A revision that is known not to run, because a
+gateway refused it or took it back, needs --known-bad. What it makes is linted as a whole first: drivers can't
 be put back to before they had the variables of now.
 
 It removes what wasn't there then; -y is enough for that.`,
@@ -42,20 +45,21 @@ It removes what wasn't there then; -y is enough for that.`,
 			}
 			flags.allow = "all"
 			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
-				return rollback(ctx, cmd, s, table, rev, &flags)
+				return rollback(ctx, cmd, s, table, rev, knownBad, &flags)
 			})
 		},
 	}
 	flags.add(cmd)
 	flags.addYes(cmd)
 	cmd.Flags().StringVar(&to, "to", "", "what to go back to (`rev=N|previous`)")
+	cmd.Flags().BoolVar(&knownBad, "known-bad", false, "also to a revision that is known not to run")
 	if err := cmd.MarkFlagRequired("to"); err != nil {
 		panic(err) // the flag was added above
 	}
 	return cmd
 }
 
-func rollback(ctx context.Context, cmd *cobra.Command, s *center.Store, table config.Table, rev int64, flags *pushFlags) error {
+func rollback(ctx context.Context, cmd *cobra.Command, s *center.Store, table config.Table, rev int64, knownBad bool, flags *pushFlags) error {
 	head, err := s.Load(ctx)
 	if err != nil {
 		return err
@@ -66,6 +70,15 @@ func rollback(ctx context.Context, cmd *cobra.Command, s *center.Store, table co
 	}
 	if err := checkDocument(cmd, doc); err != nil {
 		return err
+	}
+	if !knownBad && table == "" {
+		refusal, err := s.Refusal(ctx, old)
+		if err != nil {
+			return err
+		}
+		if refusal != "" {
+			return cli.Usagef("rev %d is known not to run (%s); say --known-bad if it is meant all the same", old.Rev, refusal)
+		}
 	}
 	if flags.message == "" {
 		what := string(table)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ The result is linted as a whole first.
 
 The value null takes a field away: a setting then has the value of gateway.yml again.
 
+Where somebody else pushes at the same time, it is made anew of what is there then,
+unless that changed the same item (exit code 3).
+
 The files that the tables were pushed from don't change; 'edge-cfg pull' brings it
 to them.`,
 		Example: `  edge-cfg set bus.wal_flush_ms 20
@@ -40,21 +44,32 @@ to them.`,
 				if err != nil {
 					return err
 				}
-				doc, err := key.Assign(head.Document(), value)
-				var findings config.Findings
-				if errors.As(err, &findings) {
-					return reportFindings(cmd, findings)
+				make := func(head center.Version) (*config.Document, error) {
+					doc, err := key.Assign(head.Document(), value)
+					var findings config.Findings
+					if errors.As(err, &findings) {
+						return nil, reportFindings(cmd, findings)
+					}
+					if err != nil {
+						return nil, err
+					}
+					return doc, checkDocument(cmd, doc)
 				}
+				doc, err := make(head)
 				if err != nil {
 					return err
 				}
-				if err := checkDocument(cmd, doc); err != nil {
-					return err
+				was, _ := head.Document().Get(key.Table, key.ID)
+				anew := func(head center.Version) (*config.Document, error) {
+					if now, _ := head.Document().Get(key.Table, key.ID); !bytes.Equal(now, was) {
+						return nil, nil // somebody changed the same item: a person must look
+					}
+					return make(head)
 				}
 				if flags.message == "" {
 					flags.message = fmt.Sprintf("set %s", key)
 				}
-				_, err = commitDocument(ctx, cmd, s, change{head: head, doc: doc}, &flags)
+				_, err = commitDocument(ctx, cmd, s, change{head: head, doc: doc, anew: anew}, &flags)
 				return err
 			})
 		},

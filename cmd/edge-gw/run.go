@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -21,7 +22,7 @@ func newRun() *cobra.Command {
 		Short: "Run the gateway",
 		Long: `run polls the devices of the tables and delivers what it reads, until SIGTERM or
 SIGINT. It stops within five seconds: what is in flight then is kept for the
-next start. A second signal stops it at once.`,
+next start. A second signal stops it at once. SIGHUP has the tables read anew.`,
 		Example: `  edge-gw run --config /etc/edge-gw/gateway.yml
   edge-gw run --config gateway.yml --log-format text --set bus.wal_flush_ms=20`,
 		Args: cobra.NoArgs,
@@ -55,13 +56,28 @@ func run(cmd *cobra.Command, _ []string) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
+	hups := make(chan os.Signal, 1)
+	signal.Notify(hups, syscall.SIGHUP) // from here on it ends nothing
+	defer signal.Stop(hups)
 	g, err := open(cmd.Context(), func() (*gateway.Gateway, error) {
 		return gateway.Open(cfg, gateway.Options{Log: log, Level: level, ReplayFrom: replayFrom, Safe: safe})
 	})
 	if err != nil {
 		return err
 	}
-	err = g.Run(cmd.Context())
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hups:
+				g.Reload(ctx)
+			}
+		}
+	}()
+	err = g.Run(ctx)
 	if errors.Is(err, gateway.ErrRestart) {
 		return restart(log, err)
 	}

@@ -95,6 +95,7 @@ type Runner struct {
 	progress func(Progress)
 
 	current atomic.Pointer[config.Snapshot] // can be read while an apply runs
+	newest  atomic.Uint64                   // revision of the newest one that waits
 
 	mu      sync.Mutex // held while an apply runs
 	applies uint64
@@ -124,6 +125,41 @@ func NewRunner(c RunnerConfig) *Runner {
 // Current returns the snapshot that was committed last: what the plant runs unless
 // an apply is under way. It does not wait for one.
 func (r *Runner) Current() *config.Snapshot { return r.current.Load() }
+
+// patience is how long a verify may take while something newer waits: drivers that have
+// not begun to work by then rather don't than do.
+const patience = time.Second
+
+// errNewer is why a verify ended that had time left.
+var errNewer = errors.New("something newer waits")
+
+// Newer tells that a configuration of this revision waits for the apply that runs: if
+// that is an older one, its verify is not given all its time.
+func (r *Runner) Newer(rev uint64) { r.newest.Store(rev) }
+
+// verify waits for the drivers, but no longer than patience while something newer waits.
+func (r *run) verify(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	began := time.Now()
+	ended := make(chan error, 1)
+	go func() { ended <- r.change.Verify(ctx) }()
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			if err != nil && errors.Is(context.Cause(ctx), errNewer) {
+				err = fmt.Errorf("not verified within %s, and %w: %w", patience, errNewer, err)
+			}
+			return err
+		case <-tick.C:
+			if r.newest.Load() > r.next.Rev && time.Since(began) >= patience {
+				cancel(errNewer)
+			}
+		}
+	}
+}
 
 // Renumber gives the snapshot that runs another revision: the source has put the
 // same configuration in force anew.
@@ -251,7 +287,7 @@ func (r *run) phase(ctx context.Context, effect Effect) (err error) {
 		if r.boot {
 			return nil
 		}
-		return r.change.Verify(ctx)
+		return r.verify(ctx)
 	case DoCommit:
 		return r.change.Commit(ctx)
 	case DoRollback:

@@ -74,6 +74,7 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 		f.running.Commit = c
 		f.supersede(c)
 		f.update(func(st *Status) {
+			st.runs(c.ID)
 			st.Rev, st.Target, st.Tried = c.Rev, c.Rev, c.ID
 			if st.State != RolledBack { // the commit that this gateway put back itself
 				st.State, st.Error = Applied, ""
@@ -100,6 +101,7 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 	f.cfg.Log.Debug("commit applied", "rev", c.Rev, "sha256", c.SHA256, "items", v.Doc.Len(), "took", time.Since(begin))
 	f.update(func(st *Status) {
 		st.State, st.Error, st.Rev, st.SHA256 = Applied, "", c.Rev, c.SHA256
+		st.runs(c.ID)
 	})
 	f.saveLater()
 }
@@ -166,6 +168,7 @@ func (f *Follower) failed(v Version, out Outcome) {
 			st.State = state
 		}
 		st.Error = reason
+		st.Refused = withID(st.Refused, v.Commit.ID)
 		st.Rev, st.SHA256 = f.running.Commit.Rev, f.running.Commit.SHA256
 	})
 	f.brokeDown(out)

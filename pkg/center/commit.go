@@ -33,6 +33,9 @@ type Author struct {
 	Host     string `json:"host,omitempty"`
 }
 
+// GatewayAuthor begins the OSUser of a commit that a gateway made.
+const GatewayAuthor = "edge-gw/"
+
 // String returns "name (etcd-user, os-user@host)"; the first that is known stands alone.
 func (a Author) String() string {
 	local := a.OSUser

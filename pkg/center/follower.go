@@ -72,6 +72,8 @@ type FollowerConfig struct {
 	// OnSame is told of a commit whose document runs already, as after a rollback
 	// of the store: Apply does not see it. May be nil.
 	OnSame func(rev int64)
+	// OnNewer is told of a commit that comes while another is applied. May be nil.
+	OnNewer func(rev int64)
 	// OnInvalid is told of a commit that isn't even a snapshot, so that Apply
 	// never sees it. May be nil.
 	OnInvalid func(rev int64, err error)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -40,19 +42,29 @@ func (s *session) register(ctx context.Context) error {
 	return nil
 }
 
-// lookBack has the gateway's log held to what an earlier run has left in the status,
-// which the registration is about to replace.
+// lookBack takes over what an earlier run has left in the status, which the registration
+// is about to replace: what ran, and how far the log had come, to which it is held.
 func (s *session) lookBack(ctx context.Context) error {
 	f := s.f
-	if f.cfg.Witness == nil {
-		return nil
-	}
 	resp, err := s.store.get(ctx, "read the status", s.store.keys.status(f.cfg.Gateway))
 	if err != nil || len(resp.Kvs) == 0 {
 		return err
 	}
 	// A status that can't be read says nothing; one of another gateway's is refused later.
-	if was, err := parseStatus(f.cfg.Gateway, resp.Kvs[0].Value); err == nil && was.Instance == f.cfg.Instance && was.Log != (Seen{}) {
+	was, err := parseStatus(f.cfg.Gateway, resp.Kvs[0].Value)
+	if err != nil || was.Instance != f.cfg.Instance {
+		return nil //nolint:nilerr // as above
+	}
+	f.update(func(st *Status) {
+		for _, id := range slices.Backward(strings.Fields(st.Refused)) { // of this run: the newest
+			was.Refused = withID(was.Refused, id)
+		}
+		for _, id := range slices.Backward(strings.Fields(st.Ran)) {
+			was.runs(id)
+		}
+		st.Ran, st.Refused = was.Ran, was.Refused
+	})
+	if f.cfg.Witness != nil && was.Log != (Seen{}) {
 		f.cfg.Witness(was.Log)
 	}
 	return nil

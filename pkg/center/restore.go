@@ -3,6 +3,8 @@ package center
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
@@ -10,12 +12,19 @@ import (
 // Restore returns the document that a rollback makes of head, to be looked at,
 // linted and pushed: table as it was at the commit of etcd revision rev, or all
 // tables if table is "". With rev 0 it goes back to the newest release in which
-// they were different. It also returns the commit that it went back to.
+// they were different and which ran on a gateway; where no gateway remembers, to the
+// newest that none has refused. It also returns the commit that it went back to.
 func (s *Store) Restore(ctx context.Context, head Version, table config.Table, rev int64) (*config.Document, Commit, error) {
 	if table != "" && table.Index() < 0 {
 		return nil, Commit{}, fmt.Errorf("table %q: expected one of %v, or all", table, config.Tables())
 	}
-	old, err := s.restoreFrom(ctx, head.Commit, table, rev)
+	if rev == 0 {
+		var err error
+		if rev, err = s.lastApplied(ctx, head.Commit, table); err != nil {
+			return nil, Commit{}, err
+		}
+	}
+	old, err := s.LoadRev(ctx, rev)
 	if err != nil {
 		return nil, old.Commit, err
 	}
@@ -23,6 +32,73 @@ func (s *Store) Restore(ctx context.Context, head Version, table config.Table, r
 		return old.Doc, old.Commit, nil
 	}
 	return head.Document().WithTable(table, old.Doc), old.Commit, nil
+}
+
+// lastApplied returns the revision of the release that "previous" means.
+func (s *Store) lastApplied(ctx context.Context, head Commit, table config.Table) (int64, error) {
+	log, err := s.Log(ctx, s.cfg.KeepReleases)
+	if err != nil {
+		return 0, err
+	}
+	gateways, err := s.Gateways(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var unknown int64 // the newest of which nobody knows
+	for _, c := range log {
+		if c.Rev >= head.Rev || c.hash(table) == head.hash(table) || refusal(c, log, gateways) != "" {
+			continue
+		}
+		if ran(c, gateways) {
+			return c.Rev, nil
+		}
+		if unknown == 0 {
+			unknown = c.Rev
+		}
+	}
+	if unknown == 0 {
+		return 0, neverDifferent(table, s.cfg.KeepReleases)
+	}
+	return unknown, nil
+}
+
+// ran reports whether a gateway says that it ran c.
+func ran(c Commit, gateways []Gateway) bool {
+	return slices.ContainsFunc(gateways, func(g Gateway) bool { return hasID(g.Ran, c.ID) })
+}
+
+// refusal says why c is known not to run: a gateway put the store back from it, or says of
+// it that it does not run there. "" if nothing is known.
+func refusal(c Commit, log []Commit, gateways []Gateway) string {
+	for _, g := range gateways {
+		switch {
+		case !hasID(g.Refused, c.ID):
+		case g.Tried == c.ID && g.Error != "":
+			return g.Gateway + ": " + g.Error
+		default:
+			return g.Gateway + " has refused it"
+		}
+	}
+	for _, later := range log {
+		if later.BaseRev == c.Rev && later.BaseSHA256 == c.SHA256 && strings.HasPrefix(later.Author.OSUser, GatewayAuthor) {
+			return later.Author.OSUser + ": " + later.Message
+		}
+	}
+	return ""
+}
+
+// Refusal says why the release of revision rev is known not to run; "" if nothing is
+// known of it.
+func (s *Store) Refusal(ctx context.Context, c Commit) (string, error) {
+	log, err := s.Log(ctx, s.cfg.KeepReleases)
+	if err != nil {
+		return "", err
+	}
+	gateways, err := s.Gateways(ctx)
+	if err != nil {
+		return "", err
+	}
+	return refusal(c, log, gateways), nil
 }
 
 func (s *Store) restoreFrom(ctx context.Context, head Commit, table config.Table, rev int64) (Version, error) {
@@ -38,11 +114,15 @@ func (s *Store) restoreFrom(ctx context.Context, head Commit, table config.Table
 			return s.LoadRelease(ctx, c.Release)
 		}
 	}
+	return Version{}, neverDifferent(table, s.cfg.KeepReleases)
+}
+
+func neverDifferent(table config.Table, kept int) error {
 	what := "the configuration was"
 	if table != "" {
 		what = fmt.Sprintf("%s were", table)
 	}
-	return Version{}, fmt.Errorf("%w: %s never different in the %d releases that are kept", ErrNoRelease, what, s.cfg.KeepReleases)
+	return fmt.Errorf("%w: %s never different in the %d releases that are kept", ErrNoRelease, what, kept)
 }
 
 // hash identifies the state of a table, or of all for "".

@@ -140,7 +140,7 @@ func (s *session) compareSeed(head Commit) {
 }
 
 func (s *session) author() Author {
-	return Author{OSUser: "edge-gw/" + s.f.cfg.Gateway, Host: s.f.cfg.Host}
+	return Author{OSUser: GatewayAuthor + s.f.cfg.Gateway, Host: s.f.cfg.Host}
 }
 
 // follow reacts to everything until something breaks.
@@ -297,6 +297,9 @@ func (s *session) note(c Commit) {
 		s.waiting = s.waiting[:0] // the chain is broken; next reads the document
 	}
 	s.f.want(c)
+	if s.f.cfg.OnNewer != nil {
+		s.f.cfg.OnNewer(c.Rev)
+	}
 	s.newest = c
 	s.newest.Delta = nil
 	s.waiting = append(s.waiting, c)

@@ -47,6 +47,9 @@ type Status struct {
 	Target int64     `json:"target,omitempty"` // rev of the commit that was tried last
 	Tried  string    `json:"tried,omitempty"`  // its id: a store that went back in time uses revs again
 	Error  string    `json:"error,omitempty"`  // why the target doesn't run
+	// Ids of the last commits that ran, and that did not: newest first, blanks between.
+	Ran     string `json:"ran,omitempty"`
+	Refused string `json:"refused,omitempty"`
 
 	Seen time.Time `json:"seen"` // when the record was last written
 
@@ -85,6 +88,28 @@ func (g Gateway) Settled(c Commit) (done, ok bool) {
 	}
 	done = tried && g.State != Applying
 	return done, done && g.SHA256 == c.SHA256 && (g.State == Applied || g.State == RolledBack)
+}
+
+// maxRan bounds how many commits of a kind a status remembers.
+const maxRan = 10
+
+// withID returns a list of ids with one more at its beginning.
+func withID(list, id string) string {
+	out := []string{id}
+	for _, was := range strings.Fields(list) {
+		if was != id && len(out) < maxRan {
+			out = append(out, was)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func hasID(list, id string) bool { return slices.Contains(strings.Fields(list), id) }
+
+// runs notes that commit id runs.
+func (st *Status) runs(id string) {
+	st.Ran = withID(st.Ran, id)
+	st.Refused = strings.Join(slices.DeleteFunc(strings.Fields(st.Refused), func(is string) bool { return is == id }), " ")
 }
 
 // parseStatus refuses what cannot be a status record.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -126,13 +127,31 @@ func prepare(cmd *cobra.Command, envPrefix string) {
 	}
 }
 
+// likeness says how much word looks like a command's name: letters in their places, and
+// a bonus for the same letters in another order ("puhs").
+func likeness(word, name string) int {
+	n := 0
+	for i := range min(len(word), len(name)) {
+		if word[i] == name[i] {
+			n += 2
+		}
+	}
+	a, b := []byte(word), []byte(name)
+	slices.Sort(a)
+	slices.Sort(b)
+	if slices.Equal(a, b) {
+		n += 3
+	}
+	return n
+}
+
 // missingSubcommand is what a command that only groups others does.
 func missingSubcommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		text := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
 		cmd.SuggestionsMinimumDistance = max(cmd.SuggestionsMinimumDistance, 2)
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			text += fmt.Sprintf("; did you mean %q?", near[0])
+			text += fmt.Sprintf("; did you mean %q?", slices.MaxFunc(near, func(a, b string) int { return likeness(args[0], a) - likeness(args[0], b) }))
 		}
 		return Usagef("%s", text)
 	}

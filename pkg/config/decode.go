@@ -1,32 +1,54 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // MaxTag is the largest number of characters in a tag.
 const MaxTag = 128
 
 // ValidTag reports whether s may be a tag: 1 to [MaxTag] letters or digits of any
-// script, _ . and -.
+// script, with the marks that belong to them, _ . and -. It is in Unicode's composed form
+// (NFC): else two tags that look the same would be two.
 func ValidTag(s string) bool {
-	n := 0
+	n, ascii := 0, true
 	for i, r := range s {
 		if r < utf8.RuneSelf {
 			if !isIDByte(byte(r)) && r != '.' {
 				return false
 			}
-		} else if r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)) || !unicode.In(r, unicode.L, unicode.N) {
+			n++
+			continue
+		}
+		ascii = false
+		broken := r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError))
+		if broken || !unicode.In(r, unicode.L, unicode.N) && (i == 0 || !unicode.In(r, unicode.M)) {
 			return false
 		}
 		n++
 	}
-	return n >= 1 && n <= MaxTag
+	return n >= 1 && n <= MaxTag && (ascii || norm.NFC.IsNormalString(s))
+}
+
+// decomposed names the first character of s that isn't in Unicode's composed form, and
+// what it is in that; ok is false if there is none.
+func decomposed(s string) (text string, ok bool) {
+	for s != "" {
+		n := norm.NFC.NextBoundaryInString(s, true)
+		if part := norm.NFC.String(s[:n]); part != s[:n] {
+			return fmt.Sprintf("%s is written as %+q, and must be %+q: the composed form of Unicode, NFC (macOS and some editors write the other)", part, s[:n], part), true
+		}
+		s = s[n:]
+	}
+	return "", false
 }
 
 // ValidID reports whether s may be the id of an endpoint, a driver or a
@@ -106,6 +128,9 @@ func (v *Variable) setField(key string, x any) *FieldError {
 		v.Tag, ok = s, isText && ValidTag(s)
 		if reserved(s) {
 			return badField(reservedTag, key)
+		}
+		if text, is := decomposed(s); is && isText {
+			return badField(text, key)
 		}
 	case "driver_id":
 		v.DriverID, ok = s, isText && ValidID(s)

@@ -78,8 +78,8 @@ func (g *Gateway) newEtcdFeed(instance string) (*etcdFeed, error) {
 		Apply: func(ctx context.Context, snap *config.Snapshot) center.Outcome {
 			return g.applyFed(ctx, snap, !g.hasBooted())
 		},
-		Fits: g.fits, OnFailed: g.breakDown,
-		OnSame: g.renumber,
+		Fits: g.fits, OnFailed: g.breakDown, OnSame: g.renumber,
+		OnNewer: func(rev int64) { g.runner.Newer(uint64(rev)) },
 		OnInvalid: func(rev int64, err error) {
 			g.refuse(err)
 			g.log.Error("a commit of the configuration center is no configuration; what runs goes on", "rev", rev, "error", err)
@@ -170,6 +170,19 @@ func (s *etcdFeed) Rollback(ctx context.Context, rev uint64) error {
 
 // Status implements [feed.Feed].
 func (s *etcdFeed) Status() feed.Status { return s.follower.Feed() }
+
+// Reload has the tables read anew, as edge-ctl config reload does, and logs what comes of
+// it. It returns at once.
+func (g *Gateway) Reload(ctx context.Context) {
+	go func() {
+		if err := g.feed.Reload(ctx); err != nil {
+			g.log.Error("the configuration was not reloaded; what runs goes on", "error", err)
+			return
+		}
+		st := g.feed.Status()
+		g.log.Info("the configuration was reloaded", "rev", st.Running.Rev, "sha256", st.Running.SHA256)
+	}()
+}
 
 // hasBooted reports whether a configuration runs, or did.
 func (g *Gateway) hasBooted() bool {

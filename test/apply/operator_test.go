@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -426,4 +427,31 @@ func TestOneSiteDoesNotRollBackTheFleet(t *testing.T) {
 	command(t, 0, "edge-cfg", "--endpoints", c.addr, "retry", "gw-other")
 	both("gw-other applied; gw-test applied; ")
 	p.check()
+}
+
+// TestHangUpReloads: SIGHUP has the tables read anew, and ends nothing.
+func TestHangUpReloads(t *testing.T) {
+	t.Parallel()
+	a := startPLC(t, baseA)
+	one := newTables().endpoint("e", a.addr).driver("d", "e", 50*time.Millisecond).variable("x", "d", 0, "")
+	two := one.clone().variable("y", "d", 1, "")
+	gw := dirPlant(t, one)
+	writeTables(t, gw, two)
+	if err := syscall.Kill(int(gw.Proc()), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	peer.WaitFor(t, 10*time.Second, "the reload", func() bool { return strings.Contains(gw.Output(), "the configuration was reloaded") })
+	if s := running(t, gw); s.SHA256 != two.document().SHA256() {
+		t.Errorf("it runs %+v", s)
+	}
+	writeTables(t, gw, newTables()) // nothing at all: refused
+	if err := syscall.Kill(int(gw.Proc()), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	peer.WaitFor(t, 10*time.Second, "the refusal", func() bool {
+		return strings.Contains(gw.Output(), "1 of 1 endpoints, 1 of 1 drivers, 2 of 2 variables") && running(t, gw).State == "rejected"
+	})
+	if s := running(t, gw); s.SHA256 != two.document().SHA256() {
+		t.Errorf("it runs %+v", s)
+	}
 }
