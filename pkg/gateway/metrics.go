@@ -34,7 +34,7 @@ func newCollector(g *Gateway) *collector {
 		info:        desc("edge_gw_info", "1, with who runs which release.", "gateway_id", "version"),
 		ready:       desc("edge_gw_ready", "1 while /readyz answers 200."),
 		refused:     desc("cfg_refused", "1 while the newest configuration does not run: it was refused, or taken back."),
-		connected:   desc("cfg_center_connected", "1 while the configuration center is followed, 0 while it can't be: no change arrives then."),
+		connected:   desc("cfg_center_connected", "1 while the configuration center, or the directory of the tables, can be followed; no change arrives while it is 0."),
 		state:       desc("connector_state", "1 for the state that the connector is in, 0 for the others.", "connector", "state"),
 		lag:         desc("connector_lag", "Frames in the log that the connector has not delivered.", "connector"),
 		certificate: desc("certificate_expiry_timestamp_seconds", "End of the first certificate to expire in a file that the configuration names, Unix time.", "setting"),
@@ -56,9 +56,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	send(c.info, 1, c.g.cfg.GatewayID, version.String())
 	send(c.ready, asGauge(c.g.Readiness().Ready))
 	st := c.g.feed.Status()
-	if c.g.cfg.Config.Source == "etcd" {
-		send(c.connected, asGauge(st.Link.Connected))
-	}
+	send(c.connected, asGauge(st.Link.Connected))
 	switch st.State {
 	case feed.Rejected, feed.RolledBack, feed.Pinned, feed.Failed:
 		send(c.refused, 1)
