@@ -441,7 +441,7 @@ func TestHangUpReloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	peer.WaitFor(t, 10*time.Second, "the reload", func() bool { return strings.Contains(gw.Output(), "the configuration was reloaded") })
-	if s := running(t, gw); s.SHA256 != two.document().SHA256() {
+	if s := running(t, gw); s.Sha256 != two.document().SHA256() {
 		t.Errorf("it runs %+v", s)
 	}
 	writeTables(t, gw, newTables()) // nothing at all: refused
@@ -451,7 +451,7 @@ func TestHangUpReloads(t *testing.T) {
 	peer.WaitFor(t, 10*time.Second, "the refusal", func() bool {
 		return strings.Contains(gw.Output(), "1 of 1 endpoints, 1 of 1 drivers, 2 of 2 variables") && running(t, gw).State == "rejected"
 	})
-	if s := running(t, gw); s.SHA256 != two.document().SHA256() {
+	if s := running(t, gw); s.Sha256 != two.document().SHA256() {
 		t.Errorf("it runs %+v", s)
 	}
 }
