@@ -20,6 +20,7 @@ type imported struct {
 
 func newImport() *cobra.Command {
 	var into, driver string
+	var opts tables.SheetOptions
 	cmd := &cobra.Command{
 		Use:   "import FILE.csv --into DIR",
 		Short: "Merge variables from a spreadsheet into DIR's variables.yml",
@@ -33,8 +34,11 @@ block_len; verify_type, verify_addr and so on are the fields of verify_address. 
 empty cell changes nothing. A new variable without access is read-only (R), without
 type a holding register.
 
-It reads what spreadsheets write: with a byte order mark, in UTF-16 or GBK, separated
-by semicolons or tabs, with decimal commas then.`,
+It reads what spreadsheets write: UTF-8, UTF-16 with its mark, or what --encoding says;
+separated by commas, semicolons or tabs, or by what a first line "sep=;" says. With
+semicolons and tabs numbers have decimal commas; where a number can be read in two
+ways (1.000), it asks for --decimal. Nothing is guessed: of a file that is not UTF-8
+it shows how a line of it would be read.`,
 		Example: `  edge-cfg import points.csv --into ./config --driver press-4`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,9 +46,12 @@ by semicolons or tabs, with decimal commas then.`,
 			if err != nil {
 				return err
 			}
-			s, err := tables.ReadSheet(raw)
+			s, note, err := tables.ReadSheet(raw, opts)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			if note != "" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s is read as %s\n", args[0], cli.Printable(note))
 			}
 			return editVariables(cmd, into, func(v *tables.Variables) error {
 				if err := v.Import(s, driver); err != nil {
@@ -55,6 +62,8 @@ by semicolons or tabs, with decimal commas then.`,
 		},
 	}
 	cmd.Flags().StringVar(&into, "into", "", "the `directory` of the tables")
+	cmd.Flags().StringVar(&opts.Encoding, "encoding", "", "the file's encoding, where it doesn't say (`NAME`: windows-1252, gbk, …)")
+	cmd.Flags().StringVar(&opts.Decimal, "decimal", "", "the decimal sign of numbers, where it can't be told (`.|,`)")
 	cmd.Flags().StringVar(&driver, "driver", "", "driver_id of the rows that have none (`ID`)")
 	if err := cmd.MarkFlagRequired("into"); err != nil {
 		panic(err) // the flag was added above

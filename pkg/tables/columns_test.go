@@ -56,7 +56,7 @@ func TestSheetOfEverything(t *testing.T) {
 	const text = "tag,driver_id,access,type,addr,datatype,merge,verify_type,verify_addr,verify_bit\n" +
 		"a,m,RW,holding,100,bool,true,input,30,4\n" +
 		"b,m,RW,holding,101,int16,false,,,\n"
-	s, err := ReadSheet([]byte(text))
+	s, _, err := ReadSheet([]byte(text), SheetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,10 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/text/encoding/simplifiedchinese"
-	"golang.org/x/text/encoding/unicode"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/number"
@@ -59,22 +55,38 @@ type Sheet struct {
 	rows   [][]string
 	lines  []int // where each row begins
 	comma  rune
+
+	decimalSign string // of numbers; "": by comma
 }
 
-// ReadSheet decodes what spreadsheets write: UTF-8 with or without a byte order
-// mark, UTF-16, or else GBK; separated by comma, semicolon or tab.
-func ReadSheet(raw []byte) (*Sheet, error) {
-	text, err := decodeText(raw)
-	if err != nil {
-		return nil, err
+// ReadSheet decodes what spreadsheets write: UTF-8 or UTF-16 by their marks, or what opts
+// says; separated by comma, semicolon or tab, or by what its first line says ("sep=;").
+// What is doubtful is a [UsageError] that says what to say. The note tells how it was
+// read, "" if there is nothing to tell.
+func ReadSheet(raw []byte, opts SheetOptions) (s *Sheet, note string, err error) {
+	if opts.Decimal != "" && opts.Decimal != "." && opts.Decimal != "," {
+		return nil, "", usagef("--decimal %s: expected . or ,", opts.Decimal)
 	}
+	text, note, err := opts.decode(raw)
+	if err != nil {
+		return nil, "", err
+	}
+	s = &Sheet{comma: ',', decimalSign: opts.Decimal}
+	hint, text := separatorHint(text)
 	head, _, _ := bytes.Cut(text, []byte("\n"))
-	s := &Sheet{comma: ','}
 	for _, c := range []rune{';', '\t'} {
 		if bytes.Count(head, []byte(string(c))) > bytes.Count(head, []byte(string(s.comma))) {
 			s.comma = c
 		}
 	}
+	if hint != 0 {
+		s.comma = hint
+	}
+	return s, note, s.read(text, hint != 0)
+}
+
+// read reads header and rows; hinted: a line above them is gone.
+func (s *Sheet) read(text []byte, hinted bool) error {
 	r := csv.NewReader(bytes.NewReader(text))
 	r.Comma, r.FieldsPerRecord, r.TrimLeadingSpace = s.comma, -1, s.comma != '\t'
 	for {
@@ -83,9 +95,12 @@ func ReadSheet(raw []byte) (*Sheet, error) {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		line, _ := r.FieldPos(0)
+		if hinted {
+			line++
+		}
 		switch {
 		case s.header == nil:
 			s.header = row
@@ -93,21 +108,7 @@ func ReadSheet(raw []byte) (*Sheet, error) {
 			s.rows, s.lines = append(s.rows, row), append(s.lines, line)
 		}
 	}
-	return s, s.checkHeader()
-}
-
-func decodeText(raw []byte) ([]byte, error) {
-	switch {
-	case bytes.HasPrefix(raw, []byte("\xff\xfe")), bytes.HasPrefix(raw, []byte("\xfe\xff")):
-		return unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder().Bytes(raw)
-	case utf8.Valid(raw):
-		return bytes.TrimPrefix(raw, []byte("\ufeff")), nil
-	}
-	text, err := simplifiedchinese.GB18030.NewDecoder().Bytes(raw) // a superset of GBK
-	if err == nil && bytes.ContainsRune(text, utf8.RuneError) {
-		err = fmt.Errorf("neither UTF-8 nor UTF-16 nor GBK")
-	}
-	return text, err
+	return s.checkHeader()
 }
 
 // checkHeader brings the names to those of columns, and refuses others.
@@ -157,8 +158,11 @@ func (s *Sheet) variable(row []string, item map[string]any) error {
 var decimalComma = regexp.MustCompile(`\b(\d+),(\d+)\b`)
 
 func (s *Sheet) value(column, cell string) (any, error) {
-	if s.comma != ',' && (isNumeric(column) || column == "scale" && !strings.Contains(cell, "(")) {
-		cell = decimalComma.ReplaceAllString(cell, "$1.$2")
+	if isNumeric(column) || column == "scale" && !strings.Contains(cell, "(") {
+		var err error
+		if cell, err = s.decimal(column, cell); err != nil {
+			return nil, err
+		}
 	}
 	if b, err := strconv.ParseBool(strings.ToLower(cell)); column == "merge" && err == nil && len(cell) > 1 { // spreadsheets write FALSE
 		return b, nil
@@ -178,7 +182,7 @@ func (s *Sheet) value(column, cell string) (any, error) {
 		return list, nil
 	}
 	if !isNumeric(column) {
-		return cell, nil
+		return plainCell(cell), nil
 	}
 	f, err := number.Float(cell)
 	if e, ok := errors.AsType[*number.Error](err); ok && e.Kind == number.NoNumber {
@@ -232,13 +236,19 @@ func eachRow(doc *config.Document, row func([]string) error) error {
 			return fmt.Errorf("%s: %w", config.Key(config.Variables, it.ID), err)
 		}
 		for i, column := range columns {
-			cells[i] = cellText(config.ValueAt(item, pathOf(column)))
+			cells[i] = safeCell(cellText(config.ValueAt(item, pathOf(column))))
 		}
 		if err := row(cells); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// isNumber reports whether a text is nothing but a number.
+func isNumber(text string) bool {
+	_, err := number.Float(text)
+	return err == nil
 }
 
 // cellText is a value as a cell has it; nothing is empty.

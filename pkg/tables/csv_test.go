@@ -16,7 +16,7 @@ func FuzzImport(f *testing.F) {
 	f.Add([]byte("\xff\xfet\x00a\x00g\x00\n\x00a\x00\n\x00"))
 	f.Add([]byte("tag,unit\na,\xb6\xc8\n\n,,"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		s, err := ReadSheet(raw)
+		s, _, err := ReadSheet(raw, SheetOptions{})
 		if err != nil {
 			return
 		}

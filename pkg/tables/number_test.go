@@ -110,7 +110,7 @@ func numberReaders(t *testing.T) map[string]func(text string) (int64, error) {
 			return n, err
 		},
 		"CSV": func(text string) (int64, error) {
-			s, err := ReadSheet([]byte("tag,addr\na,\"" + text + "\"\n"))
+			s, _, err := ReadSheet([]byte("tag,addr\na,\""+text+"\"\n"), SheetOptions{})
 			if err != nil {
 				return 0, err
 			}
