@@ -26,21 +26,14 @@ gateways run what they ran.`,
   edge-cfg doctor --repair`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
+			err := withStore(cmd, func(ctx context.Context, s *center.Store) error {
 				if repair {
 					if err := runRepair(ctx, cmd, s); err != nil {
 						return err
 					}
 				}
 				found, err := s.Doctor(ctx)
-				printErr := cli.NewOutput(cmd).Print(found, func(t *cli.Table) {
-					t.Header("CHECK", "HEALTH", "MESSAGE")
-					t.Keep("MESSAGE")
-					for _, d := range found {
-						t.Cells(cli.Cell{Text: d.Check}, healthCell(d.Health), cli.Cell{Text: d.Message})
-					}
-				})
-				if err != nil || printErr != nil {
+				if printErr := printDiagnoses(cmd, found); err != nil || printErr != nil {
 					return errors.Join(err, printErr)
 				}
 				for _, d := range found {
@@ -50,11 +43,38 @@ gateways run what they ran.`,
 				}
 				return nil
 			})
+			if errors.Is(err, center.ErrUnavailable) {
+				return errors.Join(err, printMembers(cmd))
+			}
+			return err
 		},
 	}
 	cli.AddOutputFlag(cmd)
 	cmd.Flags().BoolVar(&repair, "repair", false, "put right what can be put right from what the store has")
 	return cmd
+}
+
+func printDiagnoses(cmd *cobra.Command, found []center.Diagnosis) error {
+	return cli.NewOutput(cmd).Print(found, func(t *cli.Table) {
+		t.Header("CHECK", "HEALTH", "MESSAGE")
+		t.Keep("MESSAGE")
+		for _, d := range found {
+			t.Cells(cli.Cell{Text: d.Check}, healthCell(d.Health), cli.Cell{Text: d.Message})
+		}
+	})
+}
+
+// printMembers says which servers of a store that can't be used are up.
+func printMembers(cmd *cobra.Command) error {
+	conn, err := findStore(cmd)
+	if err != nil {
+		return err
+	}
+	cfg, err := conn.config()
+	if err != nil {
+		return err
+	}
+	return printDiagnoses(cmd, center.Members(cmd.Context(), cfg))
 }
 
 // runRepair repairs the store and tells on standard error what was done.

@@ -186,3 +186,29 @@ func cacheDir(t *testing.T) string {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
+
+// TestDoctorWithoutMajority: with two of three members down, the doctor says which, by
+// name, although it was told of one address alone, and what that means.
+func TestDoctorWithoutMajority(t *testing.T) {
+	c := startCluster(t)
+	s := open(t, c.clients[:], 40)
+	if _, err := s.Push(t.Context(), center.Version{}, document(3, 1), center.PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	kill(c.cmds[0])
+	kill(c.cmds[2])
+	out, code := edgeCfg(t, "--endpoints", c.clients[1], "doctor")
+	if code != 2 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, want := range []string{c.clients[1] + " is up", c.clients[0] + " is down", c.clients[2] + " is down", "connection refused",
+		"1 of 3 servers are up and 2 are needed", "gateways run on with what they have"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not said:\n%s", want, out)
+		}
+	}
+	kill(c.cmds[1])
+	if out, code = edgeCfg(t, "--endpoints", strings.Join(c.clients[:], ","), "doctor"); code != 2 || !strings.Contains(out, "no server answers") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
