@@ -15,7 +15,6 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	t.Parallel()
 	drivertest.Run(t, device)
 }
 

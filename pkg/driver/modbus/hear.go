@@ -15,6 +15,7 @@ import (
 type hearing struct {
 	late, double, noise int
 	echoed              bool
+	odd                 bool // an answer to nothing that is known
 	foreign             [4]struct {
 		unit uint8
 		n    int
@@ -105,6 +106,7 @@ func (l *link) note(t *turn, v verdict, unit uint8, pdu []byte) []byte {
 		if f := Func(pdu[0]); f == t.shape.fn && !f.reads() {
 			return pdu
 		}
+		h.odd = true
 		err := lengthOrFunction(t, pdu)
 		l.metrics.reject(err.Reason)
 		h.conclude(err)

@@ -127,7 +127,7 @@ type account struct {
 	tries   int    // to find out whose answers come, since the last success
 	doubles bool   // answers came twice
 	lengths bool   // reads of different lengths were answered
-	fresh   bool   // a process before this one may have left debts
+	fresh   int    // questions left to find out whether a process before this one has left debts
 	twins   map[spot]int
 	no      map[spot]bool // refused, when asked for in order to find out
 	word    time.Time     // when a request or an answer of the unit was on the line
@@ -433,6 +433,6 @@ func (a *account) settle(order uint64) {
 // forgive strikes every debt of a: of a unit that can't be asked for anything of
 // another length, after a silence in which its answers would have come.
 func (a *account) forgive() {
-	a.debts, a.last, a.paid, a.tries, a.fresh = a.debts[:0], a.last[:0], turn{}, 0, false
+	a.debts, a.last, a.paid, a.tries, a.fresh = a.debts[:0], a.last[:0], turn{}, 0, 0
 	clear(a.no)
 }

@@ -148,7 +148,9 @@ func (ln *line) account(s *Settings, driver bool) *account {
 	defer ln.mu.Unlock()
 	n := len(ln.ledger.accounts)
 	a := ln.ledger.account(s.UnitID, s.AnswerUnit.alias())
-	a.fresh = a.fresh || driver && len(ln.ledger.accounts) > n && s.Ordered() && !s.broadcast()
+	if driver && len(ln.ledger.accounts) > n && s.Ordered() && !s.broadcast() {
+		a.fresh, a.word = freshRounds, time.Now()
+	}
 	return a
 }
 

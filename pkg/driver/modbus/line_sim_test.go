@@ -553,3 +553,33 @@ func TestLineKeepsItsAccounts(t *testing.T) {
 		})
 	}
 }
+
+// TestRestartWhileOwed: a process that begins anew knows nothing of what the one
+// before it has asked, and that is still to be answered.
+func TestRestartWhileOwed(t *testing.T) {
+	t.Parallel()
+	// What is later nobody can tell, of a unit that seems to answer no question.
+	what := trouble{veryLate: 0.2, longest: quietTurns - 1, framing: FramingRTU}
+	runs := 150
+	if os.Getenv("EDGE_EXCHANGES") != "" {
+		runs = 5000
+	}
+	var g, w, b atomic.Int64
+	defer func() { t.Logf("%d starts, %d values good, %d bad, %d WRONG", runs, g.Load(), b.Load(), w.Load()) }()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimLine(what, uint64(time.Now().UnixNano()), &simUnit{id: 2})
+		for range runs {
+			s.memo = endpoint.Memo{}
+			o := &oracle{t: t, unit: 2, wrong: &w, good: &g, bad: &b, slack: 5 * time.Second}
+			life, end := context.WithTimeout(t.Context(), s.between(time.Second, 6*time.Second))
+			if err := simDriver(t, s, o, map[string]uint16{"a": 100, "b": 200, "c": 300, "d": 400}).Run(life); err != nil {
+				t.Error(err)
+			}
+			end()
+		}
+		s.end()
+	})
+	if g.Load() < int64(runs) {
+		t.Errorf("only %d good values", g.Load())
+	}
+}

@@ -396,15 +396,16 @@ func (l *link) settle() error {
 	}
 }
 
-// sweep judges the whole answers in the buffer, where none is due.
-func (l *link) sweep() {
+// sweep judges the whole answers in the buffer, where none is due. It reports whether
+// the link's unit answered what it was not asked.
+func (l *link) sweep() (unknown bool) {
 	for {
 		unit, pdu, err := l.frame(nil)
 		if err != nil {
 			l.skip(l.w - l.r)
 		}
 		if pdu == nil {
-			return
+			return unknown
 		}
 		switch l.line.judge(&turn{}, unit, pdu) {
 		case late:
@@ -413,6 +414,7 @@ func (l *link) sweep() {
 		case double:
 			l.metrics.reject("duplicate")
 		default:
+			unknown = unknown || l.account.accepts(unit)
 			l.metrics.reject("trailing")
 		}
 	}

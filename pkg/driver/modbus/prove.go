@@ -3,6 +3,7 @@ package modbus
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"time"
 )
@@ -11,13 +12,18 @@ import (
 // acted on it.
 var errNotSent = errors.New("the request was not sent")
 
+// freshQuiet is how long nothing must come after these.
+const freshQuiet = 150 * time.Millisecond
+
 // How a driver finds out whose answers come.
 const (
-	proofsAtOnce = 3 // questions per attempt
-	freshLengths = 3 // attempts with a length that nobody owes, before lengths are used again
-	moreItems    = 3 // registers more than the longest that is known, at most
-	pickyTries   = 4 // unanswered questions to a unit that has never answered two lengths
-	quietTurns   = 5 // timeouts of silence after which a unit that refuses other lengths owes nothing
+	proofsAtOnce = 3  // questions per attempt
+	freshRounds  = 5  // questions in a row that must be answered before a unit is believed that another process may have asked
+	freshLengths = 3  // attempts with a length that nobody owes, before lengths are used again
+	moreItems    = 3  // registers more than the longest that is known, at most
+	strangeItems = 12 // the same of a length by chance
+	pickyTries   = 4  // unanswered questions to a unit that has never answered two lengths
+	quietTurns   = 5  // timeouts of silence after which a unit that refuses other lengths owes nothing
 )
 
 // prove makes sure that what comes next and looks like s can only be the answer to
@@ -25,24 +31,23 @@ const (
 // is asked for something of another length. A unit answers in order, so that the
 // answer to this shows that older ones won't come any more.
 func (l *link) prove(s shape, at spot) error {
-	for range proofsAtOnce {
+	for range proofsAtOnce + freshRounds {
 		l.line.mu.Lock()
 		owed, twins := l.line.ledger.doubtful(l.account, s, at)
 		lags, doubles := l.account.run >= runTurns, l.account.doubles
 		picky := !l.account.lengths && l.account.tries >= pickyTries
-		fresh := l.account.fresh
-		l.account.fresh = false
+		fresh := l.account.fresh > 0
 		l.line.mu.Unlock()
 		unsure := l.echoUnsure(s)
 		if !owed && !twins && !lags && !unsure && !fresh {
 			return nil
 		}
 		question, ok := l.otherLength(s, at, owed || twins || fresh || lags && doubles, fresh)
-		if picky && owed {
+		if picky && (owed || fresh) {
 			ok = false
 		}
 		switch {
-		case !ok && !owed && !twins: // a precaution only
+		case !ok && !owed && !twins && !fresh: // a precaution only
 			l.line.mu.Lock()
 			l.account.run = 0
 			l.line.mu.Unlock()
@@ -53,17 +58,66 @@ func (l *link) prove(s shape, at spot) error {
 			}
 			continue
 		}
-		if err := l.question(question, s, at); err != nil && (owed || twins || fresh || !isTimeout(err)) {
+		if fresh {
+			err := l.acquaint(question, s, at)
+			if err != nil {
+				return fmt.Errorf("%w: %w", errNotSent, err)
+			}
+			continue
+		}
+		if err := l.question(question, s, at, false); err != nil && (owed || twins || !isTimeout(err)) {
 			return fmt.Errorf("%w: %w", errNotSent, err)
 		}
 	}
 	l.line.mu.Lock()
 	owed, twins := l.line.ledger.doubtful(l.account, s, at)
+	fresh := l.account.fresh > 0
 	l.line.mu.Unlock()
-	if owed || twins {
+	if owed || twins || fresh {
 		return fmt.Errorf("%w: %w", errNotSent, l.inDoubt("the device does not say clearly which"))
 	}
 	return nil
+}
+
+// acquaint asks one of the questions to a unit that a process before this one may have
+// left with answers to give, which no debt speaks of. Each has a length by chance, which
+// that process hardly asked for in the same order. The last is followed by a silence.
+// Whatever else the unit says begins it anew.
+func (l *link) acquaint(q spot, s shape, at spot) error {
+	err := l.question(q, s, at, true)
+	unknown := l.hears.odd
+	l.line.mu.Lock()
+	last := l.account.fresh == 1
+	l.line.mu.Unlock()
+	if err == nil && last && !unknown {
+		unknown, err = l.speaks(min(freshQuiet, l.settings.Timeout))
+	}
+	l.line.mu.Lock()
+	defer l.line.mu.Unlock()
+	switch {
+	case unknown:
+		l.account.fresh = freshRounds
+		return fmt.Errorf("unit %d still answers what was asked before this program began: %w", l.settings.UnitID, os.ErrDeadlineExceeded)
+	case err == nil && l.hears.late == 0: // else that, too, may have been another's
+		l.account.fresh--
+	}
+	return err
+}
+
+// speaks reports whether the unit answers within d what it was not asked.
+func (l *link) speaks(d time.Duration) (bool, error) {
+	end := time.Now().Add(d)
+	for {
+		switch err := l.fill(end); {
+		case isTimeout(err):
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+		if l.sweep() {
+			return true, nil
+		}
+	}
 }
 
 // echoUnsure reports whether s is a write whose answer looks like its own echo, on
@@ -135,7 +189,7 @@ func (l *link) waitOut() error {
 
 // question asks for what has another length than s, and waits until an answer like
 // s could only be to a later request.
-func (l *link) question(q spot, s shape, at spot) error {
+func (l *link) question(q spot, s shape, at spot, fresh bool) error {
 	adu, err := readEncoder(l.packager)(q.fn, q.addr, q.qty)
 	if err != nil {
 		return err
@@ -147,12 +201,16 @@ func (l *link) question(q spot, s shape, at spot) error {
 	if err != nil {
 		return err
 	}
-	pdu, err := l.await(&t, deadline, func() bool {
+	settled := func() bool {
 		l.line.mu.Lock()
 		defer l.line.mu.Unlock()
 		owed, twins := l.line.ledger.doubtful(l.account, s, at)
 		return !owed && !twins
-	})
+	}
+	if fresh {
+		settled = nil // what came may be nobody's
+	}
+	pdu, err := l.await(&t, deadline, settled)
 	l.rest()
 	if s.fn.echoed() > 0 && l.settings.Echo == EchoAuto && !l.hears.echoed && (err == nil || isTimeout(err)) {
 		l.line.learnEcho(false) // a line repeats requests whether they are answered or not
@@ -189,7 +247,7 @@ func (l *link) otherLength(s shape, at spot, must, strange bool) (spot, bool) {
 	fresh := a.tries < freshLengths || a.tries%(freshLengths+1) == freshLengths
 	var best spot
 	var since uint64
-	found := false
+	found, seenStrange := false, 0
 	consider := func(q spot) bool {
 		if q.shape() == s || a.no[q] || strange && l.planned(q.shape()) {
 			return false
@@ -203,6 +261,15 @@ func (l *link) otherLength(s shape, at spot, must, strange bool) (spot, bool) {
 		if len(a.last) > 0 && seen(a.last) == q.shape() {
 			return false // the answer could be a repetition
 		}
+		if strange { // one of them by chance
+			if d != nil {
+				return false
+			}
+			if seenStrange++; rand.IntN(seenStrange) == 0 {
+				best, found = q, true
+			}
+			return false
+		}
 		switch {
 		case d == nil && fresh:
 			best, found = q, true
@@ -214,13 +281,20 @@ func (l *link) otherLength(s shape, at spot, must, strange bool) (spot, bool) {
 		}
 		return false
 	}
-	l.lengths(at, must, consider)
+	more := 0
+	switch {
+	case strange:
+		more = strangeItems
+	case must:
+		more = moreItems
+	}
+	l.lengths(at, more, consider)
 	return best, found
 }
 
 // lengths calls take with what may be asked for, the least odd first, until it
 // returns true.
-func (l *link) lengths(at spot, must bool, take func(spot) bool) {
+func (l *link) lengths(at spot, most int, take func(spot) bool) {
 	known := l.known(at)
 	for _, q := range known {
 		if take(q) {
@@ -234,7 +308,7 @@ func (l *link) lengths(at spot, must bool, take func(spot) bool) {
 			}
 		}
 	}
-	for more := uint16(1); must && more <= moreItems; more++ {
+	for more := uint16(1); int(more) <= most; more++ {
 		for _, q := range known {
 			if wide, ok := l.settings.wider(q, more); ok && take(wide) {
 				return
