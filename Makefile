@@ -104,6 +104,10 @@ released: ## part of a release: its admin API is what later ones are held agains
 generate: ## regenerate the protobuf code
 	cd schemas/admin && $(BUF) generate
 
+.PHONY: docs
+docs: ## bring the tables of settings in docs/ up to the schemas
+	$(GO) test ./test/docs -update
+
 .PHONY: check
 check: test lint ## what CI runs
 
