@@ -69,9 +69,7 @@ func (g *Gateway) status(context.Context) (*pb.GetStatusResponse, error) {
 		add(&pb.Problem{Part: "clock", Name: "not_set", Text: err.Error()})
 	}
 	if t := g.turned.Load(); t != nil {
-		add(&pb.Problem{Part: "bus", Name: "epoch", Since: admin.Timestamp(t.since), Text: fmt.Sprintf(
-			"the log's storage was put back to an earlier state: frames %d to %d had been used, as %s says; since then they are those of epoch %s. Find out what put it back",
-			t.behind.Head+1, t.behind.Seq, t.behind.Where, t.epoch)})
+		add(&pb.Problem{Part: "bus", Name: "epoch", Since: admin.Timestamp(t.since), Text: t.why})
 	}
 	st.Problems = append(st.Problems, feedProblems(g.feed.Status())...)
 	if server := g.serving.Load(); server != nil {

@@ -4,18 +4,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/durable"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
 // newEpoch is what the gateway remembers of an epoch that it had to begin.
 type newEpoch struct {
-	behind *bus.Behind
-	epoch  string
-	since  time.Time
+	why   string
+	epoch string
+	since time.Time
+}
+
+// birthMark is the file in the log's directory that shows whether that is a copy.
+const birthMark = "birth"
+
+// checkCopy begins a new epoch if the log's directory is a copy: the one that it was
+// copied from may have gone on and used the numbers that would come now, and so may this
+// one, before it was put back. That is known before anything is sent, with or without
+// somebody outside who remembers.
+func (g *Gateway) checkCopy() error {
+	mark := filepath.Join(g.cfg.Bus.WALDir, birthMark)
+	born, err := durable.Born(mark)
+	if err != nil {
+		g.log.Warn("it isn't known whether the log's directory is a copy", "error", err)
+	}
+	old, head := g.bus.Epoch(), g.bus.Head()
+	if !born && head > 0 {
+		epoch, err := g.bus.NewEpoch()
+		if err != nil {
+			return fmt.Errorf("the log's directory is a copy: %w", err)
+		}
+		g.turned.Store(&newEpoch{epoch: epoch, since: time.Now(), why: fmt.Sprintf("the log's directory is a copy that ends at frame %d of epoch %s: "+
+			"it was put back to an earlier state, or the original is elsewhere, and may have used the numbers that follow; from here on they are those of epoch %s. "+
+			"What was sent after the copy was made arrives a second time; if the original still runs, stop one of both", head, old, epoch)})
+		g.log.Warn("the log's directory is a copy: it was put back to an earlier state, or the original is elsewhere; a new epoch begins",
+			"head", head, "old_epoch", old, "epoch", epoch)
+	}
+	if _, err := os.Stat(mark); err == nil && born {
+		return nil
+	}
+	if err := durable.MarkBirth(mark); err != nil {
+		g.log.Warn("a copy of the log's directory will not be noticed", "error", err)
+	}
+	return nil
 }
 
 // onBehind is told that the log's storage has forgotten. It comes from within a
@@ -51,7 +88,8 @@ func (g *Gateway) turnEpoch(ctx context.Context, b *bus.Behind) error {
 	if err != nil {
 		return err
 	}
-	g.turned.Store(&newEpoch{behind: b, epoch: epoch, since: time.Now()})
+	g.turned.Store(&newEpoch{epoch: epoch, since: time.Now(), why: fmt.Sprintf("the log's storage was put back to an earlier state: frames %d to %d had been used, "+
+		"as %s says; since then they are those of epoch %s. Find out what put it back", b.Head+1, b.Seq, b.Where, epoch)})
 	g.log.Warn("a new epoch has begun", "epoch", epoch)
 	snap := g.runner.Current()
 	object := map[string]any{

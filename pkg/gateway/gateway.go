@@ -165,7 +165,10 @@ func (g *Gateway) openBus() (err error) {
 	if errors.Is(err, bus.ErrLocked) {
 		return fmt.Errorf("data_dir %s: a gateway that runs uses it; stop that one, or give this one another data_dir: %w", g.cfg.DataDir, err)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return g.checkCopy()
 }
 
 // busConfig turns the section of gateway.yml into the bus's settings.
