@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -185,7 +186,9 @@ func TestGC(t *testing.T) {
 	}
 	syncBus(t, b)
 	all := b.Stats().WALBytes
-	if err := b.Set("retain", "1h"); err != nil {
+	kept := b.Config()
+	kept.Retain = time.Hour
+	if err := b.Update(kept); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Commit(Commit{Ack: []Range{{First: 1, Last: 2000}}}); err != nil {
@@ -283,20 +286,23 @@ func TestTail(t *testing.T) {
 
 func TestSetAtRunTime(t *testing.T) {
 	b := openBus(t, testConfig(t.TempDir()), Deps{})
-	for key, value := range map[string]any{
-		"wal_flush_ms": 20, "pause_hi": "0.9", "resume_lo": 0.5, "wal_max_bytes": "512M", "min_free": 1048576.0, "overflow": "pause", "retain": "1d", "retain_bytes": "2G", "ring_pow": 15,
-	} {
-		if err := b.Set(key, value); err != nil {
-			t.Error(err)
-		}
-	}
 	want := Config{RingPow: 15, PauseHi: 0.9, ResumeLo: 0.5, WALDir: b.Config().WALDir, WALFlush: 20 * time.Millisecond, WALMaxBytes: 512 << 20, MinFree: 1 << 20, Overflow: Pause, Retain: 24 * time.Hour, RetainBytes: 2 << 30}
+	change := want
+	change.WALDir = "/elsewhere" // a log does not move while it is used
+	if err := b.Update(change); err != nil {
+		t.Fatal(err)
+	}
 	if d := cmp.Diff(want, b.Config()); d != "" {
 		t.Error(d)
 	}
-	for key, value := range map[string]any{"wal_flush_ms": "soon", "pause_hi": 0.4, "wal_max_bytes": "4T", "overflow": "explode", "retain": "-1s", "ring_pow": 30, "wal_dir": "/x", "nonsense": 1} {
-		if err := b.Set(key, value); err == nil {
-			t.Errorf("%s = %v was accepted", key, value)
+	for what, change := range map[string]func(*Config){
+		"pause_hi": func(c *Config) { c.PauseHi = 0.4 }, "wal_max_bytes": func(c *Config) { c.WALMaxBytes = 1 }, "overflow": func(c *Config) { c.Overflow = "explode" },
+		"retain": func(c *Config) { c.Retain = -1 }, "ring_pow": func(c *Config) { c.RingPow = 30 }, "wal_flush_ms": func(c *Config) { c.WALFlush = time.Hour },
+	} {
+		c := want
+		change(&c)
+		if err := b.Update(c); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 	if d := cmp.Diff(want, b.Config()); d != "" {

@@ -3,12 +3,10 @@ package bus
 import (
 	"fmt"
 	"log/slog"
-	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/edge-gateway/edge-gateway/pkg/number"
 	"github.com/edge-gateway/edge-gateway/pkg/wal"
 )
 
@@ -111,57 +109,4 @@ func (c Config) Check() error {
 		return fmt.Errorf("retain %v: expected 0 or more", c.Retain)
 	}
 	return nil
-}
-
-// set changes one key, as gateway.yml spells it.
-func (c *Config) set(key string, value any) (err error) {
-	switch text := fmt.Sprint(value); key {
-	case "ring_pow":
-		var n int64
-		n, err = number.Int(text, 0, math.MaxUint8)
-		c.RingPow = uint8(n)
-	case "pause_hi":
-		c.PauseHi, err = number.Float(text)
-	case "resume_lo":
-		c.ResumeLo, err = number.Float(text)
-	case "wal_flush_ms":
-		var ms float64
-		ms, err = number.Float(text)
-		c.WALFlush = time.Duration(ms * float64(time.Millisecond))
-	case "wal_max_bytes":
-		c.WALMaxBytes, err = parseSize(value)
-	case "min_free":
-		c.MinFree, err = parseSize(value)
-	case "overflow":
-		c.Overflow = Overflow(text)
-	case "retain":
-		c.Retain, err = parseDuration(value)
-	case "retain_bytes":
-		c.RetainBytes, err = parseSize(value)
-	case "wal_dir":
-		return fmt.Errorf("wal_dir: cannot change while the gateway runs")
-	default:
-		return fmt.Errorf("%s: no such setting: expected ring_pow, pause_hi, resume_lo, wal_flush_ms, wal_max_bytes, min_free, overflow, retain or retain_bytes", key)
-	}
-	if err != nil {
-		return fmt.Errorf("%s %v: %w", key, value, err)
-	}
-	return nil
-}
-
-// parseSize reads a number of bytes, with K, M or G for powers of 1024.
-func parseSize(value any) (uint64, error) {
-	if f, ok := value.(float64); ok && f >= 0 && f <= math.MaxInt64 && f == math.Trunc(f) {
-		return uint64(f), nil
-	}
-	n, err := number.Size(fmt.Sprint(value))
-	return uint64(n), err
-}
-
-// parseDuration reads a duration with its unit.
-func parseDuration(value any) (time.Duration, error) {
-	if d, ok := value.(time.Duration); ok {
-		return d, nil
-	}
-	return number.Duration(fmt.Sprint(value))
 }

@@ -151,22 +151,6 @@ func (b *Bus) Rewind(seq uint64) error {
 // Config returns the settings in use.
 func (b *Bus) Config() Config { return *b.cfg.Load() }
 
-// Set changes a setting while the bus runs; key is as in gateway.yml, value as
-// decoded from YAML or JSON, or as text. It is gone at the next start.
-func (b *Bus) Set(key string, value any) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	cfg := *b.cfg.Load()
-	if err := cfg.set(key, value); err != nil {
-		return fmt.Errorf("bus: %w", err)
-	}
-	if err := cfg.Check(); err != nil {
-		return fmt.Errorf("bus: %w", err)
-	}
-	b.use(cfg)
-	return nil
-}
-
 // Update replaces all settings but WALDir while the bus runs.
 func (b *Bus) Update(cfg Config) error {
 	b.mu.Lock()

@@ -26,7 +26,7 @@ func (g *Gateway) openAdmin() error {
 	g.admin, err = admin.NewServer(socket,
 		admin.Backend{
 			Status: g.status, Endpoints: adminEndpoints{g: g}, Drivers: adminDrivers{g: g}, Tags: adminTags{g},
-			Bus: busadmin.Running(g.bus, g.resend), Connectors: adminConnectors{g: g}, Config: adminConfig{g: g},
+			Bus: adminBus{busadmin.Running(g.bus, g.resend), g}, Connectors: adminConnectors{g: g}, Config: adminConfig{g: g},
 			Diagnostics: adminDiagnostics{g: g}, Files: g.bundleFiles,
 		},
 		admin.Deps{Log: g.log, Registerer: g.reg, Gatherer: g.reg, Audit: g.audit},
@@ -67,6 +67,9 @@ func (g *Gateway) status(context.Context) (*pb.GetStatusResponse, error) {
 	}
 	if err := g.clock.unset(); err != nil {
 		add(&pb.Problem{Part: "clock", Name: "not_set", Text: err.Error()})
+	}
+	if text := g.passingText(); text != "" {
+		add(&pb.Problem{Part: "bus", Name: "set", Text: text + ": set with edge-ctl, above the configuration, until the gateway ends; 'edge-ctl bus set KEY null' takes it away"})
 	}
 	if t := g.turned.Load(); t != nil {
 		add(&pb.Problem{Part: "bus", Name: "epoch", Since: admin.Timestamp(t.since), Text: t.why})

@@ -60,7 +60,9 @@ type settings Gateway
 
 // Check implements [apply.Settings].
 func (s *settings) Check(groups map[string]map[string]any) error {
-	cfg, err := s.cfg.WithSettings(groups)
+	s.setting.Lock()
+	defer s.setting.Unlock()
+	cfg, err := (*Gateway)(s).withSettings(groups)
 	if err != nil {
 		return err
 	}
@@ -71,11 +73,16 @@ func (s *settings) Check(groups map[string]map[string]any) error {
 // Set implements [apply.Settings]. What the environment or a flag says wins, as at
 // the start.
 func (s *settings) Set(ctx context.Context, groups map[string]map[string]any) error {
-	cfg, err := s.cfg.WithSettings(groups)
-	if err != nil {
-		return err
+	s.setting.Lock()
+	cfg, err := (*Gateway)(s).withSettings(groups)
+	if err == nil {
+		err = s.bus.Update(busConfig(&cfg.Bus))
 	}
-	if err := s.bus.Update(busConfig(&cfg.Bus)); err != nil {
+	if err == nil {
+		s.groups = groups
+	}
+	s.setting.Unlock()
+	if err != nil {
 		return err
 	}
 	return (*Gateway)(s).updateConnectors(ctx, cfg)

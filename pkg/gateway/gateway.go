@@ -76,6 +76,10 @@ type Gateway struct {
 	failed   chan error       // the first failure for good
 	behind   chan *bus.Behind // capacity 1: the log's storage has forgotten
 	turned   atomic.Pointer[newEpoch]
+
+	setting sync.Mutex                // held while settings are worked out and given to the bus
+	groups  map[string]map[string]any // settings of the config center that are in force
+	passing map[string]string         // set until the process ends; see adminBus
 }
 
 // The times of a stop. Together they stay below the five seconds that the

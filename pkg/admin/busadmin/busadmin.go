@@ -8,13 +8,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
-	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -178,42 +176,9 @@ func (b *Bus) CollectGarbage(ctx context.Context, gc *pb.CollectGarbageRequest) 
 	return m, nil
 }
 
-// Set implements [admin.BusBackend].
-func (b *Bus) Set(_ context.Context, key, value string) (*pb.SetBusSettingResponse, error) {
-	if b.bus == nil {
-		return nil, needsGateway("a setting")
-	}
-	before := b.bus.Config()
-	if err := b.bus.Set(key, value); err != nil {
-		return nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
-	}
-	now := b.bus.Config()
-	return &pb.SetBusSettingResponse{OldValue: setting(before, key), NewValue: setting(now, key)}, nil
-}
-
-// setting returns the value of a setting as gateway.yml would have it.
-func setting(c bus.Config, key string) string {
-	switch key {
-	case "ring_pow":
-		return strconv.Itoa(int(c.RingPow))
-	case "pause_hi":
-		return strconv.FormatFloat(c.PauseHi, 'g', -1, 64)
-	case "resume_lo":
-		return strconv.FormatFloat(c.ResumeLo, 'g', -1, 64)
-	case "wal_flush_ms":
-		return strconv.FormatFloat(float64(c.WALFlush)/float64(time.Millisecond), 'g', -1, 64)
-	case "wal_max_bytes":
-		return config.Size(c.WALMaxBytes).String()
-	case "min_free":
-		return config.Size(c.MinFree).String()
-	case "overflow":
-		return string(c.Overflow)
-	case "retain":
-		return config.Duration(c.Retain).String()
-	case "retain_bytes":
-		return config.Size(c.RetainBytes).String()
-	}
-	return ""
+// Set implements [admin.BusBackend]: a log alone has no settings.
+func (b *Bus) Set(context.Context, string, string) (*pb.SetBusSettingResponse, error) {
+	return nil, needsGateway("a setting")
 }
 
 // Check implements [admin.BusBackend].

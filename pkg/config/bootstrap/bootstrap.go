@@ -141,6 +141,7 @@ type sources struct {
 	settings map[string]map[string]any
 	env      map[string]string // by name
 	flags    map[string]string // by key
+	passing  map[string]string // by key; set while the gateway runs, until it ends
 
 	pos func(path []string, onKey bool) config.Pos // where a key stands; set by build
 }
@@ -176,8 +177,19 @@ func (g *Gateway) WithSettings(settings map[string]map[string]any) (*Gateway, er
 	return s.build()
 }
 
+// WithPassing returns g with values laid over all others, which hold until the gateway
+// ends; they are written as in the file, by key.
+func (g *Gateway) WithPassing(values map[string]string) (*Gateway, error) {
+	s := g.sources
+	s.passing = values
+	return s.build()
+}
+
+// OriginPassing is the origin of the values of [Gateway.WithPassing].
+const OriginPassing = "edge-ctl"
+
 // Origin returns where the value of a key came from: "default",
-// "gateway.yml:12", "settings", the variable's name or "flag"; "" for a key that
+// "gateway.yml:12", "settings", the variable's name, "flag" or "edge-ctl"; "" for a key that
 // does not exist.
 func (g *Gateway) Origin(key string) string {
 	for _, v := range g.values {

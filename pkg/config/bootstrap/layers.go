@@ -30,7 +30,8 @@ func (s sources) build() (*Gateway, error) {
 	}
 	b.laySettings()
 	b.layEnv()
-	b.layFlags()
+	b.layTexts(b.flags, "flag")
+	b.layTexts(b.passing, OriginPassing)
 	b.findings = append(b.findings, config.Check(schema, b.tree, b.place)...)
 	if err := b.findings.Err(); err != nil {
 		b.findings.Sort()
@@ -122,12 +123,12 @@ func trimAll(words []string, prefix string) []string {
 	return out
 }
 
-func (b *builder) layFlags() {
+func (b *builder) layTexts(values map[string]string, origin string) {
 	fields := make(map[string]config.Field)
 	for _, f := range config.Fields(schema, b.tree) {
 		fields[f.Key()] = f
 	}
-	for _, key := range slices.Sorted(maps.Keys(b.flags)) {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
 		f, ok := fields[key]
 		if !ok {
 			msg := "there is no such key"
@@ -137,7 +138,7 @@ func (b *builder) layFlags() {
 			b.fail(key, "unknown-key", msg)
 			continue
 		}
-		b.setText(&f, b.flags[key], "flag")
+		b.setText(&f, values[key], origin)
 	}
 }
 
@@ -171,8 +172,8 @@ func (b *builder) place(path []string, onKey bool) config.Pos {
 	for n := len(path); n > 0; n-- {
 		switch origin := b.origins[strings.Join(path[:n], ".")]; origin {
 		case "", "default":
-		case "flag":
-			return config.Pos{File: "flag " + strings.Join(path, ".")}
+		case "flag", OriginPassing:
+			return config.Pos{File: origin + " " + strings.Join(path, ".")}
 		default:
 			return config.Pos{File: origin}
 		}

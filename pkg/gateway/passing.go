@@ -1,0 +1,94 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
+	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+)
+
+// What is set with edge-ctl bus set is a layer of the configuration like the others,
+// above all of them: a change of the settings goes on below it. It ends with the process,
+// or when it is taken away.
+
+// withSettings returns the configuration with these settings of the config center. The
+// caller holds g.setting.
+func (g *Gateway) withSettings(groups map[string]map[string]any) (*bootstrap.Gateway, error) {
+	cfg, err := g.cfg.WithSettings(groups)
+	if err != nil || len(g.passing) == 0 {
+		return cfg, err
+	}
+	return cfg.WithPassing(g.passing)
+}
+
+// adminBus is the bus with the settings of the gateway.
+type adminBus struct {
+	*busadmin.Bus
+	g *Gateway
+}
+
+// Set implements [admin.BusBackend].
+func (a adminBus) Set(_ context.Context, key, value string) (*adminpb.SetBusSettingResponse, error) {
+	g := a.g
+	g.setting.Lock()
+	defer g.setting.Unlock()
+	before, err := g.withSettings(g.groups)
+	if err != nil { // what runs can't be wrong
+		return nil, err
+	}
+	old := busSettings(&before.Bus)
+	if old[key] == nil || key == "wal_dir" {
+		delete(old, "wal_dir") // a log does not move while it is used
+		return nil, fmt.Errorf("%w: %s: no such setting: expected one of %s", admin.ErrInvalid, key, strings.Join(slices.Sorted(maps.Keys(old)), ", "))
+	}
+	was := g.passing
+	if g.passing = maps.Clone(was); g.passing == nil {
+		g.passing = map[string]string{}
+	}
+	if value == "null" {
+		delete(g.passing, "bus."+key)
+	} else {
+		g.passing["bus."+key] = value
+	}
+	now, err := g.withSettings(g.groups)
+	if err == nil {
+		err = g.bus.Update(busConfig(&now.Bus))
+	}
+	if err != nil {
+		g.passing = was
+		return nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+	}
+	return &adminpb.SetBusSettingResponse{OldValue: fmt.Sprint(old[key]), NewValue: fmt.Sprint(busSettings(&now.Bus)[key])}, nil
+}
+
+// busSettings returns the bus's settings by key, as gateway.yml would have them.
+func busSettings(b *bootstrap.Bus) map[string]any {
+	text, err := json.Marshal(b)
+	values := map[string]any{}
+	if err == nil {
+		err = json.Unmarshal(text, &values)
+	}
+	if err != nil {
+		panic(err) // of plain values
+	}
+	return values
+}
+
+// passingText names what holds until the end of the process, "" for nothing: it is
+// easily forgotten.
+func (g *Gateway) passingText() string {
+	g.setting.Lock()
+	defer g.setting.Unlock()
+	var list []string
+	for _, key := range slices.Sorted(maps.Keys(g.passing)) {
+		list = append(list, key+": "+g.passing[key])
+	}
+	return strings.Join(list, ", ")
+}
