@@ -34,6 +34,9 @@ next start. A second signal stops it at once. SIGHUP has the tables read anew.`,
 	return cmd
 }
 
+// lastWords is how long the end of the process waits for readers of its output.
+const lastWords = 500 * time.Millisecond
+
 func run(cmd *cobra.Command, _ []string) error {
 	cfg, err := loadConfig(cmd)
 	if err != nil {
@@ -48,7 +51,12 @@ func run(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	level := new(slog.LevelVar)
-	log, err := gateway.NewLogger(os.Stdout, cfg.Log.Format, level)
+	// Whoever reads the log may stall or go away: neither holds up the gateway.
+	signal.Ignore(syscall.SIGPIPE)
+	cmd.Root().SetErr(gateway.Patient(os.Stderr, lastWords))
+	out := gateway.NewLogOutput(os.Stdout)
+	defer out.Close(lastWords)
+	log, err := gateway.NewLogger(out, cfg.Log.Format, level)
 	if err != nil {
 		return err
 	}
@@ -60,7 +68,7 @@ func run(cmd *cobra.Command, _ []string) error {
 	signal.Notify(hups, syscall.SIGHUP) // from here on it ends nothing
 	defer signal.Stop(hups)
 	g, err := open(cmd.Context(), func() (*gateway.Gateway, error) {
-		return gateway.Open(cfg, gateway.Options{Log: log, Level: level, ReplayFrom: replayFrom, Safe: safe})
+		return gateway.Open(cfg, gateway.Options{Log: log, Level: level, Dropped: out.Dropped, ReplayFrom: replayFrom, Safe: safe})
 	})
 	if err != nil {
 		return err
@@ -79,7 +87,7 @@ func run(cmd *cobra.Command, _ []string) error {
 	}()
 	err = g.Run(ctx)
 	if errors.Is(err, gateway.ErrRestart) {
-		return restart(log, err)
+		return restart(log, out, err)
 	}
 	return err
 }
@@ -116,7 +124,7 @@ const restarted = "EDGE_RESTARTED"
 // restart replaces this process by a new one, which begins with the last good
 // configuration. It does so once: if that one has to be restarted too, it ends, and
 // its supervisor decides.
-func restart(log *slog.Logger, cause error) error {
+func restart(log *slog.Logger, out *gateway.LogOutput, cause error) error {
 	if os.Getenv(restarted) != "" {
 		return fmt.Errorf("this process was restarted for the same reason already: %w", cause)
 	}
@@ -125,5 +133,6 @@ func restart(log *slog.Logger, cause error) error {
 		return errors.Join(cause, err)
 	}
 	log.Error("the process is replaced by a new one, which runs the last good configuration", "error", cause)
+	out.Close(lastWords)
 	return errors.Join(cause, syscall.Exec(exe, os.Args, append(os.Environ(), restarted+"=1")))
 }

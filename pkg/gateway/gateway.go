@@ -33,6 +33,8 @@ import (
 type Options struct {
 	Log   *slog.Logger
 	Level *slog.LevelVar // of Log; set from the configuration, and at run time
+	// Dropped returns how many lines of the log were dropped; may be nil.
+	Dropped func() uint64
 	// ReplayFrom, if not 0, sets every consumer back to this seq.
 	ReplayFrom uint64
 	// Safe starts neither drivers nor connectors and applies no configuration: the
@@ -90,6 +92,7 @@ const (
 	stopSync       = 400 * time.Millisecond
 	stopConnectors = 2 * time.Second
 	stopRest       = time.Second
+	stopNote       = 300 * time.Millisecond
 )
 
 // Open builds a gateway and takes what only one process can have: the metrics
@@ -118,7 +121,13 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 			g.close()
 		}
 	}()
-	for _, c := range []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+	process := []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}
+	if opts.Dropped != nil {
+		process = append(process, prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "log_lines_dropped_total", Help: "Lines of the log that its reader did not take.",
+		}, func() float64 { return float64(opts.Dropped()) }))
+	}
+	for _, c := range process {
 		if err := g.reg.Register(c); err != nil {
 			return nil, fmt.Errorf("process metrics: %w", err)
 		}
@@ -251,7 +260,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	g.stop(tables, north, parts)
 	if err == nil && !g.safe {
-		g.trial.end()
+		g.endTrial()
 	}
 	return err
 }
@@ -323,7 +332,7 @@ func (g *Gateway) close() {
 	defer cancel()
 	var errs []error
 	if g.connectors != nil {
-		errs = append(errs, g.connectors.Close())
+		errs = append(errs, within(ctx, "the connectors", g.connectors.Close))
 	}
 	if g.pool != nil {
 		errs = append(errs, g.pool.Close(ctx))
@@ -336,6 +345,15 @@ func (g *Gateway) close() {
 	}
 	if err := errors.Join(errs...); err != nil {
 		g.log.Warn("not everything was closed cleanly", "error", err)
+	}
+}
+
+// endTrial notes the clean stop. A disk that hangs does not hold it up.
+func (g *Gateway) endTrial() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopNote)
+	defer cancel()
+	if err := within(ctx, "the note on what was tried", func() error { g.trial.end(); return nil }); err != nil {
+		g.log.Warn("the stop was not noted", "error", err)
 	}
 }
 
