@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/visible"
 )
 
 const formatCSV cli.Format = "csv"
@@ -21,6 +22,7 @@ type frameWriter struct {
 	csv    *csv.Writer
 	rows   rowLayout
 	buf    []byte
+	safe   []byte // buf, so that it can be shown
 }
 
 // newFrameWriter writes to w, whose lines have width columns; 0: any number.
@@ -60,13 +62,15 @@ func (f *frameWriter) one(b *frame.Batch, i int) error {
 		if !fr.Value.IsNone() {
 			value = fr.Value.String()
 		}
-		return f.csv.Write([]string{strconv.FormatUint(seq, 10), fr.Time().UTC().Format(time.RFC3339Nano), tag.Name, value, tag.Unit, fr.Quality.String(), b.Set.Driver})
+		return f.csv.Write([]string{strconv.FormatUint(seq, 10), fr.Time().UTC().Format(time.RFC3339Nano), visible.Text(tag.Name), visible.Text(value), visible.Text(tag.Unit),
+			fr.Quality.String(), visible.Text(b.Set.Driver)})
 	case cli.FormatTable:
 		_, err := f.w.WriteString(f.rows.row(seq, fr.Time().Local(), tag.Name, fr.Value.String(), tag.Unit, fr.Quality.String()))
 		return err
 	}
-	f.buf = append(f.json.AppendFrame(f.buf[:0], b, i), '\n')
-	_, err := f.w.Write(f.buf)
+	f.buf = f.json.AppendFrame(f.buf[:0], b, i)
+	f.safe = append(visible.AppendEscaped(f.safe[:0], f.buf), '\n')
+	_, err := f.w.Write(f.safe)
 	return err
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	"gopkg.in/yaml.v3"
+
+	"github.com/edge-gateway/edge-gateway/pkg/visible"
 )
 
 // Format is how a command prints its result.
@@ -161,10 +164,15 @@ func (o *Output) PrintLine(v any, line func() string) error {
 }
 
 func writeJSON(w io.Writer, v any, indent string) error {
-	enc := json.NewEncoder(w)
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", indent)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(visible.AppendEscaped(nil, buf.Bytes()))
+	return err
 }
 
 // WriteYAML writes v as -o yaml does. It goes through JSON, so that names, order and omissions are the same
@@ -174,25 +182,63 @@ func WriteYAML(w io.Writer, v any) error {
 	if err := writeJSON(&buf, v, ""); err != nil {
 		return err
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(buf.Bytes(), &doc); err != nil {
+	dec := json.NewDecoder(&buf)
+	dec.UseNumber()
+	doc, err := yamlNode(dec)
+	if err != nil {
 		return fmt.Errorf("convert to YAML: %w", err)
 	}
-	blockStyle(&doc)
-	enc := yaml.NewEncoder(w)
+	var out bytes.Buffer
+	enc := yaml.NewEncoder(&out)
 	enc.SetIndent(2)
-	if err := enc.Encode(&doc); err != nil {
+	if err := errors.Join(enc.Encode(doc), enc.Close()); err != nil {
 		return err
 	}
-	return enc.Close()
+	_, err = w.Write(visible.AppendEscapedYAML(nil, out.Bytes()))
+	return err
 }
 
-// blockStyle takes the JSON look off a YAML document.
-func blockStyle(n *yaml.Node) {
-	if n.Kind != yaml.MappingNode && n.Kind != yaml.SequenceNode || len(n.Content) > 0 {
-		n.Style = 0
+// yamlNode reads the next JSON value as a node. A parser of YAML would refuse, or take
+// for something else, what strings may hold.
+func yamlNode(dec *json.Decoder) (*yaml.Node, error) {
+	t, err := dec.Token()
+	if err != nil {
+		return nil, err
 	}
-	for _, c := range n.Content {
-		blockStyle(c)
+	scalar := func(tag, text string) (*yaml.Node, error) {
+		n := &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: text}
+		if tag == "!!str" && !visible.IsText(text) {
+			n.Style = yaml.DoubleQuotedStyle
+		}
+		return n, nil
 	}
+	switch t := t.(type) {
+	case nil:
+		return scalar("!!null", "null")
+	case bool:
+		return scalar("!!bool", strconv.FormatBool(t))
+	case json.Number:
+		if strings.ContainsAny(t.String(), ".eE") {
+			return scalar("!!float", t.String())
+		}
+		return scalar("!!int", t.String())
+	case string:
+		return scalar("!!str", t)
+	}
+	n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+	if t == json.Delim('{') {
+		n.Kind, n.Tag = yaml.MappingNode, "!!map"
+	}
+	for dec.More() { // of a mapping, keys and values in turn
+		item, err := yamlNode(dec)
+		if err != nil {
+			return nil, err
+		}
+		n.Content = append(n.Content, item)
+	}
+	if len(n.Content) == 0 {
+		n.Style = yaml.FlowStyle
+	}
+	_, err = dec.Token() // the end
+	return n, err
 }

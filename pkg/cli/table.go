@@ -5,9 +5,10 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/text/width"
+
+	"github.com/edge-gateway/edge-gateway/pkg/visible"
 )
 
 // Color is how a cell is shown on a terminal.
@@ -322,15 +323,7 @@ func (t *Table) writeRow(b *strings.Builder, row []Cell, widths []int) {
 
 // Printable replaces control characters, so that a text that came from a device
 // or a broker cannot command the terminal.
-func Printable(s string) string {
-	clean := func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError {
-			return '\uFFFD'
-		}
-		return r
-	}
-	return strings.Map(clean, s)
-}
+func Printable(s string) string { return visible.Text(s) }
 
 // OneLine puts the lines of an error that names several things behind one another.
 func OneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }

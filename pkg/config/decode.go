@@ -122,6 +122,9 @@ func decodeVariable(tree any) (v Variable, err *FieldError) {
 
 func (v *Variable) setField(key string, x any) *FieldError {
 	s, isText := textOf(x)
+	if r := hidden(s); r != 0 {
+		return badField(hiddenText(r), key)
+	}
 	var ok bool
 	switch key {
 	case "tag":
@@ -359,6 +362,9 @@ func (a *Address) decode(tree any, root string) *FieldError {
 
 func (a *Address) setField(key string, x any) bool {
 	s, isText := textOf(x)
+	if hidden(s) != 0 {
+		return false
+	}
 	n, isInt := wholeOf(x)
 	within := func(lo, hi int64) bool { return isInt && n >= lo && n <= hi }
 	ok := false
@@ -408,6 +414,14 @@ func variableViolations(tree any, refused *FieldError) (any, []violation) {
 	for _, k := range []string{"heartbeat", "polling"} {
 		if s, _ := m[k].(string); isZero(s) {
 			vs = append(vs, violation{path: []string{k}, rule: "value", msg: zeroDuration})
+		}
+	}
+	for _, path := range [][]string{nil, {"address"}, {"addr2"}} {
+		item, _ := valueAt(tree, path).(map[string]any)
+		for k, x := range item {
+			if s, _ := x.(string); hidden(s) != 0 {
+				vs = append(vs, violation{path: append(slices.Clone(path), k), rule: "hidden-character", msg: hiddenText(hidden(s))})
+			}
 		}
 	}
 	if len(vs) == 0 {

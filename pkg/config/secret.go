@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
+	"github.com/edge-gateway/edge-gateway/pkg/visible"
 )
 
 // secretEnvPrefix begins the only environment variables that tables may name.
@@ -113,6 +114,10 @@ func secretFindings(schema string, t Table, tree any, pos func(path []string, on
 	var out Findings
 	for _, f := range Fields(schema, tree) {
 		for _, value := range texts(valueAt(tree, f.Path)) {
+			if r := hidden(value); t != "" && r != 0 {
+				out = append(out, Finding{Severity: SeverityError, Rule: "hidden-character", Key: keyOf(t, f.Path), Secret: f.Secret,
+					Message: strings.Join(f.Path[1:], ".") + ": " + hiddenText(r)}.At(pos(f.Path, false)))
+			}
 			sev, rule, msg, ok := checkSecret(&f, value)
 			if ok {
 				continue
@@ -125,6 +130,24 @@ func secretFindings(schema string, t Table, tree any, pos func(path []string, on
 		}
 	}
 	return out
+}
+
+// hidden returns the first character of a text that must not be shown, 0 for none. A
+// text may have several lines.
+func hidden(text string) rune {
+	if visible.IsText(text) {
+		return 0
+	}
+	for _, r := range text {
+		if visible.Hidden(r) && r != '\n' && r != '\t' {
+			return r
+		}
+	}
+	return 0
+}
+
+func hiddenText(r rune) string {
+	return fmt.Sprintf("holds U+%04X, which can't be seen and may steer what shows it; remove it", r)
 }
 
 // texts returns a text, or those of a list and of what is in it.

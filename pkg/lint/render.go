@@ -8,11 +8,11 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
+	"github.com/edge-gateway/edge-gateway/pkg/visible"
 )
 
 // Style is how [WriteText] writes.
@@ -35,7 +35,7 @@ func WriteText(w io.Writer, fs config.Findings, style Style) error {
 		hidden[place{f.File, f.Line}] = hidden[place{f.File, f.Line}] || f.Secret
 	}
 	for _, f := range fs {
-		s := printable(f.String())
+		s := visible.Text(f.String())
 		if style.Color {
 			s = colored(f, s)
 		}
@@ -64,16 +64,6 @@ func colored(f config.Finding, s string) string {
 	return strings.Replace(s, " "+sev, " \x1b[1;"+code+"m"+sev+"\x1b[0m", 1)
 }
 
-// printable keeps what a file holds from steering the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return '\ufffd'
-		}
-		return r
-	}, s)
-}
-
 // sourceLine shows the line of a finding with a caret below its column.
 func sourceLine(f config.Finding, line string) string {
 	const widest = 160
@@ -88,7 +78,7 @@ func sourceLine(f config.Finding, line string) string {
 	}
 	column = min(column, len(runes)+1)
 	number := fmt.Sprintf("%5d | ", f.Line)
-	return fmt.Sprintf("%s%s\n%s| %s^\n", number, printable(string(runes)), strings.Repeat(" ", len(number)-2), strings.Repeat(" ", max(column-1, 0)))
+	return fmt.Sprintf("%s%s\n%s| %s^\n", number, visible.Text(string(runes)), strings.Repeat(" ", len(number)-2), strings.Repeat(" ", max(column-1, 0)))
 }
 
 // sourceLines keeps the lines of the files that findings are in.

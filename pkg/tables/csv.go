@@ -14,6 +14,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/number"
+	"github.com/edge-gateway/edge-gateway/pkg/visible"
 )
 
 // columns are the fields of a variable as a spreadsheet has them, in the order of
@@ -211,7 +212,7 @@ func WriteSheet(w io.Writer, doc *config.Document) error {
 		out := make([]string, 0, len(row))
 		for i, cell := range row {
 			if has[i] {
-				out = append(out, cell)
+				out = append(out, visible.Text(cell))
 			}
 		}
 		return out
