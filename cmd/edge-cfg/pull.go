@@ -41,11 +41,15 @@ read them then.`,
 				if head.Commit.None() {
 					return fmt.Errorf("nothing was ever pushed to this config center")
 				}
-				files, err := tables.Pull(args[0], head.Document(), force)
+				store, err := s.Name(ctx)
 				if err != nil {
 					return err
 				}
-				if err := tables.RecordBase(args[0], head.Commit.Rev, head.Commit.Tables, config.Tables()); err != nil {
+				files, err := tables.Pull(args[0], store, head.Document(), force)
+				if err != nil {
+					return err
+				}
+				if err := tables.RecordBase(args[0], store, head.Commit.Rev, head.Commit.Tables, config.Tables()); err != nil {
 					return err
 				}
 				res := pulled{Rev: head.Commit.Rev, SHA256: head.Commit.SHA256, Files: files}

@@ -80,7 +80,11 @@ func pushTables(ctx context.Context, cmd *cobra.Command, s *center.Store, l *tab
 	if c.None() || flags.dryRun {
 		return err
 	}
-	if baseErr := tables.RecordBase(l.Dir, c.Rev, c.Tables, l.Tables); baseErr != nil && err == nil {
+	store, baseErr := s.Name(ctx)
+	if baseErr == nil {
+		baseErr = tables.RecordBase(l.Dir, store, c.Rev, c.Tables, l.Tables)
+	}
+	if baseErr != nil && err == nil {
 		err = fmt.Errorf("rev %d was pushed, but: %w", c.Rev, baseErr)
 	}
 	return err
@@ -88,7 +92,14 @@ func pushTables(ctx context.Context, cmd *cobra.Command, s *center.Store, l *tab
 
 // checkBase holds the head against what the tables were made from.
 func checkBase(ctx context.Context, s *center.Store, l *tables.Files, rev int64, head center.Version, doc *config.Document) error {
-	b, err := tables.LoadBase(l.Dir)
+	if head.Commit.None() {
+		return nil // there is nobody else's work in it
+	}
+	store, err := s.Name(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := tables.LoadBase(l.Dir, store)
 	if err != nil {
 		return err
 	}

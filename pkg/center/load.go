@@ -299,3 +299,17 @@ func (r rawItems) changesTo(doc *config.Document) []config.ItemChange {
 	}
 	return out
 }
+
+// Name tells this store from others, through restores and moves: its prefix and the id of
+// its first release. "" for a store that nothing was pushed to.
+func (s *Store) Name(ctx context.Context) (string, error) {
+	resp, err := s.get(ctx, "read the first release", s.keys.release(1))
+	if err != nil || len(resp.Kvs) == 0 {
+		return "", err
+	}
+	c, err := parseCommit(resp.Kvs[0].Value, resp.Kvs[0].ModRevision)
+	if err != nil {
+		return "", err
+	}
+	return s.keys.prefix + " " + c.ID, nil
+}

@@ -7,54 +7,89 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
-// baseFile is where a directory remembers what its tables were in the store when
-// they were pulled or pushed last. A push that would undo what others have pushed
-// since is a conflict.
+// baseFile is where a directory remembers what its tables were in each store when they
+// were pulled or pushed last. A push that would undo what others have pushed there since
+// is a conflict.
 const baseFile = ".edge-cfg-base.json"
 
-// Base is what is remembered: the state of each table, by its hash, so that a push
-// of one table by somebody else doesn't stand in the way of another one.
+// Base is what is remembered of one store: the state of each table, by its hash, so that a
+// push of one table by somebody else doesn't stand in the way of another one.
 type Base struct {
+	// Store names the store: its prefix and the id of its first release. A store that is
+	// empty has no name, and no base.
+	Store  string                  `json:"store,omitempty"`
 	Rev    int64                   `json:"rev"`
 	Tables map[config.Table]string `json:"tables"`
 }
 
-// LoadBase returns nil where nothing is recorded yet.
-func LoadBase(dir string) (*Base, error) {
-	path := filepath.Join(dir, baseFile)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the base of the tables: %w", err)
-	}
-	out := new(Base)
-	if err := json.Unmarshal(b, out); err != nil {
-		return nil, fmt.Errorf("the base of the tables: %s: %w; delete it, then say --base rev=N", path, err)
-	}
-	return out, nil
+// bases is the content of the file. Before stores had names it was one base.
+type bases struct {
+	Stores []Base `json:"stores,omitempty"`
+	Base
 }
 
-// RecordBase notes that the given tables in dir are those of the commit at rev, whose
-// tables have these hashes.
-func RecordBase(dir string, rev int64, hashes map[config.Table]string, tables []config.Table) error {
-	b, err := LoadBase(dir)
-	if err != nil || b == nil {
-		b = &Base{}
+func readBases(dir string) (bases, error) {
+	path := filepath.Join(dir, baseFile)
+	var b bases
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return b, nil
 	}
-	if b.Tables == nil {
-		b.Tables = map[config.Table]string{}
+	if err != nil {
+		return b, fmt.Errorf("the base of the tables: %w", err)
 	}
+	if err := json.Unmarshal(text, &b); err != nil {
+		return b, fmt.Errorf("the base of the tables: %s: %w; delete it, then say --base rev=N", path, err)
+	}
+	return b, nil
+}
+
+// LoadBase returns what is remembered of a store; nil where nothing is.
+func LoadBase(dir, store string) (*Base, error) {
+	all, err := readBases(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range all.Stores {
+		if b.Store == store && store != "" {
+			return &b, nil
+		}
+	}
+	if all.Stores == nil && all.Tables != nil {
+		return &all.Base, nil
+	}
+	return nil, nil
+}
+
+// RecordBase notes that the given tables in dir are those of the commit at rev in store,
+// whose tables have these hashes.
+func RecordBase(dir, store string, rev int64, hashes map[config.Table]string, tables []config.Table) error {
+	all, err := readBases(dir)
+	if err != nil {
+		all = bases{}
+	}
+	i := slices.IndexFunc(all.Stores, func(b Base) bool { return b.Store == store })
+	if i < 0 {
+		first := Base{Store: store, Tables: map[config.Table]string{}}
+		if all.Stores == nil && all.Tables != nil {
+			first.Tables = all.Tables
+		}
+		i = len(all.Stores)
+		all.Stores = append(all.Stores, first)
+	}
+	b := &all.Stores[i]
 	b.Rev = rev
 	for _, t := range tables {
 		b.Tables[t] = hashes[t]
 	}
-	text, err := json.MarshalIndent(b, "", "  ")
+	text, err := json.MarshalIndent(struct {
+		Stores []Base `json:"stores"`
+	}{all.Stores}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("record the base: %w", err)
 	}

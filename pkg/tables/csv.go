@@ -198,49 +198,50 @@ func (s *Sheet) value(column, cell string) (any, error) {
 // WriteSheet writes the variables of a document as CSV, with the columns that any of
 // them uses.
 func WriteSheet(w io.Writer, doc *config.Document) error {
-	has := make([]bool, len(columns))
-	has[0] = true // the tag
-	if err := eachRow(doc, func(row []string) error {
-		for i, cell := range row {
-			has[i] = has[i] || cell != ""
-		}
+	paths := make([][]string, len(columns))
+	for i, column := range columns {
+		paths[i] = pathOf(column)
+	}
+	missing := slices.Clone(paths[1:]) // the tag is there
+	if err := eachTree(doc, func(item map[string]any) error {
+		missing = slices.DeleteFunc(missing, func(path []string) bool { return cellText(config.ValueAt(item, path)) != "" })
 		return nil
 	}); err != nil {
 		return err
 	}
-	used := func(row []string) []string {
-		out := make([]string, 0, len(row))
-		for i, cell := range row {
-			if has[i] {
-				out = append(out, visible.Text(cell))
-			}
+	var used [][]string
+	var header []string
+	for i, path := range paths {
+		if !slices.ContainsFunc(missing, func(m []string) bool { return slices.Equal(m, path) }) {
+			used, header = append(used, path), append(header, columns[i])
 		}
-		return out
 	}
 	out := csv.NewWriter(w)
-	if err := out.Write(used(columns[:])); err != nil {
+	if err := out.Write(header); err != nil {
 		return err
 	}
-	if err := eachRow(doc, func(row []string) error { return out.Write(used(row)) }); err != nil {
+	cells := make([]string, len(used))
+	if err := eachTree(doc, func(item map[string]any) error {
+		for i, path := range used {
+			cells[i] = safeCell(visible.Text(cellText(config.ValueAt(item, path))))
+		}
+		return out.Write(cells)
+	}); err != nil {
 		return err
 	}
 	out.Flush()
 	return out.Error()
 }
 
-// eachRow calls row with the cells of each variable, one for each of columns.
-func eachRow(doc *config.Document, row func([]string) error) error {
-	cells := make([]string, len(columns))
+// eachTree calls each with every variable.
+func eachTree(doc *config.Document, each func(map[string]any) error) error {
 	for _, it := range doc.Items(config.Variables) {
 		item, err := it.Tree()
+		if err == nil {
+			err = each(item)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", config.Key(config.Variables, it.ID), err)
-		}
-		for i, column := range columns {
-			cells[i] = safeCell(cellText(config.ValueAt(item, pathOf(column))))
-		}
-		if err := row(cells); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -257,6 +258,8 @@ func cellText(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
+	case string:
+		return v
 	case []any:
 		texts := make([]string, len(v))
 		for i, e := range v {

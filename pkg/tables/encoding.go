@@ -122,7 +122,7 @@ var dangerous = regexp.MustCompile(`^'*[=+\-@\t\r]`)
 
 // safeCell is a text as a cell has it that no spreadsheet runs; plainCell is the reverse.
 func safeCell(text string) string {
-	if dangerous.MatchString(text) && !isNumber(text) {
+	if text != "" && strings.IndexByte("'=+-@\t\r", text[0]) >= 0 && dangerous.MatchString(text) && !isNumber(text) {
 		return "'" + text
 	}
 	return text

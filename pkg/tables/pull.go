@@ -9,15 +9,15 @@ import (
 	"github.com/edge-gateway/edge-gateway/schemas"
 )
 
-// Pull brings a document to the files of dir, and returns those that it wrote. A file
+// Pull brings the document of a store to the files of dir, and returns those that it wrote. A file
 // that says the same is left alone, and of the others the unchanged items keep their
 // text and comments. What was edited since the base was recorded is an [EditedError]
 // unless force is set; nothing was written then.
-func Pull(dir string, doc *config.Document, force bool) ([]string, error) {
+func Pull(dir, store string, doc *config.Document, force bool) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("pull: %w", err)
 	}
-	b, err := LoadBase(dir)
+	b, err := LoadBase(dir, store)
 	if err != nil {
 		return nil, err
 	}
