@@ -22,16 +22,20 @@ func tableText(f *File, t config.Table, doc *config.Document) ([]byte, error) {
 }
 
 // mergeTable returns the text of a table's file, changed so that it says what doc
-// says. Items that are the same keep their text; changed ones keep the comments on
-// the fields that stay. It works on lines, and looks afterwards whether the result
-// means what it should. f is used up.
+// says. Items that are the same keep their text, and so do the fields of changed ones
+// that stay. It works on lines, and looks afterwards whether the result means what it
+// should. f is used up.
 func mergeTable(f *File, t config.Table, doc *config.Document) ([]byte, error) {
-	if f.readable() {
-		merged, err := mergeLines(f, t, doc)
+	for _, exact := range []bool{true, false} {
+		if !f.readable() {
+			break
+		}
+		merged, err := mergeLines(f, t, doc, exact)
 		f.snap, f.src = nil, nil // reading the result needs the room
 		if err == nil && meansTable(merged, t, doc) {
 			return merged, nil
 		}
+		f = parseFile(t.FileName(), f.text, t)
 	}
 	return tableYAML(doc, t) // flow style, anchors, …: comments are lost
 }
@@ -51,7 +55,9 @@ type entry struct {
 	node  *yaml.Node
 }
 
-func mergeLines(f *File, t config.Table, doc *config.Document) ([]byte, error) {
+// mergeLines changes the lines of the items that doc has otherwise: with exact, those of
+// the fields that change alone.
+func mergeLines(f *File, t config.Table, doc *config.Document, exact bool) ([]byte, error) {
 	text := f.text
 	if n := len(text); n > 0 && text[n-1] != '\n' {
 		text = append(text[:n:n], '\n')
@@ -79,9 +85,16 @@ func mergeLines(f *File, t config.Table, doc *config.Document) ([]byte, error) {
 		if !ok {
 			continue // removed; what was said above it stays
 		}
-		if now, ok := f.doc().Get(t, e.id); ok && bytes.Equal(now, raw) {
+		now, ok := f.doc().Get(t, e.id)
+		if ok && bytes.Equal(now, raw) {
 			out.Write(text[e.first:e.end])
 			continue
+		}
+		if exact {
+			if edited, ok := editItem(t, text[e.first:e.end], now, raw); ok {
+				out.Write(edited)
+				continue
+			}
 		}
 		changed, err := e.update(t, text, raw)
 		if err != nil {
