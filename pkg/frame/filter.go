@@ -10,7 +10,7 @@ import (
 // is not empty; the zero Filter passes everything.
 type Filter struct {
 	Tags      []string // globs: * and ? and [a-z], as in path.Match
-	Drivers   []string // driver ids
+	Drivers   []string // driver ids, or globs of them
 	Kinds     []Kind
 	Qualities []Quality
 }
@@ -20,6 +20,11 @@ func (f Filter) Compile() (*Matcher, error) {
 	for _, g := range f.Tags {
 		if _, err := path.Match(g, ""); err != nil {
 			return nil, fmt.Errorf("tag pattern %q: expected a glob such as plant.* or line?.temp", g)
+		}
+	}
+	for _, g := range f.Drivers {
+		if _, err := path.Match(g, ""); err != nil {
+			return nil, fmt.Errorf("driver pattern %q: expected an id or a glob such as press-*", g)
 		}
 	}
 	return &Matcher{filter: f, tags: map[*TagSet][]bool{}}, nil
@@ -37,7 +42,7 @@ const maxMatcherSets = 1024
 // Split appends to dst the parts of b whose frames pass, in order. A batch that
 // passes whole is appended itself; parts share its memory.
 func (m *Matcher) Split(dst []*Batch, b *Batch) []*Batch {
-	if len(m.filter.Drivers) > 0 && !slices.Contains(m.filter.Drivers, b.Set.Driver) ||
+	if len(m.filter.Drivers) > 0 && !slices.ContainsFunc(m.filter.Drivers, func(g string) bool { ok, _ := path.Match(g, b.Set.Driver); return ok }) || // Compile has checked g
 		len(m.filter.Kinds) > 0 && !slices.Contains(m.filter.Kinds, b.Kind) {
 		return dst
 	}

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
 // Config is a connector of kind mqtt5 as gateway.yml writes it; its schema is
@@ -27,6 +29,7 @@ type Config struct {
 	Password string `json:"password"`
 
 	Topic   string `json:"topic"`
+	Filter  Filter `json:"filter"`
 	QoS     byte   `json:"qos"`
 	Lower   bool   `json:"lower_qos"` // where the broker does not take qos
 	Payload string `json:"payload"`
@@ -64,6 +67,32 @@ type Config struct {
 	TLS      TLS         `json:"tls"`
 	Status   StatusTopic `json:"status"`
 	Commands Commands    `json:"commands"`
+}
+
+// Filter says which frames are delivered; the gateway's own always are.
+type Filter struct {
+	Tags    []string `json:"tags,omitempty"`    // globs
+	Drivers []string `json:"drivers,omitempty"` // globs
+}
+
+// matcher returns nil for a filter that everything passes.
+func (f Filter) matcher() (*frame.Matcher, error) {
+	if len(f.Tags) == 0 && len(f.Drivers) == 0 {
+		return nil, nil
+	}
+	return frame.Filter{Tags: f.Tags, Drivers: f.Drivers}.Compile()
+}
+
+// text is the filter as it is stored with a message; "" is none.
+func (f Filter) text() string {
+	if len(f.Tags) == 0 && len(f.Drivers) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(f)
+	if err != nil {
+		panic(err) // of plain text
+	}
+	return string(text)
 }
 
 // Limits are rates, such as 64K/s, that a backlog is sent with at most; "" is none.
@@ -178,6 +207,9 @@ func (c *Config) check() error {
 	}
 	if err := checkTopic("status.topic", c.Status.Topic, "gateway", "tenant", "device"); err != nil {
 		return err
+	}
+	if _, err := c.Filter.matcher(); err != nil {
+		return fmt.Errorf("filter: %w", err)
 	}
 	if _, err := c.Backlog.allowance(); err != nil {
 		return err

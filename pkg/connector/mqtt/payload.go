@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -15,6 +16,7 @@ type encoding struct {
 	Payload  string              `json:"payload"`
 	Unit     frame.TimestampUnit `json:"unit"`
 	Envelope bool                `json:"envelope,omitempty"`
+	Filter   string              `json:"filter,omitempty"` // as JSON; "": everything
 }
 
 func (e encoding) contentType() string {
@@ -38,11 +40,22 @@ type codec struct {
 	encoding
 	frames frameEncoder
 	json   bool
-	zstd   *zstd.Encoder // nil: not compressed
+	zstd   *zstd.Encoder  // nil: not compressed
+	filter *frame.Matcher // nil: everything
 }
 
 func newCodec(e encoding) (*codec, error) {
 	c := &codec{encoding: e, json: e.contentType() == "application/json"}
+	if e.Filter != "" {
+		var f Filter
+		err := json.Unmarshal([]byte(e.Filter), &f)
+		if err == nil {
+			c.filter, err = f.matcher()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("filter %s: %w", e.Filter, err)
+		}
+	}
 	if c.json {
 		c.frames = jsonFrames{frame.NewJSONEncoder(e.Unit)}
 	} else {
@@ -143,7 +156,8 @@ type builder struct {
 	parts  []*part
 	byName map[string]*part
 	size   int
-	free   [][]byte // plain buffers to use again
+	passed []*frame.Batch // reused
+	free   [][]byte       // plain buffers to use again
 }
 
 func newBuilder(c *codec, r *router) *builder {
@@ -170,6 +184,20 @@ func (b *builder) add(batch *frame.Batch) int {
 	if batch.Kind != frame.Data {
 		return len(batch.Frames)
 	}
+	if b.codec.filter == nil || batch.Set.Driver == "" { // the gateway's own
+		return b.addAll(batch)
+	}
+	b.passed = b.codec.filter.Split(b.passed[:0], batch)
+	for _, part := range b.passed {
+		if n := b.addAll(part); n < len(part.Frames) {
+			return int(part.FirstSeq-batch.FirstSeq) + n
+		}
+	}
+	return len(batch.Frames)
+}
+
+// addAll is add for frames of data that are all wanted.
+func (b *builder) addAll(batch *frame.Batch) int {
 	if topic, ok := b.router.uniform(batch.Set); ok {
 		return b.addUniform(topic, batch)
 	}

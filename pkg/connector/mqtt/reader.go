@@ -356,8 +356,8 @@ func (r *reader) gather(ctx context.Context, s *stream, w *window, wait bool) er
 		if w.record.First == 0 {
 			until = time.Now().Add(r.pace.maxInterval)
 		}
-		if full := r.take(s, w); full {
-			return nil
+		if full := r.take(s, w); full || r.codec.filter != nil && w.record.Last-w.record.First >= maxRead {
+			return nil // a message that is made again reads all of its window
 		}
 	}
 }

@@ -28,6 +28,7 @@ func (c *Connector) Replay(ctx context.Context, id string, batches []*frame.Batc
 		return e
 	}}
 	enc := c.encoding(l)
+	enc.Filter = "" // whoever asks for frames gets them
 	cd, err := m.codec(enc)
 	if err != nil {
 		return where, err

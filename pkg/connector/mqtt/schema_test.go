@@ -52,6 +52,9 @@ func compare(t *testing.T, path string, root, s *schema, v reflect.Value) {
 		if p == nil {
 			continue // told below
 		}
+		if strings.HasPrefix(p.Ref, "../") {
+			continue // what all connectors have
+		}
 		if key, ok := strings.CutPrefix(p.Ref, "#/definitions/"); ok {
 			p = root.Definitions[key]
 		}

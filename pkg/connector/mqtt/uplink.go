@@ -100,7 +100,7 @@ const likelyName = "plant.line.machine.measurement_01"
 // is configured, or where there are no properties.
 func (c *Connector) encoding(on *link) encoding {
 	cfg := c.config()
-	return encoding{Payload: cfg.Payload, Unit: frame.TimestampUnit(cfg.TimestampUnit), Envelope: cfg.Envelope == "true" || cfg.Envelope == "auto" && on.old}
+	return encoding{Filter: cfg.Filter.text(), Payload: cfg.Payload, Unit: frame.TimestampUnit(cfg.TimestampUnit), Envelope: cfg.Envelope == "true" || cfg.Envelope == "auto" && on.old}
 }
 
 // envelope returns what a message says of itself.
