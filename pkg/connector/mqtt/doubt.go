@@ -122,7 +122,10 @@ type suspicion struct {
 	halving   bool         // the message is a part of one at which they died
 	learned   atomic.Int64 // payloads up to this size are made, in bytes before compression; 0: no limit is known
 	words     error        // what is told of that
-	silent    bool         // a connection died at the question for an identifier that is not in use
+	learnedAt time.Time
+	patience  time.Duration // after which a larger size is tried
+	excused   int           // connections that died at it, or at something else of ours
+	silent    bool          // a connection died at the question for an identifier that is not in use
 	lastWord  error
 }
 
@@ -143,7 +146,7 @@ func (u *suspicion) note(s *sender, err error) {
 	open := s.unanswered()
 	if !hungUp(err) || len(open) == 0 || s.heard {
 		if s.heard {
-			u.careful, u.strikes, u.halving = false, 0, false
+			u.careful, u.strikes, u.halving, u.excused = false, 0, false, 0
 		}
 		return
 	}
@@ -151,6 +154,10 @@ func (u *suspicion) note(s *sender, err error) {
 	u.careful = true
 	if !alone {
 		return // it may be the network; if not, which one it is shows on the next connection
+	}
+	if s.session.asking() && u.excused < maxExcused { // it may be that
+		u.excused++
+		return
 	}
 	if m := open[0]; u.about(m) {
 		u.strikes++
@@ -175,8 +182,39 @@ func (s *sender) unanswered() []*message {
 	return open
 }
 
+// maxExcused bounds how often a message is not blamed because a SUBSCRIBE or a status
+// message of ours had no answer either.
+const maxExcused = 2
+
+const (
+	// leastPatience is how long a size that was found out holds at first, before a
+	// larger one is tried: the reason may have been another one, or be gone.
+	leastPatience = time.Hour
+	maxPatience   = 24 * time.Hour
+)
+
+// grow lets messages be twice as large, when that was not tried for long. It reports
+// whether it did.
+func (u *suspicion) grow(now time.Time, most int) bool {
+	n := int(u.learned.Load())
+	if n == 0 || now.Sub(u.learnedAt) < u.patience {
+		return false
+	}
+	u.learnedAt = now
+	if 2*n >= most {
+		u.learned.Store(0)
+		u.words = nil
+		return true
+	}
+	u.learned.Store(int64(2 * n))
+	u.words = fmt.Errorf("the broker has not taken a larger message and announces no such limit; payloads of up to %d bytes before compression are tried: "+
+		"set max_bytes to what it takes, or raise its limit", 2*n)
+	return true
+}
+
 // forget drops all suspicions.
 func (u *suspicion) forget() {
+	u.patience, u.excused = 0, 0
 	u.careful, u.strikes, u.halving, u.corrected, u.silent, u.words = false, 0, false, false, false, nil
 	u.learned.Store(0)
 }
@@ -245,6 +283,7 @@ func (s *sender) tooMuch(m *message) {
 		half = min(half, known)
 	}
 	u.learned.Store(int64(half))
+	u.learnedAt, u.patience = time.Now(), min(max(2*u.patience, leastPatience), maxPatience)
 	u.strikes, u.halving = 0, true
 	u.words = fmt.Errorf("the broker does not take a message of %d bytes and announces no such limit; payloads of up to %d bytes before compression are tried: "+
 		"set max_bytes to what it takes, or raise its limit", m.size, half)

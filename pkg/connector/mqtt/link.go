@@ -41,6 +41,7 @@ type link struct {
 // without. A session that is there once more is another client's.
 func (c *Connector) connect(ctx context.Context, srv server, run step) (*link, error) {
 	t := c.termsOf(srv)
+	t.renew(time.Now())
 	d := c.dialer(srv, t)
 	l, err := c.attach(ctx, d, run)
 	if isVersion(err) && t.next().old != d.old { // it said so: no need to wait for the next round

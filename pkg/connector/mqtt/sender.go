@@ -146,6 +146,9 @@ func (s *sender) turn(admit bool) (more bool, err error) {
 		s.config, s.retryAt, s.retries = now, time.Time{}, 0
 		s.suspicion.learned.Store(0)
 	}
+	if s.suspicion.grow(time.Now(), int(s.config.MaxBytes)) {
+		s.options.warn("message size", s.suspicion.words)
+	}
 	if s.parkedDue {
 		if err := s.takeParked(&t); err != nil {
 			return false, err
@@ -325,6 +328,7 @@ func (s *sender) again(t *turn) (waiting bool, err error) {
 			s.stepped(m)
 			s.stats.resent()
 			t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
+			alone = alone || s.careful()
 			waiting = waiting || m.record.Again
 		case waiting || alone || onWire >= s.limits.inflight || len(t.send) >= resendAtOnce || m.refused && !due || m.after != nil:
 			waiting = true
@@ -366,10 +370,12 @@ func (s *sender) hasRoom() bool {
 	return len(s.session.inflight) < s.limits.inflight && !s.session.anyRefused() && !s.options.paused() && !s.alone()
 }
 
-// alone reports whether a message is on the wire that nothing is to be sent beside, to
-// see whether it is the one at which connections die.
+// careful reports whether one packet is sent at a time, to see at which connections die.
+func (s *sender) careful() bool { return s.suspicion.careful && !s.heard }
+
+// alone reports whether something is on the wire that no message is to be sent beside.
 func (s *sender) alone() bool {
-	return s.suspicion.careful && !s.heard && slices.ContainsFunc(s.session.inflight, func(m *message) bool { return m.onWire && !m.record.Released })
+	return s.careful() && slices.ContainsFunc(s.session.inflight, func(m *message) bool { return m.onWire })
 }
 
 // admits reports whether a turn takes one more new message.

@@ -44,6 +44,7 @@ type session struct {
 	requests map[uint16]chan<- packets.ControlPacket // SUBSCRIBE and PUBLISH of paho's own
 	limits   limits
 	bye      *packets.Disconnect // what the broker said when it closed
+	asked    bool                // a request had no answer when the connection ended
 
 	wake chan struct{} // capacity 1: there are acks
 	slot chan struct{} // capacity 1: one PUBLISH of paho's own at a time
@@ -123,7 +124,7 @@ var errNotOurs = errors.New("another client with the same client id has begun a 
 func (s *session) expect(server string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.server, s.bye, s.acks = server, nil, nil
+	s.server, s.bye, s.acks, s.asked = server, nil, nil, false
 }
 
 // ConAckReceived takes note of the connection. When the broker has no session it
@@ -217,11 +218,20 @@ func (s *session) ConnectionLost(dp *packets.Disconnect) error {
 		s.bye = dp
 	}
 	s.conn = nil
+	s.asked = s.asked || len(s.requests) > 0
 	for id, resp := range s.requests {
 		resp <- packets.ControlPacket{} // paho's channels have room for the one answer
 		s.endRequest(id)
 	}
 	return nil
+}
+
+// asking reports whether a request of paho's own waits for an answer, or did so when the
+// connection ended.
+func (s *session) asking() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked || len(s.requests) > 0
 }
 
 // endRequest frees a request's identifier. The caller holds mu.

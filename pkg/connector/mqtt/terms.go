@@ -30,13 +30,14 @@ const (
 // the next smaller way, after a second refusal; when that is taken, the server is
 // held to it. So is a server that speaks MQTT 3.1.1 only, and does not say so.
 type terms struct {
-	offers []offer // from the whole to the least
-	at     int     // the offer in use
-	sure   bool    // at was found out, not guessed
-	vain   int     // refusals of it without a clear reason, in a row
-	taken  int     // how often an offer was taken that is less than one refused
-	reason error   // why at is not 0
-	qos0   bool    // it takes no last will with QoS 1
+	offers []offer   // from the whole to the least
+	at     int       // the offer in use
+	sure   bool      // at was found out, not guessed
+	since  time.Time // when
+	vain   int       // refusals of it without a clear reason, in a row
+	taken  int       // how often an offer was taken that is less than one refused
+	reason error     // why at is not 0
+	qos0   bool      // it takes no last will with QoS 1
 
 	takes2  bool // it has taken a message with QoS 2
 	lost2   int  // connections that it ended at messages with QoS 2
@@ -88,6 +89,16 @@ func (t *terms) onlyOld() {
 	t.at, t.vain, t.sure = 0, 0, false
 }
 
+// sureFor is how long what was found out is not asked again: a broker may be mended.
+const sureFor = time.Hour
+
+// renew has the next connection ask for the whole, if it is long ago that it was refused.
+func (t *terms) renew(now time.Time) {
+	if t.sure && now.Sub(t.since) > sureFor {
+		t.at, t.sure, t.vain, t.taken, t.reason = 0, false, 0, 0, nil
+	}
+}
+
 // next returns what to offer now.
 func (t *terms) next() offer { return t.offers[t.at] }
 
@@ -101,7 +112,7 @@ func (t *terms) refused(err error) {
 	case said && r.code == codeVersion && !t.next().old:
 		t.onlyOld()
 	case said && r.code == codeNoRetain && t.lesser() > 0:
-		t.at, t.sure, t.vain, t.reason = t.lesser(), true, 0, err
+		t.at, t.sure, t.since, t.vain, t.reason = t.lesser(), true, time.Now(), 0, err
 	case errors.Is(err, errUnanswered) || said && r.unclear():
 		t.doubt(err)
 	}
@@ -148,6 +159,9 @@ func (t *terms) accepted(retain bool) error {
 		return nil
 	}
 	told := fmt.Errorf("%s: %w", t.missing(), t.reason)
+	if !t.sure {
+		t.since = time.Now()
+	}
 	if t.sure = t.sure || !retain || t.taken > 1; !t.sure {
 		t.at = 0 // the next connection asks once more
 	}
