@@ -190,6 +190,9 @@ func TestDecode(t *testing.T) {
 			t.Errorf("%s=%s: %v, want an error with %q", c.key, c.value, err, c.want)
 		}
 	}
+	if _, err := d.Decode(&Message{Topic: "plant/data"}); !errors.Is(err, ErrNotData) { // a retained message is removed
+		t.Errorf("empty: %v, want %v", err, ErrNotData)
+	}
 	for _, topic := range []string{"/edge/status/acme/line-1", "/edge/cmd/acme/line-1/write", "/edge/cmd-result/acme/line-1"} {
 		if _, err := d.Decode(&Message{Topic: topic, Payload: []byte(`{"status":"online"}`)}); !errors.Is(err, ErrNotData) {
 			t.Errorf("%s: %v, want %v", topic, err, ErrNotData)

@@ -37,7 +37,8 @@ type Batch struct {
 }
 
 // ErrNotData is returned for messages that carry no frames by intention: those
-// of a connector's test, and what gateways say and hear beside their data.
+// of a connector's test, those that remove a retained one, and what gateways say and hear
+// beside their data.
 var ErrNotData = errors.New("no data message")
 
 // maxPayload bounds a payload after decompression, in bytes: a message is whatever
@@ -60,6 +61,10 @@ func NewDecoder(unit frame.TimestampUnit) (*Decoder, error) {
 	return &Decoder{unit: unit, zstd: z}, nil
 }
 
+// removed reports whether a message only takes a retained one away: it is empty, and
+// says nothing of itself.
+func removed(m *Message) bool { return len(m.Payload) == 0 && m.Properties["first_seq"] == "" }
+
 // Close releases the decoder's memory.
 func (d *Decoder) Close() { d.zstd.Close() }
 
@@ -67,7 +72,7 @@ func (d *Decoder) Close() { d.zstd.Close() }
 // agree. What it says stands in its properties or, where it has none, in the
 // envelope of its payload; where both are there, they must say the same.
 func (d *Decoder) Decode(m *Message) (*Batch, error) {
-	if m.Properties["test"] != "" || beside(m.Topic) {
+	if m.Properties["test"] != "" || beside(m.Topic) || removed(m) {
 		return nil, ErrNotData
 	}
 	b, err := d.open(m)
