@@ -65,6 +65,8 @@ func (r *refusal) Error() string {
 // reasonText explains a reason code to the person who has to act on it.
 func reasonText(code byte) string {
 	switch code {
+	case 0x00, codeDisconnectWill:
+		return "normal disconnection; its log may say why"
 	case 0x80:
 		return "unspecified error; its log may say more"
 	case 0x81:
