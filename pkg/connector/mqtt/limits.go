@@ -88,10 +88,12 @@ func (c *Connector) shortfalls(l limits) []shortfall {
 	var out []shortfall
 	cfg := c.config()
 	if asked := cfg.SessionExpiry.Std(); l.expiry != nil && time.Duration(*l.expiry)*time.Second < asked.Truncate(time.Second) {
-		kept := time.Duration(*l.expiry) * time.Second
+		kept, way := time.Duration(*l.expiry)*time.Second, "raise the broker's limit"
+		if kept > 0 {
+			way += fmt.Sprintf(", or set session_expiry: %s", kept)
+		}
 		out = append(out, shortfall{partSession, fmt.Errorf("the broker keeps it for %s, session_expiry asks for %s: after an outage longer than that, "+
-			"what was in flight is sent anew and may arrive twice, and commands sent meanwhile are lost; raise the broker's limit, or set session_expiry: %s",
-			kept, asked, max(kept, time.Second))})
+			"what was in flight is sent anew and may arrive twice, and commands sent meanwhile are lost; %s", kept, asked, way)})
 	}
 	if cfg.Status.Enable && cfg.Status.Retain && l.noRetain {
 		out = append(out, shortfall{partStatus, errors.New("the broker keeps no retained messages (retain unavailable): status is sent without retain, " +
