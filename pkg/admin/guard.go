@@ -53,6 +53,8 @@ type guard struct {
 type method struct {
 	mutates bool
 	uploads bool // the client streams
+	name    string
+	needs   Role
 }
 
 func newGuard(running context.Context, deps Deps, m *metrics) *guard {
@@ -83,9 +85,10 @@ func methodsOf(files ...protoreflect.FileDescriptor) map[string]method {
 			for j := range svc.Methods().Len() {
 				m := svc.Methods().Get(j)
 				opts, _ := m.Options().(*descriptorpb.MethodOptions)
-				all[fmt.Sprintf("/%s/%s", svc.FullName(), m.Name())] = method{
-					mutates: opts.GetIdempotencyLevel() != descriptorpb.MethodOptions_NO_SIDE_EFFECTS,
-					uploads: m.IsStreamingClient(),
+				mutates := opts.GetIdempotencyLevel() != descriptorpb.MethodOptions_NO_SIDE_EFFECTS
+				name := string(m.Name())
+				all[fmt.Sprintf("/%s/%s", svc.FullName(), name)] = method{
+					mutates: mutates, uploads: m.IsStreamingClient(), name: name, needs: needed(name, mutates),
 				}
 			}
 		}
@@ -121,7 +124,10 @@ func (g *guard) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 func (g *guard) call(ctx context.Context, full string, sem chan struct{}, request func() any, run func() error) error {
 	began := time.Now()
 	m := g.methods[full]
-	err := g.admit(sem, m)
+	err := allow(callerOf(ctx), m.name, m.needs)
+	if err == nil {
+		err = g.admit(sem, m)
+	}
 	if err == nil {
 		err = g.recovered(full, run)
 		<-sem

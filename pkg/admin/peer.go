@@ -17,6 +17,8 @@ import (
 type Peer struct {
 	UID, GID uint32
 	PID      int32
+
+	role Role
 }
 
 // String returns the form that audit records use.
@@ -26,14 +28,15 @@ func (p Peer) String() string { return fmt.Sprintf("uid=%d gid=%d pid=%d", p.UID
 func (Peer) AuthType() string { return "unix-peer" }
 
 // peerCredentials are gRPC credentials that ask the kernel who the client is.
-type peerCredentials struct{}
+type peerCredentials struct{ grants *grants }
 
 // ServerHandshake reads the client's credentials; nothing goes over the wire.
-func (peerCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (k peerCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	p, err := peerOf(c)
 	if err != nil {
 		return nil, nil, err
 	}
+	p.role = k.grants.roleOf(p)
 	return c, p, nil
 }
 

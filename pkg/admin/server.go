@@ -48,6 +48,7 @@ type Config struct {
 	Socket string      // path; at most 107 bytes
 	Mode   fs.FileMode // of the socket; 0 means 0600
 	Group  string      // name or number of the group that owns it; "": the process's
+	Roles  Roles       // who may do what
 }
 
 // Deps are what the server works with.
@@ -66,6 +67,7 @@ type Server struct {
 	backend Backend
 	deps    Deps
 	metrics *metrics
+	grants  *grants
 	ready   chan struct{}
 }
 
@@ -88,6 +90,10 @@ func NewServer(cfg Config, backend Backend, deps Deps) (*Server, error) {
 			return nil, err
 		}
 	}
+	grants, err := cfg.Roles.resolve()
+	if err != nil {
+		return nil, err
+	}
 	if deps.Log == nil || deps.Registerer == nil {
 		return nil, errors.New("admin server: a logger and a registerer are needed")
 	}
@@ -100,7 +106,7 @@ func NewServer(cfg Config, backend Backend, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, backend: backend, deps: deps, metrics: m, ready: make(chan struct{})}, nil
+	return &Server{cfg: cfg, backend: backend, deps: deps, metrics: m, grants: grants, ready: make(chan struct{})}, nil
 }
 
 // Ready is closed when the socket accepts connections.
@@ -123,7 +129,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer endStreams()
 	g := newGuard(streams, s.deps, s.metrics)
 	srv := grpc.NewServer(
-		grpc.Creds(peerCredentials{}),
+		grpc.Creds(peerCredentials{s.grants}),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
 		grpc.MaxConcurrentStreams(maxStreamsPerCon),
 		grpc.ReadBufferSize(connBuffer),

@@ -264,3 +264,39 @@ func TestIdleConnectionsOfOneUserLockNobodyOut(t *testing.T) {
 		t.Errorf("another user was told %s", got)
 	}
 }
+
+// TestRoles: another user may do what its role allows, and no more.
+func TestRoles(t *testing.T) {
+	for _, x := range []struct {
+		roles admin.Roles
+		ok    bool
+	}{
+		{admin.Roles{}, true},
+		{admin.Roles{View: []string{"user:65534"}}, false},
+		{admin.Roles{Operate: []string{"user:65534"}}, false},
+		{admin.Roles{Write: []string{"user:65534"}}, true},
+		{admin.Roles{Write: []string{"group:65534"}}, true},
+		{admin.Roles{Maintain: []string{"user:65534"}, View: []string{"group:65534"}}, true},
+		{admin.Roles{Maintain: []string{"user:0"}}, false},
+	} {
+		dir := openDir(t)
+		s := admintest.Start(t, admintest.New().Backend(), func(c *admin.Config) {
+			c.Socket, c.Mode, c.Roles = filepath.Join(dir, "admin.sock"), 0o666, x.roles
+		})
+		got := asNobody(t, dir, s.Socket)
+		if (got == "<nil>\n") != x.ok || !x.ok && !strings.Contains(got, "needs the role write") {
+			t.Errorf("%+v: %s", x.roles, got)
+		}
+		if audits := s.Audits(); len(audits) != 1 || (audits[0].Code == "OK") != x.ok {
+			t.Errorf("%+v: audits %+v", x.roles, audits)
+		}
+		if _, err := admintest.Dial(t, s).Tags.WriteTag(t.Context(), &pb.WriteTagRequest{Tag: "line.a", Value: pb.ValueOf(frame.IntValue(1))}); err != nil {
+			t.Errorf("%+v: root: %v", x.roles, err)
+		}
+	}
+	for _, bad := range []string{"nobody", "user:", "user:no-such-user", "group:no-such-group", "role:x"} {
+		if _, err := admintest.Serve(admin.Config{Socket: filepath.Join(t.TempDir(), "s"), Roles: admin.Roles{View: []string{bad}}}, admintest.New().Backend()); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -260,9 +262,22 @@ func Restore(dir string, r io.Reader, log *slog.Logger) (ExportReport, error) {
 }
 
 // Import publishes the frames of an export as new frames of this bus, with their
-// source times: to deliver what a broken gateway could not.
+// source times: to deliver what a broken gateway could not. They bear [ImportedPrefix]
+// before the id of their driver. An export is a file that anybody may have made: what
+// claims to be a gateway's own frame, its audit above all, is left out.
 func (b *Bus) Import(ctx context.Context, r io.Reader) (ExportReport, error) {
+	sets := map[*frame.TagSet]*frame.TagSet{}
 	return wal.ReadExport(r, func(ExportHeader) error { return nil }, func(batch *frame.Batch, _ int64) error {
+		if slices.ContainsFunc(batch.Set.Tags, func(t frame.Tag) bool { return strings.HasPrefix(t.Name, frame.SysPrefix) }) {
+			return nil
+		}
+		if sets[batch.Set] == nil {
+			sets[batch.Set] = &frame.TagSet{Driver: ImportedPrefix + batch.Set.Driver, Tags: batch.Set.Tags}
+		}
+		batch.Set = sets[batch.Set]
 		return b.Publish(ctx, batch)
 	})
 }
+
+// ImportedPrefix stands before the driver of frames that were imported.
+const ImportedPrefix = "import-"

@@ -40,7 +40,7 @@ func adminSocket(cfg *bootstrap.Gateway) (admin.Config, error) {
 	if err != nil {
 		return admin.Config{}, fmt.Errorf("admin.mode %q: expected an octal number such as 0600", cfg.Admin.Mode)
 	}
-	return admin.Config{Socket: cfg.Admin.Socket, Mode: fs.FileMode(mode), Group: cfg.Admin.Group}, nil
+	return admin.Config{Socket: cfg.Admin.Socket, Mode: fs.FileMode(mode), Group: cfg.Admin.Group, Roles: admin.Roles(cfg.Admin.Roles)}, nil
 }
 
 // audit writes what was changed through the admin socket to the log and, as a

@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
@@ -88,6 +90,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	return &Server{cfg: cfg, ready: make(chan struct{}), fatal: newFatalHook(), look: lookEvery}, nil
 }
+
+// httpSocket is where etcd serves what nobody needs: it is a file of this process's
+// user in a directory of its own.
+func (s *Server) httpSocket() string { return filepath.Join(s.cfg.Dir, "http") }
 
 // Endpoint is where clients reach the server: "unix:PATH".
 func (s *Server) Endpoint() string { return "unix:" + s.cfg.Socket }
@@ -173,6 +179,11 @@ func (s *Server) etcdConfig(streams context.Context) *embed.Config {
 		c.ListenClientUrls = append(c.ListenClientUrls, url.URL{Scheme: "http", Host: s.cfg.Listen})
 	}
 	c.AdvertiseClientUrls = c.ListenClientUrls
+	if s.cfg.Listen != "" {
+		// etcd serves the process's command line and memory (/debug/vars) beside its
+		// API. With an address of its own for HTTP, the others speak gRPC only.
+		c.ListenClientHttpUrls = []url.URL{{Scheme: "unix", Path: s.httpSocket()}}
+	}
 
 	c.TickMs, c.ElectionMs = uint(tick/time.Millisecond), uint(election/time.Millisecond)
 	c.SnapshotCount, c.SnapshotCatchUpEntries = 1000, 10
@@ -194,6 +205,9 @@ func (s *Server) start(c *embed.Config) (*embed.Etcd, error) {
 	go func() {
 		res := result{err: errors.New("the start was broken off")}
 		defer func() { done <- res }()
+		// Sockets are born with the mode that the umask leaves: nobody slips in before
+		// it is set.
+		defer syscall.Umask(syscall.Umask(0o077))
 		e, err := embed.StartEtcd(c)
 		res = result{e, err}
 	}()

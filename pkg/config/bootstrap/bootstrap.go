@@ -80,6 +80,15 @@ type Admin struct {
 	Socket string `json:"socket"` // absolute path
 	Mode   string `json:"mode"`   // octal
 	Group  string `json:"group"`  // "" leaves the process's own
+	Roles  Roles  `json:"roles"`
+}
+
+// Roles names who may do what on the admin socket: "user:NAME", "group:NAME".
+type Roles struct {
+	View     []string `json:"view"`
+	Operate  []string `json:"operate"`
+	Write    []string `json:"write"`
+	Maintain []string `json:"maintain"`
 }
 
 // Config says where the tables come from.
