@@ -51,6 +51,7 @@ func run(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	level := new(slog.LevelVar)
+	syscall.Umask(0o077) // sockets and files are born private
 	// Whoever reads the log may stall or go away: neither holds up the gateway.
 	signal.Ignore(syscall.SIGPIPE)
 	cmd.Root().SetErr(gateway.Patient(os.Stderr, lastWords))

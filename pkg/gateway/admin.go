@@ -43,18 +43,6 @@ func adminSocket(cfg *bootstrap.Gateway) (admin.Config, error) {
 	return admin.Config{Socket: cfg.Admin.Socket, Mode: fs.FileMode(mode), Group: cfg.Admin.Group, Roles: admin.Roles(cfg.Admin.Roles)}, nil
 }
 
-// audit writes what was changed through the admin socket to the log and, as a
-// frame, to whoever consumes the data.
-func (g *Gateway) audit(r admin.AuditRecord) {
-	g.log.Info("audit", "method", r.Method, "user", r.User, "uid", r.Peer.UID, "pid", r.Peer.PID, "request", r.Request, "code", r.Code, "error", r.Error)
-	object := map[string]any{
-		"time": r.Time.UTC(), "method": r.Method, "user": r.User, "uid": r.Peer.UID, "request": r.Request, "code": r.Code, "error": r.Error,
-	}
-	if err := g.bus.PublishSys("sys.audit", object); err != nil {
-		g.log.Error("an audit record was not told upstream", "error", err)
-	}
-}
-
 // status says what the gateway is, with the problems that no part tells of itself.
 func (g *Gateway) status(context.Context) (*pb.GetStatusResponse, error) {
 	state, _ := g.state.Load().(string) // always set

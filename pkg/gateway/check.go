@@ -59,6 +59,7 @@ func (c *checker) doubt(rule, key string, err error) {
 func Check(ctx context.Context, cfg *bootstrap.Gateway) config.Findings {
 	c := &checker{cfg: cfg, findings: slices.Clone(cfg.Warnings)}
 	g := c.rehearse()
+	c.findings = append(c.findings, lint.Security(cfg)...)
 	c.surroundings()
 	c.directories()
 	if !answers(cfg.Admin.Socket) { // else they are in use by that very gateway

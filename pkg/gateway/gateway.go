@@ -26,6 +26,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/feed"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/lint"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
@@ -67,6 +68,7 @@ type Gateway struct {
 
 	safe     bool
 	trial    *trial // nil in a rehearsal
+	chain    *auditChain
 	started  time.Time
 	booted   chan struct{} // closed when the first configuration runs
 	bootOnce sync.Once
@@ -100,6 +102,7 @@ const (
 func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 	check := &checker{cfg: cfg, findings: slices.Clone(cfg.Warnings)}
 	check.rehearse().close()
+	check.findings = append(check.findings, lint.Security(cfg)...)
 	if err := check.findings.Err(); err != nil {
 		check.findings.Sort()
 		return nil, fmt.Errorf("the configuration cannot be used:\n%w", check.findings)
@@ -112,7 +115,7 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 	opts.Level.Set(level)
 	tap := newTap(opts.Log.Handler())
 	g := &Gateway{
-		cfg: cfg, log: slog.New(tap).With("gateway", cfg.GatewayID), tap: tap, safe: opts.Safe, level: opts.Level, reg: prometheus.NewRegistry(),
+		cfg: cfg, log: slog.New(tap).With("gateway", cfg.GatewayID), tap: tap, safe: opts.Safe, chain: newAuditChain(cfg.DataDir), level: opts.Level, reg: prometheus.NewRegistry(),
 		history: newHistory(), clock: newClock(&cfg.Clock), started: time.Now(), booted: make(chan struct{}), failed: make(chan error, 1), behind: make(chan *bus.Behind, 1),
 	}
 	g.state.Store("starting")

@@ -160,6 +160,7 @@ func (res *Result) gateway(path string) {
 		return
 	}
 	res.Findings = append(res.Findings, Connectors(g, f.Pos)...)
+	res.Findings = append(res.Findings, Security(g)...)
 }
 
 // Connectors checks the connectors of a gateway.yml that was loaded. pos tells where

@@ -26,6 +26,7 @@ type Gateway struct {
 	Device     string  `json:"device"`
 	DataDir    string  `json:"data_dir"`
 	SecretsDir string  `json:"secrets_dir"`
+	Security   string  `json:"security"` // normal, strict
 	Policy     Policy  `json:"policy"`
 	Log        Log     `json:"log"`
 	Clock      Clock   `json:"clock"`
