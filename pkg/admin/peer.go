@@ -31,13 +31,13 @@ func (Peer) AuthType() string { return "unix-peer" }
 type peerCredentials struct{ grants *grants }
 
 // ServerHandshake reads the client's credentials; nothing goes over the wire.
-func (k peerCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	p, err := peerOf(c)
+func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	p, err := peerOf(conn)
 	if err != nil {
 		return nil, nil, err
 	}
-	p.role = k.grants.roleOf(p)
-	return c, p, nil
+	p.role = c.grants.roleOf(p)
+	return conn, p, nil
 }
 
 func peerOf(c net.Conn) (Peer, error) {
