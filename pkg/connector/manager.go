@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/supervise"
 )
 
 // What the operations of a [Manager] fail with.
@@ -190,7 +191,7 @@ func (m *Manager) construct(name string, cfg map[string]any, consumer Consumer) 
 	deps := m.cfg.Deps
 	deps.Consumer = consumer
 	deps.Log = deps.Log.With("connector", name)
-	if err := contain(func() error { c, err = f.New(name, cfg, deps); return err }); err != nil {
+	if err := supervise.Contain(func() error { c, err = f.New(name, cfg, deps); return err }); err != nil {
 		return nil, fmt.Errorf("connector %s: %w", name, err)
 	}
 	return c, nil

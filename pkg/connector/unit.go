@@ -5,18 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/supervise"
 )
 
 // The times of supervision.
 const (
-	stopLimit    = 4 * time.Second // a connector has two seconds by contract
-	minBackoff   = time.Second     // before a connector that failed is started anew
-	maxBackoff   = time.Minute     // doubled until here
-	steadyPeriod = 2 * time.Minute // one that ran so long begins with minBackoff again
+	stopLimit = 4 * time.Second // a connector has two seconds by contract
 )
 
 // unit is one connector under a manager, through any number of Connector values:
@@ -89,7 +86,7 @@ func (u *unit) update(cfg map[string]any) bool {
 	c, ok := u.current().(Updater)
 	took := false
 	if ok {
-		_ = contain(func() error { took = c.Update(cfg); return nil }) // a panic took nothing
+		_ = supervise.Contain(func() error { took = c.Update(cfg); return nil }) // a panic took nothing
 	}
 	if took {
 		u.setConfig(cfg)
@@ -108,33 +105,14 @@ func (u *unit) setConfig(cfg map[string]any) {
 // before.
 func (u *unit) supervise(ctx context.Context) {
 	defer close(u.done)
-	backoff := minBackoff
-	for {
-		began := time.Now()
-		err := contain(func() error { return u.current().Run(ctx) })
-		if ctx.Err() != nil {
-			if err != nil {
-				u.log.Warn("connector ended with an error when it was stopped", "error", err)
-			}
-			return
-		}
-		if time.Since(began) >= steadyPeriod {
-			backoff = minBackoff
-		}
-		for {
-			wait := backoff/2 + rand.N(backoff/2)
-			backoff = min(2*backoff, maxBackoff)
-			u.failed(err, wait)
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(wait):
-			}
-			if err = u.renew(); err == nil {
-				break
-			}
-		}
+	l := supervise.Loop{
+		Run: func(ctx context.Context) error {
+			return supervise.Contain(func() error { return u.current().Run(ctx) })
+		},
+		Failed: u.failed, Renew: u.renew,
+		Stopped: func(err error) { u.log.Warn("connector ended with an error when it was stopped", "error", err) },
 	}
+	l.Do(ctx)
 }
 
 // failed notes that the connector has ended by itself.
@@ -142,7 +120,7 @@ func (u *unit) failed(err error, wait time.Duration) {
 	if err == nil {
 		err = errors.New("the connector ended although nobody stopped it")
 	}
-	u.log.Error("connector failed", "error", err, "restart_in", wait.Round(time.Millisecond).String())
+	u.log.Error("connector failed", append([]any{"error", err, "restart_in", wait.Round(time.Millisecond).String()}, supervise.Stack(err)...)...)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.fault, u.since = err, time.Now()
@@ -175,14 +153,4 @@ func (u *unit) info() Info {
 		i.State, i.Error, i.Since = "fault", fault.Error(), since
 	}
 	return i
-}
-
-// contain calls f and makes an error of a panic.
-func contain(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return f()
 }

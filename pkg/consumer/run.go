@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"time"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
+	"github.com/edge-gateway/edge-gateway/pkg/supervise"
 )
 
 // Config is what to consume and from where.
@@ -157,8 +157,7 @@ func backoff(attempt int) time.Duration {
 	if attempt == 0 {
 		return 0
 	}
-	d := min(10*time.Second, 250*time.Millisecond<<min(attempt-1, 10))
-	return d/2 + rand.N(d/2)
+	return supervise.Delay(250*time.Millisecond, 10*time.Second, attempt)
 }
 
 // fromPaho copies what a message holds.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
+	"github.com/edge-gateway/edge-gateway/pkg/supervise"
 )
 
 // Write writes a tag through its driver.
@@ -19,7 +20,7 @@ func (m *Manager) Write(ctx context.Context, w Write) (res WriteResult, err erro
 		return WriteResult{}, err
 	}
 	err = u.call("write", func() error { res, err = d.Write(ctx, w); return err })
-	if stackOf(err) != nil {
+	if supervise.Stack(err) != nil {
 		err = fmt.Errorf("%w: the driver failed while it wrote: %w", ErrOutcomeUnknown, err)
 	}
 	return res, err

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -14,14 +12,12 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
+	"github.com/edge-gateway/edge-gateway/pkg/supervise"
 )
 
 // The times of supervision.
 const (
-	stopLimit    = 5 * time.Second // a driver has one second by contract
-	minBackoff   = time.Second     // before a driver that failed is started anew
-	maxBackoff   = time.Minute     // doubled until here
-	steadyPeriod = 2 * time.Minute // a driver that ran so long begins with minBackoff again
+	stopLimit = 5 * time.Second // a driver has one second by contract
 )
 
 // unit is one driver under a manager, from Start to Stop, through any number of
@@ -78,7 +74,7 @@ func (u *unit) construct(table *point.Table) (d Driver, err error) {
 	}
 	cfg := Config{ID: u.spec.id, Item: u.spec.item, Endpoint: u.spec.endpoint, Points: table}
 	deps := Deps{Endpoint: u.acquirer, Out: u.m.cfg.Out, Log: u.log}
-	if err := contain(func() (err error) { d, err = f.New(cfg, deps); return err }); err != nil {
+	if err := supervise.Contain(func() (err error) { d, err = f.New(cfg, deps); return err }); err != nil {
 		return nil, fmt.Errorf("driver %s: %w", u.spec.id, err)
 	}
 	return d, nil
@@ -128,34 +124,11 @@ func (u *unit) release() {
 // supervise runs the driver until ctx ends, and another whenever it ends before.
 func (u *unit) supervise(ctx context.Context) {
 	defer close(u.done)
-	backoff := minBackoff
-	for {
-		began := time.Now()
-		err := u.run(ctx)
-		if ctx.Err() != nil {
-			if err != nil {
-				u.log.Warn("driver ended with an error when it was stopped", "error", err)
-			}
-			return
-		}
-		for {
-			if time.Since(began) >= steadyPeriod {
-				backoff = minBackoff
-			}
-			wait := backoff/2 + rand.N(backoff/2)
-			backoff = min(2*backoff, maxBackoff)
-			u.failed(err, wait)
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(wait):
-			}
-			if err = u.renew(); err == nil {
-				break
-			}
-			began = time.Now()
-		}
+	l := supervise.Loop{
+		Run: u.run, Failed: u.failed, Renew: u.renew,
+		Stopped: func(err error) { u.log.Warn("driver ended with an error when it was stopped", "error", err) },
 	}
+	l.Do(ctx)
 }
 
 // run runs the driver until it ends, and contains its panics.
@@ -163,8 +136,8 @@ func (u *unit) run(ctx context.Context) error {
 	u.mu.Lock()
 	d, table := u.driver, u.table
 	u.mu.Unlock()
-	err := contain(func() error { return d.Run(ctx) })
-	var p *panicError
+	err := supervise.Contain(func() error { return d.Run(ctx) })
+	var p *supervise.PanicError
 	switch {
 	case errors.As(err, &p):
 		table.Abandon() // it may have been decoding
@@ -180,7 +153,7 @@ func (u *unit) failed(err error, wait time.Duration) {
 	u.fault, u.since = err, time.Now()
 	u.restarts++
 	u.mu.Unlock()
-	u.log.Error("driver failed and will be started anew", append(stackOf(err), "error", err, "retry_in", wait)...)
+	u.log.Error("driver failed and will be started anew", append(supervise.Stack(err), "error", err, "retry_in", wait)...)
 }
 
 // renew replaces a driver that has ended.
@@ -242,8 +215,8 @@ func (u *unit) swap(table *point.Table, generation int) bool {
 
 // call calls one of the driver's methods and contains its panics.
 func (u *unit) call(what string, do func() error) error {
-	err := contain(do)
-	if stack := stackOf(err); stack != nil {
+	err := supervise.Contain(do)
+	if stack := supervise.Stack(err); stack != nil {
 		u.log.Error("driver panicked", append(stack, "operation", what, "error", err)...)
 	}
 	return err
@@ -378,32 +351,4 @@ func (u *unit) tag(table *point.Table, i int, address string, why reasons) TagSt
 		s.Reason.Since = time.Unix(0, s.Last.TS)
 	}
 	return s
-}
-
-// panicError is a panic as an error.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-// Error says what the panic said.
-func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
-
-// contain calls do and turns a panic into an error.
-func contain(do func() error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &panicError{r, debug.Stack()}
-		}
-	}()
-	return do()
-}
-
-// stackOf returns the stack of a contained panic as an attribute for the log.
-func stackOf(err error) []any {
-	var p *panicError
-	if !errors.As(err, &p) {
-		return nil
-	}
-	return []any{"stack", string(p.stack)}
 }

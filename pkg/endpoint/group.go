@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/supervise"
 )
 
 // next is what an Acquire does after take or wait.
@@ -379,10 +380,5 @@ func (g *group) sweep() {
 
 // backoff is how long to wait after so many failures in a row.
 func (g *group) backoff(failures int) time.Duration {
-	o := &g.dialer.options
-	d := o.BackoffMax
-	if shift := failures - 1; shift < 20 {
-		d = min(d, o.Backoff<<shift)
-	}
-	return d/2 + rand.N(d/2+1)
+	return supervise.Delay(g.dialer.options.Backoff, g.dialer.options.BackoffMax, failures)
 }
