@@ -81,14 +81,14 @@ bench-peers: setup build ## beside other products, in one run: Telegraf (built f
 .PHONY: bench-bus
 bench-bus: ## the bus and its log beside raw Pebble and NATS JetStream's file store, in one run
 	$(GO) test -run '^$$' -bench 'RawPebble100|Publish100' -benchtime 500000x ./pkg/wal ./pkg/bus
-	cd test/peers/nats && $(GO) test -run '^$$' -bench . -benchtime 500000x
+	cd test/rivals/nats && $(GO) test -run '^$$' -bench . -benchtime 500000x
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME each (default 20s)
 	@scripts/fuzz $(or $(FUZZTIME),20s)
 
 .PHONY: lint
-lint: breaking ## golangci-lint, with the import arrows, and the protobuf linters
+lint: breaking ## golangci-lint and the protobuf linters
 	$(TOOLS) golangci-lint run ./...
 	cd schemas/admin && $(BUF) lint
 

@@ -71,7 +71,7 @@ func Open(cfg Config, deps Deps) (*Bus, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	cfg.fill()
+	cfg.setDefaults()
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
@@ -95,7 +95,9 @@ func Open(cfg Config, deps Deps) (*Bus, error) {
 	b.durable.ch = make(chan struct{})
 	b.ring.size = 1 << cfg.RingPow
 	b.cfg.Store(&cfg)
-	b.metrics = newMetrics(deps.Registerer, b)
+	if b.metrics, err = newMetrics(deps.Registerer, b); err != nil {
+		return nil, fmt.Errorf("bus: %w", errors.Join(err, log.Close()))
+	}
 	log.OnSync(b.metrics.fsync)
 	for _, c := range log.Consumers() {
 		b.consumers[c.Name()] = &Consumer{b: b, st: c, parkedSince: deps.Now()}

@@ -68,7 +68,7 @@ type Deps struct {
 	patience time.Duration // with a log whose directory is gone; 0: movedPatience
 }
 
-func (c *Config) fill() {
+func (c *Config) setDefaults() {
 	d := DefaultConfig(c.WALDir)
 	if c.RingPow == 0 {
 		c.RingPow = d.RingPow
@@ -89,7 +89,7 @@ func (c *Config) fill() {
 
 // Check returns what is wrong with c, naming the key of gateway.yml.
 func (c Config) Check() error {
-	c.fill()
+	c.setDefaults()
 	switch {
 	case c.WALDir == "":
 		return fmt.Errorf("wal_dir: missing")

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/wal"
 )
 
-// metrics holds the counters; gauges are read from the bus when asked for.
+// metrics holds the counters; readings are taken from the bus when asked for.
 type metrics struct {
 	reg       prometheus.Registerer
 	bus       *Bus
@@ -21,7 +22,7 @@ type metrics struct {
 }
 
 // newMetrics registers the bus's metrics with reg, which may be nil.
-func newMetrics(reg prometheus.Registerer, b *Bus) *metrics {
+func newMetrics(reg prometheus.Registerer, b *Bus) (*metrics, error) {
 	m := &metrics{reg: reg, bus: b}
 	publish := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "framebus_publish_total", Help: "Frames that entered the bus."}, []string{"kind"})
 	for k := range m.publish {
@@ -34,17 +35,19 @@ func newMetrics(reg prometheus.Registerer, b *Bus) *metrics {
 	m.fsyncTime = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "framebus_fsync_seconds", Help: "Duration of syncs of the log.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 13),
 	})
-	gauges := &gauges{b: b}
-	m.all = []prometheus.Collector{publish, m.drops, m.fsyncTime, gauges}
-	if reg != nil {
-		for _, c := range m.all {
-			// A second bus on one registry would fail here; the first keeps its metrics.
-			if err := reg.Register(c); err != nil {
-				b.logger.Warn("metrics not registered", "error", err)
+	m.all = []prometheus.Collector{publish, m.drops, m.fsyncTime, &readings{b: b}}
+	if reg == nil {
+		return m, nil
+	}
+	for i, c := range m.all {
+		if err := reg.Register(c); err != nil { // such as a second bus on one registry
+			for _, done := range m.all[:i] {
+				reg.Unregister(done)
 			}
+			return nil, fmt.Errorf("register metrics: %w", err)
 		}
 	}
-	return m
+	return m, nil
 }
 
 func (m *metrics) close() {
@@ -66,8 +69,8 @@ func dropReasons() []string {
 
 func (m *metrics) fsync(took time.Duration) { m.fsyncTime.Observe(took.Seconds()) }
 
-// gauges is the collector of what is measured when asked for.
-type gauges struct{ b *Bus }
+// readings is the collector of what is measured when asked for.
+type readings struct{ b *Bus }
 
 func descs() map[string]*prometheus.Desc {
 	d := func(name, help string, labels ...string) *prometheus.Desc {
@@ -88,14 +91,14 @@ func descs() map[string]*prometheus.Desc {
 }
 
 // Describe implements prometheus.Collector.
-func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
+func (g *readings) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range descs() {
 		ch <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+func (g *readings) Collect(ch chan<- prometheus.Metric) {
 	if g.b.log.Err() != nil {
 		return
 	}

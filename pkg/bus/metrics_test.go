@@ -50,3 +50,25 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 }
+
+// TestMetricsThatAreTaken: a bus whose metrics can't be registered does not open, and
+// leaves the registry and the log as they were.
+func TestMetricsThatAreTaken(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	first := openBus(t, testConfig(t.TempDir()), Deps{Registerer: reg})
+	cfg := testConfig(t.TempDir())
+	if b, err := Open(cfg, Deps{Registerer: reg}); err == nil {
+		_ = b.Close()
+		t.Fatal("two buses on one registry")
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(cfg, Deps{Registerer: reg})
+	if err != nil {
+		t.Fatalf("after the first is closed: %v", err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -159,7 +159,7 @@ func (b *Bus) Update(cfg Config) error {
 	if err := cfg.Check(); err != nil {
 		return fmt.Errorf("bus: %w", err)
 	}
-	cfg.fill()
+	cfg.setDefaults()
 	b.use(cfg)
 	return nil
 }

@@ -1,6 +1,9 @@
 package endpoint
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // Certificates makes an authority and a certificate for 127.0.0.1, and returns
 // their files, for the tests outside of the package.
@@ -14,4 +17,18 @@ func Certificates(t testing.TB) (ca, cert, key string) {
 func NullModem(t testing.TB) (a, b string) {
 	a, b, _ = nullModem(t)
 	return a, b
+}
+
+// Full is the URL with user name and password: Parse(u.Full()) == u. The product
+// shows none of them.
+func (u URL) Full() string {
+	user := ""
+	if u.HasCredentials() {
+		user = strings.ReplaceAll(escape(u.username), ":", "%3A")
+		if u.password != "" {
+			user += ":" + escape(u.password)
+		}
+		user += "@"
+	}
+	return u.text(user)
 }

@@ -159,20 +159,6 @@ func (u URL) String() string {
 	return u.text("")
 }
 
-// Full is the URL with user name and password: Parse(u.Full()) == u. It is not
-// for logs.
-func (u URL) Full() string {
-	user := ""
-	if u.HasCredentials() {
-		user = strings.ReplaceAll(escape(u.username), ":", "%3A")
-		if u.password != "" {
-			user += ":" + escape(u.password)
-		}
-		user += "@"
-	}
-	return u.text(user)
-}
-
 // Format keeps the credentials out of every verb of package fmt.
 func (u URL) Format(f fmt.State, verb rune) {
 	switch {

@@ -32,11 +32,9 @@ type diskFS struct {
 	closed  chan struct{}
 	once    sync.Once
 
-	syncs    atomic.Uint64
-	syncTime atomic.Int64 // ns, total
-	onSync   atomic.Pointer[func(time.Duration)]
-	full     atomic.Int64 // how many writers wait for space
-	why      atomic.Pointer[error]
+	onSync atomic.Pointer[func(time.Duration)]
+	full   atomic.Int64 // how many writers wait for space
+	why    atomic.Pointer[error]
 
 	mu          sync.Mutex
 	ballast     string
@@ -51,8 +49,6 @@ func newDiskFS(inner vfs.FS, l *Log) *diskFS {
 func (d *diskFS) close() { d.once.Do(func() { close(d.closed) }) }
 
 func (d *diskFS) synced(took time.Duration) {
-	d.syncs.Add(1)
-	d.syncTime.Add(int64(took))
 	if f := d.onSync.Load(); f != nil {
 		(*f)(took)
 	}

@@ -22,7 +22,7 @@ func StartTelegraf(t testing.TB, config string) *Telegraf {
 	dir := t.TempDir()
 	bin, file := filepath.Join(dir, "telegraf"), filepath.Join(dir, "telegraf.conf")
 	build := exec.Command("go", "build", "-o", bin, ".")
-	build.Dir = "../peers/telegraf"
+	build.Dir = "../rivals/telegraf"
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build telegraf: %v\n%s", err, out)
 	}

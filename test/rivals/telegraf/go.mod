@@ -1,4 +1,4 @@
-module github.com/edge-gateway/edge-gateway/test/peers/telegraf
+module github.com/edge-gateway/edge-gateway/test/rivals/telegraf
 
 go 1.26
 

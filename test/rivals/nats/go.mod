@@ -1,4 +1,4 @@
-module github.com/edge-gateway/edge-gateway/test/peers/nats
+module github.com/edge-gateway/edge-gateway/test/rivals/nats
 
 go 1.26.0
 
