@@ -113,7 +113,7 @@ func (a adminEndpoints) ListEndpoints(context.Context, *pb.ListEndpointsRequest)
 		list = append(list, endpointMessage(s, a.g.endpoints.maxConns(s.ID), users[s.ID]))
 	}
 	for id, item := range snap.Endpoints {
-		u, err := endpoint.FromTable(item.Scheme, item.Host, item.Port, item.Opts)
+		u, err := dialled(item)
 		if open[id] || err != nil { // an error: no driver of ours could use it
 			continue
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
-	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/feed"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
@@ -91,7 +90,7 @@ func (g *Gateway) certificateFiles() map[string]string {
 		}
 	}
 	for id, item := range g.runner.Current().Endpoints {
-		u, err := endpoint.FromTable(item.Scheme, item.Host, item.Port, item.Opts)
+		u, err := dialled(item)
 		if err != nil {
 			continue // no driver of ours uses it
 		}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
-	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 )
 
 // openPool builds the endpoint pool. It comes before the bus, which may want the
@@ -27,19 +27,13 @@ func (g *Gateway) openPool() (err error) {
 	return nil
 }
 
-// openSouth builds the driver manager. A new protocol is one more entry of
-// factories.
+// openSouth builds the driver manager.
 func (g *Gateway) openSouth() error {
-	mb, err := modbus.NewFactory(g.reg, modbus.Options{})
+	factories, err := protocols.Builtin().Factories(driver.Host{
+		Registerer: g.reg, GatewayID: g.cfg.GatewayID, DataDir: g.cfg.DataDir, Secret: g.secrets().Resolve,
+	})
 	if err != nil {
 		return err
-	}
-	factories := map[string]driver.Factory{}
-	for _, f := range []driver.Factory{mb} {
-		if _, taken := factories[f.Proto()]; taken {
-			return fmt.Errorf("two drivers for protocol %s are built in", f.Proto())
-		}
-		factories[f.Proto()] = f
 	}
 	g.drivers, err = driver.NewManager(driver.ManagerConfig{
 		Factories: factories, Open: g.endpoints.Open, Out: stamped{g.bus, &g.rev, g.cfg.Clock.NotBefore.Std().UnixNano()}, Log: g.log, Registerer: g.reg,
@@ -71,10 +65,16 @@ type openEndpoint struct {
 	users  int
 }
 
+// dialled is the URL of an item of the endpoints table, as its protocol wants it.
+func dialled(item config.Endpoint) (endpoint.URL, error) {
+	item = protocols.Builtin().Transport(item)
+	return endpoint.FromTable(item.Scheme, item.Host, item.Port, item.Opts)
+}
+
 // Open returns the way to endpoint id, for one driver or one question alone, and a
 // function that gives it up.
 func (e *endpoints) Open(id string, item config.Endpoint) (endpoint.Acquirer, func(), error) {
-	u, err := endpoint.FromTable(item.Scheme, item.Host, item.Port, item.Opts)
+	u, err := dialled(item)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -143,7 +143,7 @@ func (e *endpoints) control(id string, op endpoint.Op) {
 // something else runs already. At the boot it is not: the other endpoints run, and this
 // one says why it does not when it dials.
 func (e *endpoints) Check(id string, item config.Endpoint) error {
-	u, err := endpoint.FromTable(item.Scheme, item.Host, item.Port, item.Opts)
+	u, err := dialled(item)
 	if err != nil {
 		return fmt.Errorf("endpoint %s: %w", id, err)
 	}

@@ -3,6 +3,7 @@ package lint
 import (
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -69,7 +70,11 @@ func TestDocsNameEveryRule(t *testing.T) {
 	}
 	rule := regexp.MustCompile(`(?:Rule|rule): +"([a-z-]+)"|\.(?:one|fail)\([^"\n]*"([a-z-]+)", "|(?:Errorf|Warnf)\(config\.[^"\n]*(?:\{[^}]*\}|nil|path), "([a-z-]+)"`)
 	found := 0
-	for _, dir := range []string{".", "../config"} {
+	dirs, err := filepath.Glob("../driver/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range append(dirs, ".", "../config") {
 		files, err := fs.Glob(os.DirFS(dir), "*.go")
 		if err != nil {
 			t.Fatal(err)

@@ -8,18 +8,19 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 )
 
 // checkEndpoints checks schemes, hosts and options, and finds endpoints that
 // nobody uses.
-func checkEndpoints(snap *config.Snapshot, r *Report) {
+func checkEndpoints(snap *config.Snapshot, list protocols.List, r *Report) {
 	users := make(map[string][]string)
 	for id, d := range snap.Drivers {
 		users[d.EndpointID] = append(users[d.EndpointID], id)
 	}
 	for _, id := range slices.Sorted(maps.Keys(snap.Endpoints)) {
 		e := snap.Endpoints[id]
-		checkEndpoint(id, &e, snap, users[id], r)
+		checkEndpoint(id, &e, snap, users[id], list, r)
 		if len(users[id]) == 0 && (r.src == nil || r.src.Has(config.Drivers)) {
 			r.Warnf(config.Endpoints, id, nil, "unused", "no driver uses the endpoint %s", id)
 		}
@@ -27,8 +28,13 @@ func checkEndpoints(snap *config.Snapshot, r *Report) {
 	checkShared(snap, r)
 }
 
-func checkEndpoint(id string, e *config.Endpoint, snap *config.Snapshot, users []string, r *Report) {
-	u, err := endpoint.FromTable(e.Scheme, e.Host, e.Port, e.Opts)
+func checkEndpoint(id string, e *config.Endpoint, snap *config.Snapshot, users []string, list protocols.List, r *Report) {
+	own := func(id string) bool { return usesOwnSchemes(snap.Drivers[id], list) }
+	dialled := *e
+	if !slices.ContainsFunc(users, own) {
+		dialled = list.Transport(dialled)
+	}
+	u, err := endpoint.FromTable(dialled.Scheme, dialled.Host, dialled.Port, dialled.Opts)
 	if err == nil {
 		if s := undialable(u); s != "" {
 			r.Warnf(config.Endpoints, id, []string{"scheme"}, "not-built",
@@ -43,7 +49,7 @@ func checkEndpoint(id string, e *config.Endpoint, snap *config.Snapshot, users [
 	if errors.Is(err, endpoint.ErrUnknownOption) {
 		rule = "unknown-key"
 	}
-	if errors.Is(err, endpoint.ErrUnknownScheme) && !slices.ContainsFunc(users, func(d string) bool { return usesOwnSchemes(snap.Drivers[d]) }) {
+	if errors.Is(err, endpoint.ErrUnknownScheme) && !slices.ContainsFunc(users, own) {
 		// A driver that isn't built in may bring a scheme of its own.
 		r.Warnf(config.Endpoints, id, path, "not-built", "%v; only a driver that brings this scheme could use it", err)
 		return
@@ -53,7 +59,10 @@ func checkEndpoint(id string, e *config.Endpoint, snap *config.Snapshot, users [
 
 // usesOwnSchemes reports whether a driver works over the gateway's own
 // transports only.
-func usesOwnSchemes(d config.Driver) bool { return d.Kind == config.KindStatic && d.Proto == "modbus" }
+func usesOwnSchemes(d config.Driver, list protocols.List) bool {
+	p, ok := list.Find(d.Proto)
+	return ok && d.Kind == config.KindStatic && p.Transport == nil
+}
 
 // undialable returns the first layer that can't be dialled yet.
 func undialable(u endpoint.URL) string {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 )
 
 // gatewayFile is the name of the bootstrap file.
@@ -137,7 +138,7 @@ func (res *Result) tables(paths []string) {
 	res.Files = append(res.Files, paths...)
 	res.Snapshot = snap
 	res.Findings = append(res.Findings, findings...)
-	res.Findings = append(res.Findings, Snapshot(snap, src, Checkers())...)
+	res.Findings = append(res.Findings, Snapshot(snap, src, protocols.Builtin())...)
 }
 
 // gateway checks a gateway.yml.

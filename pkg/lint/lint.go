@@ -13,29 +13,11 @@ import (
 	"slices"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 )
 
-// Checker knows one protocol: what its drivers' cfg and its addresses may be.
-type Checker interface {
-	// Check reports what is wrong with a driver or its variables. The tables'
-	// own schemas are satisfied; cfg is as its schema wants it, if there is one.
-	Check(d *Driver, r *Report)
-}
-
-// Driver is a driver with what it works on.
-type Driver struct {
-	ID        string
-	Item      config.Driver
-	Endpoint  *config.Endpoint  // nil if it has none that is valid
-	Variables []config.Variable // sorted by tag
-}
-
-// Checkers returns the checkers of the protocols that are built in, by name.
-func Checkers() map[string]Checker {
-	return map[string]Checker{"modbus": modbusChecker{}}
-}
-
-// Report collects findings and gives them their places.
+// Report collects findings and gives them their places. It is [driver.Findings].
 type Report struct {
 	src      *config.Source
 	findings config.Findings
@@ -59,19 +41,26 @@ func (r *Report) add(sev config.Severity, t config.Table, id string, path []stri
 
 // Snapshot checks a snapshot that has been read without errors. src says where
 // its items stand; it may be nil.
-func Snapshot(snap *config.Snapshot, src *config.Source, checkers map[string]Checker) config.Findings {
+func Snapshot(snap *config.Snapshot, src *config.Source, list protocols.List) config.Findings {
 	r := &Report{src: src}
-	checkEndpoints(snap, r)
+	checkEndpoints(snap, list, r)
 	checkVariables(snap, r)
+	setups := make(map[string][]driver.Setup)
 	groups := snap.DriverVariables()
 	for _, id := range slices.Sorted(maps.Keys(snap.Drivers)) {
-		checkDriver(&Driver{ID: id, Item: snap.Drivers[id], Variables: groups[id]}, snap, src, checkers, r)
+		d := driver.Setup{ID: id, Item: snap.Drivers[id], Variables: groups[id]}
+		if e, ok := snap.Endpoints[d.Item.EndpointID]; ok {
+			d.Endpoint = &e
+		}
+		if checkDriver(&d, src, list, r) {
+			setups[d.Item.Proto] = append(setups[d.Item.Proto], d)
+		}
 	}
-	if err := snap.Document().Fits(config.DefaultMemory); err != nil {
-		r.findings = append(r.findings, config.Finding{Severity: config.SeverityWarning, Rule: "memory", Message: err.Error()})
+	for _, p := range list {
+		if p.CheckAll != nil {
+			p.CheckAll(setups[p.Name], r)
+		}
 	}
-	checkUnits(snap, r)
-	checkLines(snap, groups, r)
 	r.findings = append(r.findings, checkTopics(config.Settings, snap.Settings, func(path []string) config.Pos {
 		return src.Pos(config.Settings, path[0], path[1:]...)
 	})...)
@@ -79,29 +68,29 @@ func Snapshot(snap *config.Snapshot, src *config.Source, checkers map[string]Che
 	return r.findings
 }
 
-// checkDriver checks what holds for every protocol, and hands over to the
-// driver's own checker.
-func checkDriver(d *Driver, snap *config.Snapshot, src *config.Source, checkers map[string]Checker, r *Report) {
-	if e, ok := snap.Endpoints[d.Item.EndpointID]; ok {
-		d.Endpoint = &e
-	}
+// checkDriver checks what holds for every protocol, and hands over to the driver's
+// own. It reports whether that is built in.
+func checkDriver(d *driver.Setup, src *config.Source, list protocols.List, r *Report) bool {
 	if len(d.Variables) == 0 && (src == nil || src.Has(config.Variables)) {
 		r.Warnf(config.Drivers, d.ID, nil, "unused", "driver %s has no variables", d.ID)
 	}
 	if d.Item.Kind != config.KindStatic {
 		r.Warnf(config.Drivers, d.ID, []string{"kind"}, "not-built",
 			"kind: drivers of kind %s are not built yet; a gateway will refuse this driver", d.Item.Kind)
-		return
+		return false
 	}
-	c, ok := checkers[d.Item.Proto]
+	p, ok := list.Find(d.Item.Proto)
 	if !ok {
 		hint := ""
-		if near := config.Nearest(d.Item.Proto, slices.Collect(maps.Keys(checkers))); near != "" {
+		if near := config.Nearest(d.Item.Proto, list.Names()); near != "" {
 			hint = "; did you mean " + near + "?"
 		}
 		r.Warnf(config.Drivers, d.ID, []string{"proto"}, "not-built",
 			"proto: %s is not built in; a gateway will refuse this driver%s", d.Item.Proto, hint)
-		return
+		return false
 	}
-	c.Check(d, r)
+	if p.Check != nil {
+		p.Check(d, r)
+	}
+	return true
 }

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -120,3 +121,5 @@ func samples(t config.DataType) []float64 {
 	}
 	return []float64{0, 1, float64(l.Max)}
 }
+
+func formatNumber(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/lint"
+	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 )
 
 // Files is a set of tables in files.
@@ -129,7 +130,7 @@ func Errors(doc *config.Document) config.Findings {
 	}
 	var findings config.Findings
 	if err == nil {
-		findings = lint.Snapshot(snap, nil, lint.Checkers())
+		findings = lint.Snapshot(snap, nil, protocols.Builtin())
 	} else {
 		errors.As(err, &findings) // decoding returns nothing else
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
-	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
+	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 )
 
 // Generator makes variables from a range of addresses.
@@ -47,7 +47,7 @@ func words(datatype string) int {
 	if datatype == "float" {
 		datatype = string(config.TypeFloat32)
 	}
-	return max(modbus.Registers(config.DataType(datatype)), 1)
+	return max(protocols.Builtin().Span(config.DataType(datatype)), 1)
 }
 
 // placeholder matches what the template may have.

@@ -37,14 +37,15 @@ var allowed = map[string][]string{
 	"pkg/wal":              {"pkg/errkind", "pkg/durable", "pkg/frame"},
 	"pkg/bus":              {"pkg/errkind", "pkg/frame", "pkg/wal"},
 	"pkg/driver":           {"pkg/errkind", "pkg/config", "pkg/endpoint", "pkg/frame", "pkg/point", "pkg/supervise"},
+	"pkg/protocols":        {"pkg/config", "pkg/driver", "pkg/driver/..."},
 	"pkg/connector":        {"pkg/errkind", "pkg/bus", "pkg/frame", "pkg/supervise"},
 	"pkg/mqtt311":          {},
 	"pkg/consumer":         {"pkg/durable", "pkg/frame", "pkg/mqtt311", "pkg/supervise"},
 	"pkg/plcsim":           {"pkg/config"},
-	"pkg/lint":             {"pkg/config/...", "pkg/point", "pkg/endpoint", "pkg/driver/modbus/...", "pkg/regular", "pkg/visible"},
+	"pkg/lint":             {"pkg/config/...", "pkg/point", "pkg/endpoint", "pkg/driver", "pkg/protocols", "pkg/regular", "pkg/visible"},
 	"pkg/feed":             {"pkg/errkind", "pkg/config", "pkg/durable"},
 	"pkg/center":           {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/durable", "pkg/feed"},
-	"pkg/tables":           {"pkg/errkind", "schemas", "pkg/config", "pkg/driver/modbus", "pkg/durable", "pkg/lint", "pkg/number", "pkg/visible"},
+	"pkg/tables":           {"pkg/errkind", "schemas", "pkg/config", "pkg/durable", "pkg/lint", "pkg/number", "pkg/protocols", "pkg/visible"},
 	"pkg/center/embedded":  {},
 	"pkg/apply":            {"pkg/config", "pkg/driver"},
 	"pkg/admin":            {"pkg/errkind", "pkg/admin/adminpb", "pkg/frame", "pkg/intake", "pkg/version"},
@@ -65,7 +66,7 @@ var allowedBelow = map[string][]string{
 
 // anything lists the packages that may import every package of the project: the
 // composition root, what stands on it, the commands and the tests.
-var anything = []string{"pkg/gateway", "pkg/demo", "cmd/", "test/", "examples/"}
+var anything = []string{"pkg/gateway", "pkg/demo", "cmd/", "test/", "examples/", "docs/examples/"}
 
 // owners says which packages alone may import a library.
 var owners = map[string][]string{

@@ -149,20 +149,27 @@ func (s *Settings) merge(points []Point) [][]Point {
 	return runs
 }
 
+// extent is what has to be read for points, which are sorted.
+func extent(points []Point) (addr, qty uint16) {
+	if b := points[0].block; b.len > 0 {
+		return b.start, b.len
+	}
+	end := 0
+	for i := range points {
+		end = max(end, int(points[i].Addr)+int(points[i].Count))
+	}
+	return points[0].Addr, uint16(end - int(points[0].Addr))
+}
+
 // newRequest makes the request that reads points, which are sorted.
 func newRequest(c *class, points []Point, encode encoder) (*request, error) {
-	r := &request{fn: points[0].Func, addr: points[0].Addr, points: points, class: c}
-	end := 0
-	if b := points[0].block; b.len > 0 {
-		r.addr, end = b.start, int(b.start)+int(b.len)
-	}
+	r := &request{fn: points[0].Func, points: points, class: c}
+	r.addr, r.qty = extent(points)
 	for i := range points {
 		p := &points[i]
-		end = max(end, int(p.Addr)+int(p.Count))
 		p.at = (p.Addr - r.addr) * max(uint16(p.width), registerBytes)
 		p.bit0 = p.Addr - r.addr
 	}
-	r.qty = uint16(end - int(r.addr))
 	var err error
 	if r.adu, err = encode(r.fn, r.addr, r.qty); err != nil {
 		return nil, fmt.Errorf("build request %s: %w", r, err)

@@ -1,47 +1,39 @@
-package lint
+package modbus
 
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
-	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
 
-// modbusMaxBits is how many coils or discrete inputs one read can have (Modbus
-// Application Protocol V1.1b3, 6.1).
-const modbusMaxBits = 2000
-
-// modbusChecker checks drivers with proto: modbus. What a setting or an address may
-// be is the driver's to say; this finds what is wrong between variables and gives
-// everything its place in the tables.
-type modbusChecker struct{}
-
-// modbusSettings reads a driver's cfg as the driver does.
-func modbusSettings(d *Driver) (*modbus.Settings, error) {
+// settingsOf reads a driver's cfg as the driver does.
+func settingsOf(d *driver.Setup) (*Settings, error) {
 	endpoint := config.Endpoint{Scheme: "tcp"} // what is said of the endpoint itself is enough
 	if d.Endpoint != nil {
 		endpoint = *d.Endpoint
 	}
-	return modbus.ParseSettings(d.Item.Cfg, endpoint)
+	return ParseSettings(d.Item.Cfg, endpoint)
 }
 
-// Check implements Checker.
-func (modbusChecker) Check(d *Driver, r *Report) {
-	s, err := modbusSettings(d)
+// check implements [driver.Protocol]. What a setting or an address may be is said where
+// it is read; this finds what is wrong between variables, and gives everything its place
+// in the tables.
+func check(d *driver.Setup, r driver.Findings) {
+	s, err := settingsOf(d)
 	for _, e := range config.FieldErrors(err) {
 		r.Errorf(config.Drivers, d.ID, e.Path, "modbus-cfg", "%v", e)
 	}
 	checkQuirks(d, s, r)
-	ranges, points := make([]modbusRange, 0, len(d.Variables)), make([]modbus.Point, 0, len(d.Variables))
+	ranges, points := make([]registerRange, 0, len(d.Variables)), make([]Point, 0, len(d.Variables))
 	for i := range d.Variables {
 		v := &d.Variables[i]
-		if p, ok := resolveModbus(s, v, r); ok {
+		if p, ok := checkVariable(s, v, r); ok {
 			points = append(points, p)
-			ranges = append(ranges, rangeOf(v, &p))
+			ranges = append(ranges, registerRange{v: v, table: v.Address.Type, start: int(p.Addr), count: int(p.Count)})
 		}
 	}
 	for _, i := range s.UnusedBlocks(points) {
@@ -54,10 +46,17 @@ func (modbusChecker) Check(d *Driver, r *Report) {
 	}
 }
 
+// checkAll implements [driver.Protocol].
+func checkAll(drivers []driver.Setup, r driver.Findings) {
+	checkUnits(drivers, r)
+	checkAnyUnit(drivers, r)
+	checkLines(drivers, r)
+}
+
 // checkNotations finds tables whose addresses are written in two notations: where
 // some may be Modicon's (40001) and others of that size can't be (40000, 50000), the
 // first are likely read beside what was meant.
-func checkNotations(d *Driver, r *Report) {
+func checkNotations(d *driver.Setup, r driver.Findings) {
 	type mixture struct{ ambiguous, plain *config.Variable }
 	seen := make(map[config.AddressType]*mixture)
 	for i := range d.Variables {
@@ -67,7 +66,7 @@ func checkNotations(d *Driver, r *Report) {
 			m = new(mixture)
 			seen[v.Address.Type] = m
 		}
-		switch n := modbus.NotationOf(v.Address); {
+		switch n := NotationOf(v.Address); {
 		case n.Ambiguous && m.ambiguous == nil:
 			m.ambiguous = v
 		case n.Plain && m.plain == nil:
@@ -78,7 +77,7 @@ func checkNotations(d *Driver, r *Report) {
 		if m.ambiguous == nil || m.plain == nil {
 			continue
 		}
-		n := modbus.NotationOf(m.ambiguous.Address)
+		n := NotationOf(m.ambiguous.Address)
 		r.Errorf(config.Variables, m.ambiguous.Tag, []string{"address", "addr"}, "modbus-notation",
 			"address.addr: %d may be %s %d (Modicon notation) or %s %d (protocol address), and %d of %s can be a protocol address only: "+
 				"say addressing: modicon or addressing: protocol in the cfg of driver %s",
@@ -87,7 +86,7 @@ func checkNotations(d *Driver, r *Report) {
 }
 
 // checkQuirks warns of settings that only some devices want.
-func checkQuirks(d *Driver, s *modbus.Settings, r *Report) {
+func checkQuirks(d *driver.Setup, s *Settings, r driver.Findings) {
 	warn := func(key, format string, args ...any) {
 		r.Warnf(config.Drivers, d.ID, []string{"cfg", key}, "modbus-line", "cfg."+key+": "+format, args...)
 	}
@@ -103,8 +102,8 @@ func checkQuirks(d *Driver, s *modbus.Settings, r *Report) {
 	}
 }
 
-// resolveModbus finds the registers of a variable, and what is wrong with them.
-func resolveModbus(s *modbus.Settings, v *config.Variable, r *Report) (p modbus.Point, ok bool) {
+// checkVariable finds the registers of a variable, and what is wrong with them.
+func checkVariable(s *Settings, v *config.Variable, r driver.Findings) (p Point, ok bool) {
 	p, warnings, err := s.Resolve(v)
 	if err != nil {
 		for _, e := range config.FieldErrors(err) {
@@ -124,63 +123,53 @@ func resolveModbus(s *modbus.Settings, v *config.Variable, r *Report) (p modbus.
 
 // checkUnits finds drivers that ask the same unit of one endpoint: their polls
 // and back-offs know nothing of each other.
-func checkUnits(snap *config.Snapshot, r *Report) {
+func checkUnits(drivers []driver.Setup, r driver.Findings) {
 	type unit struct {
 		endpoint string
 		id       any
 	}
 	first := make(map[unit]string)
-	for _, id := range slices.Sorted(maps.Keys(snap.Drivers)) {
-		d := snap.Drivers[id]
-		u := unit{d.EndpointID, d.Cfg["unit_id"]}
-		if _, isID := u.id.(int64); !isID || d.Proto != "modbus" || d.Kind != config.KindStatic {
+	for _, d := range drivers {
+		u := unit{d.Item.EndpointID, d.Item.Cfg["unit_id"]}
+		if _, isID := u.id.(int64); !isID {
 			continue
 		}
 		if other, taken := first[u]; taken {
-			r.Warnf(config.Drivers, id, []string{"cfg", "unit_id"}, "modbus-unit",
+			r.Warnf(config.Drivers, d.ID, []string{"cfg", "unit_id"}, "modbus-unit",
 				"cfg.unit_id: %d of the endpoint %s is polled by %s already; one driver can have all variables of a unit", u.id, u.endpoint, other)
 			continue
 		}
-		first[u] = id
+		first[u] = d.ID
 	}
-	checkAnyUnit(snap, r)
 }
 
 // checkAnyUnit finds drivers that believe answers of any unit on an endpoint with
 // several units.
-func checkAnyUnit(snap *config.Snapshot, r *Report) {
+func checkAnyUnit(drivers []driver.Setup, r driver.Findings) {
 	users := make(map[string]int)
-	for _, d := range snap.Drivers {
-		users[d.EndpointID]++
+	for _, d := range drivers {
+		users[d.Item.EndpointID]++
 	}
-	for _, id := range slices.Sorted(maps.Keys(snap.Drivers)) {
-		if d := snap.Drivers[id]; d.Cfg["answer_unit"] == "any" && d.Proto == "modbus" && users[d.EndpointID] > 1 {
-			r.Warnf(config.Drivers, id, []string{"cfg", "answer_unit"}, "modbus-line",
-				"cfg.answer_unit: any, but %d drivers use the endpoint %s; name the unit id that the device answers with", users[d.EndpointID], d.EndpointID)
+	for _, d := range drivers {
+		if d.Item.Cfg["answer_unit"] == "any" && users[d.Item.EndpointID] > 1 {
+			r.Warnf(config.Drivers, d.ID, []string{"cfg", "answer_unit"}, "modbus-line",
+				"cfg.answer_unit: any, but %d drivers use the endpoint %s; name the unit id that the device answers with", users[d.Item.EndpointID], d.Item.EndpointID)
 		}
 	}
 }
 
-// modbusRange is what a variable reads.
-type modbusRange struct {
+// registerRange is what a variable reads.
+type registerRange struct {
 	v     *config.Variable
 	table config.AddressType
 	start int // zero-based protocol address
 	count int // registers, or bits of coils and discrete inputs
 }
 
-func rangeOf(v *config.Variable, p *modbus.Point) modbusRange {
-	return modbusRange{v: v, table: v.Address.Type, start: int(p.Addr), count: int(p.Count)}
-}
-
-func (m *modbusRange) bits() bool {
-	return m.table == config.AddrCoil || m.table == config.AddrDiscrete
-}
-
-func (m *modbusRange) end() int { return m.start + m.count }
+func (m *registerRange) end() int { return m.start + m.count }
 
 // String names the range as listings do.
-func (m *modbusRange) String() string {
+func (m *registerRange) String() string {
 	if m.count == 1 {
 		return fmt.Sprintf("%s %d", m.table, m.start)
 	}
@@ -190,15 +179,15 @@ func (m *modbusRange) String() string {
 // checkOverlaps finds variables that share registers in a way that is likely a
 // slip: the same reading twice, or ranges that overlap in part. Several views of
 // exactly the same registers (bits, another type) are usual.
-func checkOverlaps(ranges []modbusRange, r *Report) {
-	slices.SortFunc(ranges, func(a, b modbusRange) int {
+func checkOverlaps(ranges []registerRange, r driver.Findings) {
+	slices.SortFunc(ranges, func(a, b registerRange) int {
 		return cmp.Or(cmp.Compare(a.table, b.table), cmp.Compare(a.start, b.start), cmp.Compare(a.count, b.count), cmp.Compare(a.v.Tag, b.v.Tag))
 	})
-	var reach *modbusRange // that ends last, of those before
+	var reach *registerRange // that ends last, of those before
 	for i := range ranges {
 		m := &ranges[i]
 		path := []string{"address"}
-		if t := twin(ranges[:i], m); t != nil {
+		if t := sameBefore(ranges[:i], m); t != nil {
 			r.Warnf(config.Variables, m.v.Tag, path, "modbus-overlap", "address: %s is read the same way by %s", m, t.v.Tag)
 		} else if reach != nil && reach.table == m.table && reach.end() > m.start && !reach.sameRange(m) {
 			r.Warnf(config.Variables, m.v.Tag, path, "modbus-overlap", "address: %s overlaps %s of %s", m, reach, reach.v.Tag)
@@ -209,12 +198,12 @@ func checkOverlaps(ranges []modbusRange, r *Report) {
 	}
 }
 
-func (m *modbusRange) sameRange(o *modbusRange) bool {
+func (m *registerRange) sameRange(o *registerRange) bool {
 	return m.table == o.table && m.start == o.start && m.count == o.count
 }
 
-// twin finds a variable among the last of before that reads the same as m.
-func twin(before []modbusRange, m *modbusRange) *modbusRange {
+// sameBefore finds a variable among the last of before that reads the same as m.
+func sameBefore(before []registerRange, m *registerRange) *registerRange {
 	const far = 64 // more views of one register than anyone has
 	for i := len(before) - 1; i >= max(0, len(before)-far) && before[i].sameRange(m); i-- {
 		if sameReading(before[i].v, m.v) {
@@ -235,5 +224,3 @@ func sameReading(a, b *config.Variable) bool {
 	}
 	return a.Datatype == b.Datatype && a.ByteOrder == b.ByteOrder && a.Scale == b.Scale && bit(a) == bit(b)
 }
-
-func formatNumber(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }

@@ -1,0 +1,14 @@
+package modbus
+
+import "github.com/edge-gateway/edge-gateway/pkg/driver"
+
+// Protocol is Modbus as the rest of the program knows it.
+func Protocol() driver.Protocol {
+	return driver.Protocol{
+		Name:     Proto,
+		New:      func(h driver.Host) (driver.Factory, error) { return NewFactory(h.Registerer, Options{}) },
+		Check:    check,
+		CheckAll: checkAll,
+		Span:     Registers,
+	}
+}

@@ -1,0 +1,81 @@
+// Package protocols is the list of the protocols that are built in. A new one is one
+// package below pkg/driver, its schema, and one line here.
+package protocols
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
+)
+
+// List is protocols, no two of one name.
+type List []driver.Protocol
+
+// Builtin returns those of this release.
+func Builtin() List {
+	return List{
+		modbus.Protocol(),
+	}
+}
+
+// Find returns the protocol of that name.
+func (l List) Find(name string) (driver.Protocol, bool) {
+	i := slices.IndexFunc(l, func(p driver.Protocol) bool { return p.Name == name })
+	if i < 0 {
+		return driver.Protocol{}, false
+	}
+	return l[i], true
+}
+
+// Names are those of all.
+func (l List) Names() []string {
+	names := make([]string, len(l))
+	for i, p := range l {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// Transport returns what is dialled for an item of the endpoints table: itself, or what
+// the protocol that has its scheme says.
+func (l List) Transport(item config.Endpoint) config.Endpoint {
+	for _, p := range l {
+		if p.Transport == nil {
+			continue
+		}
+		if dialled, ok := p.Transport(item); ok {
+			return dialled
+		}
+	}
+	return item
+}
+
+// Factories makes the factory of each protocol, by name.
+func (l List) Factories(h driver.Host) (map[string]driver.Factory, error) {
+	made := map[string]driver.Factory{}
+	for _, p := range l {
+		if _, taken := made[p.Name]; taken {
+			return nil, fmt.Errorf("two drivers for protocol %s are built in", p.Name)
+		}
+		f, err := p.New(h)
+		if err != nil {
+			return nil, err
+		}
+		made[p.Name] = f
+	}
+	return made, nil
+}
+
+// Span returns how many addresses a value of t takes where a protocol numbers them, 0
+// where the variable says it.
+func (l List) Span(t config.DataType) (n int) {
+	for _, p := range l {
+		if p.Span != nil {
+			n = max(n, p.Span(t))
+		}
+	}
+	return n
+}
