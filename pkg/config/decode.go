@@ -66,7 +66,7 @@ func isIDByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
 }
 
-func badField(msg string, path ...string) *FieldError { return &FieldError{path, msg} }
+func badField(msg string, path ...string) *FieldError { return &FieldError{Path: path, Msg: msg} }
 
 // decodeEndpoint makes an Endpoint of a tree that its schema accepted.
 func decodeEndpoint(m map[string]any) Endpoint {

@@ -15,7 +15,11 @@ import (
 type FieldError struct {
 	Path []string
 	Msg  string // what is wrong and what was expected
+	Err  error  // a sentinel that callers branch on, or nil
 }
+
+// Unwrap returns Err.
+func (e *FieldError) Unwrap() error { return e.Err }
 
 // Error begins with the field: "cfg.polling: expected …".
 func (e *FieldError) Error() string {
@@ -28,7 +32,7 @@ func (e *FieldError) Error() string {
 // FieldErrorf returns a [FieldError] of the field that key names, with dots
 // between its steps.
 func FieldErrorf(key, format string, args ...any) *FieldError {
-	return &FieldError{strings.Split(key, "."), fmt.Sprintf(format, args...)}
+	return &FieldError{Path: strings.Split(key, "."), Msg: fmt.Sprintf(format, args...)}
 }
 
 // FieldErrors returns the [FieldError]s that err joins or wraps, in their order.
@@ -134,7 +138,7 @@ func assignStruct(to reflect.Value, tree map[string]any, path []string) (errs []
 		if m, isMap := v.(map[string]any); isMap && f.Type.Kind() == reflect.Struct {
 			errs = append(errs, assignStruct(to.Field(i), m, at)...)
 		} else if err := assign(to.Field(i), v); err != nil {
-			errs = append(errs, &FieldError{at, err.Error()})
+			errs = append(errs, &FieldError{Path: at, Msg: err.Error()})
 		}
 	}
 	return errs

@@ -57,24 +57,15 @@ var (
 	ErrCertificateFile = errors.New("certificate file not usable")
 )
 
-// FieldError is a mistake in a URL or in an item of the endpoints table.
-type FieldError struct {
-	Field string // "scheme", "host", "port", "opts.NAME", or "url" for the whole
-	Msg   string // what is wrong and what was expected
-	Err   error  // a sentinel of this package, or nil
-}
-
-func (e *FieldError) Error() string { return e.Field + ": " + e.Msg }
-
-func (e *FieldError) Unwrap() error { return e.Err }
-
+// fieldError is a [config.FieldError] of an item of the endpoints table: "scheme",
+// "host", "port", "opts.NAME", or "url" for the whole.
 func fieldError(field, format string, args ...any) error {
 	for i, a := range args {
 		if text, ok := a.(string); ok { // a URL may stand in a field for something else
 			args[i] = config.MaskUser(text)
 		}
 	}
-	return &FieldError{Field: field, Msg: fmt.Sprintf(format, args...)}
+	return config.FieldErrorf(field, format, args...)
 }
 
 // DownError is why an endpoint can't be reached. It is made once per failed dial

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
@@ -178,7 +179,7 @@ func unknownOption(name string) error {
 	} else {
 		msg += "; known are " + strings.Join(names, ", ")
 	}
-	return &FieldError{Field: "opts." + name, Msg: msg, Err: ErrUnknownOption}
+	return &config.FieldError{Path: []string{"opts", name}, Msg: msg, Err: ErrUnknownOption}
 }
 
 // set parses text into the option's field of o.

@@ -191,5 +191,5 @@ func unknownScheme(name string) error {
 	} else {
 		msg += "; known are " + strings.Join(names, ", ")
 	}
-	return &FieldError{Field: "scheme", Msg: msg, Err: ErrUnknownScheme}
+	return &config.FieldError{Path: []string{"scheme"}, Msg: msg, Err: ErrUnknownScheme}
 }

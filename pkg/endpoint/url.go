@@ -36,7 +36,7 @@ type URL struct {
 const maxText = 1024
 
 // Parse reads a URL. Percent escapes are decoded everywhere but in the scheme;
-// "+" in the query means itself. Errors are of type *[FieldError] and hold no
+// "+" in the query means itself. Errors are of type *[config.FieldError] and hold no
 // user name or password.
 func Parse(text string) (URL, error) {
 	var u URL

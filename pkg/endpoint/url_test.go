@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
 func TestURLParse(t *testing.T) {
@@ -151,13 +153,13 @@ func TestURLParseErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		u, err := Parse(tt.in)
-		var field *FieldError
+		var field *config.FieldError
 		if !errors.As(err, &field) {
-			t.Errorf("Parse(%q) = %v, %v; want a FieldError", tt.in, u, err)
+			t.Errorf("Parse(%q) = %v, %v; want a config.FieldError", tt.in, u, err)
 			continue
 		}
-		if field.Field != tt.field || !strings.Contains(field.Msg, tt.want) || tt.is != nil && !errors.Is(err, tt.is) {
-			t.Errorf("Parse(%q): %q: %q; want %q: …%q…", tt.in, field.Field, field.Msg, tt.field, tt.want)
+		if strings.Join(field.Path, ".") != tt.field || !strings.Contains(field.Msg, tt.want) || tt.is != nil && !errors.Is(err, tt.is) {
+			t.Errorf("Parse(%q): %q: %q; want %q: …%q…", tt.in, strings.Join(field.Path, "."), field.Msg, tt.field, tt.want)
 		}
 		if u != (URL{}) {
 			t.Errorf("Parse(%q) failed but returned %v", tt.in, u)
@@ -217,8 +219,8 @@ func TestFromTable(t *testing.T) {
 		{"tcp", "h", 1, map[string]string{"": "x"}, "opts."},
 	} {
 		_, err := FromTable(bad.scheme, bad.host, bad.port, bad.opts)
-		var field *FieldError
-		if !errors.As(err, &field) || field.Field != bad.field {
+		var field *config.FieldError
+		if !errors.As(err, &field) || strings.Join(field.Path, ".") != bad.field {
 			t.Errorf("FromTable(%v) = %v, want an error about %q", bad, err, bad.field)
 		}
 	}

@@ -43,8 +43,8 @@ func checkEndpoint(id string, e *config.Endpoint, snap *config.Snapshot, users [
 		return
 	}
 	rule, path := "endpoint", []string(nil)
-	if f, ok := errors.AsType[*endpoint.FieldError](err); ok {
-		path = strings.Split(f.Field, ".")
+	if f, ok := errors.AsType[*config.FieldError](err); ok {
+		path = f.Path
 	}
 	if errors.Is(err, endpoint.ErrUnknownOption) {
 		rule = "unknown-key"

@@ -1,0 +1,234 @@
+// Package counter shows what a protocol is to the gateway: one package that exports one
+// [driver.Protocol], and one line in package protocols.
+//
+// The protocol is made up. A device has named counters; over TCP it answers "NAME\n"
+// with the counter in decimal, or with "?". A variable names the counter as its node:
+//
+//   - {tag: line1.parts, driver_id: line1, access: R, address: {node: parts}, datatype: uint64}
+package counter
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/point"
+)
+
+// Protocol is all that lint, the gateway and the commands take.
+func Protocol() driver.Protocol {
+	return driver.Protocol{
+		Name:  "counter",
+		New:   func(driver.Host) (driver.Factory, error) { return factory{}, nil },
+		Check: check,
+	}
+}
+
+// polling reads cfg.polling, the only setting. (A real protocol has a schema,
+// schemas/drivers/NAME.schema.json, and reads it with [config.Decode].)
+func polling(cfg map[string]any) (time.Duration, error) {
+	text, _ := cfg["polling"].(string)
+	d, err := config.ParseDuration(text)
+	if err != nil || d < config.Duration(time.Millisecond) {
+		return 0, config.FieldErrorf("cfg.polling", "%q, expected a duration such as 1s", text)
+	}
+	return d.Std(), nil
+}
+
+// check is what lint says beyond the tables' schemas.
+func check(d *driver.Setup, found driver.Findings) {
+	_, err := polling(d.Item.Cfg)
+	for _, e := range config.FieldErrors(err) {
+		found.Errorf(config.Drivers, d.ID, e.Path, "counter-cfg", "%v", e)
+	}
+	for i := range d.Variables {
+		v := &d.Variables[i]
+		if v.Address.Node == "" {
+			found.Errorf(config.Variables, v.Tag, []string{"address"}, "counter-address", "address: expected node, the name of a counter")
+		}
+		if v.Access.Writable() {
+			found.Errorf(config.Variables, v.Tag, []string{"access"}, "counter-address", "access: %s, but counters can only be read", v.Access)
+		}
+	}
+}
+
+type factory struct{}
+
+// Proto implements [driver.Factory].
+func (factory) Proto() string { return Protocol().Name }
+
+// New implements [driver.Factory].
+func (factory) New(cfg driver.Config, deps driver.Deps) (driver.Driver, error) {
+	every, err := polling(cfg.Item.Cfg)
+	if err != nil {
+		return nil, fmt.Errorf("driver %s: %w", cfg.ID, err)
+	}
+	return &counters{deps: deps, every: every, points: cfg.Points, status: driver.Status{State: driver.Stopped, Since: time.Now()}}, nil
+}
+
+// counters implements [driver.Driver].
+type counters struct {
+	deps  driver.Deps
+	every time.Duration
+
+	mu     sync.Mutex
+	points *point.Table
+	status driver.Status
+}
+
+// timeout is how long an answer may take.
+const timeout = time.Second
+
+// Run implements [driver.Driver].
+func (c *counters) Run(ctx context.Context) error {
+	c.state(driver.Starting, nil)
+	defer c.state(driver.Stopped, nil)
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-next.C:
+		}
+		batch, err := c.poll(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			c.state(driver.Fault, err)
+		default:
+			c.state(driver.Running, nil)
+		}
+		if batch != nil {
+			if err := c.deps.Out.Publish(ctx, batch); err != nil && ctx.Err() == nil {
+				return err // the log takes nothing more
+			}
+		}
+		next.Reset(c.every)
+	}
+}
+
+// poll asks for every counter. What was not answered is lost, once.
+func (c *counters) poll(ctx context.Context) (*frame.Batch, error) {
+	c.mu.Lock()
+	table := c.points
+	c.mu.Unlock()
+	b := table.Begin(table.Len())
+	lease, err := c.deps.Endpoint.Acquire(ctx)
+	if err == nil {
+		defer func() { lease.Release(err) }()
+	}
+	in := bufio.NewReader(lease)
+	for i := range table.Len() {
+		var v frame.Value
+		q := frame.Good
+		if err == nil {
+			v, q, err = ask(lease, in, table.Variable(i).Address.Node)
+		}
+		if err != nil {
+			table.Lost(b, i, time.Now().UnixNano())
+			continue
+		}
+		table.Observe(b, i, v, q, time.Now().UnixNano())
+	}
+	return table.End(b), err
+}
+
+// ask asks for one counter. A device that does not know it has answered all the same.
+func ask(conn net.Conn, in *bufio.Reader, name string) (frame.Value, frame.Quality, error) {
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return frame.Value{}, frame.Bad, err
+	}
+	if _, err := fmt.Fprintln(conn, name); err != nil {
+		return frame.Value{}, frame.Bad, err
+	}
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return frame.Value{}, frame.Bad, err
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(line), 10, 64)
+	if err != nil {
+		return frame.Value{}, frame.Bad, nil
+	}
+	return frame.UintValue(n), frame.Good, nil
+}
+
+// Update implements [driver.Driver].
+func (c *counters) Update(points *point.Table) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.points = points
+	return nil
+}
+
+// errReadOnly is why nothing is written.
+var errReadOnly = errors.New("counters can only be read")
+
+// Write implements [driver.Driver].
+func (c *counters) Write(context.Context, driver.Write) (driver.WriteResult, error) {
+	return driver.WriteResult{}, fmt.Errorf("%w: %w", driver.ErrAccess, errReadOnly)
+}
+
+// Read implements [driver.Driver].
+func (c *counters) Read(ctx context.Context, tag string) (driver.Reading, error) {
+	c.mu.Lock()
+	table := c.points
+	c.mu.Unlock()
+	i, ok := table.Index(tag)
+	if !ok {
+		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, driver.ErrUnknownTag)
+	}
+	lease, err := c.deps.Endpoint.Acquire(ctx)
+	if err != nil {
+		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, err)
+	}
+	v, q, err := ask(lease, bufio.NewReader(lease), table.Variable(i).Address.Node)
+	lease.Release(err)
+	if err != nil {
+		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, err)
+	}
+	r := driver.Reading{Raw: []byte(v.String()), TS: time.Now().UnixNano()}
+	if r.Value, r.Quality = table.Scale(i, v); q > r.Quality {
+		r.Quality = q
+	}
+	return r, nil
+}
+
+// Status implements [driver.Driver].
+func (c *counters) Status() driver.Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status
+}
+
+// state notes what the driver is doing, and how the last poll ended.
+func (c *counters) state(s driver.State, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, st := time.Now(), &c.status
+	if st.State != s {
+		st.State, st.Since = s, now
+	}
+	st.Error = ""
+	switch {
+	case err != nil:
+		st.Error, st.LastError, st.LastErrorAt = err.Error(), err.Error(), now
+		st.Errors++
+	case s == driver.Running:
+		st.Polls++
+		st.LastRead = now
+		if st.FirstRead.IsZero() {
+			st.FirstRead = now
+		}
+	}
+}
