@@ -145,9 +145,14 @@ func (d *device) probe(ctx context.Context, q modbus.Question) (modbus.Answer, [
 	if d.client == nil {
 		return probeDirect(ctx, d.to, q)
 	}
+	var j journey
+	if u, err := endpoint.Parse(d.owner.Url); err == nil && u.Transport() != endpoint.Serial {
+		_ = j.find(ctx, u.Host(), u.Port()) // a stage; the gateway may have another way
+	}
+	began := time.Now()
 	a, err := d.client.Endpoints.ProbeModbus(ctx, &pb.ProbeModbusRequest{Endpoint: d.owner.Id, Question: wireQuestion(q)})
 	if err != nil {
-		return modbus.Answer{}, nil, err
+		return modbus.Answer{}, append(j.stages, stage{Name: "gateway", Ms: ms(time.Since(began)), Error: err.Error()}), err
 	}
 	out := modbus.Answer{
 		Connect: a.GetConnect().AsDuration(), Took: a.GetTook().AsDuration(), Addr: uint16(a.Address), Count: uint16(a.Count), Data: a.Data, Hints: a.Hints,
@@ -155,7 +160,7 @@ func (d *device) probe(ctx context.Context, q modbus.Question) (modbus.Answer, [
 	if a.Refusal != "" {
 		out.Err = errors.New(a.Refusal)
 	}
-	return out, []stage{{Name: "gateway", Ms: ms(out.Connect), Text: "waited for its turn on the connection"}}, nil
+	return out, append(j.stages, stage{Name: "gateway", Ms: ms(out.Connect), Text: "waited for its turn on the connection, or for a new one"}), nil
 }
 
 func wireQuestion(q modbus.Question) *pb.ModbusQuestion {

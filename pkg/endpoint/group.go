@@ -51,6 +51,7 @@ type group struct {
 	drains   uint64 // ever
 
 	down      *DownError // of the last dial, nil after one that worked
+	early     bool       // the dial under way is one that somebody insists on, before its time
 	closing   bool       // down because connections are closed, not because dials fail
 	failures  int        // since the last connection that proved good
 	failing   time.Time  // since
@@ -136,7 +137,7 @@ func (g *group) take(u *User, start time.Time) (*pooled, next, error) {
 
 // refusal is the error of an endpoint that is known to be down for u, or nil.
 func (g *group) refusal(u *User, now time.Time) error {
-	if g.down != nil && len(g.conns) == 0 && g.draining == 0 && (g.dialing || now.Before(g.down.Retry)) &&
+	if g.down != nil && !u.insists && len(g.conns) == 0 && g.draining == 0 && (g.dialing || now.Before(g.down.Retry)) &&
 		(!g.closing || u.standing.Load() == broken) {
 		return g.down
 	}
@@ -228,7 +229,8 @@ func (g *group) serve() {
 	if len(g.waiters) == 0 || g.dialing || len(g.conns) >= g.max {
 		return
 	}
-	if g.down != nil && !g.closing && now.Before(g.down.Retry) {
+	g.early = g.down != nil && !g.closing && now.Before(g.down.Retry)
+	if g.early && !slices.ContainsFunc(g.waiters, func(w *waiter) bool { return w.user.insists }) {
 		if len(g.conns) == 0 {
 			g.refuse(g.down)
 		}

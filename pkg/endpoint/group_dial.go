@@ -82,7 +82,7 @@ func (g *group) add(l *link, onBackup bool) {
 			h.reconnects.Add(1)
 		}
 	}
-	g.connected, g.down = true, nil
+	g.connected, g.down, g.early = true, nil, false
 	if onBackup {
 		if g.failback.IsZero() {
 			g.failback = time.Now().Add(g.dialer.options.Failback)
@@ -108,10 +108,13 @@ func (g *group) fail(err error) {
 		g.failing = now
 	}
 	g.failures++
-	g.down = &DownError{
-		ID: g.name(), Since: g.failing, Failures: g.failures,
-		Retry: now.Add(g.backoff(g.failures)), Err: err,
+	retry := now.Add(g.backoff(g.failures))
+	if g.early && g.down != nil {
+		retry = g.down.Retry // of which it was no part
+		g.failures--
 	}
+	g.early = false
+	g.down = &DownError{ID: g.name(), Since: g.failing, Failures: g.failures, Retry: retry, Err: err}
 	g.lastErr, g.lastErrAt = err, now
 	if len(g.conns) == 0 {
 		g.refuse(g.down)

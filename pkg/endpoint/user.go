@@ -12,6 +12,7 @@ import (
 // devices answer, and takes a bounded share of the time; see group_turns.go.
 type User struct {
 	handle   *Handle
+	insists  bool
 	standing atomic.Uint32
 	misses   atomic.Uint32 // leases without an answer, in a row
 	breaks   atomic.Uint32 // of them, those whose connection was closed before it ever gave an answer
@@ -37,6 +38,11 @@ func (h *Handle) User() *User {
 	h.users = append(h.users, u)
 	return u
 }
+
+// Insist has u's Acquires dial at once while the endpoint is known to be down: for a
+// person who wants to know now. The back-off of the others stays as it is. It is
+// called before the first Acquire.
+func (u *User) Insist() { u.insists = true }
 
 // Acquire is [Handle.Acquire] on behalf of u.
 func (u *User) Acquire(ctx context.Context) (Lease, error) { return u.handle.acquire(ctx, u) }

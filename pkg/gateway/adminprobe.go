@@ -71,10 +71,11 @@ func (a adminEndpoints) line(id string) (endpoint.Acquirer, config.Endpoint, fun
 	if !ok {
 		return nil, item, nil, fmt.Errorf("endpoint %s: %w", id, admin.ErrNotFound)
 	}
-	ep, giveUp, err := a.g.endpoints.Open(id, item)
+	ep, giveUp, err := a.g.endpoints.user(id, item)
 	if err != nil {
 		return nil, item, nil, err
 	}
+	ep.Insist() // whatever the back-off: somebody stands at the device
 	return patient{ep}, item, giveUp, nil
 }
 

@@ -74,6 +74,15 @@ func dialled(item config.Endpoint) (endpoint.URL, error) {
 // Open returns the way to endpoint id, for one driver or one question alone, and a
 // function that gives it up.
 func (e *endpoints) Open(id string, item config.Endpoint) (endpoint.Acquirer, func(), error) {
+	user, giveUp, err := e.user(id, item)
+	if err != nil {
+		return nil, nil, err
+	}
+	return user, giveUp, nil
+}
+
+// user is Open, with what only a user has.
+func (e *endpoints) user(id string, item config.Endpoint) (*endpoint.User, func(), error) {
 	u, err := dialled(item)
 	if err != nil {
 		return nil, nil, err

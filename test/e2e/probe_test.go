@@ -129,3 +129,28 @@ func TestProbeThroughTheGateway(t *testing.T) {
 	n := sub.Count()
 	peer.WaitFor(t, 10*time.Second, "frames after the pause", func() bool { return sub.Count() > n+10 })
 }
+
+// TestProbeWhileAway: a device that is away is dialled at once when a person asks,
+// however long the gateway waits by itself, and the stages tell how far it went.
+func TestProbeWhileAway(t *testing.T) {
+	addr := peer.FreeAddr(t)
+	broker := peer.StartMosquitto(t)
+	gw := peer.NewGateway(t, connector(broker.URL(), ""), tables(addr, 3, "50ms"))
+	gw.Start(t)
+	peer.WaitFor(t, 20*time.Second, "the endpoint to be down", func() bool { return strings.Contains(gw.Output(), "device does not answer") })
+	time.Sleep(3 * time.Second) // in which the back-off grows beyond a second
+	probe := func() (string, error) {
+		out, err := exec.Command(peer.Build(t, "edge-ctl"), "--socket", gw.Socket(), "probe", "plc", "--read", "41001:1").CombinedOutput()
+		return string(out), err
+	}
+	began := time.Now()
+	out, err := probe()
+	if err == nil || !strings.Contains(out, "route ") || !strings.Contains(out, "gateway ") || !strings.Contains(out, "connection refused") {
+		t.Errorf("probe of a device that is away: %v\n%s", err, out)
+	}
+	peer.StartPLC(t, addr)
+	if out, err = probe(); err != nil || !strings.Contains(out, "7000") {
+		t.Errorf("probe of a device that is back: %v\n%s", err, out)
+	}
+	t.Logf("both took %s", time.Since(began))
+}

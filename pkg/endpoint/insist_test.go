@@ -1,0 +1,54 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// TestInsist: who asks for a person dials at once while the others back off, is told
+// what this dial met, and leaves the others' back-off as it is.
+func TestInsist(t *testing.T) {
+	simulate(t, func(t *testing.T, pl *plant, p *Pool) {
+		h := mustOpen(t, p, "line", mustParse(t, "tcp://a:1"))
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		driver, person := h.User(), h.User()
+		person.Insist()
+		pl.set("a:1", errors.New("no route to host"))
+		for range 8 { // until the back-off is long
+			if _, err := driver.Acquire(ctx); err == nil {
+				t.Fatal("a connection to nowhere")
+			}
+			if s, _ := p.State("line"); time.Until(s.NextDial) < 5*time.Second {
+				time.Sleep(time.Until(s.NextDial)) // fake
+			}
+		}
+		before, _ := p.State("line")
+		pl.set("a:1", errors.New("connection refused"))
+		for range 3 {
+			_, err := person.Acquire(ctx)
+			down, ok := errors.AsType[*DownError](err)
+			if !ok || down.Err.Error() != "connection refused" {
+				t.Fatalf("asked now: %v; want what this dial met", err)
+			}
+		}
+		if s, _ := p.State("line"); !s.NextDial.Equal(before.NextDial) {
+			t.Errorf("the next dial of the others is at %s, and was at %s", s.NextDial, before.NextDial)
+		}
+		if _, err := driver.Acquire(ctx); err == nil {
+			t.Error("the driver doesn't back off any more")
+		}
+		pl.set("a:1", nil)
+		l, err := person.Acquire(ctx)
+		if err != nil {
+			t.Fatalf("the device is back: %v", err)
+		}
+		l.Release(nil)
+		if l, err = driver.Acquire(ctx); err != nil {
+			t.Fatalf("the driver has the connection that the person made: %v", err)
+		}
+		l.Release(nil)
+	})
+}
