@@ -1,12 +1,9 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
-	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
 // newRoot assembles the commands; each has a file of its own.
@@ -31,18 +28,6 @@ Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
 	cli.AddColorFlag(root)
 	addStoreFlags(root)
 	root.AddCommand(newLint(), newPush(), newDiff(), newPull(), newShow(), newLog(), newStatus(), newWatch(), newRollback(),
-		newSet(), newGet(), newRetry(), newForget(), newDoctor(), newCompact(), newContext(), newImport(), newExport(), newGen(), newVersion())
+		newSet(), newGet(), newRetry(), newForget(), newDoctor(), newCompact(), newContext(), newImport(), newExport(), newGen(), cli.NewVersion())
 	return root
-}
-
-func newVersion() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "edge-cfg", version.String())
-			return err
-		},
-	}
 }
