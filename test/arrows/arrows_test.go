@@ -58,7 +58,7 @@ var allowed = map[string][]string{
 
 // allowedBelow is for packages below a directory: every driver, every connector.
 var allowedBelow = map[string][]string{
-	"pkg/driver/":    {"pkg/config", "pkg/errkind", "pkg/driver/...", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/point", "schemas"},
+	"pkg/driver/":    {"pkg/config", "pkg/errkind", "pkg/driver/...", "pkg/durable", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/point", "pkg/regular", "schemas"},
 	"pkg/connector/": {"pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/frame", "pkg/mqtt311", "pkg/number", "pkg/regular", "schemas"},
 	"pkg/endpoint/":  {"pkg/endpoint/..."},
 	"pkg/config/":    {"pkg/config/...", "schemas"},
@@ -76,6 +76,7 @@ var owners = map[string][]string{
 	"go.etcd.io/etcd/etcdutl":         {"pkg/center/embedded"},
 	"github.com/eclipse/paho.golang":  {"pkg/connector/mqtt", "pkg/consumer"},
 	"github.com/goburrow/modbus":      {"pkg/driver/modbus"},
+	"github.com/gopcua/opcua":         {"pkg/driver/opcua"},
 	"github.com/simonvetter/modbus":   {"pkg/plcsim"},
 	"github.com/mochi-mqtt/server":    {"pkg/demo"},
 	"go.bug.st/serial":                {"pkg/endpoint"},

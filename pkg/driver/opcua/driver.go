@@ -1,0 +1,217 @@
+package opcua
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/gopcua/opcua/ua"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/point"
+)
+
+// Options are what all OPC UA drivers of a process share.
+type Options struct {
+	PKI  *PKI
+	Name string // of the gateway, for its sessions
+	// Secret resolves a reference such as ${file:NAME} for a connection to an address;
+	// nil refuses them.
+	Secret func(reference, address string) (string, error)
+	// File returns why a file that an endpoint names is not read; nil: all are.
+	File func(path string) error
+}
+
+type factory struct {
+	opts    Options
+	metrics *metrics
+}
+
+// NewFactory returns the factory of OPC UA drivers and registers their metrics in
+// reg. It fails if they are registered already.
+func NewFactory(reg prometheus.Registerer, opts Options) (driver.Factory, error) {
+	m, err := newMetrics(reg)
+	if err != nil {
+		return nil, err
+	}
+	return &factory{opts, m}, nil
+}
+
+// Proto implements driver.Factory.
+func (f *factory) Proto() string { return Proto }
+
+// New implements driver.Factory.
+func (f *factory) New(cfg driver.Config, deps driver.Deps) (driver.Driver, error) {
+	s, err := ParseSettings(cfg.Item.Cfg, cfg.Endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("driver %s: %w", cfg.ID, err)
+	}
+	a, err := ParseAccess(cfg.Endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("driver %s: endpoint %s: %w", cfg.ID, cfg.Item.EndpointID, err)
+	}
+	d := &opcuaDriver{
+		id: cfg.ID, settings: s, deps: deps, metrics: f.metrics,
+		wake: make(chan struct{}, 1), reasons: map[string]driver.Reason{},
+		status: driver.Status{State: driver.Stopped, Since: time.Now()},
+	}
+	d.client = client{
+		access: a, ep: deps.Endpoint, opts: f.opts, name: f.opts.Name + " " + cfg.ID, timeout: s.Timeout,
+		step: func(name string, err error) { f.metrics.steps.WithLabelValues(d.id, name, result(err)).Inc() },
+	}
+	if err := d.Update(cfg.Points); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+const (
+	publishQueue = 16                     // batches that may wait for the log
+	publishGrace = 300 * time.Millisecond // for the batches that wait when Run is to stop
+	leaveGrace   = 400 * time.Millisecond // to end the session then
+)
+
+// opcuaDriver implements driver.Driver. What speaks to the server is the [runner]
+// inside Run; this is what others see of it.
+type opcuaDriver struct {
+	id       string
+	settings *Settings
+	deps     driver.Deps
+	metrics  *metrics
+	client   client
+	wake     chan struct{} // a plan is waiting; capacity 1
+
+	mu      sync.Mutex
+	running bool
+	plan    *plan // the newest
+	live    *live // nil: no session
+	status  driver.Status
+	figures figures
+	reasons map[string]driver.Reason // of tags that are bad on their own
+	away    driver.Reason            // of all tags
+}
+
+// live is a session in use.
+type live struct {
+	ch   *channel
+	auth *ua.NodeID
+	ids  map[string]*ua.NodeID // by Node.String; guarded by the driver's mutex
+	typ  map[string]ua.TypeID  // ditto
+	caps limits
+}
+
+// Update implements driver.Driver.
+func (d *opcuaDriver) Update(points *point.Table) error {
+	p, err := newPlan(d.settings, points)
+	if err != nil {
+		return fmt.Errorf("driver %s: %w", d.id, err)
+	}
+	d.mu.Lock()
+	d.plan = p
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default: // woken already
+	}
+	return nil
+}
+
+// Address implements driver.Addresser.
+func (d *opcuaDriver) Address(tag string) string {
+	p := d.newest()
+	if i, ok := p.table.Index(tag); ok {
+		return p.points[i].node.String()
+	}
+	return ""
+}
+
+func (d *opcuaDriver) newest() *plan {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.plan
+}
+
+// Run implements driver.Driver.
+func (d *opcuaDriver) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	d.metrics.begin(d.id)
+	defer d.metrics.end(d.id)
+	d.setRunning(true)
+	d.setState(driver.Starting)
+	defer d.setState(driver.Stopped)
+
+	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPublishing()
+	published := make(chan error, 1)
+	out := make(chan *frame.Batch, publishQueue)
+	go func() {
+		err := d.publish(publishing, out)
+		if err != nil {
+			cancel(err)
+		}
+		published <- err
+	}()
+
+	newRunner(d, out).run(ctx)
+	d.setRunning(false)
+	close(out)
+	grace := time.AfterFunc(publishGrace, stopPublishing)
+	defer grace.Stop()
+	if err := <-published; err != nil {
+		return fmt.Errorf("driver %s: publish: %w", d.id, err)
+	}
+	return nil
+}
+
+// publish hands batches to the log until out is closed or the log fails. Batches
+// that ctx overtakes are dropped.
+func (d *opcuaDriver) publish(ctx context.Context, out <-chan *frame.Batch) error {
+	for b := range out {
+		if err := d.deps.Out.Publish(ctx, b); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Status implements driver.Driver.
+func (d *opcuaDriver) Status() driver.Status {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	st := d.status
+	d.figures.fill(&st, time.Now())
+	return st
+}
+
+// Reasons implements driver.Reasoner.
+func (d *opcuaDriver) Reasons() (device driver.Reason, tags map[string]driver.Reason) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.away, maps.Clone(d.reasons)
+}
+
+func (d *opcuaDriver) setRunning(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.running = on
+}
+
+// setState changes the state, if it is another one.
+func (d *opcuaDriver) setState(s driver.State) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.status.State != s {
+		d.status.State, d.status.Since = s, time.Now()
+	}
+}
+
+func (d *opcuaDriver) setLive(l *live) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.live = l
+}
