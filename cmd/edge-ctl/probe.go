@@ -108,22 +108,29 @@ func newProbe() *cobra.Command {
 	var expect float64
 	cmd := &cobra.Command{
 		Use:   "probe URL|ENDPOINT",
-		Short: "Ask a Modbus device once, with or without a gateway",
+		Short: "Ask a device once, with or without a gateway",
 		Long: `probe dials URL, shows each stage with its time, reads once, and shows every way in
 which the answer can be read. With --expect, the value on the device's display, it
 finds the data type, byte order, scale and address that give it.
 
 A device that the running gateway polls, or one that is named by its endpoint in
 the gateway's tables, is asked by the gateway, between polls: many devices take one
-connection only, and a serial line has one master. It only reads.`,
+connection only, and a serial line has one master. It only reads.
+
+Of an OPC UA server (opc.tcp://HOST:PORT) it shows the endpoints, security policies,
+certificate and state; the flags for Modbus mean nothing there.`,
 		Example: `  edge-ctl probe tcp://192.168.10.5:502 --read 40001:2
   edge-ctl probe plc1 --unit 3 --read 40001
   edge-ctl probe tcp://192.168.10.5:502 --unit 3 --read input:0:4
+  edge-ctl probe opc.tcp://192.168.10.20:4840
   edge-ctl probe 'serial:///dev/ttyUSB0?baud=19200&parity=E' \
     --read 40011:4 --expect 231.4`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cli.Complete(envPrefix, endpointNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if isOPCUA(args[0]) {
+				return probeServer(cmd, args[0])
+			}
 			q, err := flags.question()
 			if err != nil {
 				return err
@@ -140,6 +147,7 @@ connection only, and a serial line has one master. It only reads.`,
 	}
 	flags.add(cmd, 2*time.Second)
 	addDirectFlag(cmd)
+	addPKIFlag(cmd)
 	cmd.Flags().Uint8Var(&unit, "unit", 1, "unit id (1–247; 0 or 255 for a device that is alone on the network)")
 	cmd.Flags().Float64Var(&expect, "expect", 0, "the value that the device displays: find out how to read it")
 	cli.AddOutputFlag(cmd)

@@ -20,8 +20,8 @@ func newRoot() *cobra.Command {
 		Use:   "edge-ctl",
 		Short: "Show and steer a running edge gateway",
 		Long: `edge-ctl shows what a running gateway does, reads and writes tags, and helps to
-find faults. It talks to the gateway's admin socket; probe, scan and sim need no
-gateway.
+find faults. It talks to the gateway's admin socket; probe, scan, browse, pki and
+sim need no gateway.
 
 Flags are also read from the environment: --socket from EDGE_CTL_SOCKET.
 Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
@@ -36,7 +36,7 @@ Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
 	cli.AddSocketFlag(root)
 	root.AddCommand(
 		newStatus(), newWhy(), newEndpoints(), newDrivers(), newTags(), newRead(), newWrite(), newConnector(), newBus(),
-		newConfig(), newLog(), newTrace(), newTop(), newBundle(), newProfile(), newProbe(), newScan(), newSim(),
+		newConfig(), newLog(), newTrace(), newTop(), newBundle(), newProfile(), newProbe(), newScan(), newBrowse(), newPKI(), newSim(),
 		newVersion(),
 	)
 	return root

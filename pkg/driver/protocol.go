@@ -41,8 +41,12 @@ type Protocol struct {
 type Host struct {
 	Registerer prometheus.Registerer
 	GatewayID  string
-	DataDir    string                       // a protocol keeps its files in a directory of its own there
-	Secret     func(string) (string, error) // resolves a reference such as ${file:name}
+	DataDir    string // a protocol keeps its files in a directory of its own there
+	// Secret resolves a reference such as ${file:name} for a connection to an address
+	// (host:port), if the gateway's policy lets it go there.
+	Secret func(reference, address string) (string, error)
+	// File returns why a file that an endpoint names may not be read.
+	File func(path string) error
 }
 
 // Setup is a driver with what it works on, as the tables say.

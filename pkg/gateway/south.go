@@ -30,7 +30,9 @@ func (g *Gateway) openPool() (err error) {
 // openSouth builds the driver manager.
 func (g *Gateway) openSouth() error {
 	factories, err := protocols.Builtin().Factories(driver.Host{
-		Registerer: g.reg, GatewayID: g.cfg.GatewayID, DataDir: g.cfg.DataDir, Secret: g.secrets().Resolve,
+		Registerer: g.reg, GatewayID: g.cfg.GatewayID, DataDir: g.cfg.DataDir,
+		Secret: func(reference, address string) (string, error) { return g.endpoints.policy.Secret(reference, address) }, // a rehearsal has none
+		File:   func(path string) error { return g.endpoints.policy.File(path) },
 	})
 	if err != nil {
 		return err

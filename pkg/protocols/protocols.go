@@ -9,6 +9,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/opcua"
 )
 
 // List is protocols, no two of one name.
@@ -18,6 +19,7 @@ type List []driver.Protocol
 func Builtin() List {
 	return List{
 		modbus.Protocol(),
+		opcua.Protocol(),
 	}
 }
 

@@ -295,11 +295,11 @@ func joinHostPort(host string, port uint16) string {
 	return host + ":" + strconv.Itoa(int(port))
 }
 
-// Transport returns the TCP endpoint under an endpoint of scheme opc.tcp. Others
-// are returned as they are.
-func Transport(ep config.Endpoint) config.Endpoint {
+// Transport returns the TCP endpoint under an endpoint of scheme opc.tcp, and whether
+// it is one.
+func Transport(ep config.Endpoint) (config.Endpoint, bool) {
 	if ep.Scheme != Scheme {
-		return ep
+		return ep, false
 	}
 	out := ep
 	out.Scheme = "tcp"
@@ -313,7 +313,7 @@ func Transport(ep config.Endpoint) config.Endpoint {
 	own := ownOptions()
 	maps.Copy(out.Opts, ep.Opts)
 	maps.DeleteFunc(out.Opts, func(name, _ string) bool { return own[name] })
-	return out
+	return out, true
 }
 
 // milliseconds is how the protocol writes a duration.

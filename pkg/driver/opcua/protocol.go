@@ -1,0 +1,23 @@
+package opcua
+
+import (
+	"path/filepath"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+)
+
+// Protocol is OPC UA as the rest of the program knows it.
+func Protocol() driver.Protocol {
+	return driver.Protocol{
+		Name:      Proto,
+		Transport: Transport,
+		New: func(h driver.Host) (driver.Factory, error) {
+			return NewFactory(h.Registerer, Options{
+				PKI: NewPKI(filepath.Join(h.DataDir, "pki"), h.GatewayID), Name: h.GatewayID, Secret: h.Secret, File: h.File,
+			})
+		},
+		Check: checkSetup,
+		Span:  func(config.DataType) int { return 0 }, // a node has its value, whatever its size
+	}
+}
