@@ -1,0 +1,112 @@
+"use strict";
+// The OPC UA server that the tests talk to. Its settings are a JSON object in the
+// first argument. It tells "ready" on stdout when it listens, and takes commands on
+// stdin, one JSON object a line, each answered by a line on stdout.
+const { OPCUAServer } = require("node-opcua-server");
+const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
+const { resolveNodeId } = require("node-opcua-nodeid");
+const { Variant, DataType, VariantArrayType } = require("node-opcua-variant");
+const { StatusCodes } = require("node-opcua-status-code");
+const { SecurityPolicy } = require("node-opcua-secure-channel");
+const { MessageSecurityMode } = require("node-opcua-service-secure-channel");
+const path = require("path");
+const readline = require("readline");
+
+const cfg = JSON.parse(process.argv[2]);
+
+const scalars = {
+  Boolean: true, SByte: -128, Byte: 255, Int16: -32768, UInt16: 65535, Int32: -2147483648, UInt32: 4294967295,
+  Int64: [0x7fffffff, 0xffffffff], UInt64: [0xffffffff, 0xffffffff], Float: 1.5, Double: 0.1, String: "grün",
+  DateTime: new Date("2026-11-27T14:03:00.123Z"), Guid: "72962b91-fa75-4ae6-8d28-b404dc7daf63",
+  ByteString: Buffer.from([0, 1, 254, 255]), LocalizedText: { text: "Druck", locale: "de" },
+  QualifiedName: { name: "Temp", namespaceIndex: 2 }, NodeId: resolveNodeId("ns=2;s=Temp"), StatusCode: StatusCodes.BadNodeIdUnknown, XmlElement: "<a/>",
+};
+
+async function main() {
+  const pki = (name) => new OPCUACertificateManager({ automaticallyAcceptUnknownCertificate: true, rootFolder: path.join(cfg.dir, name) });
+  const certs = pki("pki"), users = pki("users");
+  await certs.initialize();
+  await users.initialize();
+  const server = new OPCUAServer({
+    port: cfg.port, hostname: cfg.hostname || "127.0.0.1",
+    serverCertificateManager: certs, userCertificateManager: users,
+    certificateFile: cfg.cert, privateKeyFile: cfg.key,
+    serverInfo: { applicationUri: "urn:test:server" },
+    securityPolicies: [SecurityPolicy.None, SecurityPolicy.Basic256Sha256, SecurityPolicy.Aes128_Sha256_RsaOaep, SecurityPolicy.Aes256_Sha256_RsaPss],
+    securityModes: [MessageSecurityMode.None, MessageSecurityMode.Sign, MessageSecurityMode.SignAndEncrypt],
+    allowAnonymous: true,
+    userManager: { isValidUser: (name, password) => name === "edge" && password === "secret" },
+    defaultSecureTokenLifetime: cfg.tokenLifetime || 600000,
+    serverCapabilities: {
+      maxSessions: 200, maxMonitoredItems: 200000, maxMonitoredItemsPerSubscription: 100000, maxMonitoredItemsQueueSize: 10000,
+      operationLimits: { maxNodesPerRead: cfg.maxNodes || 1000, maxMonitoredItemsPerCall: cfg.maxNodes || 1000, maxNodesPerBrowse: 100 },
+    },
+  });
+  await server.initialize();
+  const space = server.engine.addressSpace;
+  for (const uri of cfg.namespaces || []) space.registerNamespace(uri); // before ours: it shifts its index
+  const ns = space.registerNamespace("urn:plant:line1");
+  const line = ns.addFolder(space.rootFolder.objects, { browseName: "Line" });
+  const variables = new Map();
+  const add = (name, dataType, value, extra) => {
+    const variable = ns.addVariable({
+      componentOf: line, browseName: name, nodeId: "s=" + name, dataType, minimumSamplingInterval: 10,
+      value: { dataType: DataType[dataType], arrayType: VariantArrayType.Scalar, value, ...(extra || {}) }, ...(extra && extra.arrayType ? { valueRank: 1, arrayDimensions: [value.length] } : {}),
+    });
+    variables.set(name, { variable, dataType: DataType[dataType] });
+    return variable;
+  };
+  const set = (name, value, at) => {
+    const { variable, dataType } = variables.get(name);
+    variable.setValueFromSource(new Variant({ dataType, value }), StatusCodes.Good, at || new Date());
+  };
+  add("Temp", "Double", 20);
+  add("Press", "Float", 1.5);
+  add("Setpoint", "Double", 0);
+  add("Level", "UInt16", 7);
+  for (const [type, value] of Object.entries(scalars)) {
+    add("Scalar" + type, type, value);
+    add("Array" + type, type, [value, value], { arrayType: VariantArrayType.Array });
+  }
+  for (let i = 0; i < (cfg.nodes || 0); i++) add("N" + i, "Int32", i);
+  let count = 0;
+  add("Count", "UInt32", 0);
+  if (cfg.countEvery) setInterval(() => set("Count", ++count, new Date(Date.now() + (cfg.clockOffset || 0))), cfg.countEvery);
+  if (cfg.changeEvery) {
+    let round = 0;
+    setInterval(() => {
+      round++;
+      for (let i = 0; i < cfg.nodes; i++) set("N" + i, i + round);
+    }, cfg.changeEvery);
+  }
+  await server.start();
+
+  const commands = {
+    set: (c) => { set(c.node, c.value); return {}; },
+    get: (c) => { const v = variables.get(c.node).variable.readValue().value; return { value: v.value, type: DataType[v.dataType] }; },
+    bad: (c) => { variables.get(c.node).variable.setValueFromSource(new Variant({ dataType: DataType.Double, value: 0 }), StatusCodes[c.status]); return {}; },
+    count: () => ({ value: count }),
+    deleteSessions: () => {
+      const all = Object.values(server.engine._sessions || {});
+      for (const s of all) server.engine.closeSession(s.authenticationToken, true, "Forcing");
+      return { value: all.length };
+    },
+    deleteSubscriptions: () => {
+      let n = 0;
+      for (const s of Object.values(server.engine._sessions || {})) {
+        for (const id of [...s.publishEngine.subscriptions.map((x) => x.id)]) { s.deleteSubscription(id); n++; }
+      }
+      return { value: n };
+    },
+    exit: async () => { await server.shutdown(10); process.exit(0); },
+  };
+  readline.createInterface({ input: process.stdin }).on("line", async (text) => {
+    const c = JSON.parse(text);
+    let answer;
+    try { answer = await commands[c.cmd](c); } catch (err) { answer = { error: String(err) }; }
+    process.stdout.write("answer " + JSON.stringify(answer) + "\n");
+  }).on("close", () => process.exit(0));
+  process.stdout.write("ready\n");
+}
+
+main().catch((err) => { process.stderr.write(err.stack + "\n"); process.exit(1); });
