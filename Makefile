@@ -47,6 +47,7 @@ race: setup build ## all tests under the race detector
 crash: ## the long campaigns of kill -9, crash points, histories, full disks (root)
 	EDGE_CRASH=all $(GO) test -count=1 -timeout 60m ./pkg/wal ./pkg/bus
 	EDGE_EXCHANGES=1000000 $(GO) test -count=1 -timeout 60m -v -run LineKeeps ./pkg/driver/modbus
+	EDGE_OPCUA=all $(GO) test -count=1 -timeout 30m -v ./test/opcua
 	EDGE_MODBUS_DEVICES=300 $(GO) test -count=1 -timeout 60m -run HolesProperty ./pkg/driver/modbus
 	EDGE_KILLS=200 EDGE_FULL_DISK=1 $(GO) test -count=1 -timeout 60m -v ./test/crash
 	EDGE_FULL_DISK=1 $(GO) test -count=1 -timeout 20m -v -run 'NoInodes|ReadOnly' ./test/e2e

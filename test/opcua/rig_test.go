@@ -429,3 +429,12 @@ func (r *rig) waitValue(tag, want string) {
 }
 
 func itoa(n int) string { return fmt.Sprint(n) }
+
+func rsaKey(t *testing.T, key any) *rsa.PrivateKey {
+	t.Helper()
+	k, ok := key.(*rsa.PrivateKey)
+	if !ok {
+		t.Fatalf("the key is a %T", key)
+	}
+	return k
+}

@@ -68,7 +68,9 @@ func (f *fake) start() {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.l, f.addr, f.away = l, l.Addr().String(), false
+	if f.l, f.away = l, false; f.addr != l.Addr().String() { // it is written before anybody dials
+		f.addr = l.Addr().String()
+	}
 	f.wg.Go(func() {
 		for {
 			c, err := l.Accept()

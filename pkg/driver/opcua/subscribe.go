@@ -264,6 +264,7 @@ func (r *runner) transfer(ctx context.Context) error {
 
 // resume asks for what the server sent while nobody listened.
 func (r *runner) resume(ctx context.Context) error {
+	lost := r.lost // what is sent again resets it
 	for _, s := range slices.Clone(r.subs) {
 		s.heard = time.Now()
 		for n := 0; s.next != 0 && n < mostMissing; n++ {
@@ -283,7 +284,7 @@ func (r *runner) resume(ctx context.Context) error {
 			}
 		}
 	}
-	if len(r.subs) > 0 && r.lost {
+	if len(r.subs) > 0 && lost {
 		r.refreshAt = time.Now().Add(2 * r.s.Publishing) // after what the server has queued
 	}
 	r.c.step("resume", nil)
