@@ -95,6 +95,7 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	if common.srv != nil {
 		common.srv.kill()
+		_ = os.RemoveAll(common.srv.cfg.Dir) // of the system's temporary files
 	}
 	os.Exit(code)
 }
