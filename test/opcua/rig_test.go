@@ -322,7 +322,7 @@ func build(t *testing.T, o options) *rig {
 	}
 	t.Cleanup(func() { _ = pool.Close(context.Background()) }) // an error is of leases, which the driver has given up
 	item := config.Endpoint{Scheme: opcua.Scheme, Host: "127.0.0.1", Port: uint16(o.port), Opts: o.opts}
-	tcp := opcua.Transport(item)
+	tcp, _ := opcua.Transport(item)
 	u, err := endpoint.FromTable(tcp.Scheme, tcp.Host, tcp.Port, tcp.Opts)
 	if err != nil {
 		t.Fatal(err)

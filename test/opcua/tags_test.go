@@ -182,7 +182,7 @@ func TestBrowse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close(context.Background())
-	tcp := opcua.Transport(item)
+	tcp, _ := opcua.Transport(item)
 	u, err := endpoint.FromTable(tcp.Scheme, tcp.Host, tcp.Port, tcp.Opts)
 	if err != nil {
 		t.Fatal(err)
