@@ -147,6 +147,34 @@ func TestLimitNotAnnounced(t *testing.T) {
 	}
 }
 
+// TestHangsUpWithAReason has a broker end the connection at a topic and say why. The
+// size is not suspected, and what the operator corrects takes effect.
+func TestHangsUpWithAReason(t *testing.T) {
+	for code, words := range map[byte]string{0x87: "0x87", 0x90: "0x90"} {
+		t.Run(words, func(t *testing.T) {
+			t.Parallel()
+			b := fakebroker.Start(t, fakebroker.Script{On: func(p *fakebroker.Packet) fakebroker.Answer {
+				if data(p) && p.TopicName == "old/data" {
+					return fakebroker.Answer{Lost: true, Disconnect: code}
+				}
+				return fakebroker.Answer{}
+			}})
+			r := newRig(t, b.URL(), map[string]any{"payload": "json", "topic": "old/data"})
+			r.start()
+			r.publish(500)
+			r.words("fault", words, "check the topic")
+			if s := r.conn.Status(); strings.Contains(s.Error, "max_bytes") {
+				t.Errorf("the size is blamed: %s", s.Error)
+			}
+			r.stopConnector()
+			r.cfg["topic"] = "new/data"
+			r.start()
+			r.waitDelivered(20 * time.Second)
+			checkOnce(t, b, 500)
+		})
+	}
+}
+
 // TestForcedCollection trims the log by force while a message is refused: the message
 // stays, and goes out when it may.
 func TestForcedCollection(t *testing.T) {

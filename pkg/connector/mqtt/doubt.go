@@ -254,7 +254,7 @@ func (s *sender) convicted(t *turn, m *message) error {
 	switch {
 	case s.differs(m):
 		u.corrected = true
-	case m.frames > 1:
+	case m.frames > 1 && !namesNoSize(u.lastWord):
 		s.tooMuch(m)
 	default:
 		u.learned.Store(0) // its size is not the reason
@@ -264,6 +264,20 @@ func (s *sender) convicted(t *turn, m *message) error {
 			text: fmt.Sprintf("it ended %d connections or more at this message without an answer, the last one with: %v; check the topic, the user's rights and the broker's log", diedTwice, u.lastWord)})
 	}
 	return s.replace(t, m)
+}
+
+// namesNoSize reports whether the broker's last word says itself why it hung up, and that
+// is not the size: to send less would change nothing.
+func namesNoSize(err error) bool {
+	var r *refusal
+	if !errors.As(err, &r) {
+		return false
+	}
+	switch r.code {
+	case codeNotAuthorized, 0x90, 0x99, codeNoRetain, codeNoQoS: // 0x90: topic name, 0x99: payload format
+		return true
+	}
+	return false
 }
 
 // replace has a message made anew that the broker may hold.
