@@ -139,7 +139,7 @@ func TestTagsOfAllScripts(t *testing.T) {
 	for tag, want := range map[string]string{
 		"plant.flow_1": "", "Größe": "", "温度.1": "", "तापमान": "", "อุณหภูมิ": "", "درجة": "", "độ_ẩm": "", "שלוֹם": "", "ab": "",
 		"Gro\u0308\u00dfe": `ö is written as "o\u0308", and must be "\u00f6"`, "\u0301a": "expected a tag", "a\u0300b": `"\u00e0"`, "a b": "expected a tag",
-		"e\u0323\u0302": `must be "\u1ec7"`, "a\u200bb": "expected a tag", "m²": "",
+		"e\u0323\u0302": `must be "\u1ec7"`, "a\u200bb": "holds U+200B", "m²": "",
 	} {
 		text := fmt.Sprintf("- {tag: %q, driver_id: d, access: R, address: {type: holding, addr: 1}, datatype: uint16}\n", tag)
 		_, _, findings := ReadText(Variables, "variables.yml", []byte(text))
