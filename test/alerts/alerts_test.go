@@ -76,7 +76,7 @@ func startPrometheus(t *testing.T, targets []string) *prometheus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	faster := strings.NewReplacer("[10m]", "[10s]", "> 600", "> 3", "> 100000", "> 1000").Replace(string(text))
+	faster := strings.NewReplacer("[10m]", "[10s]", "> 600", "> 3", "> 100000", "> 300").Replace(string(text))
 	faster = regexp.MustCompile(`(?m)^ +for: .*\n`).ReplaceAllString(faster, "")
 	quoted, err := json.Marshal(targets)
 	if err != nil {
@@ -169,9 +169,9 @@ func TestAlertsFire(t *testing.T) {
 
 	want := map[string]string{"GatewayAway": nobody}
 	for g, names := range map[*peer.Gateway]string{
-		sick.Gateway: "GatewayNotReady PlcFault TagsBad PlcSlow DriverPaused BrokerAway ConnectorFault ConnectorPaused BacklogOld " +
+		sick.Gateway: "GatewayNotReady PlcFault TagsBad PlcSlow PlcLossy DriverPaused BrokerAway ConnectorFault ConnectorPaused BacklogOld BacklogGrows " +
 			"MessagesRefused SessionLost ClientIdTaken DiskNearlyFull CertificateExpires CertificateEnds",
-		full: "PollingPaused LogNearlyFull ConfigRefused BacklogGrows", drops: "FramesDropped ConfigRolledBack", away: "CenterAway",
+		full: "PollingPaused LogNearlyFull ConfigRefused", drops: "FramesDropped ConfigRolledBack", away: "CenterAway",
 	} {
 		for _, name := range strings.Fields(names) {
 			want[name] = g.Metrics

@@ -24,15 +24,21 @@ import (
 	"github.com/edge-gateway/edge-gateway/test/peer/fakebroker"
 )
 
-// device is a PLC that refuses registers from 100 on and takes its time.
+// device is a PLC that refuses registers from 100 on and takes its time, for each
+// request or for one of a few.
 type device struct {
 	peer.PLC
 	takes time.Duration
+	late  int64 // one of so many answers comes after the driver's timeout; 0: none
+	asked atomic.Int64
 }
 
 // HandleHoldingRegisters implements the server's handler.
 func (d *device) HandleHoldingRegisters(req *modbus.HoldingRegistersRequest) ([]uint16, error) {
 	time.Sleep(d.takes)
+	if d.late > 0 && d.asked.Add(1)%d.late == 0 {
+		time.Sleep(1200 * time.Millisecond)
+	}
 	if req.Addr+req.Quantity > 100 {
 		return nil, modbus.ErrIllegalDataAddress
 	}
@@ -41,8 +47,13 @@ func (d *device) HandleHoldingRegisters(req *modbus.HoldingRegistersRequest) ([]
 
 func startDevice(t *testing.T, takes time.Duration) (addr string) {
 	t.Helper()
+	return serve(t, &device{takes: takes})
+}
+
+func serve(t *testing.T, d *device) (addr string) {
+	t.Helper()
 	addr = peer.FreeAddr(t)
-	server, err := modbus.NewServer(&modbus.ServerConfiguration{URL: "tcp://" + addr, Timeout: time.Minute, MaxClients: 8}, &device{takes: takes})
+	server, err := modbus.NewServer(&modbus.ServerConfiguration{URL: "tcp://" + addr, Timeout: time.Minute, MaxClients: 8}, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,6 +152,7 @@ func newSick(t *testing.T) *sick {
 	good := fakebroker.Start(t, fakebroker.Script{})
 	files := tables("100ms", map[string]string{
 		"dead": peer.FreeAddr(t), "refuses": startDevice(t, 0), "slow": startDevice(t, 250*time.Millisecond), "held": startDevice(t, 0),
+		"lossy": serve(t, &device{late: 4}),
 	})
 	files["variables.yml"] += "- {tag: refused, driver_id: refuses, access: R, address: {type: holding, addr: 200}, datatype: uint16}\n"
 	s.Gateway = peer.NewGateway(t, fmt.Sprintf("bus: {min_free: %d}\nconnectors:\n", free(t)*3/4)+
