@@ -90,7 +90,7 @@ type opcuaDriver struct {
 	plan    *plan // the newest
 	live    *live // nil: no session
 	status  driver.Status
-	figures figures
+	figures driver.Figures
 	reasons map[string]driver.Reason // of tags that are bad on their own
 	away    driver.Reason            // of all tags
 }
@@ -184,7 +184,7 @@ func (d *opcuaDriver) Status() driver.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	st := d.status
-	d.figures.fill(&st, time.Now())
+	d.figures.Fill(&st, time.Now())
 	return st
 }
 
