@@ -66,7 +66,11 @@ func (b Backend) sumConfig(ctx context.Context, st summary) error {
 	c := r.GetStatus()
 	st.ConfigSource, st.ConfigRev, st.ConfigSha256, st.ConfigState = c.GetSource(), c.GetRev(), c.GetSha256(), c.GetState()
 	if c.GetError() != "" {
-		st.problem(&pb.Problem{Part: "config", Name: c.GetState(), Text: c.GetError(), Since: c.GetSince()})
+		p := &pb.Problem{Part: "config", Name: c.GetState(), Text: c.GetError(), Since: c.GetSince()}
+		if c.GetState() != "waiting" {
+			p.Hint = "see edge-ctl config history; mend the tables, or try again with edge-ctl config reload"
+		}
+		st.problem(p)
 	}
 	return nil
 }

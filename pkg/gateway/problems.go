@@ -13,25 +13,16 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
-// feedProblems says what is wrong with where the tables come from, and why what is
-// wanted there doesn't run.
+// feedProblems says what is wrong with where the tables come from. Why what is wanted
+// there does not run is in the state of the configuration.
 func feedProblems(st feed.Status) []*pb.Problem {
-	var list []*pb.Problem
-	if !st.Link.Connected && st.Link.Error != "" {
-		list = append(list, &pb.Problem{
-			Part: "config", Name: "source", Text: "not connected: " + st.Link.Error, Since: admin.Timestamp(st.Link.Since),
-			Hint: "what runs goes on, and no change arrives meanwhile",
-		})
+	if st.Link.Connected || st.Link.Error == "" || strings.Contains(st.Error, st.Link.Error) {
+		return nil
 	}
-	switch st.State {
-	case feed.Waiting, feed.Rejected, feed.Pinned, feed.Failed:
-		p := &pb.Problem{Part: "config", Name: string(st.State), Text: st.Error, Since: admin.Timestamp(st.Since)}
-		if st.State != feed.Waiting {
-			p.Hint = "see edge-ctl config history; mend the tables, or try again with edge-ctl config reload"
-		}
-		list = append(list, p)
-	}
-	return list
+	return []*pb.Problem{{
+		Part: "config", Name: "source", Text: "not connected: " + st.Link.Error, Since: admin.Timestamp(st.Link.Since),
+		Hint: "what runs goes on, and no change arrives meanwhile",
+	}}
 }
 
 // driverProblems says what is wrong below the state of a driver: tags that are
