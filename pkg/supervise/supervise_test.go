@@ -16,7 +16,7 @@ func TestContain(t *testing.T) {
 	if err == nil || err.Error() != "panic: boom" || len(supervise.Stack(err)) != 2 {
 		t.Errorf("%v, %v", err, supervise.Stack(err))
 	}
-	if plain := errors.New("x"); supervise.Contain(func() error { return plain }) != plain || supervise.Stack(plain) != nil {
+	if plain := errors.New("x"); !errors.Is(supervise.Contain(func() error { return plain }), plain) || supervise.Stack(plain) != nil {
 		t.Error("an error is not left alone")
 	}
 }
@@ -69,7 +69,7 @@ func TestLoop(t *testing.T) {
 		}
 		l.Do(ctx)
 		want := []time.Duration{1, 2, 4, 1, 2} // the second is the failure to renew, the fourth after a long run
-		if runs != 5 || stopped != gone || len(pauses) != len(want) {
+		if runs != 5 || !errors.Is(stopped, gone) || len(pauses) != len(want) {
 			t.Fatalf("%d runs, stopped with %v, pauses %v", runs, stopped, pauses)
 		}
 		for i, p := range pauses {

@@ -225,7 +225,7 @@ func (b *syncBuffer) String() string {
 // Readyz returns whether the gateway says that it is ready, and what it says.
 func (g *Gateway) Readyz() (ready bool, text string) {
 	body, code := g.get("/readyz")
-	return code == http.StatusOK, string(body)
+	return code == http.StatusOK, body
 }
 
 // Tables returns the tables of one driver with n registers on a PLC.
