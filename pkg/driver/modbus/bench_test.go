@@ -169,14 +169,17 @@ func benchPoller(t testing.TB, addr string, n, inflight int) *poller {
 	if err := d.Update(table); err != nil {
 		t.Fatal(err)
 	}
-	p := newPoller(d)
-	p.adopt()
-	published := make(chan struct{})
+	made, ended, published := make(chan *poller), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(published)
-		_ = d.publish(context.Background(), p.out) // discard never fails
+		_ = driver.Publishing(context.Background(), d.deps.Out, func(_ context.Context, out chan<- *frame.Batch) { // discard never fails
+			made <- newPoller(d, out)
+			<-ended
+		})
 	}()
-	t.Cleanup(func() { close(p.out); <-published })
+	t.Cleanup(func() { close(ended); <-published })
+	p := <-made
+	p.adopt()
 	return p
 }
 

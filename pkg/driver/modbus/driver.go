@@ -16,10 +16,8 @@ import (
 )
 
 const (
-	jobQueue     = 16                     // writes and reads on demand that may wait
-	publishQueue = 16                     // batches that may wait for the log
-	answerGrace  = 300 * time.Millisecond // for the request in flight when Run is to stop
-	publishGrace = 300 * time.Millisecond // for the batches that wait then
+	jobQueue    = 16                     // writes and reads on demand that may wait
+	answerGrace = 300 * time.Millisecond // for the request in flight when Run is to stop
 )
 
 // modbusDriver implements driver.Driver. What polls is the [poller] inside Run;
@@ -100,47 +98,20 @@ func (d *modbusDriver) newest() *plan {
 
 // Run implements driver.Driver.
 func (d *modbusDriver) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	close(d.started)
 	d.setState(driver.Starting)
 	defer d.setState(driver.Stopped)
-	defer context.AfterFunc(ctx, d.abort)()
-	p := newPoller(d)
-	defer p.metrics.close()
-	defer p.link.retire()
-
-	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopPublishing()
-	published := make(chan error, 1)
-	go func() {
-		err := d.publish(publishing, p.out)
-		if err != nil {
-			cancel(err)
-		}
-		published <- err
-	}()
-
-	p.loop(ctx)
-	close(d.stopped)
-	p.abandonJobs()
-
-	close(p.out)
-	grace := time.AfterFunc(publishGrace, stopPublishing)
-	defer grace.Stop()
-	if err := <-published; err != nil {
-		return fmt.Errorf("driver %s: publish: %w", d.id, err)
-	}
-	return nil
-}
-
-// publish hands batches to the log until out is closed or the log fails. Batches
-// that ctx overtakes are dropped.
-func (d *modbusDriver) publish(ctx context.Context, out <-chan *frame.Batch) error {
-	for b := range out {
-		if err := d.deps.Out.Publish(ctx, b); err != nil && ctx.Err() == nil {
-			return err
-		}
+	err := driver.Publishing(ctx, d.deps.Out, func(ctx context.Context, out chan<- *frame.Batch) {
+		defer context.AfterFunc(ctx, d.abort)()
+		p := newPoller(d, out)
+		defer p.metrics.close()
+		defer p.link.retire()
+		p.loop(ctx)
+		close(d.stopped)
+		p.abandonJobs()
+	})
+	if err != nil {
+		return fmt.Errorf("driver %s: %w", d.id, err)
 	}
 	return nil
 }

@@ -32,9 +32,9 @@ type poller struct {
 	link    *link
 	metrics *driverMetrics
 	plan    *plan
-	out     chan *frame.Batch // to the goroutine that publishes
-	waiting []*frame.Batch    // to be handed over, or for room in out
-	quick   bool              // the last answer came quickly
+	out     chan<- *frame.Batch // to the goroutine that publishes
+	waiting []*frame.Batch      // to be handed over, or for room in out
+	quick   bool                // the last answer came quickly
 	timer   *time.Timer
 
 	redo    []*request // to be asked before what is due
@@ -62,14 +62,14 @@ type poller struct {
 	jobAt time.Time
 }
 
-func newPoller(d *modbusDriver) *poller {
+func newPoller(d *modbusDriver, out chan<- *frame.Batch) *poller {
 	m := d.metrics.driver(d.id)
 	l := newLink(d.settings, m)
 	l.onLate = d.late
 	return &poller{
 		d: d, metrics: m,
 		link:  l,
-		out:   make(chan *frame.Batch, publishQueue),
+		out:   out,
 		timer: time.NewTimer(far),
 	}
 }

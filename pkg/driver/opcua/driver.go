@@ -69,11 +69,8 @@ func (f *factory) New(cfg driver.Config, deps driver.Deps) (driver.Driver, error
 	return d, nil
 }
 
-const (
-	publishQueue = 16                     // batches that may wait for the log
-	publishGrace = 300 * time.Millisecond // for the batches that wait when Run is to stop
-	leaveGrace   = 400 * time.Millisecond // to end the session then
-)
+// leaveGrace is for ending the session when Run is to stop.
+const leaveGrace = 400 * time.Millisecond
 
 // opcuaDriver implements driver.Driver. What speaks to the server is the [runner]
 // inside Run; this is what others see of it.
@@ -137,44 +134,17 @@ func (d *opcuaDriver) newest() *plan {
 
 // Run implements driver.Driver.
 func (d *opcuaDriver) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	d.metrics.begin(d.id)
 	defer d.metrics.end(d.id)
 	d.setRunning(true)
 	d.setState(driver.Starting)
 	defer d.setState(driver.Stopped)
-
-	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopPublishing()
-	published := make(chan error, 1)
-	out := make(chan *frame.Batch, publishQueue)
-	go func() {
-		err := d.publish(publishing, out)
-		if err != nil {
-			cancel(err)
-		}
-		published <- err
-	}()
-
-	newRunner(d, out).run(ctx)
-	d.setRunning(false)
-	close(out)
-	grace := time.AfterFunc(publishGrace, stopPublishing)
-	defer grace.Stop()
-	if err := <-published; err != nil {
-		return fmt.Errorf("driver %s: publish: %w", d.id, err)
-	}
-	return nil
-}
-
-// publish hands batches to the log until out is closed or the log fails. Batches
-// that ctx overtakes are dropped.
-func (d *opcuaDriver) publish(ctx context.Context, out <-chan *frame.Batch) error {
-	for b := range out {
-		if err := d.deps.Out.Publish(ctx, b); err != nil && ctx.Err() == nil {
-			return err
-		}
+	err := driver.Publishing(ctx, d.deps.Out, func(ctx context.Context, out chan<- *frame.Batch) {
+		newRunner(d, out).run(ctx)
+		d.setRunning(false)
+	})
+	if err != nil {
+		return fmt.Errorf("driver %s: %w", d.id, err)
 	}
 	return nil
 }
