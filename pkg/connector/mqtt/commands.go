@@ -23,6 +23,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/supervise"
 )
 
 const (
@@ -344,8 +345,8 @@ func (c *commands) enqueueLocked(rec *commandRecord) {
 	ctx := c.ctx
 	c.work.Go(func() {
 		for rec := c.head(ctx, rec.Tag); rec != nil; rec = c.head(ctx, rec.Tag) {
-			if err := contain(func() error { c.execute(ctx, rec); return nil }); err != nil {
-				c.log.Error("command failed", "tag", rec.Tag, "seq", rec.Seq, "error", err)
+			if err := supervise.Contain(func() error { c.execute(ctx, rec); return nil }); err != nil {
+				c.log.Error("command failed", append([]any{"tag", rec.Tag, "seq", rec.Seq, "error", err}, supervise.Stack(err)...)...)
 				c.finish(rec, frame.CommandResult{Unknown: true, Reason: "internal error, see the gateway's log"})
 			}
 		}

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"reflect"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
+	"github.com/edge-gateway/edge-gateway/pkg/supervise"
 )
 
 // settleTime is what a stop gives messages in flight: a part of the two seconds
@@ -258,11 +257,7 @@ func (c *Connector) begin() error {
 // time, with jitter, so that a fleet does not return in step.
 func (c *Connector) backoff(attempt int) time.Duration {
 	b := c.config().Backoff
-	d := b.Max.Std()
-	if b.Base.Std() <= d>>attempt { // so that doubling does not overflow
-		d = b.Base.Std() << attempt
-	}
-	return d/2 + rand.N(d/2+1)
+	return supervise.Delay(b.Base.Std(), b.Max.Std(), attempt+1)
 }
 
 // failed notes why there is no connection.
@@ -279,7 +274,7 @@ func (c *Connector) failed(err error, wait time.Duration) {
 	c.mu.Lock()
 	c.next = time.Now().Add(wait)
 	c.mu.Unlock()
-	c.log.Warn("no connection to the broker", "error", err, "retry_in", wait.Round(time.Millisecond).String())
+	c.log.Warn("no connection to the broker", append([]any{"error", err, "retry_in", wait.Round(time.Millisecond).String()}, supervise.Stack(err)...)...)
 }
 
 func isOneOf(err error, targets ...error) bool {
@@ -339,17 +334,6 @@ func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, e
 	return true, err
 }
 
-// contain makes an error of a panic, which then ends the connection: the next one
-// starts from what is stored.
-func contain(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return f()
-}
-
 var (
 	errReconnect = errors.New("reconnecting on request")
 	errStopped   = errors.New("stopped")
@@ -373,14 +357,14 @@ func (c *Connector) serve(ctx context.Context, l *link, st *stored) error {
 	}
 	work, cancel := context.WithCancelCause(context.Background()) // not of ctx: a stop settles first
 	var wg sync.WaitGroup
-	wg.Go(func() { cancel(contain(func() error { return up.run(work) })) })
+	wg.Go(func() { cancel(supervise.Contain(func() error { return up.run(work) })) })
 	wg.Go(func() {
-		if err := contain(func() error { return c.attend(work, l) }); err != nil {
+		if err := supervise.Contain(func() error { return c.attend(work, l) }); err != nil {
 			cancel(err)
 		}
 	})
 	wg.Go(func() {
-		if err := contain(func() error { return c.keepSeen(work, l, look) }); err != nil {
+		if err := supervise.Contain(func() error { return c.keepSeen(work, l, look) }); err != nil {
 			cancel(err)
 		}
 	})

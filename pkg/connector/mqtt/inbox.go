@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/paho"
+	"github.com/edge-gateway/edge-gateway/pkg/supervise"
 )
 
 // inbox holds the messages that have come in on a connection and are not safe yet.
@@ -94,12 +95,12 @@ func (c *Connector) handle(ctx context.Context, l *link) {
 		case <-ctx.Done():
 			return
 		case p := <-l.inbox.queue:
-			err := contain(func() error { return c.commands.take(ctx, p) })
+			err := supervise.Contain(func() error { return c.commands.take(ctx, p) })
 			if ctx.Err() != nil {
 				return
 			}
 			if err != nil {
-				c.log.Error("command not logged; the broker will deliver it again", "topic", p.Topic, "error", err)
+				c.log.Error("command not logged; the broker will deliver it again", append([]any{"topic", p.Topic, "error", err}, supervise.Stack(err)...)...)
 				_ = l.conn.Close() // ends the connection
 				return
 			}

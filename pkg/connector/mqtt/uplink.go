@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/supervise"
 )
 
 // uplink is the reader and the sender on one connection.
@@ -135,7 +136,7 @@ func (u *uplink) run(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := contain(func() error { return u.reader.run(ctx, u.rest) }); err != nil {
+		if err := supervise.Contain(func() error { return u.reader.run(ctx, u.rest) }); err != nil {
 			cancel(err)
 		}
 	}()
