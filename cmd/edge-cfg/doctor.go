@@ -66,11 +66,7 @@ func printDiagnoses(cmd *cobra.Command, found []center.Diagnosis) error {
 
 // printMembers says which servers of a store that can't be used are up.
 func printMembers(cmd *cobra.Command) error {
-	conn, err := findStore(cmd)
-	if err != nil {
-		return err
-	}
-	cfg, err := conn.config()
+	cfg, err := storeConfig(cmd)
 	if err != nil {
 		return err
 	}

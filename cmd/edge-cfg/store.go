@@ -128,13 +128,18 @@ func findStore(cmd *cobra.Command) (connection, error) {
 	return conn, err
 }
 
-// withStore opens the store and runs use.
-func withStore(cmd *cobra.Command, use func(context.Context, *center.Store) error) error {
+// storeConfig is how the store that the flags name is reached.
+func storeConfig(cmd *cobra.Command) (center.Config, error) {
 	conn, err := findStore(cmd)
 	if err != nil {
-		return err
+		return center.Config{}, err
 	}
-	cfg, err := conn.config()
+	return conn.config()
+}
+
+// withStore opens the store and runs use.
+func withStore(cmd *cobra.Command, use func(context.Context, *center.Store) error) error {
+	cfg, err := storeConfig(cmd)
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,12 @@
 package bus
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/wal"
 )
 
 // Delivery says what became of a part of the log.
@@ -112,12 +111,12 @@ func (a *Archive) newCounts() []*count {
 				n.gaps = append(n.gaps, g.Range)
 			}
 		}
-		n.gaps = merged(n.gaps)
+		n.gaps = wal.Union(n.gaps)
 		n.settled = append(c.Finished(), n.gaps...)
 		if n.out.AckSeq > 0 {
 			n.settled = append(n.settled, Range{First: 1, Last: n.out.AckSeq})
 		}
-		n.settled = merged(n.settled)
+		n.settled = wal.Union(n.settled)
 		all = append(all, n)
 	}
 	return all
@@ -141,18 +140,4 @@ func overlap(r Range, ranges []Range) (n uint64) {
 		}
 	}
 	return n
-}
-
-// merged sorts ranges and joins those that touch.
-func merged(ranges []Range) []Range {
-	slices.SortFunc(ranges, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
-	out := ranges[:0]
-	for _, r := range ranges {
-		if n := len(out); n > 0 && r.First <= out[n-1].Last+1 {
-			out[n-1].Last = max(out[n-1].Last, r.Last)
-			continue
-		}
-		out = append(out, r)
-	}
-	return out
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/edge-gateway/edge-gateway/pkg/wal"
 )
 
 // What a consumer has, waits for and misses adds up to what was asked for, whether it
@@ -78,7 +80,7 @@ func TestDelivery(t *testing.T) {
 }
 
 func TestCountOfRanges(t *testing.T) {
-	c := count{gaps: merged([]Range{{First: 5, Last: 9}, {First: 1, Last: 2}, {First: 3, Last: 4}}), settled: merged([]Range{{First: 1, Last: 12}, {First: 20, Last: 22}})}
+	c := count{gaps: wal.Union([]Range{{First: 5, Last: 9}, {First: 1, Last: 2}, {First: 3, Last: 4}}), settled: wal.Union([]Range{{First: 1, Last: 12}, {First: 20, Last: 22}})}
 	for _, r := range []Range{{First: 1, Last: 10}, {First: 11, Last: 20}, {First: 21, Last: 30}} {
 		c.add(r)
 	}

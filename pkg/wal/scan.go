@@ -133,7 +133,7 @@ func (s Scan) runAll(ctx context.Context, l *Log) error {
 		seen = b.First
 		return each(b)
 	}
-	for _, r := range merge(l.pinned()) {
+	for _, r := range Union(l.pinned()) {
 		if r.First >= floor {
 			break
 		}
@@ -146,10 +146,11 @@ func (s Scan) runAll(ctx context.Context, l *Log) error {
 	return s.Run(ctx, l)
 }
 
-// merge joins sorted ranges that overlap or touch.
-func merge(sorted []Range) []Range {
-	var out []Range
-	for _, r := range sorted {
+// Union sorts ranges, in place, and joins those that overlap or touch.
+func Union(ranges []Range) []Range {
+	sortRanges(ranges)
+	out := ranges[:0]
+	for _, r := range ranges {
 		if n := len(out); n > 0 && r.First <= out[n-1].Last+1 {
 			out[n-1].Last = max(out[n-1].Last, r.Last)
 			continue
