@@ -41,7 +41,7 @@ func (r *busBench) repaired(dir string, harm func(dir string)) {
 func (r *busBench) open(dir string) {
 	r.t.Helper()
 	cfg := bus.DefaultConfig(dir)
-	cfg.WALFlush, cfg.MinFree, cfg.Retain = time.Millisecond, 0, 0
+	cfg.WALFlush, cfg.MinFree, cfg.Retain = time.Millisecond, 0, time.Hour // what gapsTold reads stays
 	b, err := bus.Open(cfg, bus.Deps{})
 	if err != nil {
 		r.t.Fatal(err)
