@@ -9,6 +9,8 @@ TOOLS   := $(GO) tool -modfile=scripts/tools/go.mod
 BUF     := $(GO) tool -modfile=../../scripts/tools/go.mod buf
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/edge-gateway/edge-gateway/pkg/version.version=$(VERSION)
+# Packages tested at once: their tests wait more than they compute.
+WAITING := $(shell echo $$((2 * $$(nproc))))
 BINS    := edge-gw edge-cfg edge-bus edge-ctl
 
 .PHONY: help
@@ -31,8 +33,8 @@ run: build ## show the main job: simulated PLC -> log -> embedded broker
 .PHONY: test
 test: setup build ## everything that must pass, in under ten minutes
 	$(GO) vet ./...
-	$(GO) test -timeout 8m ./pkg/... ./cmd/... ./docs/...
-	$(GO) test -timeout 8m -parallel 4 $$($(GO) list ./test/... | grep -v -e '/apply$$' -e '/e2e$$')
+	$(GO) test -timeout 8m -p $(WAITING) ./pkg/... ./cmd/... ./docs/...
+	$(GO) test -timeout 8m -p $(WAITING) -parallel 8 $$($(GO) list ./test/... | grep -v -e '/apply$$' -e '/e2e$$')
 	$(GO) test -timeout 8m -p 1 ./test/apply ./test/e2e # these measure: nothing else runs beside them
 
 .PHONY: unit

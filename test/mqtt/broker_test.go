@@ -181,6 +181,7 @@ func Test_qos2_dup(t *testing.T) {
 // Test_disconnect makes the broker fall silent without a word: the keep-alive
 // finds out, nothing is lost.
 func Test_disconnect(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)
 	p := newProxy(t, broker.Addr)
@@ -205,6 +206,7 @@ func Test_disconnect(t *testing.T) {
 // flight in every state: all arrives, and it is counted that some may have come
 // twice.
 func TestSessionLost(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []byte{publish, pubrec, pubrel, pubcomp} {
 		t.Run(packetNames[kind], func(t *testing.T) {
 			broker := peer.StartMosquitto(t)
@@ -244,6 +246,7 @@ func TestSessionLost(t *testing.T) {
 // TestRefused has the broker deny the right to publish and give it later: the
 // fault is shown in words, and nothing is lost or skipped.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	acl := filepath.Join(t.TempDir(), "acl")
 	write := func(text string) {
 		if err := os.WriteFile(acl, []byte(text), 0o644); err != nil {
@@ -342,6 +345,7 @@ func TestPacketSize(t *testing.T) {
 
 // TestPayloadsAndQoS delivers in every encoding and quality of service.
 func TestPayloadsAndQoS(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	for _, payload := range []string{"json", "json+zstd", "protobuf", "protobuf+zstd"} {
 		for qos := range 3 {
@@ -363,6 +367,7 @@ func TestPayloadsAndQoS(t *testing.T) {
 // TestTopics spreads the frames over topics by driver and tag, through cuts and
 // restarts.
 func TestTopics(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	p := newProxy(t, broker.Addr)
 	ledger := follow(t, broker.Addr, "by/#")

@@ -150,6 +150,7 @@ func send(t *testing.T, c *client, payload string, props *paho.PublishProperties
 }
 
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	_, p, c := commandRig(t, broker, nil)
 	gone := uint32(1)
@@ -297,6 +298,7 @@ func TestCommandNotLogged(t *testing.T) {
 // it cannot log: data flows on meanwhile, a stop is not held up, and what had to
 // be acknowledged is executed when there is room.
 func TestCommandsWhileLogIsFull(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	r, p, c := commandRig(t, broker, nil)
 	full := make(chan struct{})

@@ -52,6 +52,7 @@ func TestCuts(t *testing.T) {
 
 // TestRandomCuts cuts at random borders, and both sides restart meanwhile.
 func TestRandomCuts(t *testing.T) {
+	t.Parallel()
 	rounds := 6
 	if testing.Short() {
 		rounds = 2

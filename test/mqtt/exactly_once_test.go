@@ -47,6 +47,7 @@ func Test_qos2_exactly_once(t *testing.T) {
 
 // TestRestarts stops and starts connector and log between and during deliveries.
 func TestRestarts(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)
 	r := newRig(t, broker.URL(), nil)
@@ -94,6 +95,7 @@ func restartBroker(t *testing.T, broker *peer.Mosquitto, p *proxy, sub *peer.Sub
 
 // TestBrokerRestarts restarts the broker under load.
 func TestBrokerRestarts(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	p := newProxy(t, broker.Addr)
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)

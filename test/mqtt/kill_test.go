@@ -154,6 +154,7 @@ func number(t *testing.T, name string, otherwise int) int {
 // connections too, and the broker restarts now and then. A plain subscriber gets
 // every frame that the log holds, once, in order.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	kills, rate := number(t, "EDGE_KILLS", 15), number(t, "EDGE_KILL_RATE", 20_000)
 	if testing.Short() {
 		kills = min(kills, 3)

@@ -129,6 +129,7 @@ func TestLoggedThenForbidden(t *testing.T) {
 // TestStatusTakenBack changes the device, so that the status topic is another one: the
 // old message goes, unless another gateway has the topic now.
 func TestStatusTakenBack(t *testing.T) {
+	t.Parallel()
 	const before, now = "/edge/status/acme/line-1", "/edge/status/acme/line-2"
 	t.Run("fake broker", func(t *testing.T) {
 		b := fakebroker.Start(t, fakebroker.Script{})

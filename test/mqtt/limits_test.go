@@ -36,6 +36,7 @@ func flight(t *testing.T, cfg map[string]any, received bool) (*peer.Mosquitto, *
 // TestBrokerTakesLess restarts the broker with a smaller Maximum Packet Size than
 // the messages in flight need: they arrive in pieces, each frame once.
 func TestBrokerTakesLess(t *testing.T) {
+	t.Parallel()
 	for name, received := range map[string]bool{"not received": false, "received": true} {
 		t.Run(name, func(t *testing.T) {
 			broker, sub, p, r := flight(t, nil, received)
@@ -109,6 +110,7 @@ func maximumQoS1(t *testing.T) func(packet []byte) []byte {
 // TestTakenOver has two gateways with one client id: both are told, neither loses
 // a frame, and they do not fight at full speed.
 func TestTakenOver(t *testing.T) {
+	t.Parallel()
 	addr, _ := startMochi(t) // which says why it ends a connection
 	ledger := follow(t, addr, "over/#")
 	cfg := func(topic string) map[string]any {
@@ -174,6 +176,7 @@ func TestFirstSession(t *testing.T) {
 
 // TestTakenOverSilently is the same with a broker that does not say why.
 func TestTakenOverSilently(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	cfg := map[string]any{"client_id": "same", "backoff": map[string]any{"base": "100ms", "max": "2s"}}
 	a, b := newRig(t, broker.URL(), cfg), newRig(t, broker.URL(), cfg)
@@ -191,6 +194,7 @@ func TestTakenOverSilently(t *testing.T) {
 
 // TestStopWhileBlocked stops a connector whose broker takes nothing any more.
 func TestStopWhileBlocked(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	p := newProxy(t, broker.Addr)
 	r := newRig(t, p.url(), map[string]any{"payload": "json"})

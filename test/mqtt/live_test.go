@@ -90,6 +90,7 @@ func startMochi(t *testing.T) (tcp, ws string) {
 
 // TestMochi is a smoke run against another broker, over TCP and WebSocket.
 func TestMochi(t *testing.T) {
+	t.Parallel()
 	tcp, ws := startMochi(t)
 	for name, url := range map[string]string{"tcp": "mqtt://" + tcp, "ws": "ws://" + ws} {
 		t.Run(name, func(t *testing.T) {
@@ -144,6 +145,7 @@ func (fs slowFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.F
 // TestSlowDisk measures how much a slow fsync costs: syncs are shared, so that
 // throughput does not follow them.
 func TestSlowDisk(t *testing.T) {
+	t.Parallel()
 	const n = 1_000_000
 	if testing.Short() {
 		t.Log("measured with the long tests only") // the behaviour is that of every other test here

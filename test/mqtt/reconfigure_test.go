@@ -111,6 +111,7 @@ func (p *proxy) refuses() bool {
 // holds exchanges that ended long ago, and has forgotten others. What is sent after
 // that arrives; what the copy had not got, the gateway cannot know.
 func TestBrokerFromBackup(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)
 	p := newProxy(t, broker.Addr)

@@ -178,6 +178,7 @@ func TestHangsUpWithAReason(t *testing.T) {
 // TestForcedCollection trims the log by force while a message is refused: the message
 // stays, and goes out when it may.
 func TestForcedCollection(t *testing.T) {
+	t.Parallel()
 	b := fakebroker.Start(t, fakebroker.Script{On: func(p *fakebroker.Packet) fakebroker.Answer {
 		if data(p) {
 			return fakebroker.Answer{Code: 0x87}

@@ -40,6 +40,7 @@ func keptOn(t *testing.T, addr, client, filter string, want []string) {
 // TestRetainTopics has the broker keep the last message of some topics, and takes them
 // back when the configuration asks for others; what another gateway keeps there stays.
 func TestRetainTopics(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	r := newRig(t, broker.URL(), map[string]any{"topic": "re/{gateway}/{tag}", "payload": "json",
 		"retain_topics": []any{"re/{gateway}/line.t01", "re/+/line.t02"}})

@@ -76,6 +76,7 @@ func (a *authority) issue(name string) (cert, key string) {
 // TestTLS delivers to a broker that wants client certificates; certificate and
 // key come by secret reference, the authority from a file.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -154,6 +155,7 @@ func testSteps(t *testing.T, c connector.Connector) map[string]connector.Step {
 // TestSteps goes through the test of a connector against brokers with different
 // faults.
 func TestSteps(t *testing.T) {
+	t.Parallel()
 	passwords := filepath.Join(t.TempDir(), "passwords")
 	// edge:secret, as mosquitto_passwd writes it, would need the tool; a broker
 	// without any user refuses everybody just as well.

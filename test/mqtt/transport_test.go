@@ -64,6 +64,7 @@ func TestWSS(t *testing.T) {
 // TestPassword connects with a user name and a password that come by reference, and
 // says what is wrong when they are.
 func TestPassword(t *testing.T) {
+	t.Parallel()
 	salt := []byte("twelve bytes")
 	hash, err := pbkdf2.Key(sha512.New, "sesame", salt, 101, 64)
 	if err != nil {
@@ -102,6 +103,7 @@ func TestPassword(t *testing.T) {
 // TestLoneFrame has a frame leave after max_interval though no other follows, and
 // not much before.
 func TestLoneFrame(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)
 	r := newRig(t, broker.URL(), map[string]any{"max_interval": "400ms"})
@@ -143,6 +145,7 @@ func TestBacklogInLargeMessages(t *testing.T) {
 // TestTopicAliases sends the topic once and then its alias, as often as the broker
 // allows it, on each connection anew.
 func TestTopicAliases(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t, "max_topic_alias 2") // 2.0 knows the option on a listener
 	ledger := follow(t, broker.Addr, "alias/#")
 	p := newProxy(t, broker.Addr)

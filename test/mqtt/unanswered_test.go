@@ -85,6 +85,7 @@ func peerWait(t *testing.T, what string, cond func() bool) {
 // TestSlowIsNotUnanswered has a broker that takes its time, longer than the keepalive
 // for a whole run of messages but not for one.
 func TestSlowIsNotUnanswered(t *testing.T) {
+	t.Parallel()
 	b := fakebroker.Start(t, fakebroker.Script{On: func(p *fakebroker.Packet) fakebroker.Answer {
 		if p.Type() == packets.Publish && p.FixedHeader.Qos == 2 {
 			time.Sleep(250 * time.Millisecond) // it answers in order

@@ -143,6 +143,7 @@ func TestOldCommands(t *testing.T) {
 // TestOldWithMosquitto delivers in MQTT 3.1.1 through a real broker, cut off again
 // and again, to a consumer that speaks 3.1.1 too.
 func TestOldWithMosquitto(t *testing.T) {
+	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	ledger, err := consumer.OpenLedger("")
 	if err != nil {
