@@ -75,7 +75,9 @@ func TestOperatorPutsGatewayBack(t *testing.T) {
 	d.Start(t)
 	d.runs(0)
 	d.status("the gateway to be pinned after a restart", func(g center.Gateway) bool { return g.Online && g.State == center.Pinned })
-	says(t, d.Socket(), "by hand", "config", "status")
+	peer.WaitFor(t, 10*time.Second, "edge-ctl to say who put it back, once etcd is reached", func() bool {
+		return strings.Contains(command(t, 0, "edge-ctl", "--socket", d.Socket(), "config", "status"), "by hand")
+	})
 	says(t, d.Socket(), "by hand", "status")
 
 	says(t, d.Socket(), "applied", "config", "reload")
