@@ -202,7 +202,7 @@ func TestCommitLost(t *testing.T) {
 
 	// The newest document is gone as well: the one before it, above all releases.
 	mustPush(t, s, docOf(t, 4, "c"))
-	drop(document(mustLoad(t, s).Commit.SHA256), clientv3.WithPrefix())
+	drop(string(s.keys.document(mustLoad(t, s).Commit.SHA256)), clientv3.WithPrefix())
 	drop(s.keys.commit())
 	if _, err := s.etcd.Delete(t.Context(), s.keys.table(config.Variables), clientv3.WithPrefix()); err != nil {
 		t.Fatal(err)
@@ -235,8 +235,8 @@ func TestRewrite(t *testing.T) {
 			return err
 		},
 		func() error { _, err := s.etcd.Delete(t.Context(), s.keys.item(config.Drivers, "drv")); return err },
-		func() error { _, err := s.etcd.Delete(t.Context(), s.keys.reference(c.SHA256)); return err },
-		func() error { _, err := s.etcd.Put(t.Context(), chunk(c.SHA256, 0), "rubbish"); return err },
+		func() error { _, err := s.etcd.Delete(t.Context(), s.keys.document(c.SHA256).header()); return err },
+		func() error { _, err := s.etcd.Put(t.Context(), s.keys.document(c.SHA256).chunk(0), "rubbish"); return err },
 		func() error { _, err := s.etcd.Delete(t.Context(), s.keys.release(c.Release)); return err },
 		func() error { _, err := s.etcd.Put(t.Context(), s.keys.commit(), "rubbish"); return err },
 	} {

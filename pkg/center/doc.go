@@ -9,12 +9,20 @@
 //	<prefix>/<table>/<id>                    the items one by one, for people and other tools
 //	<prefix>/pending                         a push in steps, under a lease
 //	<prefix>/dirty                           the item keys may not be those of the commit
-//	/edge/config/backup/<sha256>/head        size and number of the chunks
-//	/edge/config/backup/<sha256>/chunk/<i>   900 KiB of the document each, compressed by itself
-//	/edge/config/backup/<sha256>/ref/<hash>  a prefix (by its hash) that refers to the document
-//	/edge/status/v1/<hash>/<gateway>         a gateway's status, kept for ever
-//	/edge/status/v1/<hash>/<gateway>/alive   it runs: under a lease
-//	/edge/status/v1/<hash>/<gateway>/retry   it is asked to try again
+//	<prefix>/docs/<sha256>/head              size and number of the chunks
+//	<prefix>/docs/<sha256>/chunk/<i>         900 KiB of the document each, compressed by itself
+//	/edge/fleet/v1/<hash>/status/<gateway>   a gateway's status, kept for ever; <hash> is the prefix's
+//	/edge/fleet/v1/<hash>/alive/<gateway>    it runs: under a lease
+//	/edge/fleet/v1/<hash>/retry/<gateway>    it is asked to try again
+//
+// Each reader and writer needs some of these and no others, so that etcd's roles can say
+// so (roles.go): a gateway reads commit, releases and docs of its own prefix, and writes
+// the three keys of its own.
+//
+// The version before this one kept documents at /edge/config/backup/<sha256>/ and statuses
+// at /edge/status/v1/<hash>/<gateway>, for all prefixes and gateways. Both are read, where
+// the role reaches so far, and neither is written: a gateway of that version beside one of
+// this version follows by the deltas, and by the item keys where it looks for a document.
 //
 // # A push is whole or not at all
 //
@@ -29,7 +37,7 @@
 //
 //  1. pending (leased) and dirty, if the commit still is the base
 //
-//  2. the reference, the chunks, the header last
+//  2. the chunks, the header last
 //
 //  3. the items, in batches
 //
@@ -48,9 +56,8 @@
 // or, if others have pushed on top by then, in its release.
 //
 // Documents are written under their hash and never changed, so they need no order
-// among writers. They are given up when no prefix has them among its last releases;
-// the transaction that removes one compares that no reference came into being, and
-// the one that removes the reference that no push was made in between.
+// among writers. They are given up when they are not among the last releases; the
+// transaction that removes one compares that no push was made in between or is under way.
 //
 // # A gateway follows
 //

@@ -192,11 +192,11 @@ func (d *doctor) history(ctx context.Context, head Commit) error {
 	}
 	var missing []string
 	for _, c := range log {
-		resp, err := d.store.get(ctx, "look for a document", header(c.SHA256), clientv3.WithCountOnly())
+		kept, err := d.store.kept(ctx, c.SHA256)
 		if err != nil {
 			return err
 		}
-		if resp.Count == 0 {
+		if !kept {
 			missing = append(missing, fmt.Sprint(c.Rev))
 		}
 	}

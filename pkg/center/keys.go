@@ -14,11 +14,13 @@ import (
 // otherwise.
 const DefaultPrefix = "/edge/config/v1"
 
-// Documents and statuses are outside of every prefix: a document is the same
-// whoever refers to it.
+// The gateways' own keys are outside of every prefix, so that a role can have the one
+// without the other. The last version of edge-gw kept documents and statuses at the old
+// roots, where whoever may read one prefix's reads all: they are read, not written.
 const (
-	backupRoot = "/edge/config/backup/"
-	statusRoot = "/edge/status/v1/"
+	fleetRoot     = "/edge/fleet/v1/"
+	oldBackupRoot = "/edge/config/backup/"
+	oldStatusRoot = "/edge/status/v1/"
 )
 
 // keyspace names the keys of one prefix. Every range that is listed or watched
@@ -36,8 +38,10 @@ func newKeyspace(prefix string) (keyspace, error) {
 	if !strings.HasPrefix(p, "/") || strings.HasSuffix(p, "/") || strings.Contains(p, "//") {
 		return keyspace{}, fmt.Errorf("prefix %q: expected a path such as %s", prefix, DefaultPrefix)
 	}
-	if strings.HasPrefix(p+"/", backupRoot) || strings.HasPrefix(p+"/", statusRoot) || strings.HasPrefix(backupRoot, p+"/") {
-		return keyspace{}, fmt.Errorf("prefix %q: %s and %s are kept for documents and statuses", prefix, backupRoot, statusRoot)
+	for _, root := range []string{fleetRoot, oldBackupRoot, oldStatusRoot} {
+		if strings.HasPrefix(p+"/", root) || strings.HasPrefix(root, p+"/") {
+			return keyspace{}, fmt.Errorf("prefix %q: the keys below %s are the gateways' own", prefix, root)
+		}
 	}
 	sum := sha256.Sum256([]byte(p))
 	return keyspace{prefix: p, hash: hex.EncodeToString(sum[:8])}, nil
@@ -50,26 +54,57 @@ func (k keyspace) dirty() string   { return k.prefix + "/dirty" }
 func (k keyspace) table(t config.Table) string           { return k.prefix + "/" + string(t) + "/" }
 func (k keyspace) item(t config.Table, id string) string { return k.table(t) + id }
 
-func (k keyspace) releases() string          { return k.prefix + "/releases/" }
-func (k keyspace) release(n uint64) string   { return fmt.Sprintf("%s%010d", k.releases(), n) }
-func (k keyspace) statuses() string          { return statusRoot + k.hash + "/" }
-func (k keyspace) status(gw string) string   { return k.statuses() + gw }
-func (k keyspace) alive(gw string) string    { return k.statuses() + gw + "/alive" }
-func (k keyspace) retry(gw string) string    { return k.statuses() + gw + "/retry" }
-func (k keyspace) reference(s string) string { return references(s) + k.hash }
+func (k keyspace) releases() string        { return k.prefix + "/releases/" }
+func (k keyspace) release(n uint64) string { return fmt.Sprintf("%s%010d", k.releases(), n) }
 
-// A document's keys: its description, its chunks, and the prefixes that refer to
-// it.
-func document(sha string) string     { return backupRoot + sha + "/" }
-func header(sha string) string       { return document(sha) + "head" }
-func chunk(sha string, n int) string { return fmt.Sprintf("%schunk/%05d", document(sha), n) }
-func references(sha string) string   { return document(sha) + "ref/" }
+// fleet is above what the gateways of the prefix write themselves. Each has keys of its
+// own, so that its credential reaches no other's.
+func (k keyspace) fleet() string           { return fleetRoot + k.hash + "/" }
+func (k keyspace) status(gw string) string { return k.fleet() + "status/" + gw }
+func (k keyspace) alive(gw string) string  { return k.fleet() + "alive/" + gw }
+func (k keyspace) retry(gw string) string  { return k.fleet() + "retry/" + gw }
 
-// parseStatusKey splits a key below statuses into the gateway and what follows
-// it: "", "alive" or "retry".
-func (k keyspace) parseStatusKey(key string) (gateway, kind string) {
-	gateway, kind, _ = strings.Cut(strings.TrimPrefix(key, k.statuses()), "/")
-	return gateway, kind
+// own lists the keys that gateway gw writes.
+func (k keyspace) own(gw string) []string { return []string{k.status(gw), k.alive(gw), k.retry(gw)} }
+
+// Where the last version keeps the same.
+func (k keyspace) oldStatuses() string        { return oldStatusRoot + k.hash + "/" }
+func (k keyspace) oldStatus(gw string) string { return k.oldStatuses() + gw }
+func (k keyspace) oldAlive(gw string) string  { return k.oldStatuses() + gw + "/alive" }
+func (k keyspace) oldRetry(gw string) string  { return k.oldStatuses() + gw + "/retry" }
+
+// documents is above the documents of the prefix.
+func (k keyspace) documents() string             { return k.prefix + "/docs/" }
+func (k keyspace) document(sha string) stored    { return stored(k.documents() + sha + "/") }
+func (k keyspace) oldDocument(sha string) stored { return stored(oldBackupRoot + sha + "/") }
+func (k keyspace) oldReference(sha string) string {
+	return string(k.oldDocument(sha)) + "ref/" + k.hash
+}
+
+// stored is what the keys of one document begin with: its header and its chunks.
+type stored string
+
+func (d stored) header() string     { return string(d) + "head" }
+func (d stored) chunk(n int) string { return fmt.Sprintf("%schunk/%05d", string(d), n) }
+
+// The kinds of a gateway's keys.
+const (
+	kindStatus = "status"
+	kindAlive  = "alive"
+)
+
+// parseStatusKey splits a key of the gateways' own into what it says of which gateway,
+// and tells whether it is one of the last version's.
+func (k keyspace) parseStatusKey(key string) (gateway, kind string, old bool) {
+	if rest, ok := strings.CutPrefix(key, k.oldStatuses()); ok {
+		gateway, kind, _ = strings.Cut(rest, "/")
+		if kind == "" {
+			kind = kindStatus
+		}
+		return gateway, kind, true
+	}
+	kind, gateway, _ = strings.Cut(strings.TrimPrefix(key, k.fleet()), "/")
+	return gateway, kind, false
 }
 
 // parseRelease returns the number of a release's key.

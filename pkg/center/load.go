@@ -102,6 +102,9 @@ func (s *Store) fetchHead(ctx context.Context, c Commit) (*config.Document, erro
 		return doc, err
 	}
 	items, itemsErr := s.readItems(ctx)
+	if errors.Is(itemsErr, ErrRefused) { // a gateway's role need not have them
+		return nil, fmt.Errorf("%w: the document of rev %d can't be read: %w", ErrDamaged, c.Rev, err)
+	}
 	if itemsErr != nil {
 		return nil, itemsErr
 	}
@@ -181,9 +184,36 @@ func (s *Store) Log(ctx context.Context, limit int) ([]Commit, error) {
 	return out, nil
 }
 
-// fetch reads a document by its hash, at the head revision, and checks it.
+// fetch reads a document by its hash, at the head revision, and checks it. One that the
+// last version wrote is where that one kept it; a role that ends at the prefix can't look.
 func (s *Store) fetch(ctx context.Context, sha string) (*config.Document, error) {
-	resp, err := s.get(ctx, "read the document", header(sha))
+	doc, err := s.fetchAt(ctx, s.keys.document(sha), sha)
+	if !errors.Is(err, ErrNotKept) {
+		return doc, err
+	}
+	old, oldErr := s.fetchAt(ctx, s.keys.oldDocument(sha), sha)
+	if errors.Is(oldErr, ErrRefused) {
+		return nil, err
+	}
+	return old, oldErr
+}
+
+// kept reports whether fetch would find a document.
+func (s *Store) kept(ctx context.Context, sha string) (bool, error) {
+	for _, at := range []stored{s.keys.document(sha), s.keys.oldDocument(sha)} {
+		resp, err := s.get(ctx, "look for a document", at.header(), clientv3.WithCountOnly())
+		if err == nil && resp.Count > 0 {
+			return true, nil
+		}
+		if err != nil && !errors.Is(err, ErrRefused) {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+func (s *Store) fetchAt(ctx context.Context, at stored, sha string) (*config.Document, error) {
+	resp, err := s.get(ctx, "read the document", at.header())
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +229,7 @@ func (s *Store) fetch(ctx context.Context, sha string) (*config.Document, error)
 	const page = 8 // chunks, of less than 1 MiB each
 	for n := 0; n < h.Chunks; n += page {
 		end := min(n+page, h.Chunks)
-		resp, err := s.get(ctx, "read the document", chunk(sha, n), clientv3.WithRange(chunk(sha, end)))
+		resp, err := s.get(ctx, "read the document", at.chunk(n), clientv3.WithRange(at.chunk(end)))
 		if err != nil {
 			return nil, err
 		}

@@ -167,8 +167,8 @@ func (s *Store) plan(base Version, doc *config.Document, opts PushOptions) (*pla
 }
 
 // room is how many operations a transaction needs beside items and chunks:
-// commit, release, document header, reference, and two claims to delete.
-const room = 6
+// commit, release, document header, and two claims to delete.
+const room = 5
 
 func (s *Store) fits(p *plan) bool {
 	size := len(p.record) + len(p.release) + len(p.head)
@@ -205,13 +205,10 @@ func (s *Store) itemOps(list []config.ItemChange) []clientv3.Op {
 // documentOps write the document. Its keys are functions of its hash, so it does
 // no harm to write over them.
 func (s *Store) documentOps(p *plan) []clientv3.Op {
-	sha := p.commit.SHA256
-	ops := []clientv3.Op{
-		clientv3.OpPut(s.keys.reference(sha), fmt.Sprint(p.commit.Release)),
-		clientv3.OpPut(header(sha), string(p.head)),
-	}
+	at := s.keys.document(p.commit.SHA256)
+	ops := []clientv3.Op{clientv3.OpPut(at.header(), string(p.head))}
 	for i, c := range p.chunks {
-		ops = append(ops, clientv3.OpPut(chunk(sha, i), string(c)))
+		ops = append(ops, clientv3.OpPut(at.chunk(i), string(c)))
 	}
 	return ops
 }

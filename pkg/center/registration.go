@@ -46,14 +46,9 @@ func (s *session) register(ctx context.Context) error {
 // is about to replace: what ran, and how far the log had come, to which it is held.
 func (s *session) lookBack(ctx context.Context) error {
 	f := s.f
-	resp, err := s.store.get(ctx, "read the status", s.store.keys.status(f.cfg.Gateway))
-	if err != nil || len(resp.Kvs) == 0 {
+	was, err := s.lastStatus(ctx)
+	if err != nil || was.Instance == "" {
 		return err
-	}
-	// A status that can't be read says nothing; one of another gateway's is refused later.
-	was, err := parseStatus(f.cfg.Gateway, resp.Kvs[0].Value)
-	if err != nil || was.Instance != f.cfg.Instance {
-		return nil //nolint:nilerr // as above
 	}
 	f.update(func(st *Status) {
 		for _, id := range slices.Backward(strings.Fields(st.Refused)) { // of this run: the newest
@@ -68,6 +63,28 @@ func (s *session) lookBack(ctx context.Context) error {
 		f.cfg.Witness(was.Log)
 	}
 	return nil
+}
+
+// lastStatus returns the newest status of this instance, the last version's too. A status
+// that can't be read says nothing; another gateway's is refused later.
+func (s *session) lastStatus(ctx context.Context) (was Status, err error) {
+	me, keys := s.f.cfg, s.store.keys
+	for i, key := range []string{keys.status(me.Gateway), keys.oldStatus(me.Gateway)} {
+		resp, err := s.store.get(ctx, "read the status", key)
+		if i > 0 && errors.Is(err, ErrRefused) { // out of reach for the role
+			break
+		}
+		if err != nil {
+			return Status{}, err
+		}
+		for _, kv := range resp.Kvs {
+			st, err := parseStatus(me.Gateway, kv.Value)
+			if err == nil && st.Instance == me.Instance && !st.Seen.Before(was.Seen) {
+				was = st
+			}
+		}
+	}
+	return was, nil
 }
 
 // claim returns how far the gateway's log has come.

@@ -108,10 +108,8 @@ func (s *Store) sound(ctx context.Context, v Version) (bool, error) {
 	default:
 		v.Doc = doc
 	}
-	resp, err := s.commit(ctx, "look for a push that was cut off", txn{then: []clientv3.Op{
-		clientv3.OpGet(s.keys.dirty(), clientv3.WithCountOnly()), clientv3.OpGet(s.keys.reference(v.Commit.SHA256), clientv3.WithCountOnly()),
-	}})
-	if err != nil || resp.Responses[0].GetResponseRange().Count > 0 || resp.Responses[1].GetResponseRange().Count == 0 {
+	resp, err := s.get(ctx, "look for a push that was cut off", s.keys.dirty(), clientv3.WithCountOnly())
+	if err != nil || resp.Count > 0 {
 		return false, err
 	}
 	items, err := s.readItems(ctx)

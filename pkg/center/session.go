@@ -122,6 +122,10 @@ func (s *session) seed(ctx context.Context) error {
 	if conflict := (*ConflictError)(nil); errors.As(err, &conflict) {
 		return nil
 	}
+	if errors.Is(err, ErrRefused) {
+		s.f.cfg.Log.Warn("the config center is empty, and this gateway may not fill it", "error", err)
+		return nil
+	}
 	return err
 }
 
@@ -370,7 +374,7 @@ func (s *session) putBack(ctx context.Context, r *rollbackRequest) error {
 	center := f.cfg.Rollback == RollbackCenter
 	if f.cfg.Rollback == RollbackAuto {
 		all, err := s.store.Gateways(ctx)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrRefused) { // one that may not look is of a fleet
 			return err
 		}
 		center = len(all) == 1 && all[0].Gateway == f.cfg.Gateway

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -133,73 +134,174 @@ func (s *Store) Gateways(ctx context.Context) ([]Gateway, error) {
 }
 
 func (s *Store) gateways(ctx context.Context) ([]Gateway, position, error) {
-	resp, err := s.get(ctx, "read the gateways", s.keys.statuses(), clientv3.WithPrefix())
+	seen, at, err := s.roll(ctx)
 	if err != nil {
 		return nil, position{}, err
 	}
-	byName := map[string]*Gateway{}
-	var out []*Gateway
-	for _, kv := range resp.Kvs {
-		name, kind := s.keys.parseStatusKey(string(kv.Key))
-		g := byName[name]
-		if g == nil {
-			g = &Gateway{Status: Status{Gateway: name}}
-			byName[name] = g
-			out = append(out, g)
-		}
-		switch kind {
-		case "":
-			g.Status = statusOf(name, kv)
-		case "alive":
-			g.Online = true
-		}
-	}
-	list := make([]Gateway, len(out))
-	for i, g := range out {
-		list[i] = *g
-	}
-	slices.SortFunc(list, func(a, b Gateway) int { return strings.Compare(a.Gateway, b.Gateway) })
-	return list, positionOf(resp.Header), nil
+	return seen.list(), at, nil
 }
 
-func statusOf(name string, kv *mvccpb.KeyValue) Status {
-	st, err := parseStatus(name, kv.Value)
+// roll reads the keys of all gateways.
+func (s *Store) roll(ctx context.Context) (*roll, position, error) {
+	resp, err := s.get(ctx, "read the gateways", s.keys.fleet(), clientv3.WithPrefix())
 	if err != nil {
-		st.Error = err.Error()
+		return nil, position{}, err
 	}
-	return st
+	seen := &roll{keys: s.keys, entries: map[string]*entry{}}
+	for _, kv := range resp.Kvs {
+		seen.set(kv, true)
+	}
+	old, err := s.get(ctx, "read the gateways", s.keys.oldStatuses(), clientv3.WithPrefix())
+	if errors.Is(err, ErrRefused) {
+		seen.noOld = true
+		return seen, positionOf(resp.Header), nil
+	}
+	if err != nil {
+		return nil, position{}, err
+	}
+	for _, kv := range old.Kvs {
+		seen.set(kv, true)
+	}
+	return seen, positionOf(resp.Header), nil
+}
+
+// roll puts gateways together from their keys. One that was updated has keys of the last
+// version too, and one that was put back to the last version those of this one: what is
+// online counts, else what was heard of last.
+type roll struct {
+	keys    keyspace
+	entries map[string]*entry
+	noOld   bool // the last version's keys are out of reach
+}
+
+// entry is what one gateway's keys say: this version's, and the last one's.
+type entry struct {
+	now, old side
+}
+
+// side is a gateway by the keys of one version.
+type side struct {
+	Gateway
+	known bool  // there is a status
+	err   error // why it can't be read
+}
+
+// set notes what a key says, or that it is gone, and returns which gateway's it is and
+// what kind.
+func (r *roll) set(kv *mvccpb.KeyValue, is bool) (name, kind string) {
+	name, kind, old := r.keys.parseStatusKey(string(kv.Key))
+	e := r.entries[name]
+	if e == nil {
+		e = &entry{}
+		r.entries[name] = e
+	}
+	g := &e.now
+	if old {
+		g = &e.old
+	}
+	switch {
+	case kind == kindStatus && is:
+		g.Status, g.err = parseStatus(name, kv.Value)
+		g.known = true
+		if g.err != nil {
+			g.Error = g.err.Error()
+		}
+	case kind == kindStatus:
+		g.Status, g.err, g.known = Status{Gateway: name}, nil, false
+	case kind == kindAlive:
+		g.Gateway.Gateway, g.Online = name, is
+	}
+	if !e.now.known && !e.now.Online && !e.old.known && !e.old.Online {
+		delete(r.entries, name)
+	}
+	return name, kind
+}
+
+// get returns the gateway as it is now, and whether there is such a one.
+func (r *roll) get(name string) (side, bool) {
+	e := r.entries[name]
+	if e == nil {
+		return side{Gateway: Gateway{Status: Status{Gateway: name}}}, false
+	}
+	now, old := e.now, e.old
+	newer := old.known && (!now.known || old.Seen.After(now.Seen))
+	if now.Online != old.Online {
+		newer = old.Online
+	}
+	if newer {
+		now = old
+	}
+	now.Gateway.Gateway = name
+	return now, true
+}
+
+// list returns all gateways by name.
+func (r *roll) list() []Gateway {
+	out := make([]Gateway, 0, len(r.entries))
+	for _, name := range slices.Sorted(maps.Keys(r.entries)) {
+		g, _ := r.get(name)
+		out = append(out, g.Gateway)
+	}
+	return out
 }
 
 // Retry asks a gateway to try the commit in force again, whatever came of it
 // before. One that is offline does so when it is back.
 func (s *Store) Retry(ctx context.Context, gateway string) error {
-	resp, err := s.commit(ctx, "retry", txn{
-		compare: []clientv3.Cmp{present(s.keys.status(gateway))},
-		then:    []clientv3.Op{clientv3.OpPut(s.keys.retry(gateway), s.cfg.Now().UTC().Format(time.RFC3339))},
-	})
-	if err == nil && !resp.Succeeded {
-		err = unknownGateway(gateway)
+	asked := false
+	for _, at := range []struct{ status, retry string }{
+		{s.keys.status(gateway), s.keys.retry(gateway)}, {s.keys.oldStatus(gateway), s.keys.oldRetry(gateway)},
+	} {
+		resp, err := s.commit(ctx, "retry", txn{
+			compare: []clientv3.Cmp{present(at.status)},
+			then:    []clientv3.Op{clientv3.OpPut(at.retry, s.cfg.Now().UTC().Format(time.RFC3339))},
+		})
+		if asked && errors.Is(err, ErrRefused) { // the last version's keys are out of reach
+			break
+		}
+		if err != nil {
+			return err
+		}
+		asked = asked || resp.Succeeded
 	}
-	return err
+	if !asked {
+		return unknownGateway(gateway)
+	}
+	return nil
 }
 
 // Forget removes a gateway that is gone for good, and frees its gateway_id.
 func (s *Store) Forget(ctx context.Context, gateway string) error {
-	resp, err := s.commit(ctx, "forget", txn{
-		compare: []clientv3.Cmp{present(s.keys.status(gateway)), absent(s.keys.alive(gateway))},
-		then: []clientv3.Op{
-			clientv3.OpDelete(s.keys.status(gateway)),
-			clientv3.OpDelete(s.keys.status(gateway)+"/", clientv3.WithPrefix()),
-		},
-		orElse: []clientv3.Op{clientv3.OpGet(s.keys.alive(gateway))},
-	})
-	if err != nil || resp.Succeeded {
+	now := s.keys.own(gateway)
+	old := []string{s.keys.oldStatus(gateway), s.keys.oldAlive(gateway), s.keys.oldRetry(gateway)}
+	known, err := s.forget(ctx, gateway, s.keys.alive(gateway), now)
+	if err != nil {
 		return err
 	}
-	if len(resp.Responses[0].GetResponseRange().Kvs) > 0 {
-		return fmt.Errorf("gateway %q is running; stop it first (it would register again)", gateway)
+	wasOld, err := s.forget(ctx, gateway, s.keys.oldAlive(gateway), old)
+	if err != nil && !errors.Is(err, ErrRefused) {
+		return err
 	}
-	return unknownGateway(gateway)
+	if !known && !wasOld {
+		return unknownGateway(gateway)
+	}
+	return nil
+}
+
+// forget removes a gateway's keys of one version, and reports whether there were any.
+func (s *Store) forget(ctx context.Context, gateway, alive string, keys []string) (bool, error) {
+	t := txn{compare: []clientv3.Cmp{absent(alive)}}
+	for _, key := range keys {
+		t.then = append(t.then, clientv3.OpDelete(key))
+	}
+	resp, err := s.commit(ctx, "forget", t)
+	if err != nil {
+		return false, err
+	}
+	if !resp.Succeeded {
+		return false, fmt.Errorf("gateway %q is running; stop it first (it would register again)", gateway)
+	}
+	return resp.Responses[0].GetResponseDeleteRange().Deleted > 0, nil
 }
 
 func unknownGateway(gateway string) error {
@@ -229,6 +331,9 @@ func (s *Store) register(ctx context.Context, me presence, st Status, ttl time.D
 		return 0, err
 	}
 	statusRev, aliveRev, err := s.checkClaim(seen, me, st.Gateway)
+	if err == nil {
+		err = s.checkOldClaim(ctx, me, st.Gateway)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -286,6 +391,22 @@ func (s *Store) checkClaim(seen *clientv3.TxnResponse, me presence, gateway stri
 		return 0, 0, fmt.Errorf("%w: %w", errWait, &ClaimedError{Gateway: gateway, Instance: held.Instance, Host: held.Host, Alive: true})
 	}
 	return statusRev, aliveRev, nil
+}
+
+// checkOldClaim holds the registration of the last version against me. It stays in the
+// store, so that a copy of the gateway that still runs that version is refused, and is out
+// of reach for a role that ends at this version's keys.
+func (s *Store) checkOldClaim(ctx context.Context, me presence, gateway string) error {
+	seen, err := s.commit(ctx, "register", txn{then: []clientv3.Op{
+		clientv3.OpGet(s.keys.oldStatus(gateway)), clientv3.OpGet(s.keys.oldAlive(gateway)),
+	}})
+	if errors.Is(err, ErrRefused) {
+		return nil
+	}
+	if err == nil {
+		_, _, err = s.checkClaim(seen, me, gateway)
+	}
+	return err
 }
 
 // putStatus writes the record while the registration under lease holds.

@@ -144,19 +144,15 @@ func (s *Store) release(cl *claim) {
 	}
 }
 
-// putDocument writes the document unless it is there. From the first transaction
-// on this prefix refers to it, so nobody else takes it away.
+// putDocument writes the document unless it is there. While the claim is held, nobody
+// takes it away.
 func (s *Store) putDocument(ctx context.Context, p *plan, cl *claim) error {
-	sha := p.commit.SHA256
-	resp, err := s.held(ctx, cl, "refer to the document", []clientv3.Op{
-		clientv3.OpPut(s.keys.reference(sha), fmt.Sprint(p.commit.Release)),
-		clientv3.OpGet(header(sha)),
-	})
-	if err != nil {
-		return err
-	}
-	if p.base.Doc != nil && !p.rewrite && len(resp.Responses[1].GetResponseRange().Kvs) > 0 {
-		return nil
+	at := s.keys.document(p.commit.SHA256)
+	if p.base.Doc != nil && !p.rewrite {
+		resp, err := s.get(ctx, "look for the document", at.header(), clientv3.WithCountOnly())
+		if err != nil || resp.Count > 0 {
+			return err
+		}
 	}
 	var batches [][]clientv3.Op
 	size := 0
@@ -165,14 +161,14 @@ func (s *Store) putDocument(ctx context.Context, p *plan, cl *claim) error {
 			batches, size = append(batches, nil), 0
 		}
 		last := len(batches) - 1
-		batches[last] = append(batches[last], clientv3.OpPut(chunk(sha, i), string(c)))
+		batches[last] = append(batches[last], clientv3.OpPut(at.chunk(i), string(c)))
 		size += len(c)
 	}
 	if err := s.heldAll(ctx, cl, "write the document", batches); err != nil {
 		return err
 	}
 	// The header last: where it is, all of the document is.
-	_, err = s.held(ctx, cl, "write the document", []clientv3.Op{clientv3.OpPut(header(sha), string(p.head))})
+	_, err := s.held(ctx, cl, "write the document", []clientv3.Op{clientv3.OpPut(at.header(), string(p.head))})
 	return err
 }
 
@@ -221,7 +217,7 @@ func (s *Store) complete(ctx context.Context, p *plan, cl *claim, list []config.
 	t := txn{
 		compare: []clientv3.Cmp{
 			modifiedAt(s.keys.commit(), p.base.Commit.Rev), createdAt(s.keys.pending(), cl.created),
-			present(header(p.commit.SHA256)), present(s.keys.reference(p.commit.SHA256)),
+			present(s.keys.document(p.commit.SHA256).header()),
 		},
 		then:   append(s.itemOps(list), clientv3.OpDelete(s.keys.pending()), clientv3.OpDelete(s.keys.dirty())),
 		orElse: []clientv3.Op{clientv3.OpGet(s.keys.commit())},
@@ -292,20 +288,24 @@ func (s *Store) prune(ctx context.Context, c Commit) {
 	}
 }
 
-// dropDocument ends this prefix's reference to a document, and the document if
-// that was the last. It does nothing if another push has been made since head, or is
-// under way: that one may use the document.
+// dropDocument removes a document. It does nothing if another push has been made since
+// head, or is under way: that one may use the document.
 func (s *Store) dropDocument(ctx context.Context, sha string, head Commit) error {
+	unused := []clientv3.Cmp{absent(s.keys.pending()), modifiedAt(s.keys.commit(), head.Rev)}
 	_, err := s.commit(ctx, "prune", txn{
-		compare: []clientv3.Cmp{absent(s.keys.pending()), modifiedAt(s.keys.commit(), head.Rev)},
-		then:    []clientv3.Op{clientv3.OpDelete(s.keys.reference(sha))},
+		compare: unused, then: []clientv3.Op{clientv3.OpDelete(string(s.keys.document(sha)), clientv3.WithPrefix())},
 	})
 	if err != nil {
 		return err
 	}
+	// As the last version left it, if the role reaches so far.
+	old := string(s.keys.oldDocument(sha))
+	if _, err = s.commit(ctx, "prune", txn{compare: unused, then: []clientv3.Op{clientv3.OpDelete(s.keys.oldReference(sha))}}); err != nil {
+		return err
+	}
 	_, err = s.commit(ctx, "prune", txn{
-		compare: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(references(sha)).WithPrefix(), "=", 0)},
-		then:    []clientv3.Op{clientv3.OpDelete(document(sha), clientv3.WithPrefix())},
+		compare: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(old+"ref/").WithPrefix(), "=", 0)},
+		then:    []clientv3.Op{clientv3.OpDelete(old, clientv3.WithPrefix())},
 	})
 	return err
 }

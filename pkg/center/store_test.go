@@ -136,17 +136,17 @@ func TestDamagedStore(t *testing.T) {
 		{"commit is no JSON", func(t *testing.T, s *Store) { put(t, s.keys.commit(), "{") }, ErrDamaged},
 		{"commit is empty", func(t *testing.T, s *Store) { put(t, s.keys.commit(), "") }, ErrDamaged},
 		{"commit of another format", func(t *testing.T, s *Store) { put(t, s.keys.commit(), `{"format":2}`) }, ErrFormat},
-		{"chunk is noise", func(t *testing.T, s *Store) { put(t, chunk(good.SHA256(), 0), "noise") }, nil},
+		{"chunk is noise", func(t *testing.T, s *Store) { put(t, s.keys.document(good.SHA256()).chunk(0), "noise") }, nil},
 		{"header promises too much", func(t *testing.T, s *Store) {
-			put(t, header(good.SHA256()), `{"format":1,"size":268435456,"chunks":292}`)
+			put(t, s.keys.document(good.SHA256()).header(), `{"format":1,"size":268435456,"chunks":292}`)
 		}, nil},
-		{"document is gone", func(t *testing.T, s *Store) { del(t, document(good.SHA256())) }, nil},
+		{"document is gone", func(t *testing.T, s *Store) { del(t, string(s.keys.document(good.SHA256()))) }, nil},
 		{"document is gone and an item too", func(t *testing.T, s *Store) {
-			del(t, document(good.SHA256()))
+			del(t, string(s.keys.document(good.SHA256())))
 			del(t, s.keys.item(config.Variables, variable(3, "").ID))
 		}, ErrDamaged},
 		{"document is gone and an item is noise", func(t *testing.T, s *Store) {
-			del(t, document(good.SHA256()))
+			del(t, string(s.keys.document(good.SHA256())))
 			put(t, s.keys.table(config.Variables)+"a/b c", "\xff")
 		}, ErrDamaged},
 	} {
@@ -194,17 +194,20 @@ func TestPrune(t *testing.T) {
 	}
 	for n := uint64(1); n <= 9; n++ {
 		_, err := s.LoadRelease(t.Context(), n)
-		kept := n >= 7 || n == 1 // release 1 has the other prefix's document
+		kept := n >= 7
 		if kept && err != nil || !kept && !errors.Is(err, ErrNotKept) {
 			t.Errorf("release %d: %v", n, err)
 		}
 	}
-	// Once the other prefix lets go of it, it goes.
+	// The other prefix has the same document by itself, and lets go of it by itself.
+	if v, err := other.LoadRelease(t.Context(), 1); err != nil || v.Doc.SHA256() != shared.SHA256() {
+		t.Errorf("the other prefix's release 1: %v", err)
+	}
 	for i := range 5 {
 		mustPush(t, other, docOf(t, 2, fmt.Sprint("other", i)))
 	}
-	if _, err := s.LoadRelease(t.Context(), 1); !errors.Is(err, ErrNotKept) {
-		t.Errorf("release 1: %v", err)
+	if _, err := other.LoadRelease(t.Context(), 1); !errors.Is(err, ErrNotKept) {
+		t.Errorf("the other prefix's release 1: %v", err)
 	}
 	if log, err := s.Log(t.Context(), 2); err != nil || len(log) != 2 || log[1].Release != 8 {
 		t.Errorf("log: %v, %v", log, err)
@@ -294,7 +297,7 @@ func TestPrefixes(t *testing.T) {
 	mustPush(t, ten, b)
 	holds(t, one, a)
 	holds(t, ten, b)
-	for _, bad := range []string{"edge", "/", "/a//b", "/edge/config/backup", "/edge/config", "/edge/status/v1/x"} {
+	for _, bad := range []string{"edge", "/", "/a//b", "/edge/config/backup", "/edge/config", "/edge/status/v1/x", "/edge/fleet/v1/x", "/edge"} {
 		if _, err := newKeyspace(bad); err == nil {
 			t.Errorf("prefix %q is accepted", bad)
 		}

@@ -46,18 +46,17 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, idle func() e
 	if err != nil {
 		return err
 	}
-	gateways, _, err := s.gateways(ctx)
+	seen, _, err := s.roll(ctx)
 	if err != nil {
 		return err
 	}
-	w := watcher{store: s, each: each, gateways: map[string]Gateway{}}
+	w := watcher{store: s, each: each, seen: seen}
 	if !head.None() {
 		if err := each(Event{Kind: EventCommit, Rev: head.Rev, Commit: head}); err != nil {
 			return err
 		}
 	}
-	for _, g := range gateways {
-		w.gateways[g.Gateway] = g
+	for _, g := range seen.list() {
 		if err := each(Event{Kind: EventStatus, Rev: at.rev, Gateway: g}); err != nil {
 			return err
 		}
@@ -74,9 +73,15 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, idle func() e
 	if err != nil {
 		return err
 	}
-	statuses, err := s.watchKey(ctx, s.keys.statuses(), from, clientv3.WithPrefix())
+	statuses, err := s.watchKey(ctx, s.keys.fleet(), from, clientv3.WithPrefix())
 	if err != nil {
 		return err
+	}
+	var oldStatuses clientv3.WatchChan
+	if !seen.noOld {
+		if oldStatuses, err = s.watchKey(ctx, s.keys.oldStatuses(), from, clientv3.WithPrefix()); err != nil {
+			return err
+		}
 	}
 	for {
 		var resp clientv3.WatchResponse
@@ -86,6 +91,7 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, idle func() e
 			return ctx.Err()
 		case resp, ok = <-commits:
 		case resp, ok = <-statuses:
+		case resp, ok = <-oldStatuses:
 		case <-look.C:
 			now, err := s.position(ctx)
 			if err == nil && now.before(at) {
@@ -129,38 +135,31 @@ func (s *Store) position(ctx context.Context) (position, error) {
 
 // watcher keeps what is known of the gateways, since an event changes a part of it.
 type watcher struct {
-	store    *Store
-	each     func(Event) error
-	gateways map[string]Gateway
+	store *Store
+	each  func(Event) error
+	seen  *roll
 }
 
 func (w *watcher) event(ev *clientv3.Event) error {
-	key, rev := string(ev.Kv.Key), ev.Kv.ModRevision
+	key, rev, put := string(ev.Kv.Key), ev.Kv.ModRevision, ev.Type == clientv3.EventTypePut
 	if key == w.store.keys.commit() {
 		c, err := parseCommit(ev.Kv.Value, rev)
 		return w.each(Event{Kind: EventCommit, Rev: rev, Commit: c, Err: err})
 	}
-	name, kind := w.store.keys.parseStatusKey(key)
-	g := w.gateways[name]
-	g.Gateway = name
-	e := Event{Rev: rev}
-	switch put := ev.Type == clientv3.EventTypePut; {
-	case kind == "" && put:
-		e.Kind = EventStatus
-		g.Status, e.Err = parseStatus(name, ev.Kv.Value)
-	case kind == "":
-		e.Kind = EventForgotten
-	case kind == "alive" && put:
-		e.Kind, g.Online = EventOnline, true
-	case kind == "alive":
-		e.Kind, g.Online = EventOffline, false
-	default:
+	name, kind := w.seen.set(ev.Kv, put)
+	g, known := w.seen.get(name)
+	e := Event{Rev: rev, Gateway: g.Gateway}
+	switch {
+	case kind != kindStatus && kind != kindAlive:
 		return nil
-	}
-	e.Gateway = g
-	w.gateways[name] = g
-	if e.Kind == EventForgotten {
-		delete(w.gateways, name)
+	case !known || kind == kindStatus && !put && !g.known:
+		e.Kind = EventForgotten
+	case kind == kindStatus:
+		e.Kind, e.Err = EventStatus, g.err
+	case g.Online:
+		e.Kind = EventOnline
+	default:
+		e.Kind = EventOffline
 	}
 	return w.each(e)
 }
