@@ -236,7 +236,10 @@ func TestRewrite(t *testing.T) {
 		},
 		func() error { _, err := s.etcd.Delete(t.Context(), s.keys.item(config.Drivers, "drv")); return err },
 		func() error { _, err := s.etcd.Delete(t.Context(), s.keys.document(c.SHA256).header()); return err },
-		func() error { _, err := s.etcd.Put(t.Context(), s.keys.document(c.SHA256).chunk(0), "rubbish"); return err },
+		func() error {
+			_, err := s.etcd.Put(t.Context(), s.keys.document(c.SHA256).chunk(0), "rubbish")
+			return err
+		},
 		func() error { _, err := s.etcd.Delete(t.Context(), s.keys.release(c.Release)); return err },
 		func() error { _, err := s.etcd.Put(t.Context(), s.keys.commit(), "rubbish"); return err },
 	} {

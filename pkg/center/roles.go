@@ -281,7 +281,10 @@ func userDelete(name string) RoleStep {
 
 func userGrant(name, role string) RoleStep {
 	return RoleStep{args: []string{"user", "grant-role", name, role},
-		do: func(ctx context.Context, c *clientv3.Client) error { _, err := c.UserGrantRole(ctx, name, role); return err }}
+		do: func(ctx context.Context, c *clientv3.Client) error {
+			_, err := c.UserGrantRole(ctx, name, role)
+			return err
+		}}
 }
 
 // grant gives a role a key, or all keys that begin so where end is not "".
