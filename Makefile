@@ -35,7 +35,7 @@ test: setup build ## everything that must pass, in under ten minutes
 	$(GO) vet ./...
 	$(GO) test -timeout 8m -p $(WAITING) ./pkg/... ./cmd/... ./docs/...
 	$(GO) test -timeout 8m -p $(WAITING) -parallel 8 $$($(GO) list ./test/... | grep -v -e '/apply$$' -e '/e2e$$')
-	$(GO) test -timeout 8m -p 1 ./test/apply ./test/e2e # these measure: nothing else runs beside them
+	$(GO) test -timeout 8m -p 1 -parallel 4 ./test/apply ./test/e2e # these measure: nothing else runs beside them
 
 .PHONY: unit
 unit: ## the packages' own tests, without the real peers of test/

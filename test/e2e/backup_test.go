@@ -35,6 +35,7 @@ func (p *plant) edgeGW(t *testing.T, code int, args ...string) string {
 // away, loses its data, and restores it: what the broker had not is delivered, under
 // a new epoch, and tables and history are there.
 func TestBackupOfRunningGateway(t *testing.T) {
+	t.Parallel()
 	plc := peer.StartPLC(t, "")
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "backup", topic)
@@ -140,6 +141,7 @@ func (p *plant) refusesToRestore(t *testing.T, file string) {
 // TestBackupOfStoppedGateway moves a stopped gateway with its secrets to another
 // directory.
 func TestBackupOfStoppedGateway(t *testing.T) {
+	t.Parallel()
 	plc := peer.StartPLC(t, "")
 	broker := peer.StartMosquitto(t)
 	gw := newPlant(t, broker.URL(), plc.Addr)

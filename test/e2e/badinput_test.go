@@ -158,6 +158,7 @@ func TestConfigCheckSeesTopics(t *testing.T) {
 // TestBrokenTablesAtFirstStart: a gateway whose etcd is empty and whose tables are
 // broken runs nothing, says why, is not ready, and goes on when they are mended.
 func TestBrokenTablesAtFirstStart(t *testing.T) {
+	t.Parallel()
 	tab := tables("127.0.0.1:1", 2, "1s")
 	good := tab["drivers.yml"]
 	tab["drivers.yml"] = strings.Replace(good, "kind:", "knd:", 1)

@@ -125,6 +125,7 @@ func rollbacks(sub *peer.Subscriber) []map[string]any {
 // not exist; an endpoint where nobody answers, which is drained, tried, and undone. Each time what is in force in the
 // config center is again what ran before, and the broker is told.
 func TestPushAndRollback(t *testing.T) {
+	t.Parallel()
 	plc := peer.StartPLC(t, "")
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "center", topic)

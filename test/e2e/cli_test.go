@@ -39,6 +39,7 @@ func decode[T any](t *testing.T, name string, args ...string) T {
 // what the PLC holds and the broker got, and what edge-ctl writes arrives in the
 // PLC.
 func TestToolsSeeTheGateway(t *testing.T) {
+	t.Parallel()
 	plc := peer.StartPLC(t, "")
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "tools", topic)

@@ -70,6 +70,7 @@ func TestConnectorCommands(t *testing.T) {
 // TestVerify proves with edge-bus verify, over all topics below /edge, that nothing
 // is missing, and that it says so when something is.
 func TestVerify(t *testing.T) {
+	t.Parallel()
 	plc := peer.StartPLC(t, "")
 	broker := peer.StartMosquitto(t)
 	gw := peer.NewGateway(t, connector(broker.URL(), ""), tables(plc.Addr, 20, "20ms"))

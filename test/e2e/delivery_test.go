@@ -71,6 +71,7 @@ func TestHundredPoints(t *testing.T) {
 // TestBrokerAway is the acceptance of the log's milestone: the broker is gone for
 // 30 s, polling goes on, and afterwards every seq arrives, none twice.
 func TestBrokerAway(t *testing.T) {
+	t.Parallel()
 	away := 30 * time.Second
 	if testing.Short() {
 		away = 3 * time.Second
@@ -161,6 +162,7 @@ func TestKilledUnderLoad(t *testing.T) {
 // TestPLCAway takes the PLC away: its tags turn bad once, the gateway goes on, and
 // good values return with the PLC.
 func TestPLCAway(t *testing.T) {
+	t.Parallel()
 	plc := peer.StartPLC(t, "")
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "plc-away", topic)

@@ -133,6 +133,7 @@ func TestProbeThroughTheGateway(t *testing.T) {
 // TestProbeWhileAway: a device that is away is dialled at once when a person asks,
 // however long the gateway waits by itself, and the stages tell how far it went.
 func TestProbeWhileAway(t *testing.T) {
+	t.Parallel()
 	addr := peer.FreeAddr(t)
 	broker := peer.StartMosquitto(t)
 	gw := peer.NewGateway(t, connector(broker.URL(), ""), tables(addr, 3, "50ms"))

@@ -13,6 +13,7 @@ import (
 // while the old tables run on, and a restart on a broken directory runs what was
 // good last.
 func TestTablesChangeWhileRunning(t *testing.T) {
+	t.Parallel()
 	plc := peer.StartPLC(t, "")
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "reload", topic)

@@ -28,6 +28,7 @@ type places struct {
 // the gateway, and with the gateway stopped through the connector that its
 // gateway.yml describes. Neither touches what is delivered live.
 func TestReplayThroughConnector(t *testing.T) {
+	t.Parallel()
 	plc := peer.StartPLC(t, "")
 	broker := peer.StartMosquitto(t)
 	live := peer.Subscribe(t, broker.Addr, "live", topic)
