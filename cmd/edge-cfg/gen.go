@@ -14,7 +14,7 @@ func newGen() *cobra.Command {
 		Use:   "gen --into DIR --driver ID --tag TEMPLATE --addr N --count N",
 		Short: "Make variables from a range of addresses and a template of names",
 		Long: `gen adds variables on consecutive addresses to DIR's variables.yml, or changes those
-that have the tags already.
+that have the tags already, in the file that holds them.
 
 In the template {n} is the variable's number, {n:03} with leading zeros, {addr} its
 address. --step is the distance of addresses; without it they are as far apart as

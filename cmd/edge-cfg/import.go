@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,10 +13,11 @@ import (
 
 // imported is the result of import and gen.
 type imported struct {
-	File    string `json:"file"`
-	Added   int    `json:"added"`
-	Changed int    `json:"changed"`
-	Same    int    `json:"same"`
+	File    string   `json:"file"`  // that new variables go to
+	Files   []string `json:"files"` // that were written
+	Added   int      `json:"added"`
+	Changed int      `json:"changed"`
+	Same    int      `json:"same"`
 }
 
 func newImport() *cobra.Command {
@@ -23,9 +25,10 @@ func newImport() *cobra.Command {
 	var opts tables.SheetOptions
 	cmd := &cobra.Command{
 		Use:   "import FILE.csv --into DIR",
-		Short: "Merge variables from a spreadsheet into DIR's variables.yml",
+		Short: "Merge variables from a spreadsheet into DIR's variables",
 		Long: `import lays the rows of a CSV file over the variables of the same tags and adds the
-others; none is removed, and comments stay. The config center isn't touched.
+others; none is removed, and comments stay. A variable stays in the file that holds
+it, new ones go to variables.yml. The config center isn't touched.
 
 The first line names the columns: tag, driver_id, access, type, addr, addr2, len, bit,
 byte, chars, node, area, db, start, size, datatype, byte_order, charset, pad, scale,
@@ -72,8 +75,7 @@ it shows how a line of it would be read.`,
 	return cmd
 }
 
-// editVariables changes the variables.yml of dir, or makes it. It is written whole
-// or, if anything is wrong, not at all.
+// editVariables changes the variables of dir. If anything is wrong, no file is written.
 func editVariables(cmd *cobra.Command, dir string, edit func(*tables.Variables) error) error {
 	v, findings, err := tables.OpenVariables(dir)
 	if err != nil {
@@ -85,11 +87,16 @@ func editVariables(cmd *cobra.Command, dir string, edit func(*tables.Variables) 
 	if err := edit(v); err != nil {
 		return err
 	}
-	if err := v.Save(); err != nil {
+	files, err := v.Save()
+	if err != nil {
 		return err
 	}
-	res := imported{v.Path(), v.Added, v.Changed, v.Same}
+	res := imported{v.Path(), files, v.Added, v.Changed, v.Same}
 	return cli.NewOutput(cmd).Print(res, func(t *cli.Table) {
-		t.Row(fmt.Sprintf("%s: %d added, %d changed, %d the same", res.File, res.Added, res.Changed, res.Same))
+		where := strings.Join(files, ", ")
+		if where == "" {
+			where = res.File
+		}
+		t.Row(fmt.Sprintf("%s: %d added, %d changed, %d the same", where, res.Added, res.Changed, res.Same))
 	})
 }

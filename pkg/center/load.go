@@ -153,6 +153,26 @@ func (s *Store) loadRelease(ctx context.Context, kv *mvccpb.KeyValue) (Version, 
 	return Version{Commit: c, Doc: doc}, err
 }
 
+// WithTable returns a document whose table t has this hash: that of the newest release
+// which is kept, nil if none is.
+func (s *Store) WithTable(ctx context.Context, t config.Table, sha string) (*config.Document, error) {
+	log, err := s.Log(ctx, s.cfg.KeepReleases)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range log {
+		if c.Tables[t] != sha {
+			continue
+		}
+		doc, err := s.fetch(ctx, c.SHA256)
+		if errors.Is(err, ErrNotKept) {
+			continue
+		}
+		return doc, err
+	}
+	return nil, nil
+}
+
 // Log returns up to limit commits, the newest first; 0 is all of them.
 func (s *Store) Log(ctx context.Context, limit int) ([]Commit, error) {
 	head, _, err := s.head(ctx)

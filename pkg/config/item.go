@@ -54,6 +54,9 @@ func RawItems(t Table, path string) (map[string]map[string]any, error) {
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
+	if found := conflictMarks(path, src); found != nil {
+		return nil, found // nobody can tell which side is meant
+	}
 	root, err := parseYAML(path, src)
 	if err != nil || root == nil {
 		return nil, err

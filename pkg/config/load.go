@@ -1,9 +1,7 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,7 +38,7 @@ func missingTable(dir string, t Table) Finding {
 }
 
 // Unread lists what is in dir under a name that somebody may take for a table's, and that
-// nothing reads: "variables2.yml", "drivers.yaml", "variables/".
+// nothing reads: "variables2.yml", "drivers.yaml", "settings/", "variables/press.yaml".
 func Unread(dir string) []string {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -49,25 +47,52 @@ func Unread(dir string) []string {
 	var names []string
 	for _, e := range entries {
 		name := e.Name()
-		if _, ok := TableOfFile(name); ok || strings.HasSuffix(name, "~") || strings.HasSuffix(name, ".bak") || strings.HasSuffix(name, ".orig") {
+		if t := Table(name); e.IsDir() && t.Index() >= 0 && t.Splits() {
+			names = append(names, unreadInside(dir, t)...)
 			continue
 		}
-		lower := strings.ToLower(name)
-		ext := filepath.Ext(lower)
-		if e.IsDir() {
-			if inside, err := filepath.Glob(filepath.Join(dir, name, "*.y*ml")); err != nil || len(inside) == 0 {
-				continue
-			}
-		} else if !slices.Contains([]string{".yml", ".yaml", ".json"}, ext) {
+		if isTableFile(name) || isCopy(name) || e.IsDir() && !hasYAML(filepath.Join(dir, name)) || !e.IsDir() && !isYAML(name) {
 			continue
 		}
 		for _, t := range Tables() {
-			if rest, ok := strings.CutPrefix(lower, t.Singular()); ok && !isLetter(strings.TrimPrefix(rest, "s")) {
+			if rest, ok := strings.CutPrefix(strings.ToLower(name), t.Singular()); ok && !isLetter(strings.TrimPrefix(rest, "s")) {
 				names = append(names, name)
 			}
 		}
 	}
 	return names
+}
+
+// unreadInside lists what [TableFiles] passes over in a table's directory.
+func unreadInside(dir string, t Table) []string {
+	entries, err := os.ReadDir(filepath.Join(dir, string(t)))
+	if err != nil {
+		return nil // reading the tables tells
+	}
+	var names []string
+	for _, e := range entries {
+		name := e.Name()
+		inner := e.IsDir() && hasYAML(filepath.Join(dir, string(t), name))
+		if inner || isYAML(name) && !isPart(t, name) && !isCopy(name) {
+			names = append(names, string(t)+"/"+name)
+		}
+	}
+	return names
+}
+
+// isCopy reports whether a name is one that editors and people give to what is not read.
+func isCopy(name string) bool {
+	return name[0] == '.' || strings.HasSuffix(name, "~") || strings.HasSuffix(name, ".bak") || strings.HasSuffix(name, ".orig")
+}
+
+func isYAML(name string) bool {
+	return slices.Contains([]string{".yml", ".yaml", ".json"}, strings.ToLower(filepath.Ext(name)))
+}
+
+// hasYAML reports whether a directory holds what may be tables.
+func hasYAML(dir string) bool {
+	inside, err := filepath.Glob(filepath.Join(dir, "*.y*ml"))
+	return err == nil && len(inside) > 0
 }
 
 // isLetter reports whether a name goes on with a letter: it is another word then.
@@ -79,35 +104,45 @@ func isLetter(rest string) bool { return rest != "" && rest[0] >= 'a' && rest[0]
 // drivers table, and so on.
 func ReadDir(dir string) (*Snapshot, *Source, Findings) {
 	var paths []string
+	var unread Findings
 	for _, t := range Tables() {
-		path := filepath.Join(dir, t.FileName())
-		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-			paths = append(paths, path)
+		files, err := TableFiles(dir, t)
+		if err != nil {
+			unread = append(unread, unreadable(filepath.Join(dir, string(t)), err)...)
 		}
+		paths = append(paths, files...)
 	}
-	return ReadFiles(paths...)
+	snap, src, findings := ReadFiles(paths...)
+	findings = append(findings, unread...)
+	findings.Sort()
+	return snap, src, findings
 }
 
-// ReadFiles is [ReadDir] for single files, each named for its table.
+// ReadFiles is [ReadDir] for single files, each named for its table: see
+// [TableOfFile]. Files of one table must be of one directory.
 func ReadFiles(paths ...string) (*Snapshot, *Source, Findings) {
 	r := newReader()
+	roots := map[Table]string{}
 	for _, path := range paths {
 		t, ok := TableOfFile(path)
-		switch {
-		case !ok:
-			r.add(Finding{File: path, Severity: SeverityError, Rule: "no-table",
-				Message: "a table's file is called endpoints.yml, drivers.yml, variables.yml or settings.yml"})
-		case r.src.Has(t):
-			r.add(Finding{File: path, Severity: SeverityError, Rule: "duplicate",
-				Message: "the table " + string(t) + " was given already, by " + r.src.docs[t].name})
-		default:
-			r.file(t, path)
+		if !ok {
+			r.add(Finding{File: path, Severity: SeverityError, Rule: "no-table", Message: "a table's file is called " + FileNames})
+			continue
 		}
+		root := RootOf(t, path)
+		if r.src.Has(t) && root != roots[t] || slices.ContainsFunc(r.src.docs[t], func(d *document) bool { return d.name == path }) {
+			r.add(Finding{File: path, Severity: SeverityError, Rule: "duplicate",
+				Message: "the table " + string(t) + " was given already, by " + r.src.docs[t][0].name})
+			continue
+		}
+		roots[t] = root
+		r.file(t, path)
 	}
 	return r.finish()
 }
 
-// ReadText is [ReadFiles] for the text of one table, which is called name in findings.
+// ReadText is [ReadFiles] for the text of one table's only file, which is called name in
+// findings.
 func ReadText(t Table, name string, text []byte) (*Snapshot, *Source, Findings) {
 	r := newReader()
 	r.table(t, name, text)
@@ -117,28 +152,72 @@ func ReadText(t Table, name string, text []byte) (*Snapshot, *Source, Findings) 
 // reader gathers tables and what is wrong with them.
 type reader struct {
 	src      *Source
-	snap     Snapshot // of what is good
+	snap     Snapshot                       // of what is good
+	owners   map[Table]map[string]*document // of items, where a table has several files: those before the last
 	findings Findings
 }
 
 func newReader() *reader {
 	return &reader{
-		src:  &Source{docs: make(map[Table]*document)},
-		snap: Snapshot{Endpoints: make(map[string]Endpoint), Drivers: make(map[string]Driver), Settings: make(map[string]map[string]any)},
+		src:    &Source{docs: make(map[Table][]*document)},
+		snap:   Snapshot{Endpoints: make(map[string]Endpoint), Drivers: make(map[string]Driver), Settings: make(map[string]map[string]any)},
+		owners: make(map[Table]map[string]*document),
 	}
 }
 
 func (r *reader) add(fs ...Finding) { r.findings = append(r.findings, fs...) }
 
-// file reads one table from a file.
+// file reads one table's file.
 func (r *reader) file(t Table, path string) {
 	src, err := readBounded(path)
 	if err != nil {
-		r.src.docs[t] = &document{name: path, broken: true}
+		r.next(t, &document{name: path, broken: true})
 		r.add(unreadable(path, err)...)
 		return
 	}
 	r.table(t, path, src)
+}
+
+// next adds a file of a table.
+func (r *reader) next(t Table, doc *document) {
+	if docs := r.src.docs[t]; len(docs) > 0 {
+		if r.owners[t] == nil {
+			r.owners[t] = make(map[string]*document)
+		}
+		before := docs[len(docs)-1]
+		for id := range before.ids() {
+			if r.owners[t][id] == nil {
+				r.owners[t][id] = before
+			}
+		}
+	}
+	r.src.docs[t] = append(r.src.docs[t], doc)
+}
+
+// taken is the finding for an item at a place that an earlier file has.
+func (r *reader) taken(t Table, id string, at Pos) Finding {
+	return Taken(t, id, at, r.owners[t][id].posOf(t, id, idPath(t)...))
+}
+
+// idPath is where in an item its id stands; nil: before it.
+func idPath(t Table) []string {
+	if field := t.IDField(); field != "" {
+		return []string{field}
+	}
+	return nil
+}
+
+// Taken is the finding for an item that has the id of an earlier one.
+func Taken(t Table, id string, at, first Pos) Finding {
+	what, where := t.Singular(), fmt.Sprintf("line %d", first.Line)
+	if t == Variables {
+		what = "tag"
+	}
+	if first.File != at.File {
+		where = fmt.Sprintf("%s:%d", first.File, first.Line)
+	}
+	return Finding{Severity: SeverityError, Rule: "duplicate", Key: keyOf(t, []string{id}),
+		Message: fmt.Sprintf("%s %s is taken already; first at %s", what, id, where)}.At(at)
 }
 
 func readBounded(path string) ([]byte, error) {
@@ -148,7 +227,7 @@ func readBounded(path string) ([]byte, error) {
 // table decodes one table from YAML.
 func (r *reader) table(t Table, name string, src []byte) {
 	doc, findings := parseTable(t, name, src)
-	r.src.docs[t] = doc
+	r.next(t, doc)
 	r.add(findings...)
 	if doc.broken {
 		return
@@ -170,6 +249,10 @@ func (m mapRows[V]) readFile(r *reader, doc *document) {
 	dropUnknown(doc.tree, violations)
 	items, _ := doc.tree.(map[string]any)
 	for id, tree := range items {
+		if r.owners[m.table][id] != nil {
+			r.add(r.taken(m.table, id, doc.pos([]string{id}, true)))
+			continue
+		}
 		if item, ok := tree.(map[string]any); ok && !bad[id] {
 			(*m.of(&r.snap))[id] = m.fromTree(item)
 		}
@@ -204,7 +287,7 @@ func (variableRows) readFile(r *reader, doc *document) {
 			Message: "expected a list of variables (\"- tag: …\"), got " + describe(doc.tree)}.At(doc.pos(nil, false)))
 		return
 	}
-	r.snap.Variables = make([]Variable, 0, len(items))
+	r.snap.Variables = slices.Grow(r.snap.Variables, len(items))
 	doc.index = make(map[string]int, len(items))
 	for i, tree := range items {
 		v, refused := decodeVariable(tree)
@@ -229,12 +312,14 @@ func (variableRows) readFile(r *reader, doc *document) {
 			}
 		}
 		if first, seen := doc.index[v.Tag]; seen {
-			r.add(Finding{Severity: SeverityError, Rule: "duplicate", Key: keyOf(Variables, []string{v.Tag}),
-				Message: fmt.Sprintf("tag %s is taken already; first at line %d", v.Tag, doc.itemPos(first, []string{"tag"}, false).Line)}.
-				At(doc.itemPos(i, []string{"tag"}, false)))
+			r.add(Taken(Variables, v.Tag, doc.itemPos(i, []string{"tag"}, false), doc.itemPos(first, []string{"tag"}, false)))
 			continue
 		}
 		doc.declare(v.Tag, i)
+		if r.owners[Variables][v.Tag] != nil {
+			r.add(r.taken(Variables, v.Tag, doc.itemPos(i, []string{"tag"}, false)))
+			continue
+		}
 		r.snap.Variables = append(r.snap.Variables, v)
 	}
 	doc.tree = nil

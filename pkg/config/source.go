@@ -16,11 +16,22 @@ import (
 // stand. A nil Source knows nothing: what came from the config center has no
 // place in a file.
 type Source struct {
-	docs map[Table]*document
+	docs map[Table][]*document // in the order in which they were read
 }
 
 // Has reports whether the table was read, well or badly.
-func (s *Source) Has(t Table) bool { return s != nil && s.docs[t] != nil }
+func (s *Source) Has(t Table) bool { return s != nil && len(s.docs[t]) > 0 }
+
+// of returns the file that has an item, the first one where none has.
+func (s *Source) of(t Table, id string) *document {
+	docs := s.docs[t]
+	for _, d := range docs {
+		if d.has(id) {
+			return d
+		}
+	}
+	return docs[0]
+}
 
 // Pos returns where an item's field stands, the place of the item itself if it
 // has no such field, and the zero Pos if nothing is known.
@@ -28,26 +39,16 @@ func (s *Source) Pos(t Table, id string, path ...string) Pos {
 	if !s.Has(t) {
 		return Pos{}
 	}
-	d := s.docs[t]
-	if t == Variables {
-		if i, ok := d.index[id]; ok {
-			return d.itemPos(i, path, false)
-		}
-		return Pos{File: d.name}
-	}
-	if len(path) == 0 {
-		return d.pos([]string{id}, true)
-	}
-	return d.pos(append([]string{id}, path...), false)
+	return s.of(t, id).posOf(t, id, path...)
 }
 
-// Span returns which bytes of the file an item's lines are, with the comments that
+// Span returns which bytes of its file an item's lines are, with the comments that
 // follow; false where items could not be read one by one.
 func (s *Source) Span(t Table, id string) (start, end int, ok bool) {
 	if !s.Has(t) {
 		return 0, 0, false
 	}
-	d := s.docs[t]
+	d := s.of(t, id)
 	i, known := d.index[id]
 	if !known || d.items == nil {
 		return 0, 0, false
@@ -58,27 +59,22 @@ func (s *Source) Span(t Table, id string) (start, end int, ok bool) {
 // declares reports whether the table has an item of that id, good or bad, or is
 // so broken that nobody can tell.
 func (s *Source) declares(t Table, id string) bool {
-	if !s.Has(t) {
-		return false
-	}
-	d := s.docs[t]
-	if d.broken {
-		return true
-	}
-	items, _ := d.tree.(map[string]any)
-	_, ok := items[id]
-	return ok
+	return s.Has(t) && slices.ContainsFunc(s.docs[t], func(d *document) bool { return d.broken || d.has(id) })
 }
 
 // ids returns the ids that a table declares, sorted; those given if the source
 // doesn't know.
 func (s *Source) ids(t Table, good iter.Seq[string]) []string {
-	if s.Has(t) {
-		if items, ok := s.docs[t].tree.(map[string]any); ok {
-			good = maps.Keys(items)
+	if !s.Has(t) || t == Variables {
+		return slices.Sorted(good)
+	}
+	all := map[string]bool{}
+	for _, d := range s.docs[t] {
+		for id := range d.ids() {
+			all[id] = true
 		}
 	}
-	return slices.Sorted(good)
+	return slices.Sorted(maps.Keys(all))
 }
 
 // document is one table's file.
@@ -100,6 +96,34 @@ type span struct {
 	start, end int  // bytes
 	line       int  // of start, from 1
 	plain      bool // scanItem reads it
+}
+
+// ids yields the ids of the file's items, good or bad.
+func (d *document) ids() iter.Seq[string] {
+	if d.index != nil {
+		return maps.Keys(d.index)
+	}
+	items, _ := d.tree.(map[string]any)
+	return maps.Keys(items)
+}
+
+func (d *document) has(id string) bool {
+	if d.index != nil {
+		return hasKey(d.index, id)
+	}
+	items, _ := d.tree.(map[string]any)
+	return hasKey(items, id)
+}
+
+// posOf returns the place of an item's field; see [Source.Pos].
+func (d *document) posOf(t Table, id string, path ...string) Pos {
+	if t == Variables {
+		if i, ok := d.index[id]; ok {
+			return d.itemPos(i, path, false)
+		}
+		return Pos{File: d.name}
+	}
+	return d.pos(append([]string{id}, path...), len(path) == 0)
 }
 
 func (d *document) declare(tag string, i int) {
@@ -165,6 +189,10 @@ func (d *document) plainPos(s span, path []string, onKey bool) Pos {
 func parseTable(t Table, name string, src []byte) (*document, Findings) {
 	d := &document{name: name, src: bytes.TrimPrefix(src, []byte("\ufeff"))}
 	d.skipped = len(src) - len(d.src)
+	if found := conflictMarks(name, src); found != nil {
+		d.broken = true
+		return d, found
+	}
 	if t == Variables && d.scanItems() {
 		return d, nil
 	}

@@ -2,8 +2,12 @@ package config
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,14 +54,88 @@ func (t Table) IDField() string {
 // error is a [Findings].
 func (t Table) Canonical(id string, raw []byte) ([]byte, error) { return t.rows().canonical(id, raw) }
 
-// TableOfFile returns the table that a file is named for.
+// Splits reports whether the table may have several files: those in the directory of its
+// name.
+func (t Table) Splits() bool { return t != Settings }
+
+// FileNames says to people what the files of tables are called.
+const FileNames = "endpoints.yml, drivers.yml, variables.yml or settings.yml"
+
+// PartNames says where more of their files may be.
+const PartNames = "more of the first three are in directories of these names (variables/press.yml)"
+
+// TableOfFile returns the table that a file is named for: by its own name (drivers.yml)
+// or by its directory's (drivers/press.yml).
 func TableOfFile(path string) (Table, bool) {
 	for _, t := range Tables() {
 		if filepath.Base(path) == t.FileName() {
 			return t, true
 		}
 	}
-	return "", false
+	full, err := filepath.Abs(path)
+	if err != nil {
+		return "", false
+	}
+	t := Table(filepath.Base(filepath.Dir(full)))
+	return t, t.Index() >= 0 && isPart(t, filepath.Base(path))
+}
+
+// isTableFile reports whether a name alone says that a file is a table's.
+func isTableFile(name string) bool {
+	return slices.ContainsFunc(Tables(), func(t Table) bool { return t.FileName() == name })
+}
+
+// isPart reports whether a file of that name in the directory of t is a part of it.
+func isPart(t Table, name string) bool {
+	return t.Splits() && name[0] != '.' && filepath.Ext(name) == ".yml" && !isTableFile(name)
+}
+
+// RootOf returns the directory whose table a file of t is, or is a part of.
+func RootOf(t Table, path string) string {
+	dir := filepath.Dir(path)
+	if filepath.Base(path) != t.FileName() {
+		dir = filepath.Join(dir, "..")
+	}
+	return dir
+}
+
+// IsTablePath reports whether a table of a directory may be, or be a part of, the file of
+// that name in it: "drivers.yml", "drivers/press.yml".
+func IsTablePath(name string) bool {
+	dir, part, inside := strings.Cut(name, "/")
+	if !inside {
+		return isTableFile(name)
+	}
+	t := Table(dir)
+	return t.Index() >= 0 && part != "" && !strings.ContainsAny(part, `/\`) && isPart(t, part)
+}
+
+// TableFiles lists the files of a table in dir, in the order in which they are read:
+// variables.yml, then variables/*.yml by their names.
+func TableFiles(dir string, t Table) ([]string, error) {
+	var paths []string
+	if path := filepath.Join(dir, t.FileName()); !errors.Is(statError(path), fs.ErrNotExist) {
+		paths = append(paths, path) // what else is wrong with it is told when it is read
+	}
+	inside := filepath.Join(dir, string(t))
+	entries, err := os.ReadDir(inside)
+	if info, statErr := os.Stat(inside); statErr == nil && !info.IsDir() || errors.Is(err, fs.ErrNotExist) {
+		return paths, nil
+	}
+	for _, e := range entries {
+		if isTableFile(e.Name()) && t.Splits() && err == nil {
+			err = fmt.Errorf("%s has the name of a table's own file, which is not in a directory of its own: rename it", filepath.Join(inside, e.Name()))
+		}
+		if isPart(t, e.Name()) {
+			paths = append(paths, filepath.Join(inside, e.Name()))
+		}
+	}
+	return paths, err
+}
+
+func statError(path string) error {
+	_, err := os.Stat(path)
+	return err
 }
 
 // rows is what a table knows of its items in a [Snapshot].

@@ -128,7 +128,7 @@ func (d *Dir) load() (*config.Snapshot, error) {
 func (d *Dir) warnUnread() {
 	names := strings.Join(config.Unread(d.cfg.Dir), ", ")
 	if names != "" && names != d.unread {
-		d.cfg.Log.Warn("files of the configuration directory are not read: a table is one file, called endpoints.yml, drivers.yml, variables.yml or settings.yml",
+		d.cfg.Log.Warn("files of the configuration directory are not read: a table is a file called "+config.FileNames+"; "+config.PartNames,
 			"dir", d.cfg.Dir, "files", names)
 	}
 	d.unread = names

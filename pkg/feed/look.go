@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -17,7 +16,7 @@ import (
 type look struct {
 	stat string // their sizes and times
 	sum  string // of their contents
-	size map[config.Table]int64
+	size map[string]int64
 }
 
 // lookAt looks at the tables' files of dir. Their contents are read if their sizes and
@@ -30,35 +29,41 @@ func lookAt(dir string, prev look, whole bool) (look, error) {
 	if !info.IsDir() {
 		return look{}, fmt.Errorf("%s is not a directory", dir)
 	}
-	now := look{size: map[config.Table]int64{}}
+	now := look{size: map[string]int64{}}
 	var stat strings.Builder
+	var paths []string
 	for _, table := range config.Tables() {
-		info, err := os.Stat(filepath.Join(dir, table.FileName()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		files, err := config.TableFiles(dir, table)
 		if err != nil {
 			return look{}, err
 		}
-		fmt.Fprintf(&stat, "%s %d %d\n", table, info.Size(), info.ModTime().UnixNano())
-		now.size[table] = info.Size()
+		for _, path := range files {
+			info, err := os.Stat(path)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return look{}, err
+			}
+			fmt.Fprintf(&stat, "%q %d %d\n", path, info.Size(), info.ModTime().UnixNano())
+			now.size[path] = info.Size()
+			if info.Mode().IsRegular() { // reading it as a table tells what is wrong
+				paths = append(paths, path)
+			}
+		}
 	}
 	if now.stat = stat.String(); now.stat == prev.stat && !whole {
 		now.sum = prev.sum
 		return now, nil
 	}
-	now.sum, err = sumOf(dir)
+	now.sum, err = sumOf(paths)
 	return now, err
 }
 
-// sumOf is the hash of the contents of the tables' files.
-func sumOf(dir string) (string, error) {
+// sumOf is the hash of the names and contents of files.
+func sumOf(paths []string) (string, error) {
 	h := sha256.New()
-	for _, table := range config.Tables() {
-		path := filepath.Join(dir, table.FileName())
-		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-			continue // reading it as a table tells what is wrong
-		}
+	for _, path := range paths {
 		f, err := os.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -66,12 +71,13 @@ func sumOf(dir string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(h, "%s\n", table)
-		_, err = io.Copy(h, f)
+		content := sha256.New()
+		_, err = io.Copy(content, f)
 		_ = f.Close() // only read
 		if err != nil {
 			return "", err
 		}
+		fmt.Fprintf(h, "%q %x\n", path, content.Sum(nil))
 	}
 	return string(h.Sum(nil)), nil
 }
@@ -79,8 +85,8 @@ func sumOf(dir string) (string, error) {
 // shorter reports whether a file of l is shorter than in was, or gone: it may be one that
 // somebody is writing.
 func (l look) shorter(was look) bool {
-	for table, size := range was.size {
-		if l.size[table] < size {
+	for path, size := range was.size {
+		if l.size[path] < size {
 			return true
 		}
 	}

@@ -132,3 +132,83 @@ func TestSlowWriter(t *testing.T) {
 		}
 	})
 }
+
+// part writes a file of the table's directory; "" removes it.
+func (r *rig) part(name, text string) {
+	r.t.Helper()
+	path := filepath.Join(r.dir, "endpoints", name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	err := os.Remove(path)
+	if text != "" {
+		err = os.WriteFile(path, []byte(text), 0o600)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// TestSeveralFiles: the files of a table are followed together, with the guards of one: a
+// half-written one is waited for, an emptied one is asked about, and an item that moves
+// from one to the other never stands in both.
+func TestSeveralFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.put(endpoints("10.0.0.1", 2))
+		press := strings.ReplaceAll(endpoints("10.2.0.1", 20), "e", "press")
+		press = strings.ReplaceAll(press, "schpressmpress", "scheme")
+		r.part("press.yml", press)
+		r.start()
+		wait := func() { time.Sleep(10 * time.Second); synctest.Wait() }
+		r.is(Applied, "10.0.0.1")
+		if n := len(r.feed.running.Endpoints); n != 22 {
+			t.Fatalf("%d endpoints", n)
+		}
+
+		// One file changes, appears, and is cut short while it is written.
+		r.part("oven.yml", "oven: {scheme: tcp, host: 10.3.0.1}\n")
+		r.settle()
+		if r.feed.running.Endpoints["oven"].Host != "10.3.0.1" {
+			t.Error("a new file was not read")
+		}
+		applied := len(r.applied)
+		r.part("press.yml", press[:len(press)/2])
+		time.Sleep(3 * dirPoll)
+		synctest.Wait()
+		if len(r.applied) != applied || r.refused != 0 {
+			t.Errorf("half of a file was loaded: %v", r.applied)
+		}
+		r.part("press.yml", strings.ReplaceAll(press, "10.2.0.1", "10.2.0.9"))
+		r.settle()
+		if r.feed.running.Endpoints["press"].Host != "10.2.0.9" {
+			t.Error("the whole file was not read")
+		}
+
+		// Emptied, removed: most of the table goes.
+		for _, text := range []string{"{}\n", ""} {
+			r.part("press.yml", text)
+			wait()
+			if st := r.feed.Status(); st.State != Rejected || !strings.Contains(st.Error, "20 of 23 endpoints") {
+				t.Errorf("%q: %+v", text, st)
+			}
+			if text != "" {
+				continue
+			}
+			r.put(endpoints("10.0.0.1", 2) + press) // they have moved
+			wait()
+			r.is(Applied, "10.0.0.1")
+			if n := len(r.feed.running.Endpoints); n != 23 {
+				t.Errorf("%d endpoints", n)
+			}
+		}
+		r.part("again.yml", "press: {scheme: tcp, host: 10.4.0.1}\n")
+		wait()
+		if st := r.feed.Status(); st.State != Rejected || !strings.Contains(st.Error, "again.yml") || !strings.Contains(st.Error, "endpoints.yml:3") {
+			t.Errorf("an item in two files: %+v", st)
+		}
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

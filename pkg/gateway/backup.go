@@ -38,7 +38,7 @@ const (
 
 // keptFiles are the files of data_dir that a backup takes as they are.
 func keptFiles() []string {
-	return []string{instanceFile, cacheFile, feed.LastGoodFile, feed.PreviousFile, feed.HoldFile}
+	return []string{instanceFile, cacheFile, historyFile, feed.LastGoodFile, feed.PreviousFile, feed.HoldFile}
 }
 
 // BackupOptions say what to back up.
@@ -230,8 +230,18 @@ func serveEmbedded(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger
 // from and an empty store is seeded with.
 func (b *backupWriter) tables(context.Context) error {
 	for _, t := range config.Tables() {
-		if err := b.file(dirTables+"/"+t.FileName(), filepath.Join(b.cfg.Config.Dir, t.FileName())); err != nil {
-			return err
+		files, err := config.TableFiles(b.cfg.Config.Dir, t)
+		if err != nil {
+			return fmt.Errorf("back up: %w", err)
+		}
+		for _, path := range files {
+			name, err := filepath.Rel(b.cfg.Config.Dir, path)
+			if err == nil {
+				err = b.file(dirTables+"/"+filepath.ToSlash(name), path)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -154,7 +154,7 @@ func (r *restorer) part(p backup.Part, in io.Reader) error {
 		return r.etcd(in)
 	case dir == dirData && slices.Contains(keptFiles(), name):
 		return r.file(filepath.Join(r.cfg.DataDir, name), p, in)
-	case dir == dirTables && slices.ContainsFunc(config.Tables(), func(t config.Table) bool { return t.FileName() == name }):
+	case dir == dirTables && config.IsTablePath(name):
 		return r.missing(filepath.Join(r.cfg.Config.Dir, name), p, in)
 	case dir == dirSecrets && filepath.IsLocal(name):
 		return r.missing(filepath.Join(r.cfg.SecretsDir, name), p, in)

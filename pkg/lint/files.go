@@ -70,11 +70,16 @@ func (res *Result) directory(dir string) (tables, gateways []string) {
 		res.unreadable(dir, err)
 		return nil, nil
 	}
+	for _, t := range config.Tables() {
+		files, err := config.TableFiles(dir, t)
+		if err != nil {
+			res.unreadable(filepath.Join(dir, string(t)), err)
+		}
+		tables = append(tables, files...)
+	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		if _, ok := config.TableOfFile(path); ok {
-			tables = append(tables, path)
-		} else if e.Name() == gatewayFile {
+		if e.Name() == gatewayFile {
 			gateways = append(gateways, path)
 		} else if other, ok := strings.CutSuffix(e.Name(), ".yaml"); ok && isKnown(other+".yml") {
 			res.warn(path, "no-table", "is not read; rename it to "+other+".yml")
@@ -82,7 +87,7 @@ func (res *Result) directory(dir string) (tables, gateways []string) {
 	}
 	for _, name := range config.Unread(dir) {
 		if other, ok := strings.CutSuffix(name, ".yaml"); !ok || !isKnown(other+".yml") {
-			res.warn(filepath.Join(dir, name), "no-table", "is not read: a table is one file, called endpoints.yml, drivers.yml, variables.yml or settings.yml")
+			res.warn(filepath.Join(dir, name), "no-table", "is not read: a table is a file called "+config.FileNames+"; "+config.PartNames)
 		}
 	}
 	if len(tables) > 0 {
@@ -95,13 +100,12 @@ func (res *Result) directory(dir string) (tables, gateways []string) {
 		}
 	}
 	res.Findings = append(res.Findings, config.Finding{File: dir, Severity: config.SeverityError, Rule: "no-file",
-		Message: "has no table: expected endpoints.yml, drivers.yml, variables.yml or settings.yml"})
+		Message: "has no table: expected " + config.FileNames})
 	return nil, gateways
 }
 
 func isKnown(name string) bool {
-	_, ok := config.TableOfFile(name)
-	return ok || name == gatewayFile
+	return name == gatewayFile || slices.ContainsFunc(config.Tables(), func(t config.Table) bool { return t.FileName() == name })
 }
 
 func (res *Result) warn(file, rule, msg string) {

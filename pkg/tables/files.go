@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,40 +18,53 @@ type Files struct {
 	Dir    string           // where they are, and their base is recorded
 	Tables []config.Table   // what is in them
 	Doc    *config.Document // what they say, once they were read
-	paths  []string         // the files
+	paths  map[config.Table][]string
 }
 
-// Find looks what tables there are at path: a directory, or one table's file.
+// Find looks what tables there are at path: a directory, or a file of one table, which
+// stands for all files of that table.
 func Find(path string) (*Files, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
+	l := &Files{Dir: path, paths: map[config.Table][]string{}}
+	wanted := config.Tables()
 	if !st.IsDir() {
 		t, ok := config.TableOfFile(path)
 		if !ok {
-			return nil, fmt.Errorf("%s: a table's file is called endpoints.yml, drivers.yml, variables.yml or settings.yml", path)
+			return nil, fmt.Errorf("%s: a table's file is called %s", path, config.FileNames)
 		}
-		return &Files{Dir: filepath.Dir(path), paths: []string{path}, Tables: []config.Table{t}}, nil
+		l.Dir, wanted = config.RootOf(t, path), []config.Table{t}
 	}
-	l := &Files{Dir: path}
-	for _, t := range config.Tables() {
-		p := filepath.Join(path, t.FileName())
-		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
-			continue
+	for _, t := range wanted {
+		files, err := config.TableFiles(l.Dir, t)
+		if err != nil {
+			return nil, err
 		}
-		l.paths, l.Tables = append(l.paths, p), append(l.Tables, t)
+		if len(files) > 0 {
+			l.paths[t], l.Tables = files, append(l.Tables, t)
+		}
 	}
 	if len(l.paths) == 0 {
-		return nil, fmt.Errorf("%s has no table: expected endpoints.yml, drivers.yml, variables.yml or settings.yml", path)
+		return nil, fmt.Errorf("%s has no table: expected %s", path, config.FileNames)
 	}
 	return l, nil
+}
+
+// all lists the files of all tables.
+func (l *Files) all() []string {
+	var out []string
+	for _, t := range l.Tables {
+		out = append(out, l.paths[t]...)
+	}
+	return out
 }
 
 // Lint reads and checks the tables. If the findings have no error, l.Doc is what
 // they say.
 func (l *Files) Lint() config.Findings {
-	res := lint.Paths(l.paths...)
+	res := lint.Paths(l.all()...)
 	if res.Findings.Err() == nil {
 		l.Doc = res.Snapshot.Document()
 	}
@@ -64,8 +75,8 @@ func (l *Files) Lint() config.Findings {
 // read at all is an error.
 func (l *Files) ReadRaw() error {
 	all := map[config.Table][]config.Item{}
-	for i, t := range l.Tables {
-		items, err := rawItems(l.paths[i], t)
+	for _, t := range l.Tables {
+		items, err := l.rawTable(t)
 		if err != nil {
 			return err
 		}
@@ -74,6 +85,29 @@ func (l *Files) ReadRaw() error {
 	var err error
 	l.Doc, err = config.NewDocument(all)
 	return err
+}
+
+// rawTable reads the items of a table from all of its files.
+func (l *Files) rawTable(t config.Table) ([]config.Item, error) {
+	var out []config.Item
+	owner := map[string]string{}
+	for _, path := range l.paths[t] {
+		items, err := rawItems(path, t)
+		if err != nil {
+			return nil, err
+		}
+		if len(l.paths[t]) == 1 {
+			return items, nil
+		}
+		for _, it := range items {
+			if first, twice := owner[it.ID]; twice {
+				return nil, fmt.Errorf("%s: %s stands in %s too; this can't be forced", path, config.Key(t, it.ID), first)
+			}
+			owner[it.ID] = path
+		}
+		out = append(out, items...)
+	}
+	return out, nil
 }
 
 // rawItems reads the items of a file: canonical if they are good, else as they are.
@@ -142,7 +176,7 @@ func (l *Files) Place(findings config.Findings) {
 	if len(findings) == 0 {
 		return
 	}
-	_, src, _ := config.ReadFiles(l.paths...)
+	_, src, _ := config.ReadFiles(l.all()...)
 	for i, f := range findings {
 		table, key, _ := strings.Cut(f.Key, "/")
 		id, field, _ := strings.Cut(key, "/")
@@ -151,35 +185,3 @@ func (l *Files) Place(findings config.Findings) {
 		}
 	}
 }
-
-// File is one table's file.
-type File struct {
-	text     []byte
-	snap     *config.Snapshot
-	src      *config.Source
-	findings config.Findings
-}
-
-// openFile reads a table's file; nil if there is none.
-func openFile(path string, t config.Table) (*File, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return parseFile(path, text, t), nil
-}
-
-func parseFile(name string, text []byte, t config.Table) *File {
-	f := &File{text: text}
-	f.snap, f.src, f.findings = config.ReadText(t, name, text)
-	return f
-}
-
-// readable reports whether the file says for sure what the table is.
-func (f *File) readable() bool { return f.findings.Err() == nil }
-
-// doc is what the file says.
-func (f *File) doc() *config.Document { return f.snap.Document() }

@@ -12,10 +12,9 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
-// tableText returns what the file of a table is to be, so that it says what doc says;
-// f is the file as it stands, nil if there is none.
+// tableText returns what the file of a table is to be, so that it says what doc says.
 func tableText(f *File, t config.Table, doc *config.Document) ([]byte, error) {
-	if f == nil {
+	if f.text == nil {
 		return tableYAML(doc, t)
 	}
 	return mergeTable(f, t, doc)
@@ -30,12 +29,12 @@ func mergeTable(f *File, t config.Table, doc *config.Document) ([]byte, error) {
 		if !f.readable() {
 			break
 		}
-		merged, err := mergeLines(f, t, doc, exact)
+		merged, err := mergeLines(f, t, doc, exact, nil)
 		f.snap, f.src = nil, nil // reading the result needs the room
 		if err == nil && meansTable(merged, t, doc) {
 			return merged, nil
 		}
-		f = parseFile(t.FileName(), f.text, t)
+		f = parseFile(f.path, f.text, t)
 	}
 	return tableYAML(doc, t) // flow style, anchors, …: comments are lost
 }
@@ -56,12 +55,9 @@ type entry struct {
 }
 
 // mergeLines changes the lines of the items that doc has otherwise: with exact, those of
-// the fields that change alone.
-func mergeLines(f *File, t config.Table, doc *config.Document, exact bool) ([]byte, error) {
-	text := f.text
-	if n := len(text); n > 0 && text[n-1] != '\n' {
-		text = append(text[:n:n], '\n')
-	}
+// the fields that change alone. With a marker, lines are not changed but marked.
+func mergeLines(f *File, t config.Table, doc *config.Document, exact bool, m *marker) ([]byte, error) {
+	text := withFinalNewline(f.text)
 	entries, ok := f.spans(t)
 	if !ok {
 		var err error
@@ -71,6 +67,13 @@ func mergeLines(f *File, t config.Table, doc *config.Document, exact bool) ([]by
 	}
 	var out bytes.Buffer
 	out.Grow(len(text) + len(text)/64)
+	put := func(id string, was, is []byte) {
+		if m == nil {
+			out.Write(is)
+		} else {
+			m.write(&out, id, was, is)
+		}
+	}
 	at := 0
 	seen := map[string]bool{}
 	for _, e := range entries {
@@ -81,26 +84,29 @@ func mergeLines(f *File, t config.Table, doc *config.Document, exact bool) ([]by
 		out.Write(text[at:e.first])
 		at = e.end
 		seen[e.id] = true
+		was := text[e.first:e.end]
 		raw, ok := doc.Get(t, e.id)
 		if !ok {
-			continue // removed; what was said above it stays
+			put(e.id, was, nil) // removed; what was said above it stays
+			continue
 		}
 		now, ok := f.doc().Get(t, e.id)
 		if ok && bytes.Equal(now, raw) {
-			out.Write(text[e.first:e.end])
+			out.Write(was)
 			continue
 		}
+		is, edited := []byte(nil), false
 		if exact {
-			if edited, ok := editItem(t, text[e.first:e.end], now, raw); ok {
-				out.Write(edited)
-				continue
+			is, edited = editItem(t, was, now, raw)
+		}
+		if !edited {
+			changed, err := e.update(t, text, raw)
+			if err != nil {
+				return nil, err
 			}
+			is = []byte(changed)
 		}
-		changed, err := e.update(t, text, raw)
-		if err != nil {
-			return nil, err
-		}
-		out.WriteString(changed)
+		put(e.id, was, is)
 	}
 	out.Write(text[at:])
 	dent := 0
@@ -108,8 +114,18 @@ func mergeLines(f *File, t config.Table, doc *config.Document, exact bool) ([]by
 		dent = entries[0].dent
 	}
 	added := slices.DeleteFunc(slices.Clone(doc.Items(t)), func(it config.Item) bool { return seen[it.ID] })
-	err := writeItems(&out, t, added, dent)
-	return out.Bytes(), err
+	if m == nil {
+		err := writeItems(&out, t, added, dent)
+		return out.Bytes(), err
+	}
+	for i := range added { // each can be kept or left by itself
+		var is bytes.Buffer
+		if err := writeItems(&is, t, added[i:i+1], dent); err != nil {
+			return nil, err
+		}
+		put(added[i].ID, nil, is.Bytes())
+	}
+	return out.Bytes(), nil
 }
 
 // lastLine returns the last line of text, which ends with a line feed.

@@ -4,55 +4,50 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
-// Variables are those of a variables.yml, about to change.
+// Variables are those of a directory's files, about to change.
 type Variables struct {
-	file  *File // nil: there is none yet
-	path  string
+	shelf *shelf
 	items map[string][]byte // canonical
 	seen  map[string]bool   // changed or added
 
 	Added, Changed, Same int // by this change
 }
 
-// OpenVariables reads the variables.yml of dir; there may be none yet. If the
-// findings have an error, nothing can be changed.
+// OpenVariables reads the variables of dir; there may be none yet. If the findings have
+// an error, nothing can be changed.
 func OpenVariables(dir string) (*Variables, config.Findings, error) {
-	path := filepath.Join(dir, config.Variables.FileName())
-	v := &Variables{path: path, items: map[string][]byte{}, seen: map[string]bool{}}
-	file, err := openFile(path, config.Variables)
-	if err != nil || file == nil {
-		return v, nil, err
+	s, err := openShelf(dir, config.Variables)
+	if err != nil {
+		return nil, nil, err
 	}
-	v.file = file
-	for _, it := range file.doc().Items(config.Variables) {
-		v.items[it.ID] = it.JSON
-	}
-	return v, file.findings, nil
+	v := &Variables{shelf: s, items: map[string][]byte{}, seen: map[string]bool{}}
+	s.each(func(_ *File, it config.Item, _ *File) { v.items[it.ID] = it.JSON })
+	return v, s.findings(), nil
 }
 
-// Path is where the file is.
-func (v *Variables) Path() string { return v.path }
+// Path is the file that new variables go to.
+func (v *Variables) Path() string { return v.shelf.home }
 
-// Save writes the file, whole. What stands in it keeps its text and comments.
-func (v *Variables) Save() error {
+// Save writes the files that change, each whole, and returns them. What stands in them
+// keeps its text and comments.
+func (v *Variables) Save() ([]string, error) {
 	items := make([]config.Item, 0, len(v.items))
 	for id, raw := range v.items {
 		items = append(items, config.Item{ID: id, JSON: raw})
 	}
 	doc, err := config.NewDocument(map[config.Table][]config.Item{config.Variables: items})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	text, err := tableText(v.file, config.Variables, doc)
+	texts, err := v.shelf.texts(doc)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return WriteFile(v.path, text, 0o644)
+	return writeTexts(texts)
 }
 
 // Import lays the rows of a spreadsheet over the variables of the same tags, and
