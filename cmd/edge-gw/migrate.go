@@ -2,6 +2,7 @@ package main
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,6 +11,7 @@ import (
 )
 
 func newMigrate() *cobra.Command {
+	var check bool
 	cmd := &cobra.Command{
 		Use:   "migrate --config FILE",
 		Short: "Bring a stopped gateway's data into the newest formats",
@@ -17,15 +19,21 @@ func newMigrate() *cobra.Command {
 in an older one into the newest. Until then a new release goes on writing the old
 format, so that the release before it can still be put back; afterwards it can't.
 
-Every format has had one version so far: this release finds nothing to bring over.`,
-		Example: `  edge-gw migrate --config /etc/edge-gw/gateway.yml`,
+Format 2 of the log holds the device's own reason (status) of a value that isn't good;
+format 1 leaves it out.`,
+		Example: `  edge-gw migrate --config /etc/edge-gw/gateway.yml --check
+  edge-gw migrate --config /etc/edge-gw/gateway.yml`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(cmd)
 			if err != nil {
 				return err
 			}
-			list, err := gateway.Formats(cmd.Context(), cfg, toolLog(cmd))
+			look := gateway.Migrate
+			if check {
+				look = gateway.Formats
+			}
+			list, err := look(cmd.Context(), cfg, toolLog(cmd))
 			if err != nil {
 				return err
 			}
@@ -37,11 +45,30 @@ Every format has had one version so far: this release finds nothing to bring ove
 			}); err != nil {
 				return err
 			}
-			cmd.PrintErrln("✓ Everything is in the newest format; there is nothing to migrate.")
+			cmd.PrintErrln(migrated(list, check))
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&check, "check", false, "only show the formats")
 	addConfigFlags(cmd)
 	cli.AddOutputFlag(cmd)
 	return cmd
+}
+
+// migrated says what was done, or is to do.
+func migrated(list []gateway.Format, check bool) string {
+	var old []string
+	for _, f := range list {
+		if f.Format < f.Newest {
+			old = append(old, f.Part)
+		}
+	}
+	switch parts := strings.Join(old, ", "); {
+	case len(old) == 0:
+		return "✓ Everything is in the newest format; there is nothing to migrate."
+	case check:
+		return "In an older format: " + parts + ". Without --check it is brought into the newest."
+	default:
+		return "✓ Now in the newest format: " + parts + ". The release before this one can't read it any more."
+	}
 }

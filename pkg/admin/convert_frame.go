@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"encoding/json"
 	"fmt"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
@@ -70,10 +69,20 @@ func toBatch(b *frame.Batch, lo, hi int) *pb.Batch {
 		FirstSeq: b.FirstSeq + uint64(lo), ConfigRev: b.ConfigRev, Kind: toKind(b.Kind), Driver: b.Set.Driver,
 		Tag: make([]uint32, n), TsDeltaNs: make([]int64, n), Value: make([]*pb.Value, n), Quality: make([]pb.Quality, n),
 	}
-	index := map[uint32]uint32{}
+	if len(b.Statuses) > 0 {
+		m.Status = make([]uint32, n)
+	}
+	index, statuses := map[uint32]uint32{}, map[uint16]uint32{}
 	var last int64
 	for i := range n {
 		f := &b.Frames[lo+i]
+		if text := b.Status(lo + i); text != "" {
+			if statuses[f.Status] == 0 {
+				m.Statuses = append(m.Statuses, text)
+				statuses[f.Status] = uint32(len(m.Statuses))
+			}
+			m.Status[i] = statuses[f.Status]
+		}
 		t, ok := index[f.Tag]
 		if !ok {
 			t = uint32(len(m.Tags))
@@ -95,6 +104,9 @@ func fromBatch(m *pb.Batch) (*frame.Batch, error) {
 		return nil, fmt.Errorf("batch at seq %d: %w: its lists must have the same length, 1 or more; they have %d, %d, %d and %d",
 			m.GetFirstSeq(), ErrInvalid, n, len(m.GetTsDeltaNs()), len(m.GetValue()), len(m.GetQuality()))
 	}
+	if s := len(m.GetStatus()); s != 0 && s != n {
+		return nil, fmt.Errorf("batch at seq %d: %w: %d statuses for %d frames", m.GetFirstSeq(), ErrInvalid, s, n)
+	}
 	set := &frame.TagSet{Driver: m.GetDriver(), Tags: each(m.GetTags(), func(t *pb.TagInfo) frame.Tag {
 		return frame.Tag{Name: t.GetName(), Unit: t.GetUnit()}
 	})}
@@ -106,11 +118,16 @@ func fromBatch(m *pb.Batch) (*frame.Batch, error) {
 			return nil, fmt.Errorf("batch at seq %d: %w: frame %d has tag %d of %d", m.GetFirstSeq(), ErrInvalid, i, m.Tag[i], len(set.Tags))
 		}
 		v := m.Value[i].Frame()
-		if v.Kind() == frame.KindObject && !json.Valid([]byte(v.Text())) {
-			return nil, fmt.Errorf("batch at seq %d: %w: frame %d holds an object that is not JSON", m.GetFirstSeq(), ErrInvalid, i)
+		if v.Kind() == frame.KindObject || v.Kind() == frame.KindArray {
+			if is, err := frame.ParseJSONValue([]byte(v.Text())); err != nil || is.Kind() != v.Kind() {
+				return nil, fmt.Errorf("batch at seq %d: %w: frame %d holds an object or array that is not JSON", m.GetFirstSeq(), ErrInvalid, i)
+			}
 		}
 		ts += m.TsDeltaNs[i]
 		b.Frames[i] = frame.Frame{Value: v, TS: ts, Tag: m.Tag[i], Quality: m.Quality[i].Frame()}
+		if len(m.Status) > 0 && m.Status[i] > 0 && int(m.Status[i]) <= len(m.Statuses) {
+			b.Frames[i].Status = b.AddStatus(m.Statuses[m.Status[i]-1])
+		}
 	}
 	return b, nil
 }

@@ -100,6 +100,9 @@ func (a *Archive) figures() Stats {
 // this release writes.
 func (a *Archive) Format() (found, newest int) { return a.log.Format() }
 
+// Migrate brings the log of a stopped gateway into the newest format.
+func (a *Archive) Migrate() error { return a.log.Migrate() }
+
 // Gaps returns the runs of frames that are known to be lost.
 func (a *Archive) Gaps() []Gap { return a.log.Gaps() }
 

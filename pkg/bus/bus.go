@@ -168,7 +168,7 @@ func (b *Bus) publish(ctx context.Context, batch *frame.Batch, always bool) erro
 		return b.publishParts(ctx, batch, always)
 	}
 	buf := b.bufs.Get().(*[]byte)
-	block, err := frame.AppendBlock((*buf)[:0], batch)
+	block, err := b.log.Encode((*buf)[:0], batch)
 	*buf = block
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"strings"
 )
 
 // A block is a batch as the log stores it: encoded once, by the goroutine that
@@ -13,7 +14,7 @@ import (
 // block does not hold; neither does it hold its sequence numbers, which are its
 // key in the log.
 //
-//	byte     version (1)
+//	byte     version, 1 or 2
 //	byte     kind
 //	uvarint  count of frames, 1–MaxBlockFrames
 //	uvarint  configuration revision
@@ -23,9 +24,18 @@ import (
 //	column   source times   0 (all the same) | 1 differences from the one before
 //	column   qualities      runs of (quality, length)
 //	column   value kinds    runs of (kind, length)
+//	column   statuses       version 2 only: uvarint count of texts, the texts (uvarint
+//	                        length and the bytes), runs of (uvarint status, length)
 //	column   values         by kind, see block_values.go
 //	uint32   CRC-32C of everything before, little endian
-const blockVersion = 1
+//
+// Version 2 knows statuses and arrays. It is written only where a batch has them, so
+// that other blocks stay what they were. Version 1 holds no statuses, and an array
+// there has the kind of an object: its text begins with a bracket.
+const (
+	oldBlock    = 1
+	NewestBlock = 2 // the version that this release reads and writes at most
+)
 
 // MaxBlockFrames is the largest number of frames in one block. It bounds what
 // decoding a block can allocate.
@@ -51,6 +61,12 @@ const (
 // AppendBlock appends the encoding of b to dst. The batch must have 1 to
 // MaxBlockFrames frames whose tags are in its set.
 func AppendBlock(dst []byte, b *Batch) ([]byte, error) {
+	return AppendBlockOf(dst, b, NewestBlock)
+}
+
+// AppendBlockOf is [AppendBlock] for a reader that knows versions up to the given one:
+// 1 leaves out the statuses.
+func AppendBlockOf(dst []byte, b *Batch, newest int) ([]byte, error) {
 	n := len(b.Frames)
 	if n == 0 || n > MaxBlockFrames {
 		return dst, fmt.Errorf("encode block: %d frames, expected 1 to %d", n, MaxBlockFrames)
@@ -60,7 +76,10 @@ func AppendBlock(dst []byte, b *Batch) ([]byte, error) {
 	}
 	start := len(dst)
 	minTS, maxTS := b.Frames[0].TS, b.Frames[0].TS
-	inOrder := true
+	inOrder, version := true, byte(oldBlock)
+	if newest > oldBlock && len(b.Statuses) > 0 {
+		version = NewestBlock
+	}
 	first, tags := b.Frames[0].Tag, uint32(len(b.Set.Tags))
 	for i := range b.Frames {
 		f := &b.Frames[i]
@@ -69,8 +88,11 @@ func AppendBlock(dst []byte, b *Batch) ([]byte, error) {
 		}
 		inOrder = inOrder && f.Tag == first+uint32(i)
 		minTS, maxTS = min(minTS, f.TS), max(maxTS, f.TS)
+		if f.Value.kind == KindArray && newest > oldBlock {
+			version = NewestBlock
+		}
 	}
-	dst = append(dst, blockVersion, byte(b.Kind))
+	dst = append(dst, version, byte(b.Kind))
 	dst = binary.AppendUvarint(dst, uint64(n))
 	dst = binary.AppendUvarint(dst, b.ConfigRev)
 	dst = binary.AppendVarint(dst, minTS)
@@ -78,7 +100,12 @@ func AppendBlock(dst []byte, b *Batch) ([]byte, error) {
 	dst = appendTags(dst, b.Frames, inOrder)
 	dst = appendTimes(dst, b.Frames, minTS, maxTS)
 	dst = appendRuns(dst, b.Frames, func(f *Frame) byte { return byte(f.Quality) })
-	dst = appendRuns(dst, b.Frames, func(f *Frame) byte { return byte(f.Value.kind) })
+	if version == oldBlock {
+		dst = appendRuns(dst, b.Frames, func(f *Frame) byte { return byte(min(f.Value.kind, KindObject)) })
+	} else {
+		dst = appendRuns(dst, b.Frames, func(f *Frame) byte { return byte(f.Value.kind) })
+		dst = appendStatuses(dst, b)
+	}
 	dst = appendValues(dst, b.Frames)
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli())), nil
 }
@@ -125,10 +152,32 @@ func appendRuns(dst []byte, frames []Frame, of func(*Frame) byte) []byte {
 	return dst
 }
 
+func appendStatuses(dst []byte, b *Batch) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(b.Statuses)))
+	if len(b.Statuses) == 0 {
+		return dst
+	}
+	for _, text := range b.Statuses {
+		dst = appendText(dst, text)
+	}
+	for i := 0; i < len(b.Frames); {
+		s, j := b.Frames[i].Status, i+1
+		for j < len(b.Frames) && b.Frames[j].Status == s {
+			j++
+		}
+		if int(s) > len(b.Statuses) { // nobody knows what it means
+			s = 0
+		}
+		dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(s)), uint64(j-i))
+		i = j
+	}
+	return dst
+}
+
 // ParseBlockHeader reads a block's header. It does not check the block's sum.
 func ParseBlockHeader(p []byte) (BlockHeader, error) {
 	d := decoder{p: p}
-	h := d.header()
+	h, _ := d.header()
 	return h, d.err
 }
 
@@ -143,23 +192,43 @@ func DecodeBlock(p []byte, set *TagSet) (*Batch, error) {
 		return nil, fmt.Errorf("%w: checksum differs", ErrBadBlock)
 	}
 	d := decoder{p: body}
-	h := d.header()
+	h, version := d.header()
 	if d.err != nil {
 		return nil, d.err
 	}
+	b := &Batch{ConfigRev: h.ConfigRev, Kind: h.Kind, Set: set}
 	frames := make([]Frame, h.Count)
 	d.tags(frames, uint32(len(set.Tags)))
 	d.times(frames, h.MinTS)
 	d.runs(frames, byte(Bad), func(f *Frame, v byte) { f.Quality = Quality(v) })
-	d.runs(frames, byte(KindObject), func(f *Frame, v byte) { f.Value.kind = ValueKind(v) })
+	largest := KindObject
+	if version > oldBlock {
+		largest = KindArray
+	}
+	d.runs(frames, byte(largest), func(f *Frame, v byte) { f.Value.kind = ValueKind(v) })
+	if b.Frames = frames; version > oldBlock {
+		d.statuses(b)
+	}
 	d.values(frames)
+	if version == oldBlock {
+		findArrays(frames)
+	}
 	if d.err == nil && len(d.p) != 0 {
 		d.fail("%d bytes too many", len(d.p))
 	}
 	if d.err != nil {
 		return nil, d.err
 	}
-	return &Batch{ConfigRev: h.ConfigRev, Kind: h.Kind, Set: set, Frames: frames}, nil
+	return b, nil
+}
+
+// findArrays tells arrays from objects where the block does not.
+func findArrays(frames []Frame) {
+	for i := range frames {
+		if v := &frames[i].Value; v.kind == KindObject && strings.HasPrefix(v.str, "[") {
+			v.kind = KindArray
+		}
+	}
 }
 
 // decoder reads from p; after the first error it reads zeros.
@@ -215,11 +284,11 @@ func (d *decoder) bytes(n uint64) []byte {
 	return b
 }
 
-func (d *decoder) header() BlockHeader {
-	if v := d.byte(); d.err == nil && v != blockVersion {
-		d.fail("version %d, this release knows %d", v, blockVersion)
+func (d *decoder) header() (h BlockHeader, version byte) {
+	if version = d.byte(); d.err == nil && (version < oldBlock || version > NewestBlock) {
+		d.fail("version %d, this release knows %d to %d", version, oldBlock, NewestBlock)
 	}
-	h := BlockHeader{Kind: Kind(d.byte())}
+	h.Kind = Kind(d.byte())
 	count := d.uvarint()
 	if d.err == nil && (count == 0 || count > MaxBlockFrames) {
 		d.fail("%d frames", count)
@@ -232,7 +301,30 @@ func (d *decoder) header() BlockHeader {
 		d.fail("time range %d", span)
 	}
 	h.MaxTS = int64(uint64(h.MinTS) + span)
-	return h
+	return h, version
+}
+
+func (d *decoder) statuses(b *Batch) {
+	n := d.uvarint()
+	if n > maxStatuses {
+		d.fail("%d statuses", n)
+	}
+	if n == 0 || d.err != nil {
+		return
+	}
+	for range n {
+		b.Statuses = append(b.Statuses, d.text())
+	}
+	for i := 0; i < len(b.Frames) && d.err == nil; {
+		s, count := d.uvarint(), d.uvarint()
+		if s > n || count == 0 || count > uint64(len(b.Frames)-i) {
+			d.fail("run of %d × status %d", count, s)
+			return
+		}
+		for end := i + int(count); i < end; i++ {
+			b.Frames[i].Status = uint16(s)
+		}
+	}
 }
 
 func (d *decoder) tags(frames []Frame, tags uint32) {

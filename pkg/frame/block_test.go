@@ -8,6 +8,9 @@ import (
 	"hash/crc32"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,7 +34,7 @@ func testSet(driver string, n int) *TagSet {
 
 // randomValue covers every kind and every form that a float can take.
 func randomValue(r *rand.Rand) Value {
-	switch r.IntN(12) {
+	switch r.IntN(13) {
 	case 0:
 		return Value{}
 	case 1:
@@ -54,6 +57,8 @@ func randomValue(r *rand.Rand) Value {
 		return BytesValue([]byte{0, byte(r.Uint32()), 255})
 	case 10:
 		return ObjectValue(`{"from":1,"to":2}`)
+	case 11:
+		return ArrayValue([]string{"[]", "[1,2.5,18446744073709551615]", `[[true],["]",null]]`}[r.IntN(3)])
 	}
 	return FloatValue([]float64{0, math.Copysign(0, -1), math.MaxFloat64, math.SmallestNonzeroFloat64, 1e6, -0.1}[r.IntN(6)])
 }
@@ -71,6 +76,9 @@ func randomBatch(r *rand.Rand, set *TagSet) *Batch {
 		}
 		if !kindOnly {
 			f.Value = randomValue(r)
+		}
+		if f.Quality != Good {
+			f.Status = b.AddStatus([]string{"", "0x80340000 BadNodeIdUnknown", "2 illegal address"}[r.IntN(3)])
 		}
 		b.Frames = append(b.Frames, f)
 	}
@@ -103,6 +111,51 @@ func TestBlockRoundTrip(t *testing.T) {
 				t.Fatalf("time %d outside of header's %d to %d", f.TS, h.MinTS, h.MaxTS)
 			}
 		}
+	}
+}
+
+// TestBlockOfTheVersionBefore: what the version before can't hold is left out, and what
+// needs nothing new is the same in both.
+func TestBlockOfTheVersionBefore(t *testing.T) {
+	set := testSet("plc", 3)
+	b := &Batch{Set: set, Frames: []Frame{{Value: IntValue(1), TS: 5}, {Value: ArrayValue("[1,2]"), TS: 6, Tag: 1}, {TS: 7, Tag: 2, Quality: Bad}}}
+	b.Frames[2].Status = b.AddStatus("2 illegal address")
+	old, err := AppendBlockOf(nil, b, 1)
+	if err != nil || old[0] != 1 {
+		t.Fatalf("version %d, %v", old[0], err)
+	}
+	got, err := DecodeBlock(old, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := *b
+	want.Frames = slices.Clone(b.Frames)
+	want.DropStatuses()
+	if d := equalBatches(&want, got); d != "" {
+		t.Error(d)
+	}
+	for version, frames := range map[byte][]Frame{1: b.Frames[:1], 2: b.Frames[1:2]} {
+		if p, err := AppendBlock(nil, &Batch{Set: set, Frames: frames}); err != nil || p[0] != version {
+			t.Errorf("%v: version %d, %v; expected %d", frames, p[0], err, version)
+		}
+	}
+}
+
+// TestStatuses: a batch has each text once, and no more than it can number.
+func TestStatuses(t *testing.T) {
+	b := &Batch{Frames: make([]Frame, 1)}
+	if a, again := b.AddStatus("a"), b.AddStatus("a"); a != 1 || again != 1 || b.AddStatus("") != 0 || b.AddStatus(strings.Repeat("x", 1000)) != 0 {
+		t.Errorf("%d, %d, %q", a, again, b.Statuses)
+	}
+	for i := range 2 * maxStatuses {
+		b.Frames[0].Status = b.AddStatus(strconv.Itoa(i))
+	}
+	if len(b.Statuses) != maxStatuses || b.Status(0) != "" {
+		t.Errorf("%d statuses, the last is %q", len(b.Statuses), b.Status(0))
+	}
+	b.Frames[0].Status = math.MaxUint16 // of whoever can't count
+	if b.Status(0) != "" {
+		t.Error(b.Status(0))
 	}
 }
 

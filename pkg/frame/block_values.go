@@ -11,7 +11,7 @@ import (
 //	bool            one bit per frame
 //	int             zigzag varints; uint: varints
 //	string, bytes,
-//	object          uvarint length and the bytes
+//	object, array   uvarint length and the bytes
 //	float           per value a control byte and a payload:
 //	                  0        8 bytes, IEEE 754 binary64
 //	                  1        4 bytes, binary32 that is exactly the value

@@ -115,6 +115,9 @@ type Frame struct {
 	TS      int64   // source time, Unix nanoseconds
 	Tag     uint32  // index into the batch's TagSet
 	Quality Quality // of Value
+	// Status is 1 + an index into the batch's Statuses: the device's own reason for a
+	// quality that isn't good. 0: it gave none.
+	Status uint16
 }
 
 // Time returns the source time.
@@ -127,6 +130,52 @@ type Batch struct {
 	Kind      Kind
 	Set       *TagSet
 	Frames    []Frame
+	// Statuses are the codes that frames refer to, as their protocol writes them:
+	// "0x80340000 BadNodeIdUnknown".
+	Statuses []string
+}
+
+// Status returns the device's own reason for the quality of frame i, "" if it gave none.
+func (b *Batch) Status(i int) string {
+	if n := int(b.Frames[i].Status); n > 0 && n <= len(b.Statuses) {
+		return b.Statuses[n-1]
+	}
+	return ""
+}
+
+// AddStatus returns what a frame of b has in Status for the given text. A batch holds few
+// texts; one more than fit is left out.
+func (b *Batch) AddStatus(text string) uint16 {
+	if text == "" {
+		return 0
+	}
+	for i := range b.Statuses {
+		if b.Statuses[i] == text {
+			return uint16(i + 1)
+		}
+	}
+	if len(b.Statuses) == maxStatuses || len(text) > maxStatus {
+		return 0
+	}
+	b.Statuses = append(b.Statuses, text)
+	return uint16(len(b.Statuses))
+}
+
+// The bounds of a batch's statuses.
+const (
+	maxStatuses = 1 << 10
+	maxStatus   = 1 << 8 // bytes of one
+)
+
+// DropStatuses takes the statuses out of b, for a log that can't hold them.
+func (b *Batch) DropStatuses() {
+	if b.Statuses == nil {
+		return
+	}
+	b.Statuses = nil
+	for i := range b.Frames {
+		b.Frames[i].Status = 0
+	}
 }
 
 // LastSeq returns the number of the last frame. The batch must not be empty.

@@ -78,7 +78,7 @@ func NewJSONEncoder(unit TimestampUnit) *JSONEncoder {
 // AppendFrame appends frame i of b as one JSON object.
 func (e *JSONEncoder) AppendFrame(dst []byte, b *Batch, i int) []byte {
 	var ts jsonTime
-	return e.appendFrame(dst, b.FirstSeq+uint64(i), &e.tags(b.Set)[b.Frames[i].Tag], &b.Frames[i], &ts)
+	return e.appendFrame(dst, b.FirstSeq+uint64(i), &e.tags(b.Set)[b.Frames[i].Tag], b, &b.Frames[i], &ts)
 }
 
 // AppendFrames appends all frames of b as JSON objects with a comma behind each:
@@ -88,7 +88,7 @@ func (e *JSONEncoder) AppendFrames(dst []byte, b *Batch) []byte {
 	tags := e.tags(b.Set)
 	for i := range b.Frames {
 		f := &b.Frames[i]
-		dst = e.appendFrame(dst, b.FirstSeq+uint64(i), &tags[f.Tag], f, &ts)
+		dst = e.appendFrame(dst, b.FirstSeq+uint64(i), &tags[f.Tag], b, f, &ts)
 		dst = append(dst, ',')
 	}
 	return dst
@@ -102,7 +102,7 @@ type jsonTime struct {
 	n    int
 }
 
-func (e *JSONEncoder) appendFrame(dst []byte, seq uint64, tag *jsonTag, f *Frame, ts *jsonTime) []byte {
+func (e *JSONEncoder) appendFrame(dst []byte, seq uint64, tag *jsonTag, b *Batch, f *Frame, ts *jsonTime) []byte {
 	dst = append(dst, `{"seq":`...)
 	dst = strconv.AppendUint(dst, seq, 10)
 	dst = append(dst, tag.name...)
@@ -116,10 +116,14 @@ func (e *JSONEncoder) appendFrame(dst []byte, seq uint64, tag *jsonTag, f *Frame
 	switch f.Quality {
 	case Good:
 		dst = append(dst, `,"quality":"good"`...)
+		return append(dst, tag.unit...)
 	case Uncertain:
 		dst = append(dst, `,"quality":"uncertain"`...)
 	default:
 		dst = append(dst, `,"quality":"bad"`...)
+	}
+	if n := int(f.Status); n > 0 && n <= len(b.Statuses) {
+		dst = appendJSONString(append(dst, `,"status":`...), b.Statuses[n-1])
 	}
 	return append(dst, tag.unit...)
 }
@@ -163,7 +167,7 @@ func (v Value) AppendJSON(dst []byte) []byte {
 		dst = append(dst, '"')
 		dst = base64.StdEncoding.AppendEncode(dst, []byte(v.str))
 		return append(dst, '"')
-	case KindObject:
+	case KindObject, KindArray:
 		return append(dst, v.str...)
 	}
 	return append(dst, "null"...)

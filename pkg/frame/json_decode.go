@@ -17,6 +17,7 @@ type Sample struct {
 	TS      int64 // Unix nanoseconds; no finer than the payload's unit
 	Value   Value
 	Quality Quality
+	Status  string // the device's own reason for a quality that isn't good, "" if it gave none
 	Unit    string // "" if none
 }
 
@@ -33,6 +34,7 @@ type jsonSample struct {
 	TS      *int64          `json:"ts"`
 	Value   json.RawMessage `json:"value"`
 	Quality *string         `json:"quality"`
+	Status  string          `json:"status"`
 	Unit    string          `json:"unit"`
 }
 
@@ -93,11 +95,12 @@ func (j *jsonSample) sample(unit TimestampUnit) (Sample, error) {
 	if err != nil {
 		return Sample{}, err
 	}
-	return Sample{Seq: *j.Seq, Tag: *j.Tag, TS: *j.TS * scale, Value: v, Quality: q, Unit: j.Unit}, nil
+	return Sample{Seq: *j.Seq, Tag: *j.Tag, TS: *j.TS * scale, Value: v, Quality: q, Status: j.Status, Unit: j.Unit}, nil
 }
 
 // ParseJSONValue reads one JSON value: a whole number that fits becomes an
-// integer, an object stays as it is, null is none. Arrays are no values.
+// integer, null is none, and an object or array is kept as text without the spaces
+// between its parts.
 func ParseJSONValue(raw []byte) (Value, error) {
 	raw = bytes.TrimSpace(raw)
 	if !json.Valid(raw) {
@@ -108,16 +111,21 @@ func ParseJSONValue(raw []byte) (Value, error) {
 		return Value{}, nil
 	case 't', 'f':
 		return BoolValue(raw[0] == 't'), nil
-	case '{':
-		return ObjectValue(string(raw)), nil
+	case '{', '[':
+		var text bytes.Buffer
+		if err := json.Compact(&text, raw); err != nil {
+			return Value{}, fmt.Errorf("value %q: %w", clip(raw), err)
+		}
+		if raw[0] == '[' {
+			return ArrayValue(text.String()), nil
+		}
+		return ObjectValue(text.String()), nil
 	case '"':
 		var s string
 		if err := json.Unmarshal(raw, &s); err != nil {
 			return Value{}, fmt.Errorf("value %q: %w", clip(raw), err)
 		}
 		return StringValue(s), nil
-	case '[':
-		return Value{}, fmt.Errorf("value %q: expected a number, a boolean, a string or an object", clip(raw))
 	}
 	text := string(raw)
 	if i, err := strconv.ParseInt(text, 10, 64); err == nil && (i != 0 || raw[0] != '-') {

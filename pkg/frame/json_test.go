@@ -22,7 +22,10 @@ func jsonBatch() *Batch {
 		{Value: UintValue(math.MaxUint64), TS: 5e6, Tag: 1},
 		{Value: ObjectValue(`{"from":1,"to":2}`), TS: 5e6, Tag: 1},
 		{Value: FloatValue(math.NaN()), TS: 5e6, Tag: 1},
-	}}
+		{Value: ArrayValue(`[1,2.5,18446744073709551615,"]",[true]]`), TS: 5e6, Tag: 1},
+		{TS: 5e6, Tag: 1, Quality: Bad, Status: 1},
+		{Value: IntValue(1), TS: 5e6, Tag: 1, Status: 1},
+	}, Statuses: []string{"0x80340000 BadNodeIdUnknown"}}
 }
 
 func TestJSONShape(t *testing.T) {
@@ -36,6 +39,9 @@ func TestJSONShape(t *testing.T) {
 		`{"seq":47,"tag":"b","ts":5,"value":18446744073709551615,"quality":"good"}`,
 		`{"seq":48,"tag":"b","ts":5,"value":{"from":1,"to":2},"quality":"good"}`,
 		`{"seq":49,"tag":"b","ts":5,"value":null,"quality":"good"}`,
+		`{"seq":50,"tag":"b","ts":5,"value":[1,2.5,18446744073709551615,"]",[true]],"quality":"good"}`,
+		`{"seq":51,"tag":"b","ts":5,"value":null,"quality":"bad","status":"0x80340000 BadNodeIdUnknown"}`,
+		`{"seq":52,"tag":"b","ts":5,"value":1,"quality":"good"}`,
 	}
 	b := jsonBatch()
 	e := NewJSONEncoder(Milliseconds)
@@ -105,6 +111,8 @@ func TestJSONRoundTrip(t *testing.T) {
 				want.Value = StringValue("AAH/") // JSON does not say that it was bytes
 			case 8:
 				want.Value = Value{}
+			case 10:
+				want.Status = b.Statuses[0]
 			}
 			if diff := cmp.Diff(want, s, cmp.AllowUnexported(Value{})); diff != "" {
 				t.Errorf("frame %d (-want +got):\n%s", i, diff)
@@ -122,13 +130,32 @@ func TestDecodeJSONErrors(t *testing.T) {
 		`[{"seq":1,"tag":"a","ts":1,"value":1}]`:                                    "quality is missing",
 		`[{"tag":"a","ts":1,"value":1,"quality":"good"}]`:                           "seq is missing",
 		`[{"seq":1,"tag":"a","ts":1,"value":1,"quality":"fine"}]`:                   "expected good",
-		`[{"seq":1,"tag":"a","ts":1,"value":[1],"quality":"good"}]`:                 "expected a number",
+		`[{"seq":1,"tag":"a","ts":1,"value":[1,],"quality":"good"}]`:                "frame 0",
 		`[{"seq":1,"tag":"a","ts":1,"value":1e999,"quality":"good"}]`:               "64-bit float",
 		`[{"seq":-1,"tag":"a","ts":1,"value":1,"quality":"good"}]`:                  "frame 0",
 		`[{"seq":1,"tag":"a","ts":9223372036854775807,"value":1,"quality":"good"}]`: "out of range",
 	} {
 		if _, err := DecodeJSON([]byte(payload), Milliseconds); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error with %q", payload, err, want)
+		}
+	}
+}
+
+// single returns the batch of one sample.
+func single(s *Sample) *Batch {
+	b := Single(Data, "", Tag{s.Tag, s.Unit}, Frame{Value: s.Value, TS: s.TS, Quality: s.Quality})
+	b.FirstSeq = s.Seq
+	if s.Status != "" {
+		b.Statuses, b.Frames[0].Status = []string{s.Status}, 1
+	}
+	return b
+}
+
+// goodHaveNone takes away the statuses that are not written again.
+func goodHaveNone(samples []Sample) {
+	for i := range samples {
+		if samples[i].Quality == Good {
+			samples[i].Status = ""
 		}
 	}
 }
@@ -143,11 +170,11 @@ func FuzzDecodeJSON(f *testing.F) {
 		if err != nil {
 			return
 		}
+		goodHaveNone(samples)
 		// What was read can be written and read again, with the same result.
 		out := []byte{'['}
 		for _, s := range samples {
-			b := Single(Data, "", Tag{s.Tag, s.Unit}, Frame{Value: s.Value, TS: s.TS, Quality: s.Quality})
-			b.FirstSeq = s.Seq
+			b := single(&s)
 			out = append(NewJSONEncoder(Milliseconds).AppendFrame(out, b, 0), ',')
 		}
 		if len(samples) > 0 {

@@ -23,6 +23,8 @@ const (
 	protoString  = 10
 	protoBytes   = 11
 	protoObject  = 12
+	protoArray   = 13
+	protoStatus  = 14
 )
 
 // ProtoEncoder writes frames as the protobuf payload's message Frames
@@ -44,7 +46,7 @@ func NewProtoEncoder(unit TimestampUnit) *ProtoEncoder {
 
 // AppendFrame appends frame i of b as an element of Frames.frames.
 func (e *ProtoEncoder) AppendFrame(dst []byte, b *Batch, i int) []byte {
-	return e.appendFrame(dst, b.FirstSeq+uint64(i), &e.tags(b.Set)[b.Frames[i].Tag], &b.Frames[i])
+	return e.appendFrame(dst, b.FirstSeq+uint64(i), &e.tags(b.Set)[b.Frames[i].Tag], b, &b.Frames[i])
 }
 
 // AppendFrames appends all frames of b as elements of Frames.frames.
@@ -52,16 +54,21 @@ func (e *ProtoEncoder) AppendFrames(dst []byte, b *Batch) []byte {
 	tags := e.tags(b.Set)
 	for i := range b.Frames {
 		f := &b.Frames[i]
-		dst = e.appendFrame(dst, b.FirstSeq+uint64(i), &tags[f.Tag], f)
+		dst = e.appendFrame(dst, b.FirstSeq+uint64(i), &tags[f.Tag], b, f)
 	}
 	return dst
 }
 
-func (e *ProtoEncoder) appendFrame(dst []byte, seq uint64, tag *protoTagFields, f *Frame) []byte {
+func (e *ProtoEncoder) appendFrame(dst []byte, seq uint64, tag *protoTagFields, b *Batch, f *Frame) []byte {
 	ts := uint64(e.unit.from(f.TS))
 	size := 1 + protowire.SizeVarint(seq) + len(tag.tag) + 1 + protowire.SizeVarint(ts) + len(tag.unit) + f.Value.protoSize()
+	status := ""
 	if f.Quality != Good {
 		size += 2
+		if n := int(f.Status); n > 0 && n <= len(b.Statuses) {
+			status = b.Statuses[n-1]
+			size += 1 + protowire.SizeBytes(len(status))
+		}
 	}
 	dst = protowire.AppendTag(dst, protoFrames, protowire.BytesType)
 	dst = protowire.AppendVarint(dst, uint64(size))
@@ -75,6 +82,9 @@ func (e *ProtoEncoder) appendFrame(dst []byte, seq uint64, tag *protoTagFields, 
 		dst = protowire.AppendVarint(dst, uint64(f.Quality))
 	}
 	dst = append(dst, tag.unit...)
+	if status != "" {
+		dst = protowire.AppendString(protowire.AppendTag(dst, protoStatus, protowire.BytesType), status)
+	}
 	return f.Value.appendProto(dst)
 }
 
@@ -89,7 +99,7 @@ func (v Value) protoSize() int {
 		return 1 + protowire.SizeVarint(v.num)
 	case KindFloat:
 		return 9
-	case KindString, KindBytes, KindObject:
+	case KindString, KindBytes, KindObject, KindArray:
 		return 1 + protowire.SizeBytes(len(v.str))
 	}
 	return 0
@@ -117,6 +127,8 @@ func (v Value) appendProto(dst []byte) []byte {
 		return text(protoBytes)
 	case KindObject:
 		return text(protoObject)
+	case KindArray:
+		return text(protoArray)
 	}
 	return dst
 }
@@ -192,6 +204,8 @@ func decodeProtoFrame(p []byte, unit TimestampUnit) (Sample, error) {
 			s.Quality = Quality(n)
 		case protoUnit:
 			s.Unit = string(data)
+		case protoStatus:
+			s.Status = string(data)
 		default:
 			s.Value = protoValue(num, n, data)
 		}
@@ -216,6 +230,9 @@ func protoValue(num protowire.Number, n uint64, data []byte) Value {
 	case protoBytes:
 		return BytesValue(data)
 	}
+	if num == protoArray {
+		return ArrayValue(string(data))
+	}
 	return ObjectValue(string(data))
 }
 
@@ -226,7 +243,7 @@ func protoType(num protowire.Number) (protowire.Type, bool) {
 		return protowire.VarintType, true
 	case protoDouble:
 		return protowire.Fixed64Type, true
-	case protoTag, protoUnit, protoString, protoBytes, protoObject:
+	case protoTag, protoUnit, protoString, protoBytes, protoObject, protoArray, protoStatus:
 		return protowire.BytesType, true
 	}
 	return 0, false

@@ -19,7 +19,8 @@ const (
 	KindFloat  ValueKind = 4 // float64, never NaN or infinite in a published frame
 	KindString ValueKind = 5 // UTF-8 text
 	KindBytes  ValueKind = 6 // anything
-	KindObject ValueKind = 7 // a JSON object, for sys.* frames
+	KindObject ValueKind = 7 // a JSON object: a structure, or what a sys.* frame tells
+	KindArray  ValueKind = 8 // a JSON array
 )
 
 // Value is a value of one of the kinds above. The zero Value is "none". Values
@@ -63,6 +64,11 @@ func BytesValue(p []byte) Value { return Value{kind: KindBytes, str: string(p)} 
 // ObjectValue returns the JSON object json, which must be valid, as a Value.
 func ObjectValue(json string) Value { return Value{kind: KindObject, str: json} }
 
+// ArrayValue returns the JSON array json, which must be valid, as a Value. Arrays and
+// objects are kept as text, so that their numbers stay exact and a batch decodes them
+// without an allocation each.
+func ArrayValue(json string) Value { return Value{kind: KindArray, str: json} }
+
 // Kind returns the type of v.
 func (v Value) Kind() ValueKind { return v.kind }
 
@@ -96,7 +102,7 @@ func (v Value) Float() float64 {
 	return math.Float64frombits(v.num)
 }
 
-// Text returns the text of a KindString, KindBytes or KindObject, "" otherwise.
+// Text returns the text of a KindString, KindBytes, KindObject or KindArray, "" otherwise.
 func (v Value) Text() string { return v.str }
 
 // Number returns any number or boolean (0 or 1) as a float64; ok is false for
@@ -132,7 +138,7 @@ func (v Value) String() string {
 			return strconv.FormatFloat(f, 'g', -1, 64)
 		}
 		return string(appendJSONFloat(nil, f))
-	case KindString, KindObject:
+	case KindString, KindObject, KindArray:
 		return v.str
 	case KindBytes:
 		return base64.StdEncoding.EncodeToString([]byte(v.str))

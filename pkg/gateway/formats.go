@@ -25,11 +25,20 @@ type Format struct {
 // Formats returns the formats of the data of a stopped gateway. A part in a format
 // that this release doesn't know is an error.
 //
-// Every format has had one version so far, so there is nothing to bring a part from.
-// The release that brings a second one reads both, goes on writing the first, and
-// changes over when edge-gw migrate tells it to.
+// The log has two versions, the others have had one so far. A release that brings another
+// one reads both and goes on writing the older, until [Migrate].
 func Formats(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger) ([]Format, error) {
-	archive, err := bus.OpenArchive(cfg.Bus.WALDir, false, log)
+	return formats(ctx, cfg, log, false)
+}
+
+// Migrate brings the data of a stopped gateway into the newest formats, and returns those
+// that it found before.
+func Migrate(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger) ([]Format, error) {
+	return formats(ctx, cfg, log, true)
+}
+
+func formats(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger, migrate bool) (out []Format, err error) {
+	archive, err := bus.OpenArchive(cfg.Bus.WALDir, migrate, log)
 	switch {
 	case errors.Is(err, bus.ErrLocked):
 		return nil, fmt.Errorf("the gateway runs: stop it first: %w", err)
@@ -38,9 +47,14 @@ func Formats(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger) ([]F
 	case err != nil:
 		return nil, err
 	}
-	defer func() { _ = archive.Close() }() // it was only read
+	defer func() { err = errors.Join(err, archive.Close()) }()
 	found, newest := archive.Format()
-	out := []Format{{"log", cfg.Bus.WALDir, found, newest}}
+	out = []Format{{"log", cfg.Bus.WALDir, found, newest}}
+	if migrate && found < newest {
+		if err := archive.Migrate(); err != nil {
+			return out, err
+		}
+	}
 
 	path := filepath.Join(cfg.DataDir, cacheFile)
 	if found, err := center.CacheFormat(path); err == nil {

@@ -21,10 +21,11 @@ const maxFactor = 30
 
 // waiting is a value whose factor has not come yet.
 type waiting struct {
-	i  int
-	v  frame.Value
-	q  frame.Quality
-	ts int64
+	i      int
+	v      frame.Value
+	q      frame.Quality
+	ts     int64
+	status string
 }
 
 // linkFactors finds the factors that variables name.
@@ -83,25 +84,34 @@ func (t *Table) power(p *point) (n int, ok bool) {
 // applyFactor multiplies by the power of ten. The caller holds the lock.
 func (t *Table) applyFactor(p *point, v frame.Value, q frame.Quality) (frame.Value, frame.Quality) {
 	n, ok := t.power(p)
+	if ok && v.Kind() == frame.KindArray {
+		v, ok = v.MapNumbers(func(e frame.Value) (frame.Value, bool) { return timesPower(e, n) })
+	} else if ok {
+		v, ok = timesPower(v, n)
+	}
+	if !ok {
+		return frame.Value{}, frame.Bad
+	}
+	return v, max(q, t.points[p.factor].state.last.Quality)
+}
+
+// timesPower multiplies a number by 10^n.
+func timesPower(v frame.Value, n int) (frame.Value, bool) {
 	f, isNumber := v.Number()
 	switch {
-	case !ok || !isNumber:
-		return frame.Value{}, frame.Bad
-	case n == 0:
-		return v, max(q, t.points[p.factor].state.last.Quality)
+	case !isNumber || n == 0:
+		return v, isNumber
 	case n < 0:
-		f /= math.Pow10(-n) // exact to the last digit, as "value / 10" is
-	default:
-		f *= math.Pow10(n)
+		return frame.FloatValue(f / math.Pow10(-n)), true // exact to the last digit, as "value / 10" is
 	}
-	return frame.FloatValue(f), max(q, t.points[p.factor].state.last.Quality)
+	return frame.FloatValue(f * math.Pow10(n)), true
 }
 
 // settleWaiting gives the values that waited their factors.
 func (t *Table) settleWaiting(b *frame.Batch) {
 	for _, w := range t.waiting {
 		v, q := t.applyFactor(&t.points[w.i], w.v, w.q)
-		t.settle(b, w.i, v, q, w.ts)
+		t.settle(b, w.i, v, q, w.ts, w.status)
 	}
 	t.waiting = t.waiting[:0]
 }

@@ -24,29 +24,38 @@ func (t *Table) Begin(n int) *frame.Batch {
 // appends a frame to b if the variable's rules ask for one. It does not allocate
 // (but for scales that are not linear) as long as b has room.
 func (t *Table) Observe(b *frame.Batch, i int, raw frame.Value, q frame.Quality, ts int64) {
+	t.ObserveStatus(b, i, raw, q, ts, "")
+}
+
+// ObserveStatus is [Table.Observe] with the device's own reason for q, which the frame
+// has where q isn't good.
+func (t *Table) ObserveStatus(b *frame.Batch, i int, raw frame.Value, q frame.Quality, ts int64, status string) {
 	p := &t.points[i]
 	v, q := p.engineering(raw, q)
 	if p.factor >= 0 && q != frame.Bad {
 		if t.points[p.factor].state.answer != t.lock.answer { // it may come with a later register
-			t.waiting = append(t.waiting, waiting{i, v, q, ts})
+			t.waiting = append(t.waiting, waiting{i, v, q, ts, status})
 			return
 		}
 		v, q = t.applyFactor(p, v, q)
 	}
-	t.settle(b, i, v, q, ts)
+	t.settle(b, i, v, q, ts, status)
 	if p.isFactor {
 		p.state.answer = t.lock.answer
 	}
 }
 
 // settle remembers a value and appends a frame to b if the rules ask for one.
-func (t *Table) settle(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts int64) {
+func (t *Table) settle(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts int64, status string) {
 	p := &t.points[i]
 	st := p.state
-	due := p.onChange && (p.differs(v, q) || p.heartbeatDue(ts))
+	due := p.onChange && (p.differs(v, q) || q != frame.Good && status != st.status || p.heartbeatDue(ts))
 	st.last.Value, st.last.Quality, st.last.TS, st.last.Known = v, q, ts, true
 	if q != frame.Bad {
 		st.lost = false
+	}
+	if q != frame.Good {
+		st.status = status
 	}
 	switch {
 	case due:
@@ -60,12 +69,16 @@ func (t *Table) settle(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts
 // Lost takes note that point i could not be read at ts (Unix nanoseconds) and
 // appends a bad frame without a value, once, until the next Observe of a value
 // that is not bad.
-func (t *Table) Lost(b *frame.Batch, i int, ts int64) {
+func (t *Table) Lost(b *frame.Batch, i int, ts int64) { t.LostStatus(b, i, ts, "") }
+
+// LostStatus is [Table.Lost] with the device's own reason. Another one than the last
+// frame's gives a frame too.
+func (t *Table) LostStatus(b *frame.Batch, i int, ts int64, status string) {
 	st := t.points[i].state
-	if st.lost {
+	if st.lost && (status == "" || status == st.status) {
 		return
 	}
-	st.lost = true
+	st.lost, st.status = true, status
 	st.last.Value, st.last.Quality, st.last.TS, st.last.Known = frame.Value{}, frame.Bad, ts, true
 	st.report(b, i, frame.Value{}, frame.Bad, ts)
 }
@@ -89,7 +102,7 @@ func (t *Table) End(b *frame.Batch) *frame.Batch {
 		small := *b
 		small.Frames = append(make([]frame.Frame, 0, n), b.Frames...)
 		clear(b.Frames)
-		b.Frames = b.Frames[:0]
+		b.Frames, b.Statuses = b.Frames[:0], nil
 		t.spare = b
 		return &small
 	}
@@ -136,8 +149,17 @@ func (t *Table) Scale(i int, raw frame.Value) (frame.Value, frame.Quality) {
 // engineering scales raw and finds out what the value is worth.
 func (p *point) engineering(raw frame.Value, q frame.Quality) (frame.Value, frame.Quality) {
 	v := raw
-	if p.na != nil && slices.Contains(p.na, raw) {
-		return frame.Value{}, frame.Bad
+	if p.na != nil {
+		if slices.Contains(p.na, raw) {
+			return frame.Value{}, frame.Bad
+		}
+		v, _ = raw.MapNumbers(func(n frame.Value) (frame.Value, bool) {
+			if slices.Contains(p.na, n) {
+				n = frame.Value{} // null
+			}
+			return n, true
+		})
+		raw = v
 	}
 	if p.scale != nil {
 		v, q = p.scaled(raw, q)
@@ -154,7 +176,19 @@ func (p *point) engineering(raw frame.Value, q frame.Quality) (frame.Value, fram
 }
 
 // scaled runs the scale. What was rounded because no 64 bits hold it is uncertain.
+// An array is scaled element by element.
 func (p *point) scaled(raw frame.Value, q frame.Quality) (frame.Value, frame.Quality) {
+	if raw.Kind() == frame.KindArray {
+		v, ok := raw.MapNumbers(func(n frame.Value) (frame.Value, bool) {
+			v, worth := p.scaled(n, frame.Good)
+			q = max(q, worth)
+			return v, !v.IsNone()
+		})
+		if !ok {
+			return frame.Value{}, frame.Bad
+		}
+		return v, q
+	}
 	if p.integer {
 		if v, ok := p.scale.EvalInteger(raw); ok {
 			return v, q
@@ -184,10 +218,8 @@ func (p *point) differs(v frame.Value, q frame.Quality) bool {
 		return false
 	}
 	if p.deadband > 0 {
-		now, okNow := v.Number()
-		old, okOld := st.sent.Number()
-		if okNow && okOld {
-			return math.Abs(now-old) > p.deadband
+		if within, ok := v.Within(st.sent, p.deadband); ok {
+			return !within
 		}
 	}
 	return true
@@ -213,5 +245,9 @@ func (st *state) report(b *frame.Batch, i int, v frame.Value, q frame.Quality, t
 // append appends a frame of point i to b.
 func (st *state) append(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts int64) {
 	st.last.Frames++
-	b.Frames = append(b.Frames, frame.Frame{Value: v, TS: ts, Tag: uint32(i), Quality: q})
+	f := frame.Frame{Value: v, TS: ts, Tag: uint32(i), Quality: q}
+	if q != frame.Good {
+		f.Status = b.AddStatus(st.status)
+	}
+	b.Frames = append(b.Frames, f)
 }

@@ -5,7 +5,8 @@
 // # Rules
 //
 //   - A scale makes a float of any number; without one a number keeps its kind.
-//     Booleans, text and bytes pass through.
+//     Booleans, text, bytes and objects pass through. An array is scaled element by
+//     element, and differs as soon as one of its elements does.
 //   - NaN, an infinity and a scale that fails are [frame.Bad] without a value.
 //   - Every value becomes a frame, unless the variable says report: change or has
 //     a deadband. Then it does only if its quality differs from the last frame's,
@@ -83,6 +84,7 @@ type state struct {
 	sentQ    frame.Quality
 	sentTS   int64
 	sent     frame.Value
+	status   string // the device's own reason for a quality that isn't good, while it isn't
 	answer   uint64 // of a factor: the answer that last was taken from
 }
 

@@ -16,7 +16,7 @@ type Entry struct {
 	First uint64 // seq of its first frame
 	Count int
 	Set   *frame.TagSet
-	Block []byte // see frame.AppendBlock; not kept
+	Block []byte // see Encode; not kept
 	// Logged is when it was logged, Unix ms; 0: now. For copies.
 	Logged int64
 }

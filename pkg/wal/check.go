@@ -156,7 +156,7 @@ func (l *Log) rebuild(ctx context.Context, dir string) error {
 	if err := l.copyTo(ctx, fresh); err != nil {
 		return errors.Join(err, fresh.Close())
 	}
-	if err := errors.Join(fresh.Set(epochKey(), epochValue(l.Epoch()), pebble.Sync), fresh.Close(), l.frames.Close()); err != nil {
+	if err := errors.Join(fresh.Set(epochKey(), l.epochValue(l.Epoch()), pebble.Sync), fresh.Close(), l.frames.Close()); err != nil {
 		return err
 	}
 	l.frames = nil

@@ -106,6 +106,14 @@
 //
 // # Formats
 //
-// The epoch record begins with the format's version (1). A newer one is refused
-// with ErrNewerFormat.
+// The epoch records begin with the format's version; that of state counts. A newer one
+// than this release knows is refused with ErrNewerFormat.
+//
+//	1   blocks of version 1
+//	2   blocks of version 1 and 2, which hold statuses, and arrays as such
+//
+// A new log has the newest. An older one is read, and goes on in its format, so that the
+// release before this one can take it back, until Migrate; what that format can't hold is
+// left out when a frame is published, not later. An export has the format of its log, and
+// the log that is made of it too.
 package wal

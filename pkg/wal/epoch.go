@@ -47,12 +47,12 @@ func (l *Log) NewEpoch(after ...string) (string, error) {
 
 // turn gives both databases the epoch whose beginning is noted.
 func (l *Log) turn(next string) error {
-	if err := l.frames.Set(epochKey(), epochValue(next), pebble.Sync); err != nil {
+	if err := l.frames.Set(epochKey(), l.epochValue(next), pebble.Sync); err != nil {
 		return err
 	}
 	b := l.state.NewBatch()
 	defer func() { _ = b.Close() }() // nothing to lose: a committed batch is empty, another one was given up
-	if err := b.Set(stateEpochKey(), epochValue(next), nil); err != nil {
+	if err := b.Set(stateEpochKey(), l.epochValue(next), nil); err != nil {
 		return err
 	}
 	if err := b.Delete(turnKey(), nil); err != nil {

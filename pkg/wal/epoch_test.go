@@ -51,7 +51,7 @@ func TestNewEpoch(t *testing.T) {
 	}
 	reopen(third, Options{})
 	fourth := newEpoch(then.Add(3 * time.Hour))
-	if err := errors.Join(l.state.Set(turnKey(), []byte(fourth), pebble.Sync), l.frames.Set(epochKey(), epochValue(fourth), pebble.Sync)); err != nil {
+	if err := errors.Join(l.state.Set(turnKey(), []byte(fourth), pebble.Sync), l.frames.Set(epochKey(), l.epochValue(fourth), pebble.Sync)); err != nil {
 		t.Fatal(err)
 	}
 	reopen(third, Options{ReadOnly: true}) // looks, and changes nothing

@@ -73,7 +73,7 @@ func (l *Log) Export(ctx context.Context, w io.Writer, first, last uint64) (t Ex
 		}
 	}()
 	e := exportWriter{w: z}
-	if err := e.json('h', ExportHeader{formatVersion, l.Epoch(), first, last}); err != nil {
+	if err := e.json('h', ExportHeader{int(l.format.Load()), l.Epoch(), first, last}); err != nil {
 		return t, fmt.Errorf("export: %w", err)
 	}
 	ids := map[*frame.TagSet]uint64{}
@@ -97,7 +97,7 @@ func (l *Log) Export(ctx context.Context, w io.Writer, first, last uint64) (t Ex
 		}
 		p := binary.AppendUvarint(nil, b.FirstSeq)
 		p = binary.AppendUvarint(p, uint64(s.logged))
-		p, err := frame.AppendBlock(binary.AppendUvarint(p, id), b)
+		p, err := l.Encode(binary.AppendUvarint(p, id), b)
 		if err != nil {
 			return err
 		}

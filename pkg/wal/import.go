@@ -85,7 +85,7 @@ func fillBeside(dir string, r io.Reader, o Options, opened chan<- *Log, finish f
 		if o.Epoch == "" {
 			o.Epoch = h.Epoch
 		}
-		o.NextSeq = h.First
+		o.NextSeq, o.format = h.First, h.Format // a release that reads the export reads the log
 		if l, err = Open(partial, o); err == nil {
 			opened <- l
 		}
@@ -94,7 +94,7 @@ func fillBeside(dir string, r io.Reader, o Options, opened chan<- *Log, finish f
 		if err := l.skipTo(b.FirstSeq); err != nil {
 			return err
 		}
-		block, err := frame.AppendBlock(nil, b)
+		block, err := l.Encode(nil, b)
 		if err != nil {
 			return err
 		}

@@ -27,8 +27,8 @@ import (
 // FS is the file system that a log lives on.
 type FS = vfs.FS
 
-// formatVersion is what this release writes.
-const formatVersion = 1
+// formatVersion is the newest format, that of a new log; see "Formats" in doc.go.
+const formatVersion = 2
 
 // Options of a log. The zero value is good.
 type Options struct {
@@ -48,6 +48,7 @@ type Options struct {
 	Epoch   string
 	NextSeq uint64
 
+	format   int    // of a new log; 0: the newest
 	memTable uint64 // bytes; 0: as is good. Small ones make tests flush often.
 }
 
@@ -69,7 +70,7 @@ type Log struct {
 	frames   *pebble.DB
 	state    *pebble.DB
 	epoch    atomic.Pointer[string]
-	format   int
+	format   atomic.Int32
 
 	failed   atomic.Pointer[error]
 	failedCh chan struct{}
@@ -260,10 +261,15 @@ func (l *Log) lockDir() error {
 // epoch goes into state first; "ready" comes last, so that a crash in between is
 // told from a frames database that was taken away.
 func (l *Log) openEpoch(o Options) error {
+	_, format, err := readEpoch(l.state, stateEpochKey())
+	if err != nil {
+		return err
+	}
+	l.format.Store(int32(format))
 	if err := l.finishTurn(); err != nil {
 		return err
 	}
-	inState, format, err := readEpoch(l.state, stateEpochKey())
+	inState, _, err := readEpoch(l.state, stateEpochKey())
 	if err != nil {
 		return err
 	}
@@ -287,13 +293,15 @@ func (l *Log) openEpoch(o Options) error {
 			return fmt.Errorf("%w: state has epoch %q, frames has %q: put back the directory that is missing, or move both away to begin a new log", ErrEpochMismatch, inState, inFrames)
 		}
 	}
-	l.format = format
 	l.setEpoch(inState)
 	if ready || l.readOnly {
 		return nil
 	}
 	if inState == "" {
-		l.format = formatVersion
+		if o.format == 0 {
+			o.format = formatVersion
+		}
+		l.format.Store(int32(o.format))
 		epoch := o.Epoch
 		if epoch == "" {
 			at := l.now()
@@ -304,17 +312,17 @@ func (l *Log) openEpoch(o Options) error {
 		}
 		l.setEpoch(epoch)
 		b := l.state.NewBatch()
-		if err := errors.Join(b.Set(stateEpochKey(), epochValue(l.Epoch()), nil), b.Set(stateNextKey(), nextValue(max(o.NextSeq, 1), max(o.NextSeq, 1), 0), nil), b.Commit(pebble.Sync)); err != nil {
+		if err := errors.Join(b.Set(stateEpochKey(), l.epochValue(l.Epoch()), nil), b.Set(stateNextKey(), nextValue(max(o.NextSeq, 1), max(o.NextSeq, 1), 0), nil), b.Commit(pebble.Sync)); err != nil {
 			return err
 		}
 	}
-	if err := l.frames.Set(epochKey(), epochValue(l.Epoch()), pebble.Sync); err != nil {
+	if err := l.frames.Set(epochKey(), l.epochValue(l.Epoch()), pebble.Sync); err != nil {
 		return err
 	}
 	return l.state.Set(stateReadyKey(), []byte{1}, pebble.Sync)
 }
 
-func epochValue(epoch string) []byte { return append([]byte{formatVersion}, epoch...) }
+func (l *Log) epochValue(epoch string) []byte { return append([]byte{byte(l.format.Load())}, epoch...) }
 
 // readEpoch returns the epoch and the version of the format.
 func readEpoch(db *pebble.DB, key []byte) (string, int, error) {
@@ -448,7 +456,39 @@ func (l *Log) setEpoch(epoch string) { l.epoch.Store(&epoch) }
 
 // Format returns the version of the format that the log is in, and the newest that
 // this release writes.
-func (l *Log) Format() (found, newest int) { return l.format, formatVersion }
+func (l *Log) Format() (found, newest int) { return int(l.format.Load()), formatVersion }
+
+// Migrate brings the log into the newest format, durably. Blocks stay as they are: each
+// tells its own version. The release before this one refuses the log from then on.
+func (l *Log) Migrate() error {
+	if err := l.beginWrite(); err != nil {
+		return err
+	}
+	defer l.end()
+	l.gc.mu.Lock() // NewEpoch writes the same records
+	defer l.gc.mu.Unlock()
+	before := l.format.Swap(formatVersion)
+	// What state says counts. A crash between the two leaves an older number in frames,
+	// which the next epoch overwrites.
+	if err := l.state.Set(stateEpochKey(), l.epochValue(l.Epoch()), pebble.Sync); err != nil {
+		l.format.Store(before)
+		return fmt.Errorf("migrate log %s: %w", l.dir, err)
+	}
+	if err := l.frames.Set(epochKey(), l.epochValue(l.Epoch()), pebble.Sync); err != nil {
+		return fmt.Errorf("migrate log %s: %w", l.dir, err)
+	}
+	return nil
+}
+
+// Encode appends the block of b in the log's format to dst. What the format can't hold
+// is taken out of b, so that b is what will be read again.
+func (l *Log) Encode(dst []byte, b *frame.Batch) ([]byte, error) {
+	format := int(l.format.Load())
+	if format < 2 {
+		b.DropStatuses()
+	}
+	return frame.AppendBlockOf(dst, b, format)
+}
 
 // Next returns the seq that the next appended frame must have.
 func (l *Log) Next() uint64 { return l.appended.Load() + 1 }

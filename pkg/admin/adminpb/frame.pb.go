@@ -147,6 +147,7 @@ type Value struct {
 	//	*Value_Text
 	//	*Value_Bytes
 	//	*Value_Object
+	//	*Value_Array
 	Kind          isValue_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -252,6 +253,15 @@ func (x *Value) GetObject() string {
 	return ""
 }
 
+func (x *Value) GetArray() string {
+	if x != nil {
+		if x, ok := x.Kind.(*Value_Array); ok {
+			return x.Array
+		}
+	}
+	return ""
+}
+
 type isValue_Kind interface {
 	isValue_Kind()
 }
@@ -281,7 +291,11 @@ type Value_Bytes struct {
 }
 
 type Value_Object struct {
-	Object string `protobuf:"bytes,7,opt,name=object,proto3,oneof"` // a JSON object; the gateway's own sys.* tags
+	Object string `protobuf:"bytes,7,opt,name=object,proto3,oneof"` // a JSON object: a structure, or what a sys.* tag tells
+}
+
+type Value_Array struct {
+	Array string `protobuf:"bytes,8,opt,name=array,proto3,oneof"` // a JSON array
 }
 
 func (*Value_Bool) isValue_Kind() {}
@@ -297,6 +311,8 @@ func (*Value_Text) isValue_Kind() {}
 func (*Value_Bytes) isValue_Kind() {}
 
 func (*Value_Object) isValue_Kind() {}
+
+func (*Value_Array) isValue_Kind() {}
 
 // TagInfo names a tag of a batch.
 type TagInfo struct {
@@ -364,6 +380,8 @@ type Batch struct {
 	TsDeltaNs     []int64                `protobuf:"zigzag64,7,rep,packed,name=ts_delta_ns,json=tsDeltaNs,proto3" json:"ts_delta_ns,omitempty"` // the first: source time, Unix ns; then the difference to the one before
 	Value         []*Value               `protobuf:"bytes,8,rep,name=value,proto3" json:"value,omitempty"`
 	Quality       []Quality              `protobuf:"varint,9,rep,packed,name=quality,proto3,enum=edge.admin.v1.Quality" json:"quality,omitempty"`
+	Statuses      []string               `protobuf:"bytes,10,rep,name=statuses,proto3" json:"statuses,omitempty"`     // the device's own reasons that occur in this batch
+	Status        []uint32               `protobuf:"varint,11,rep,packed,name=status,proto3" json:"status,omitempty"` // 1 + index into statuses, 0: none; empty where no frame has one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -461,6 +479,20 @@ func (x *Batch) GetQuality() []Quality {
 	return nil
 }
 
+func (x *Batch) GetStatuses() []string {
+	if x != nil {
+		return x.Statuses
+	}
+	return nil
+}
+
+func (x *Batch) GetStatus() []uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
 // FrameFilter selects frames: one entry of each list that is not empty must match.
 type FrameFilter struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -534,7 +566,7 @@ var File_v1_frame_proto protoreflect.FileDescriptor
 
 const file_v1_frame_proto_rawDesc = "" +
 	"\n" +
-	"\x0ev1/frame.proto\x12\redge.admin.v1\"\xaf\x01\n" +
+	"\x0ev1/frame.proto\x12\redge.admin.v1\"\xc7\x01\n" +
 	"\x05Value\x12\x14\n" +
 	"\x04bool\x18\x01 \x01(\bH\x00R\x04bool\x12\x12\n" +
 	"\x03int\x18\x02 \x01(\x12H\x00R\x03int\x12\x14\n" +
@@ -542,11 +574,12 @@ const file_v1_frame_proto_rawDesc = "" +
 	"\x05float\x18\x04 \x01(\x01H\x00R\x05float\x12\x14\n" +
 	"\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x16\n" +
 	"\x05bytes\x18\x06 \x01(\fH\x00R\x05bytes\x12\x18\n" +
-	"\x06object\x18\a \x01(\tH\x00R\x06objectB\x06\n" +
+	"\x06object\x18\a \x01(\tH\x00R\x06object\x12\x16\n" +
+	"\x05array\x18\b \x01(\tH\x00R\x05arrayB\x06\n" +
 	"\x04kind\"1\n" +
 	"\aTagInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04unit\x18\x02 \x01(\tR\x04unit\"\xc5\x02\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\"\xf9\x02\n" +
 	"\x05Batch\x12\x1b\n" +
 	"\tfirst_seq\x18\x01 \x01(\x04R\bfirstSeq\x12\x1d\n" +
 	"\n" +
@@ -557,7 +590,10 @@ const file_v1_frame_proto_rawDesc = "" +
 	"\x03tag\x18\x06 \x03(\rR\x03tag\x12\x1e\n" +
 	"\vts_delta_ns\x18\a \x03(\x12R\ttsDeltaNs\x12*\n" +
 	"\x05value\x18\b \x03(\v2\x14.edge.admin.v1.ValueR\x05value\x120\n" +
-	"\aquality\x18\t \x03(\x0e2\x16.edge.admin.v1.QualityR\aquality\"\xa1\x01\n" +
+	"\aquality\x18\t \x03(\x0e2\x16.edge.admin.v1.QualityR\aquality\x12\x1a\n" +
+	"\bstatuses\x18\n" +
+	" \x03(\tR\bstatuses\x12\x16\n" +
+	"\x06status\x18\v \x03(\rR\x06status\"\xa1\x01\n" +
 	"\vFrameFilter\x12\x12\n" +
 	"\x04tags\x18\x01 \x03(\tR\x04tags\x12\x18\n" +
 	"\adrivers\x18\x02 \x03(\tR\adrivers\x12.\n" +
@@ -622,6 +658,7 @@ func file_v1_frame_proto_init() {
 		(*Value_Text)(nil),
 		(*Value_Bytes)(nil),
 		(*Value_Object)(nil),
+		(*Value_Array)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

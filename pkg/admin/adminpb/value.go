@@ -19,6 +19,8 @@ func ValueOf(v frame.Value) *Value {
 		return &Value{Kind: &Value_Bytes{Bytes: []byte(v.Text())}}
 	case frame.KindObject:
 		return &Value{Kind: &Value_Object{Object: v.Text()}}
+	case frame.KindArray:
+		return &Value{Kind: &Value_Array{Array: v.Text()}}
 	}
 	return &Value{}
 }
@@ -40,6 +42,8 @@ func (m *Value) Frame() frame.Value {
 		return frame.BytesValue(k.Bytes)
 	case *Value_Object:
 		return frame.ObjectValue(k.Object)
+	case *Value_Array:
+		return frame.ArrayValue(k.Array)
 	}
 	return frame.Value{}
 }

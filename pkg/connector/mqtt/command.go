@@ -65,7 +65,7 @@ func parseCommand(payload []byte) (seq uint64, tag string, value frame.Value, er
 		return *c.Seq, *c.Tag, value, errors.New("key value is missing")
 	}
 	value, err = frame.ParseJSONValue(c.Value)
-	if err == nil && (value.IsNone() || value.Kind() == frame.KindObject) {
+	if err == nil && (value.IsNone() || value.Kind() == frame.KindObject || value.Kind() == frame.KindArray) {
 		err = errors.New("value: expected a number, a boolean or a string")
 	}
 	return *c.Seq, *c.Tag, value, err
