@@ -153,7 +153,7 @@ func (r *runner) resolve(ctx context.Context, todo []*item) error {
 		}
 		id, err := it.target.node.id(r.namespaces)
 		if err != nil {
-			r.refuse(it, err.Error(), "cfg says nsu=URI: compare it with edge-ctl browse, which shows the server's namespaces")
+			r.refuse(it, 0, err.Error(), "cfg says nsu=URI: compare it with edge-ctl browse, which shows the server's namespaces")
 			continue
 		}
 		it.id = id
@@ -181,13 +181,13 @@ func (r *runner) translated(it *item, found *ua.TranslateBrowsePathsToNodeIDsRes
 	const hint = "check the path with edge-ctl browse"
 	switch {
 	case err != nil:
-		r.refuse(it, "the server does not resolve the path: "+StatusText(statusOf(err)), hint)
+		r.refuse(it, statusOf(err), "the server does not resolve the path: "+StatusText(statusOf(err)), hint)
 	case found == nil || i >= len(found.Results):
-		r.refuse(it, "the server does not resolve the path", hint)
+		r.refuse(it, 0, "the server does not resolve the path", hint)
 	case isBad(found.Results[i].StatusCode):
-		r.refuse(it, "refused: "+StatusText(found.Results[i].StatusCode), hint)
+		r.refuse(it, found.Results[i].StatusCode, "refused: "+StatusText(found.Results[i].StatusCode), hint)
 	case len(found.Results[i].Targets) != 1 || found.Results[i].Targets[0].TargetID == nil:
-		r.refuse(it, fmt.Sprintf("the path leads to %d nodes", len(found.Results[i].Targets)), hint)
+		r.refuse(it, 0, fmt.Sprintf("the path leads to %d nodes", len(found.Results[i].Targets)), hint)
 	default:
 		it.id = ua.NewNodeIDFromExpandedNodeID(found.Results[i].Targets[0].TargetID)
 		r.d.resolved(it)
@@ -296,7 +296,7 @@ func (r *runner) watchSome(ctx context.Context, s *subscription, part []*item) e
 	for i, res := range made.Results {
 		it := part[i]
 		if isBad(res.StatusCode) {
-			r.refuse(it, "refused: "+StatusText(res.StatusCode), hintOf(res.StatusCode))
+			r.refuse(it, res.StatusCode, "refused: "+StatusText(res.StatusCode), hintOf(res.StatusCode))
 			continue
 		}
 		it.refused = false
@@ -310,15 +310,24 @@ func (r *runner) watchSome(ctx context.Context, s *subscription, part []*item) e
 	return nil
 }
 
-// refuse notes why an item can't be had.
-func (r *runner) refuse(it *item, text, hint string) {
+// refuse notes why an item can't be had; code is the server's own reason, 0 if it gave
+// none.
+func (r *runner) refuse(it *item, code ua.StatusCode, text, hint string) {
 	it.refused = true
 	r.explain(it, text, hint)
 	if it.target.read && it.index >= 0 {
 		b := r.plan.table.Begin(1)
-		r.plan.table.Lost(b, it.index, time.Now().UnixNano())
+		r.plan.table.LostStatus(b, it.index, time.Now().UnixNano(), ownReason(code))
 		r.emit(r.plan.table.End(b))
 	}
+}
+
+// ownReason is the status of a frame.
+func ownReason(code ua.StatusCode) string {
+	if quality(code) == frame.Good {
+		return ""
+	}
+	return StatusText(code)
 }
 
 // explain notes why a tag is bad, and logs it where that is new.
@@ -364,7 +373,7 @@ func (r *runner) observeOne(b *frame.Batch, it *item, dv *ua.DataValue, now time
 		r.d.forget(it.tag)
 	}
 	it.last = ts
-	table.Observe(b, it.index, v, q, ts)
+	table.ObserveStatus(b, it.index, v, q, ts, ownReason(dv.Status))
 }
 
 // gauges counts what the server has for us.
