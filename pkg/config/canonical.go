@@ -130,9 +130,19 @@ func (a *Address) appendCanonical(b []byte) []byte {
 		o.text("node", a.Node)
 	case AddrS7DB:
 		o.text("area", a.Area)
-		o.number("db", int64(a.DB))
-		o.number("size", int64(a.Size))
-		o.number("start", int64(a.Start))
+		if a.Bit != nil {
+			o.number("bit", int64(*a.Bit))
+		}
+		if a.DB != 0 {
+			o.number("db", int64(a.DB))
+		}
+		o.text("s7", a.S7)
+		if a.Size != 0 {
+			o.number("size", int64(a.Size))
+		}
+		if a.S7 == "" {
+			o.number("start", int64(a.Start))
+		}
 	default:
 		o.number("addr", int64(a.Addr))
 		if a.Addr2 != 0 {

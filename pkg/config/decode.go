@@ -326,7 +326,7 @@ func (a *Address) decode(tree any, root string) *FieldError {
 	switch {
 	case a.Type == "" && has("node"):
 		a.Type = AddrOPCNode
-	case a.Type == "" && has("db"):
+	case a.Type == "" && (has("db") || has("s7")):
 		a.Type = AddrS7DB
 	}
 	var needs, takes string
@@ -338,7 +338,14 @@ func (a *Address) decode(tree any, root string) *FieldError {
 	case AddrOPCNode:
 		needs, takes = "node", "type node"
 	case AddrS7DB:
-		needs, takes = "db start size", "type area db start size"
+		switch {
+		case has("s7"):
+			takes = "type s7 size"
+		case a.Area == "" || a.Area == "DB":
+			needs, takes = "db start", "type area db start size bit"
+		default:
+			needs, takes = "start", "type area start size bit"
+		}
 	default:
 		return badField("type is missing", root)
 	}
@@ -398,6 +405,8 @@ func (a *Address) setField(key string, x any) bool {
 		a.Start, ok = uint32(n), within(0, math.MaxUint32)
 	case "size":
 		a.Size, ok = uint16(n), within(1, math.MaxUint16)
+	case "s7":
+		a.S7, ok = s, isText && s != ""
 	}
 	return ok
 }

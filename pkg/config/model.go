@@ -101,6 +101,16 @@ const (
 	TypeYMDHMS     DataType = "ymdhms"     // six registers: year, month, day, hour, minute, second
 	TypeS7DT       DataType = "s7_dt"      // DATE_AND_TIME of Siemens S7, in BCD
 	TypeCP56Time2a DataType = "cp56time2a" // IEC 60870-5-4, of meters
+
+	// Siemens S7.
+	TypeChar    DataType = "char"    // characters without a length before them, as text
+	TypeWString DataType = "wstring" // WSTRING, as text
+	TypeS5Time  DataType = "s5time"  // milliseconds
+	TypeTime    DataType = "time"    // milliseconds
+	TypeLTime   DataType = "ltime"   // nanoseconds
+	TypeDate    DataType = "date"    // as text
+	TypeTOD     DataType = "tod"     // time of day, as text
+	TypeDTL     DataType = "dtl"     // date and time to the nanosecond, as text
 )
 
 // Limits are the least and the greatest value of an integer data type.
@@ -113,7 +123,7 @@ type Limits struct {
 // mod10k holds less in fewer than four registers.
 func (t DataType) Integer() (l Limits, ok bool) {
 	bits := map[DataType]int{TypeUint8: 8, TypeUint16: 16, TypeUint24: 24, TypeUint32: 32, TypeUint48: 48, TypeUint64: 64,
-		TypeInt8: -8, TypeInt16: -16, TypeInt24: -24, TypeInt32: -32, TypeInt48: -48, TypeInt64: -64}[t]
+		TypeInt8: -8, TypeInt16: -16, TypeInt24: -24, TypeInt32: -32, TypeInt48: -48, TypeInt64: -64, TypeTime: -32, TypeLTime: -64}[t]
 	switch {
 	case bits > 0:
 		return Limits{0, math.MaxUint64 >> (64 - bits)}, true
@@ -121,7 +131,7 @@ func (t DataType) Integer() (l Limits, ok bool) {
 		return Limits{math.MinInt64 >> (64 + bits), math.MaxInt64 >> (64 + bits)}, true
 	}
 	top, ok := map[DataType]uint64{TypeBCD16: 9999, TypeBCD32: 99999999, TypeBCD48: 999999999999, TypeBCD64: 9999999999999999,
-		TypeMod10k: 9999999999999999}[t]
+		TypeMod10k: 9999999999999999, TypeS5Time: 9990000}[t]
 	return Limits{0, top}, ok
 }
 
@@ -140,7 +150,7 @@ func (t DataType) Numeric() bool {
 // Text reports whether values of the data type are text: strings, dates and times.
 func (t DataType) Text() bool {
 	switch t {
-	case TypeString, TypeUnix32, TypeUnix64, TypeUnix64MS, TypeYMDHMS, TypeS7DT, TypeCP56Time2a:
+	case TypeString, TypeUnix32, TypeUnix64, TypeUnix64MS, TypeYMDHMS, TypeS7DT, TypeCP56Time2a, TypeChar, TypeWString, TypeDate, TypeTOD, TypeDTL:
 		return true
 	}
 	return false
@@ -202,7 +212,7 @@ type Address struct {
 	// zero-based protocol address; the driver resolves it.
 	Addr uint32 `json:"addr,omitempty" yaml:"addr,omitempty"`
 	Len  uint16 `json:"len,omitempty" yaml:"len,omitempty"` // registers or bits; 0: what the datatype needs
-	Bit  *uint8 `json:"bit,omitempty" yaml:"bit,omitempty"` // 0–15: one bit of a register, for bool
+	Bit  *uint8 `json:"bit,omitempty" yaml:"bit,omitempty"` // 0–15: one bit of a register, for bool; S7: 0–7, of a byte
 
 	Addr2 uint32 `json:"addr2,omitempty" yaml:"addr2,omitempty"` // of the second register, if it isn't the next; 0: it is
 	Byte  string `json:"byte,omitempty" yaml:"byte,omitempty"`   // "hi" or "lo" half of a register, for int8 and uint8
@@ -215,7 +225,8 @@ type Address struct {
 	Area  string `json:"area,omitempty" yaml:"area,omitempty"`
 	DB    uint16 `json:"db,omitempty" yaml:"db,omitempty"`
 	Start uint32 `json:"start,omitempty" yaml:"start,omitempty"` // byte offset
-	Size  uint16 `json:"size,omitempty" yaml:"size,omitempty"`   // bytes
+	Size  uint16 `json:"size,omitempty" yaml:"size,omitempty"`   // bytes; 0: what the datatype needs
+	S7    string `json:"s7,omitempty" yaml:"s7,omitempty"`       // all of that as engineers write it: DB1.DBD4; Bit is part of it
 }
 
 // Report says when a polled value becomes a frame.

@@ -251,10 +251,10 @@ bus: {min_free: 900000G}
 func TestCheckReadsTables(t *testing.T) {
 	dir := plantDir(t, "")
 	file := filepath.Join(dir, "gateway.yml")
-	if err := os.WriteFile(filepath.Join(dir, "tables/drivers.yml"), []byte("d: {kind: static, proto: s7, endpoint_id: plc, cfg: {}}\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "tables/drivers.yml"), []byte("d: {kind: static, proto: bacnet, endpoint_id: plc, cfg: {}}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := checked(t, file, nil); err == nil || !strings.Contains(err.Error(), "s7") {
+	if _, err := checked(t, file, nil); err == nil || !strings.Contains(err.Error(), "bacnet") {
 		t.Errorf("a driver that is not built in: %v", err)
 	}
 	if err := started(t, file, nil); err == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/opcua"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/s7"
 )
 
 // List is protocols, no two of one name.
@@ -20,6 +21,7 @@ func Builtin() List {
 	return List{
 		modbus.Protocol(),
 		opcua.Protocol(),
+		s7.Protocol(),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
 
 // Point is a variable as the device knows it: resolved, checked, ready to be
@@ -78,7 +79,7 @@ func (s *Settings) Resolve(v *config.Variable) (p Point, warnings []*config.Fiel
 			return p, nil, config.FieldErrorf("byte_order", "%v", err)
 		}
 	}
-	if p.text.charset, err = charsetOf(v.Charset); err != nil {
+	if p.text.charset, err = driver.Charset(v.Charset); err != nil {
 		return p, nil, config.FieldErrorf("charset", "%v", err)
 	}
 	p.text.single, p.text.padLeft = v.Address.Chars == 1, v.Pad == "left"

@@ -102,19 +102,19 @@ func TestWiden(t *testing.T) {
 	}
 	check := func(f float32) {
 		t.Helper()
-		if got := widen(f); got != shortest(f) && f == f {
+		if got := frame.Widen(f); got != shortest(f) && f == f {
 			t.Errorf("%v is %v, expected %v", f, got, shortest(f))
 		}
 	}
 	for _, want := range []float64{0, 12.3, -12.34, 0.1, 99.99, 1234.5, 0.001, 65535.5, -40, 16777215, 3.141593, 8.1, 15.9, 0.00012345, 230.4, 0.3, 16777.217, 123456.79, 8590010000, 1e-20, 3e30} {
-		if got := widen(float32(want)); got != want {
+		if got := frame.Widen(float32(want)); got != want {
 			t.Errorf("%v is %v", want, got)
 		}
 	}
 	for _, f := range []float32{math.MaxFloat32, math.SmallestNonzeroFloat32, float32(math.Inf(1)), float32(math.Inf(-1))} {
 		check(f)
 	}
-	if !math.IsNaN(widen(float32(math.NaN()))) || !math.Signbit(widen(float32(math.Copysign(0, -1)))) {
+	if !math.IsNaN(frame.Widen(float32(math.NaN()))) || !math.Signbit(frame.Widen(float32(math.Copysign(0, -1)))) {
 		t.Error("NaN or the sign of zero is lost")
 	}
 	for exponent := uint32(0); exponent < 255; exponent++ { // where the steps change

@@ -6,8 +6,6 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/charmap"
-	"golang.org/x/text/encoding/simplifiedchinese"
 
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -17,19 +15,6 @@ type textFormat struct {
 	charset encoding.Encoding // nil: UTF-8
 	single  bool              // one character in each register, in its low byte
 	padLeft bool              // NULs before the text, not behind it
-}
-
-// charsetOf returns the encoding of that name in the variables' schema.
-func charsetOf(name string) (encoding.Encoding, error) {
-	switch name {
-	case "", "utf-8":
-		return nil, nil
-	case "latin1":
-		return charmap.ISO8859_1, nil
-	case "gbk":
-		return simplifiedchinese.GBK, nil
-	}
-	return nil, fmt.Errorf("%q: expected utf-8, latin1 or gbk", name)
 }
 
 // decodeText reads a string without its NULs and trailing blanks. What is no

@@ -1,0 +1,109 @@
+package s7
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+)
+
+// Proto is the protocol's name in the drivers table.
+const Proto = "s7"
+
+// DefaultPort is the port of ISO on TCP (RFC 1006), on which S7 PLCs listen.
+const DefaultPort = 102
+
+const (
+	defaultTimeout = 2 * time.Second  // where neither cfg nor the endpoint has one
+	minPolling     = time.Millisecond // of a variable; the schema has the driver's
+)
+
+// TSAP is one end of a connection in ISO on TCP. Its first byte is the kind of
+// connection, the second the rack (three bits) and the slot (five).
+type TSAP uint16
+
+// UnmarshalText reads two hexadecimal bytes with a point between them: 03.01.
+func (t *TSAP) UnmarshalText(text []byte) error {
+	b, err := hex.DecodeString(strings.Replace(string(text), ".", "", 1))
+	if err != nil || len(b) != 2 {
+		return fmt.Errorf("%q: expected two hexadecimal bytes with a point between them, such as 03.01", text)
+	}
+	*t = TSAP(b[0])<<8 | TSAP(b[1])
+	return nil
+}
+
+// String is the opposite of UnmarshalText.
+func (t TSAP) String() string { return fmt.Sprintf("%02X.%02X", byte(t>>8), byte(t)) }
+
+// Connection is a kind of connection. A PLC keeps some for each.
+type Connection string
+
+// The kinds of connections.
+const (
+	ConnectionPG    Connection = "pg"
+	ConnectionOP    Connection = "op"
+	ConnectionBasic Connection = "basic"
+)
+
+// Settings are a driver's cfg with its defaults filled in. Their types, defaults,
+// bounds and meanings stand in schemas/drivers/s7.schema.json.
+type Settings struct {
+	Polling      time.Duration `json:"polling"`
+	Rack         int           `json:"rack"`
+	Slot         int           `json:"slot"`
+	Connection   Connection    `json:"connection"`
+	LocalTSAP    TSAP          `json:"local_tsap"`
+	RemoteTSAP   TSAP          `json:"remote_tsap"`
+	PDU          int           `json:"pdu"`
+	MaxJobs      int           `json:"max_jobs"`
+	MaxItems     int           `json:"max_items"`
+	MaxGap       int           `json:"max_gap"`
+	Timeout      time.Duration `json:"timeout"`
+	Retry        int           `json:"retry"`
+	BackoffMax   time.Duration `json:"backoff_max"`
+	RetryRefused time.Duration `json:"retry_refused"`
+	EnableWrite  bool          `json:"enable_write"`
+	VerifyWrite  bool          `json:"verify_write"`
+	VerifyDelay  time.Duration `json:"verify_delay"`
+}
+
+// ParseSettings reads a driver's cfg. The endpoint, whose timeout decides a default,
+// may be the zero value. All that is wrong is reported; each error is a
+// [config.FieldError].
+func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
+	s, err := config.Decode[Settings]("drivers/s7", cfg, "cfg")
+	if err != nil {
+		return s, err
+	}
+	if s.Timeout == 0 {
+		s.Timeout = defaultTimeout
+		if d, err := config.ParseDuration(ep.Opts["timeout"]); err == nil && d > 0 {
+			s.Timeout = d.Std()
+		}
+	}
+	if s.RemoteTSAP != 0 {
+		for _, key := range []string{"rack", "slot", "connection"} {
+			if _, given := cfg[key]; given {
+				return s, config.FieldErrorf("cfg."+key, "contradicts remote_tsap, which says it too; remove one of them")
+			}
+		}
+		return s, nil
+	}
+	kind := map[Connection]TSAP{ConnectionPG: 1, ConnectionOP: 2, ConnectionBasic: 3}[s.Connection]
+	s.RemoteTSAP = kind<<8 | TSAP(s.Rack)<<5 | TSAP(s.Slot)
+	return s, nil
+}
+
+// interval returns how often v is polled.
+func (s *Settings) interval(v *config.Variable) (time.Duration, error) {
+	switch d := v.Polling.Std(); {
+	case d == 0:
+		return s.Polling, nil
+	case d < minPolling:
+		return 0, config.FieldErrorf("polling", "%v, expected at least %v", v.Polling, config.Duration(minPolling))
+	default:
+		return d, nil
+	}
+}
