@@ -12,7 +12,9 @@ func TestS7(t *testing.T) {
 		reader = "d: {kind: static, endpoint_id: plc, proto: s7, cfg: {polling: 1s}}\n"
 		level  = "- {tag: a, driver_id: d, access: R, address: {s7: DB1.DBD4}, datatype: float32}\n"
 	)
-	variable := func(address, rest string) string { return "- {tag: a, driver_id: d, access: R, address: {" + address + "}, " + rest + "}\n" }
+	variable := func(address, rest string) string {
+		return "- {tag: a, driver_id: d, access: R, address: {" + address + "}, " + rest + "}\n"
+	}
 	for name, c := range map[string]struct {
 		endpoints, drivers, variables string
 		want                          []string // parts of the findings, in order

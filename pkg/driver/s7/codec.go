@@ -271,10 +271,10 @@ func (a *answerItems) next(want int) (data []byte, code byte, err error) {
 		return nil, 0, rejectf("length", "an answer ends within an item")
 	}
 	code, n := a.rest[0], int(binary.BigEndian.Uint16(a.rest[2:]))
-	if code != codeGood {
-		if n != 0 {
-			return nil, 0, rejectf("length", "an item is refused (0x%02X) and says that it has %d bytes", code, n)
-		}
+	if code == 0 {
+		return nil, 0, rejectf("data", "an item has the code 0, which means nothing")
+	}
+	if code != codeGood { // whatever it says of a length: there is no data, or something is left at the end
 		a.rest = a.rest[answerBytes:]
 		return nil, code, a.end()
 	}
