@@ -151,6 +151,27 @@ func defaults(k *stack) Options {
 	return o
 }
 
+// OptionsOf returns the options of an item of the endpoints table as its connections
+// have them. What [FromTable] would refuse is left at its default: it is the endpoint's
+// own error, and whoever wants to know a timeout or a speed need not tell it again.
+func OptionsOf(scheme string, opts map[string]string) Options {
+	k, err := parseStack(scheme)
+	if err != nil {
+		k = stack{}
+	}
+	o := defaults(&k)
+	for name, text := range opts {
+		p := findOption(name)
+		if p == nil || o.field(name) == nil {
+			continue
+		}
+		if was := o; p.set(&o, text) != nil {
+			o = was
+		}
+	}
+	return o
+}
+
 // findOption returns the option of that name, or nil.
 func findOption(name string) *option {
 	lo, hi := 0, len(options)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
 // settingsOf reads a driver's cfg as the driver does.
@@ -94,7 +95,7 @@ func checkQuirks(d *driver.Setup, s *Settings, r driver.Findings) {
 		warn("unit_id", "%d is reserved; few devices have it (the standard's are 1 to 247)", s.UnitID)
 	}
 	if s.Ordered() && d.Endpoint != nil {
-		if n, err := strconv.Atoi(d.Endpoint.Opts["max_conns"]); err == nil && n > 1 {
+		if n := endpoint.OptionsOf(d.Endpoint.Scheme, d.Endpoint.Opts).MaxConns; n > 1 {
 			r.Warnf(config.Endpoints, d.Item.EndpointID, []string{"opts", "max_conns"}, "modbus-line",
 				"opts.max_conns: %d, but nothing in the answers of driver %s tells requests apart (framing %s); expected 1, or requests over one "+
 					"connection make those over the other doubtful", n, d.ID, s.Framing)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
 // serialLine is a serial line's settings, as far as its speed depends on them.
@@ -21,21 +22,10 @@ type serialLine struct {
 }
 
 func readLine(e *config.Endpoint) serialLine {
-	l := serialLine{baud: 9600, dataBits: 8, parity: "N", stopBits: "1"}
-	if n, err := strconv.Atoi(e.Opts["baud"]); err == nil && n > 0 {
-		l.baud = n
-	}
-	if n, err := strconv.Atoi(e.Opts["data_bits"]); err == nil && n >= 5 && n <= 8 {
-		l.dataBits = n
-	}
-	if p := e.Opts["parity"]; p != "" {
-		l.parity = p
-	}
-	if s := e.Opts["stop_bits"]; s != "" {
-		l.stopBits = s
-	}
-	if d, err := config.ParseDuration(e.Opts["turnaround"]); err == nil {
-		l.turnaround = d.Std()
+	o := endpoint.OptionsOf(e.Scheme, e.Opts)
+	l := serialLine{baud: o.Baud, dataBits: o.DataBits, parity: o.Parity, stopBits: o.StopBits, turnaround: o.Turnaround}
+	if l.baud == 0 { // of the line behind a serial server, which the options need not name
+		l.baud = 9600
 	}
 	return l
 }

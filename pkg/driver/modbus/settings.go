@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
 // Settings are a driver's cfg with its defaults filled in. Their types, defaults,
@@ -148,7 +149,6 @@ const (
 
 const (
 	minWriteTimeout = 2 * time.Second  // where cfg has none: EEPROMs are slow
-	defaultTimeout  = time.Second      // where neither cfg nor the endpoint has one
 	minPolling      = time.Millisecond // of a variable; the schema has the driver's
 )
 
@@ -168,9 +168,10 @@ func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 	layers := strings.Split(ep.Scheme, "+")
 	s.Serial = slices.Contains(layers, "serial")
 	s.datagram = slices.Contains(layers, "udp") || slices.Contains(layers, "dtls")
-	s.held = ep.Opts["turnaround"] != "" || ep.Opts["rate"] != ""
+	opts := endpoint.OptionsOf(ep.Scheme, ep.Opts)
+	s.held = opts.Turnaround > 0 || opts.Rate != endpoint.Rate{}
 	if s.Timeout == 0 {
-		s.Timeout = endpointTimeout(ep)
+		s.Timeout = opts.Timeout
 	}
 	if s.WriteTimeout == 0 {
 		s.WriteTimeout = max(s.Timeout, minWriteTimeout)
@@ -219,15 +220,6 @@ func (s *Settings) broadcast() bool { return s.Serial && s.UnitID == 0 }
 // apart.
 func (s *Settings) Ordered() bool {
 	return s.Framing != FramingTCP || s.AcceptTransaction == TransactionAny
-}
-
-// endpointTimeout returns the timeout of ep, the default without one. A bad one
-// is the endpoint's own error.
-func endpointTimeout(ep config.Endpoint) time.Duration {
-	if d, err := config.ParseDuration(ep.Opts["timeout"]); err == nil && d > 0 {
-		return time.Duration(d)
-	}
-	return defaultTimeout
 }
 
 // checker collects errors.

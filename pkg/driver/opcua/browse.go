@@ -54,11 +54,7 @@ func newClient(ep endpoint.Acquirer, item config.Endpoint, opts Options) (*clien
 	if err != nil {
 		return nil, err
 	}
-	timeout := defaultTimeout
-	if d, err := config.ParseDuration(item.Opts["timeout"]); err == nil && d > 0 {
-		timeout = d.Std()
-	}
-	return &client{access: a, ep: ep, opts: opts, name: opts.Name, timeout: timeout, step: func(string, error) {}}, nil
+	return &client{access: a, ep: ep, opts: opts, name: opts.Name, timeout: endpointTimeout(item), step: func(string, error) {}}, nil
 }
 
 // Close ends the session.

@@ -10,6 +10,7 @@ import (
 	"github.com/gopcua/opcua/ua"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
 // Proto is the protocol's name in the drivers table.
@@ -90,10 +91,7 @@ func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 		return s, err
 	}
 	if s.Timeout == 0 {
-		s.Timeout = defaultTimeout
-		if d, err := config.ParseDuration(ep.Opts["timeout"]); err == nil && d > 0 {
-			s.Timeout = time.Duration(d)
-		}
+		s.Timeout = endpointTimeout(ep)
 	}
 	if s.Keepalive < s.Publishing {
 		return s, config.FieldErrorf("cfg.keepalive", "%v is shorter than publishing, %v; expected as much at least",
@@ -113,6 +111,15 @@ func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 		s.byNode[n.String()] = sub
 	}
 	return s, nil
+}
+
+// endpointTimeout returns the timeout that ep's connections have, and more where it has
+// none of its own: a server takes longer than a connection does.
+func endpointTimeout(ep config.Endpoint) time.Duration {
+	if _, given := ep.Opts["timeout"]; !given {
+		return defaultTimeout
+	}
+	return endpoint.OptionsOf(ep.Scheme, ep.Opts).Timeout
 }
 
 // watch is how one variable is asked for, completely.
