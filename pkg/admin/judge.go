@@ -9,7 +9,8 @@ import (
 )
 
 // A driver's last minute is a problem if so many cycles were skipped, or requests
-// repeated: a share of them, and more than a stray one.
+// repeated: a share of them, and more than a stray one. What helps is what the driver
+// advises, who knows its device better than these counters do.
 const (
 	judgedShare = 10 // one in so many
 	judgedLeast = 5
@@ -26,7 +27,7 @@ func Slow(d *pb.Driver) *pb.Problem {
 	if d.LatencyP50Ms > 0 {
 		p.Text += ": the device needs " + FormatMs(d.LatencyP50Ms) + " per request"
 	}
-	p.Hint = "raise cfg.polling, or let fewer requests do: cfg.max_regs_per_req, cfg.max_gap, cfg.max_inflight"
+	p.Hint = cmp.Or(d.Advice, "raise cfg.polling, or let fewer requests do: cfg.max_regs_per_req, cfg.max_gap, cfg.max_inflight")
 	return p
 }
 
@@ -40,7 +41,7 @@ func Lossy(d *pb.Driver) *pb.Problem {
 	return &pb.Problem{
 		Part: "driver", Name: d.Id,
 		Text: fmt.Sprintf("%d of %d requests repeated in the last minute: %s", m.GetRetries(), asked, cmp.Or(d.LastError, "no reason known")),
-		Hint: "raise cfg.timeout, set cfg.request_gap, or look at the line: edge-ctl trace " + d.Endpoint,
+		Hint: cmp.Or(d.Advice, "raise cfg.timeout, set cfg.request_gap, or look at the line: edge-ctl trace "+d.Endpoint),
 	}
 }
 

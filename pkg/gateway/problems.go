@@ -51,7 +51,6 @@ func driverProblems(drivers []driver.DriverStatus, tags []driver.TagStatus) []*p
 		}
 		for _, judge := range []func(*pb.Driver) *pb.Problem{admin.Slow, admin.Lossy} {
 			if p := judge(driverMessage(d)); p != nil {
-				p.Hint = cmp.Or(d.Advice, p.Hint)
 				add(p)
 			}
 		}
