@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -10,19 +11,27 @@ import (
 // order of arrival while every device answers. Otherwise:
 //
 //   - Users whose device answered last time go first. The others get what is left,
-//     and a turn whenever they have waited for [patience].
-//   - After a lease without an answer, the next such lease has to wait for as long
-//     as that one took, dialling included, and for four times as long once its user
-//     has failed [manyMisses] times. So silent units never take more than half of
-//     the time, and a fifth in the long run.
+//     and a turn whenever they have waited for [patience]: first those that have not
+//     been tried, or have failed a few times only, so that a hiccup does not queue
+//     behind the units that are dead.
+//   - After a lease without an answer, the next such lease has to wait: for as long
+//     as that one took, dialling included, for four times as long once its user has
+//     failed [manyMisses] times, and for fifteen times as long if it kept others
+//     waiting and was not one of its first failures. So silent units, however many,
+//     never take more than half of the time, a fifth in the long run, and less than a
+//     tenth on a busy line.
+//   - If the lease cost the connection, the next dial counts too, and the wait is
+//     [breakHold] at least: that bounds how often the others have to do without one.
 //   - An endpoint is down when it can't be dialled, or when it closes connections on
 //     everybody before it has answered anything. Then those that it did this to are
 //     refused until the back-off is over, and anybody else may try.
 
 const (
 	patience   = 2 * time.Second
+	fewMisses  = 2
 	manyMisses = 5
-	maxHold    = 10 * time.Second
+	breakHold  = 250 * time.Millisecond
+	maxHold    = 30 * time.Second
 	troubled   = time.Minute // how long a failure makes who answers go first
 	recent     = 5           // seconds after an answer for which an endpoint can't be down by closing connections
 
@@ -44,7 +53,8 @@ func (g *group) pick(now time.Time) (int, time.Duration) {
 			if good < 0 {
 				good = i
 			}
-		case other < 0 && (hold == 0 || !w.user.poor()):
+		case hold > 0 && w.user.poor():
+		case other < 0, w.user.hopeful() && !g.waiters[other].user.hopeful() && now.Sub(g.waiters[other].since) < maxHold:
 			other = i
 		}
 	}
@@ -128,11 +138,7 @@ func (g *group) unheard(c *pooled, err error) {
 	}
 	u.standing.Store(standing)
 	if !c.began.IsZero() {
-		took := now.Sub(c.began) + g.dialTook
-		if u.misses.Load() > manyMisses {
-			took *= 4
-		}
-		g.heldUntil = now.Add(min(took, maxHold))
+		g.heldUntil = now.Add(g.holdAfter(c, now, slices.Contains(g.conns, c)))
 	}
 	u.misses.Add(1)
 	if standing == broken && len(g.conns) == 0 && !g.retired && g.closesOnEverybody() {
@@ -140,6 +146,25 @@ func (g *group) unheard(c *pooled, err error) {
 		g.closing = true
 		g.note()
 	}
+}
+
+// holdAfter is how long users of poor standing wait after c's lease got no answer. It
+// needs g.mu.
+func (g *group) holdAfter(c *pooled, now time.Time, kept bool) time.Duration {
+	hold, misses := now.Sub(c.began)+g.dialTook, c.user.misses.Load()
+	if !kept {
+		hold += g.dialTook
+	}
+	switch {
+	case misses >= fewMisses && slices.ContainsFunc(g.waiters, func(w *waiter) bool { return w.user.standing.Load() == answered }):
+		hold *= 15
+	case misses > manyMisses:
+		hold *= 4
+	}
+	if !kept {
+		hold = max(hold, breakHold)
+	}
+	return min(hold, maxHold)
 }
 
 // closesOnEverybody reports whether nobody is left who may be answered. It needs

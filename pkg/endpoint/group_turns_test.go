@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,6 +71,93 @@ func TestBadUsersBesideGood(t *testing.T) {
 						t.Fatalf("down: %+v", s)
 					}
 				}
+				all.Wait()
+			})
+		})
+	}
+}
+
+// rude is a unit that never answers with sense, or one of several that take turns.
+type rude struct {
+	took time.Duration
+	err  error
+}
+
+// driveRude tries as a driver does, with a jittered pause that doubles up to limit, until
+// ctx ends or, once the unit is healthy, it is answered.
+func driveRude(ctx context.Context, u *User, kind rude, limit time.Duration, healthy *atomic.Bool) {
+	for pause := 250 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, limit) {
+		l, err := u.Acquire(ctx)
+		if err != nil {
+			return
+		}
+		if healthy.Load() {
+			l.Release(nil)
+			return
+		}
+		time.Sleep(kind.took) // fake
+		l.Release(kind.err)
+		time.Sleep(time.Duration(float64(pause) * (0.8 + 0.4*rand.Float64()))) // fake
+	}
+}
+
+// TestRudeUnitsOnABusyLine: beside any number of units that hang up, are silent or talk
+// nonsense, those that keep the line busy for four fifths of the time get nine of ten
+// turns; connections are lost at a bounded rate; and a unit that becomes healthy is
+// answered within its own pause and the turns of the others.
+func TestRudeUnitsOnABusyLine(t *testing.T) {
+	hangUp, garbage := rude{2 * time.Millisecond, io.ErrUnexpectedEOF}, rude{5 * time.Millisecond, errors.New("rejected")}
+	silent := rude{500 * time.Millisecond, os.ErrDeadlineExceeded}
+	const limit = 10 * time.Second
+	for name, c := range map[string]struct {
+		units int
+		kinds []rude
+		dial  time.Duration
+	}{
+		"12 hang up": {12, []rude{hangUp}, time.Millisecond}, "30 hang up": {30, []rude{hangUp}, time.Millisecond},
+		"30 hang up, slow to connect": {30, []rude{hangUp}, 50 * time.Millisecond}, "12 garbage": {12, []rude{garbage}, 2 * time.Millisecond},
+		"12 silent": {12, []rude{silent}, time.Millisecond}, "24 of each kind": {24, []rude{hangUp, garbage, silent}, 2 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(t *testing.T, pl *plant, p *Pool) {
+				pl.delay = c.dial
+				h := mustOpen(t, p, "line", mustParse(t, "tcp://a:1"))
+				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+				defer cancel()
+				var all sync.WaitGroup
+				var healthy atomic.Bool
+				back := make(chan time.Time, 1)
+				for i := range c.units - 1 {
+					all.Go(func() { driveRude(ctx, h.User(), c.kinds[i%len(c.kinds)], limit, new(atomic.Bool)) })
+				}
+				all.Go(func() {
+					driveRude(ctx, h.User(), c.kinds[0], limit, &healthy)
+					back <- time.Now()
+				})
+				time.Sleep(30 * time.Second) // each rude unit was tried a few times
+				pl.dialed()
+				window, end := context.WithTimeout(ctx, 2*time.Minute)
+				defer end()
+				for range 4 {
+					all.Go(func() {
+						u := h.User()
+						if n := poll(window, u, 100*time.Millisecond, 20*time.Millisecond, nil); n < 1080 {
+							t.Errorf("a good unit got %d turns of 1200", n)
+						}
+						poll(ctx, u, 100*time.Millisecond, 20*time.Millisecond, nil)
+					})
+				}
+				<-window.Done()
+				if n := len(pl.dialed()); n > 4*120 {
+					t.Errorf("%d connections in two minutes", n)
+				}
+				healed := time.Now()
+				healthy.Store(true)
+				each := max(breakHold, 16*(c.kinds[len(c.kinds)-1].took+2*c.dial))
+				if took, bound := (<-back).Sub(healed), limit+patience+time.Duration(c.units)*each; took > bound {
+					t.Errorf("a unit that had become healthy was answered after %v, expected %v at most", took, bound)
+				}
+				cancel()
 				all.Wait()
 			})
 		})

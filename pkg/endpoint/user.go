@@ -58,6 +58,9 @@ func (u *User) Close() {
 // poor reports whether u's device did not answer last time.
 func (u *User) poor() bool { return u.standing.Load() >= doubtful }
 
+// hopeful reports whether u's device has not failed often enough to be given up.
+func (u *User) hopeful() bool { return u.misses.Load() <= manyMisses }
+
 // anyUser reports whether ok holds for one of the users of g's endpoints. It needs
 // g.mu.
 func (g *group) anyUser(ok func(*User) bool) bool {
