@@ -57,6 +57,7 @@ func everBad(r *modbustest.Rig, vars []config.Variable) (bad []string) {
 // answer and wherever the address is: within seconds its tag is bad, and its
 // neighbours never are.
 func TestOneBadRegister(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modbustest.Modes() {
 		for name, at := range map[string]int{"first": 40, "last": 59, "middle": 50} {
 			for _, window := range []int{1, 8} {
@@ -129,6 +130,7 @@ func oneBadRegister(t *testing.T, dev *modbustest.Device, ep *modbustest.Dialer,
 // While a device starts it refuses everything, is busy or silent: nothing is taken
 // for a bad register, and it is soon polled as it was planned.
 func TestBootPhase(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modbustest.Modes() {
 		for _, warm := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, warm %v", modeName(mode), warm), func(t *testing.T) {
@@ -178,6 +180,7 @@ func bootPhase(t *testing.T, dev *modbustest.Device, ep *modbustest.Dialer, mode
 
 // A bad address in each of eight requests that are all there is.
 func TestBadRegisterInEachRequest(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modbustest.Modes() {
 		t.Run(modeName(mode), func(t *testing.T) {
 			bubble(t, func(t *testing.T, dev *modbustest.Device, ep *modbustest.Dialer) {
@@ -251,12 +254,14 @@ func TestUpdateKeepsLessons(t *testing.T) {
 // are bad, the others are fresh, and the requests stay within bounds; when the
 // device has everything it is polled as planned.
 func TestHolesProperty(t *testing.T) {
-	seeds := 6
+	t.Parallel()
+	seeds := 3
 	if n, err := strconv.Atoi(os.Getenv("EDGE_MODBUS_DEVICES")); err == nil {
 		seeds = n
 	}
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			bubble(t, func(t *testing.T, dev *modbustest.Device, ep *modbustest.Dialer) {
 				holesProperty(t, rand.New(rand.NewPCG(seed, 13)), dev, ep)
 			})
