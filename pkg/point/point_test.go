@@ -427,7 +427,7 @@ func TestInvertRefuses(t *testing.T) {
 		{config.TypeString, "", i(2), kind, "expected text"},
 		{config.TypeBinary, "", i(2), kind, "expected bytes"},
 		{config.TypeBinary, "", s("?"), kind, "base64"},
-		{"date", "", i(2), kind, `datatype "date"`},
+		{"colour", "", i(2), kind, `datatype "colour"`},
 	} {
 		v := variable16("x")
 		v.Datatype, v.Scale = tc.dt, tc.scale

@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -250,8 +251,16 @@ func (p *Point) sizeRegisters(v *config.Variable, limit uint16) (warnings []*con
 	return warnings, nil
 }
 
+// dataTypes returns the data types that registers and bits hold.
+func dataTypes() []string {
+	return slices.DeleteFunc(config.DataTypes(), func(t string) bool {
+		_, _, ok := kindOf(config.DataType(t))
+		return !ok
+	})
+}
+
 func unknownType(t config.DataType) error {
-	return config.FieldErrorf("datatype", "%q, expected %s", t, strings.Join(config.DataTypes(), ", "))
+	return config.FieldErrorf("datatype", "%q, expected %s", t, strings.Join(dataTypes(), ", "))
 }
 
 // setApart makes p a value of two registers that are not next to each other. They

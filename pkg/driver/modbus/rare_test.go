@@ -237,7 +237,7 @@ func TestStrings(t *testing.T) {
 // TestRoundTrips: whatever a writable type can hold comes back as it was written.
 func TestRoundTrips(t *testing.T) {
 	rng := rand.New(rand.NewPCG(13, 6))
-	for _, name := range config.DataTypes() {
+	for _, name := range dataTypes() {
 		typ := config.DataType(name)
 		l, integer := typ.Integer()
 		if !integer || typ == config.TypeUint8 || typ == config.TypeInt8 {
@@ -336,7 +336,7 @@ func FuzzRare(f *testing.F) {
 // TestRareAllocatesNothing: numbers need no memory, whatever their type.
 func TestRareAllocatesNothing(t *testing.T) {
 	data := make([]byte, 16)
-	for _, name := range config.DataTypes() {
+	for _, name := range dataTypes() {
 		typ := config.DataType(name)
 		if !typ.Numeric() {
 			continue
