@@ -308,7 +308,7 @@ func TestFloat16(t *testing.T) {
 // FuzzRare: no bytes make a rare type panic, and times that are read are written back.
 func FuzzRare(f *testing.F) {
 	f.Add([]byte{0x24, 0x02, 0x29, 0x23, 0x59, 0x59, 0x12, 0x35, 0, 0, 0, 0}, uint8(0), uint8(0))
-	names := config.DataTypes()
+	names := dataTypes()
 	f.Fuzz(func(t *testing.T, data []byte, typ, order uint8) {
 		p, err := resolve(t, func(v *config.Variable) {
 			v.Datatype, v.ByteOrder, v.Address.Len = config.DataType(names[int(typ)%len(names)]), ByteOrder(order%4).String(), 0
