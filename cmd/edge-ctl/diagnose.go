@@ -87,11 +87,10 @@ A slow terminal loses events, which are counted; the gateway never waits.`,
 // tellState says what an endpoint is doing: of one that is down there is nothing to
 // be seen, and why is what the person wants to know.
 func tellState(ctx context.Context, cmd *cobra.Command, c *admin.Client, id string) error {
-	d, err := named(ctx, c, id)
+	e, err := endpointNamed(ctx, c, id)
 	if err != nil {
 		return err
 	}
-	e := d.owner
 	cmd.PrintErrf("endpoint %s, %s, is %s\n", e.Id, e.Url, e.State)
 	if e.Error != "" && e.State != "up" {
 		cmd.PrintErrf("%s\n", e.Error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,8 +24,8 @@ func TestMain(m *testing.M) {
 // TestScripts runs the command against the small gateway of admintest, whose
 // socket is $WORK/admin.sock. "gateway stop" stops it, "gateway busy"
 // gives it as many calls as it takes at once, "gateway refused" makes a device refuse a tag, "gateway watched" waits for a client; "listens HOST:PORT" waits
-// for a listener; "lint DIR" wants tables without a finding; "audited METHOD CODE" wants
-// a call in the audit log; clitest has the other commands.
+// for a listener; "lint DIR" wants tables without a finding; "audited METHOD CODE
+// [REQUEST]" wants a call in the audit log, with this in its request; clitest has the other commands.
 func TestScripts(t *testing.T) {
 	cmds := clitest.Commands()
 	cmds["gateway"], cmds["listens"], cmds["lint"], cmds["audited"] = gateway, listens, lintTables, audited
@@ -107,11 +108,11 @@ func await(ts *testscript.TestScript, what string, cond func() bool) {
 }
 
 func audited(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: audited METHOD CODE")
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: audited METHOD CODE [REQUEST]")
 	}
 	for _, r := range ts.Value("gateway").(*admintest.Server).Audits() {
-		if r.Method == args[0] && r.Code == args[1] && r.User != "" {
+		if r.Method == args[0] && r.Code == args[1] && r.User != "" && strings.Contains(r.Request, strings.Join(args[2:], "")) {
 			return
 		}
 	}

@@ -6,19 +6,22 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
-// stage is one step on the way to an answer.
+// stage is a step on the way to an answer, as it is printed.
 type stage struct {
 	Name  string  `json:"name"` // "name", "route", "tcp", "tls", "answer" …
 	Ms    float64 `json:"ms"`
 	Text  string  `json:"text,omitempty"`
 	Error string  `json:"error,omitempty"` // where it ended
 }
+
+func stageOf(s driver.Step) stage { return stage{s.Name, driver.Milliseconds(s.Took), s.Text, s.Error} }
 
 // line shows the stage to a person.
 func (s stage) line() string {
@@ -29,34 +32,50 @@ func (s stage) line() string {
 	return fmt.Sprintf("%-8s %8.1f ms  %s", s.Name, s.Ms, text)
 }
 
-// journey notes stages.
-type journey struct{ stages []stage }
+// wayThere implements [endpoint.Acquirer]: each connection is dialled for its lease. It
+// notes the steps of the first.
+type wayThere struct {
+	url   endpoint.URL
+	mu    sync.Mutex
+	began bool
+	steps []driver.Step // once the first connection is there, or has failed
+}
 
-// step runs do as one stage.
+// Acquire implements [endpoint.Acquirer].
+func (w *wayThere) Acquire(ctx context.Context) (endpoint.Lease, error) {
+	w.mu.Lock()
+	first := !w.began
+	w.began = true
+	w.mu.Unlock()
+	var j journey
+	conn, err := j.dial(ctx, w.url)
+	if first {
+		w.steps = j.steps
+	}
+	if err != nil {
+		return nil, err
+	}
+	return onceLease{conn}, nil
+}
+
+type onceLease struct{ net.Conn }
+
+// Release closes the connection: it has had its answer.
+func (l onceLease) Release(error) { _ = l.Close() }
+
+// journey notes steps.
+type journey struct{ steps []driver.Step }
+
+// step runs do as one step.
 func (j *journey) step(name string, do func() (string, error)) error {
 	began := time.Now()
 	text, err := do()
-	s := stage{Name: name, Ms: ms(time.Since(began)), Text: text}
+	s := driver.Step{Name: name, Took: time.Since(began), Text: text}
 	if err != nil {
 		s.Error = err.Error()
 	}
-	j.stages = append(j.stages, s)
+	j.steps = append(j.steps, s)
 	return err
-}
-
-// probeDirect dials to, step by step, and asks once. An error is of the way
-// there; the stages tell how far it went.
-func probeDirect(ctx context.Context, to target, q modbus.Question) (modbus.Answer, []stage, error) {
-	var j journey
-	began := time.Now()
-	conn, err := j.dial(ctx, to.url)
-	if err != nil {
-		return modbus.Answer{}, j.stages, err
-	}
-	connected := time.Since(began)
-	a, err := modbus.Probe(ctx, once{conn}, to.item, q)
-	a.Connect = connected
-	return a, j.stages, err
 }
 
 // dial opens a connection to u.
@@ -77,14 +96,14 @@ func (j *journey) dial(ctx context.Context, u endpoint.URL) (net.Conn, error) {
 	}
 	conn, err := endpoint.Dial(ctx, u, endpoint.DialOptions{Secret: secret, Transport: transport})
 	for _, layer := range u.Schemes() {
-		if layer != endpoint.TLS && layer != endpoint.DTLS || len(j.stages) == 0 || j.stages[len(j.stages)-1].Error != "" {
+		if layer != endpoint.TLS && layer != endpoint.DTLS || len(j.steps) == 0 || j.steps[len(j.steps)-1].Error != "" {
 			continue
 		}
-		s := stage{Name: layer.String(), Ms: ms(time.Since(opened)), Text: "secured"}
+		s := driver.Step{Name: layer.String(), Took: time.Since(opened), Text: "secured"}
 		if err != nil {
 			s.Error = err.Error()
 		}
-		j.stages = append(j.stages, s)
+		j.steps = append(j.steps, s)
 	}
 	return conn, err
 }
@@ -131,14 +150,3 @@ func by(address string) string {
 	}
 	return ""
 }
-
-// once is an endpoint with one connection, for one question.
-type once struct{ conn net.Conn }
-
-// Acquire implements [endpoint.Acquirer].
-func (o once) Acquire(context.Context) (endpoint.Lease, error) { return onceLease{o.conn}, nil }
-
-type onceLease struct{ net.Conn }
-
-// Release closes the connection: it has had its answer.
-func (l onceLease) Release(error) { _ = l.Close() }

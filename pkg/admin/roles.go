@@ -114,7 +114,7 @@ func needed(name string, mutates bool) Role {
 	case slices.Contains([]string{"WriteTag", "Import"}, name):
 		return RoleWrite
 	case slices.Contains([]string{
-		"PauseDriver", "ResumeDriver", "RestartDriver", "DiagnoseDriver", "ProbeModbus", "ScanModbus", "TestConnector",
+		"PauseDriver", "ResumeDriver", "RestartDriver", "DiagnoseDriver", "AskEndpoint", "TestConnector",
 		"ReconnectConnector", "PauseConnector", "ResumeConnector", "Flush", "RetryParked", "ReplayTo", "TraceEndpoint",
 		"SetLogLevel", "ReloadConfig", "GetProfile", "GetBundle",
 	}, name):

@@ -50,27 +50,36 @@ func watch(ctx context.Context, c *admin.Client, glob string, interval time.Dura
 	}, show)
 }
 
-// TestQuestionsAreBounded: a probe cannot hold a line for long, nor ask for what is
-// no read of a Modbus device.
+// TestQuestionsAreBounded: a question cannot hold a line for long, nor be larger than a
+// person would write it.
 func TestQuestionsAreBounded(t *testing.T) {
 	s := admintest.Start(t, admintest.New().Backend())
 	c := pb.NewEndpointServiceClient(rawConn(t, s))
-	for name, q := range map[string]*pb.ModbusQuestion{
-		"unit": {Unit: 256, Function: 3, Count: 1}, "address": {Unit: 1, Function: 3, Address: 1 << 16, Count: 1},
-		"long timeout":  {Unit: 1, Function: 3, Count: 1, Timeout: durationpb.New(time.Minute)},
-		"short timeout": {Unit: 1, Function: 3, Count: 1, Timeout: durationpb.New(-time.Second)},
-	} {
-		if _, err := c.ProbeModbus(t.Context(), &pb.ProbeModbusRequest{Endpoint: "plc1", Question: q}); status.Code(err) != codes.InvalidArgument {
-			t.Errorf("%s: %v", name, err)
-		}
+	many := map[string]string{}
+	for i := range 33 {
+		many[fmt.Sprint("option", i)] = ""
 	}
-	for _, n := range []int{0, 257} {
-		stream, err := c.ScanModbus(t.Context(), &pb.ScanModbusRequest{Endpoint: "plc1", Units: make([]byte, n)})
-		if err == nil {
+	for name, r := range map[string]*pb.AskEndpointRequest{
+		"unit":          {Ability: "probe", Options: map[string]string{"unit": "256"}},
+		"address":       {Ability: "probe", Options: map[string]string{"read": "holding:65536"}},
+		"long timeout":  {Ability: "probe", Options: map[string]string{"timeout": "1m"}},
+		"short timeout": {Ability: "probe", Options: map[string]string{"timeout": "-1s"}},
+		"long scan":     {Ability: "scan", Options: map[string]string{"timeout": "2s"}},
+		"no units":      {Ability: "scan", Options: map[string]string{"units": ""}},
+		"too many":      {Ability: "scan", Options: map[string]string{"units": "0-255,1"}},
+		"not shared":    {Ability: "scan", Options: map[string]string{"line-settings": "true"}},
+		"not known":     {Ability: "probe", Options: map[string]string{"units": "1"}},
+		"no ability":    {Ability: "write"},
+		"options":       {Ability: "probe", Options: many},
+		"long":          {Ability: "probe", Options: map[string]string{"read": strings.Repeat("4", 5000)}},
+	} {
+		r.Endpoint, r.Protocol = "plc1", "modbus"
+		stream, err := c.AskEndpoint(t.Context(), r)
+		for err == nil {
 			_, err = stream.Recv()
 		}
 		if status.Code(err) != codes.InvalidArgument {
-			t.Errorf("%d units: %v", n, err)
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -10,46 +9,24 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 )
 
-// endpointService bounds what may be asked over an endpoint's connection.
+// endpointService bounds the size of what may be asked.
 type endpointService struct{ pb.EndpointServiceServer }
 
-// ProbeModbus checks the question.
-func (s endpointService) ProbeModbus(ctx context.Context, r *pb.ProbeModbusRequest) (*pb.ProbeModbusResponse, error) {
-	if err := checkQuestion(r.GetQuestion(), maxProbeTimeout); err != nil {
-		return nil, err
-	}
-	return s.EndpointServiceServer.ProbeModbus(ctx, r)
-}
-
-// ScanModbus checks the question and the units.
-func (s endpointService) ScanModbus(r *pb.ScanModbusRequest, out grpc.ServerStreamingServer[pb.ScanModbusResponse]) error {
-	if err := checkQuestion(r.GetQuestion(), maxScanTimeout); err != nil {
-		return err
-	}
-	if n := len(r.GetUnits()); n == 0 || n > 256 {
-		return fmt.Errorf("%d units: %w: expected 1 to 256", n, ErrInvalid)
-	}
-	return s.EndpointServiceServer.ScanModbus(r, out)
-}
-
-// How long a question may hold the line.
 const (
-	minProbeTimeout = 10 * time.Millisecond
-	maxProbeTimeout = 5 * time.Second
-	maxScanTimeout  = time.Second
+	maxAskOptions = 32
+	maxAskText    = 4 << 10 // bytes
 )
 
-// checkQuestion checks what the message can hold and no question of Modbus can;
-// whether the rest can be asked, the backend says.
-func checkQuestion(m *pb.ModbusQuestion, longest time.Duration) error {
-	if m.GetUnit() > 255 || m.GetFunction() > 255 || m.GetAddress() > 65535 || m.GetCount() > 65535 {
-		return fmt.Errorf("unit %d, function %d, address %d, count %d: %w: expected a unit up to 255, a function up to 4, an address up to 65535",
-			m.GetUnit(), m.GetFunction(), m.GetAddress(), m.GetCount(), ErrInvalid)
+// AskEndpoint checks the sizes; what may be asked, the protocol says.
+func (s endpointService) AskEndpoint(r *pb.AskEndpointRequest, out grpc.ServerStreamingServer[pb.AskEndpointResponse]) error {
+	longest := max(len(r.GetArgument()), len(r.GetAbility()), len(r.GetProtocol()))
+	for name, value := range r.GetOptions() {
+		longest = max(longest, len(name), len(value))
 	}
-	if t := m.GetTimeout(); t != nil && (t.AsDuration() < minProbeTimeout || t.AsDuration() > longest) {
-		return fmt.Errorf("timeout %v: %w: expected %v to %v, since polls wait meanwhile", t.AsDuration(), ErrInvalid, minProbeTimeout, longest)
+	if len(r.GetOptions()) > maxAskOptions || longest > maxAskText {
+		return fmt.Errorf("%d options, a text of %d bytes: %w: expected at most %d and %d", len(r.GetOptions()), longest, ErrInvalid, maxAskOptions, maxAskText)
 	}
-	return nil
+	return s.EndpointServiceServer.AskEndpoint(r, out)
 }
 
 // configService hands events over through a queue.

@@ -15,12 +15,16 @@ import (
 //
 // A protocol may be one that is asked (its drivers poll), or one whose devices tell by
 // themselves (its drivers subscribe): [Driver] says nothing of when a driver publishes.
-// What a driver can do on demand it says by what it implements: [Addresser],
-// [Reasoner], [Diagnoser]. A driver in another process is made by a [Factory] that
-// starts it.
+// What a running driver can do on demand it says by what it implements: [Addresser],
+// [Reasoner], [Diagnoser]; what can be done without one stands here. A driver in another
+// process is made by a [Factory] that starts it.
 type Protocol struct {
 	// Name is the protocol's in the drivers table.
 	Name string
+	// Schemes are those of the URLs that the protocol answers to on a command line, and
+	// each layer of a URL ("tls+tcp") must be one. Where several protocols answer, the
+	// first of the list does.
+	Schemes []string
 	// Transport says what is dialled for an endpoint of a scheme that only this
 	// protocol has (opc.tcp), and whether it is one. nil: it has none, and uses those
 	// of the gateway.
@@ -35,6 +39,25 @@ type Protocol struct {
 	// Span is how many addresses a value takes, for tables that are generated. 0 if
 	// the variable says it. nil: one.
 	Span func(config.DataType) int
+
+	// What can be done on demand; nil: it can't.
+	Probe    *Ability // ask one device once
+	Scan     *Ability // look for devices
+	Browse   *Ability // list what a device has
+	Simulate *Simulation
+	Trust    func(dir string) TrustList // of certificates
+}
+
+// The names of abilities, as commands and the admin API have them.
+const (
+	AbilityProbe  = "probe"
+	AbilityScan   = "scan"
+	AbilityBrowse = "browse"
+)
+
+// Ability returns the ability of that name, nil if the protocol has none.
+func (p *Protocol) Ability(name string) *Ability {
+	return map[string]*Ability{AbilityProbe: p.Probe, AbilityScan: p.Scan, AbilityBrowse: p.Browse}[name]
 }
 
 // Host is what the process offers to the protocols in it. All is set.

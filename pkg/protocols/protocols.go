@@ -5,6 +5,7 @@ package protocols
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
@@ -32,6 +33,17 @@ func (l List) Find(name string) (driver.Protocol, bool) {
 		return driver.Protocol{}, false
 	}
 	return l[i], true
+}
+
+// ForScheme returns the protocol that answers to URLs of a scheme ("tcp", "tls+tcp").
+func (l List) ForScheme(scheme string) (driver.Protocol, bool) {
+	layers := strings.Split(scheme, "+")
+	for _, p := range l {
+		if !slices.ContainsFunc(layers, func(layer string) bool { return !slices.Contains(p.Schemes, layer) }) {
+			return p, true
+		}
+	}
+	return driver.Protocol{}, false
 }
 
 // Names are those of all.
@@ -71,6 +83,17 @@ func (l List) Factories(h driver.Host) (map[string]driver.Factory, error) {
 		made[p.Name] = f
 	}
 	return made, nil
+}
+
+// TrustList opens the trust list in a directory, nil if no protocol has one. All that
+// have one share it.
+func (l List) TrustList(dir string) driver.TrustList {
+	for _, p := range l {
+		if p.Trust != nil {
+			return p.Trust(dir)
+		}
+	}
+	return nil
 }
 
 // Span returns how many addresses a value of t takes where a protocol numbers them, 0

@@ -118,7 +118,7 @@ func TestProbeThroughTheGateway(t *testing.T) {
 				}
 			}
 		}
-		return strings.Contains(seen, "EndpointService/ProbeModbus") && strings.Contains(seen, "EndpointService/ScanModbus")
+		return strings.Contains(seen, "EndpointService/AskEndpoint") && strings.Contains(seen, "probe") && strings.Contains(seen, "scan")
 	})
 
 	run(t, "edge-ctl", append(socket, "drivers", "pause", "line")...)

@@ -23,34 +23,31 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ModbusQuestion is one read.
-type ModbusQuestion struct {
+type AskEndpointRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Unit          uint32                 `protobuf:"varint,1,opt,name=unit,proto3" json:"unit,omitempty"`         // not of a scan
-	Function      uint32                 `protobuf:"varint,2,opt,name=function,proto3" json:"function,omitempty"` // 1 to 4
-	Address       uint32                 `protobuf:"varint,3,opt,name=address,proto3" json:"address,omitempty"`   // zero-based
-	Count         uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`       // registers or bits
-	Framing       string                 `protobuf:"bytes,5,opt,name=framing,proto3" json:"framing,omitempty"`    // "tcp", "rtu", "ascii"; empty: that of the endpoint's driver
-	Timeout       *durationpb.Duration   `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`    // of the answer, 10 ms to 5 s (scan: 1 s); default: that of the endpoint's driver
-	Around        bool                   `protobuf:"varint,7,opt,name=around,proto3" json:"around,omitempty"`     // ask for the items just before and behind, too
+	Endpoint      string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Ability       string                 `protobuf:"bytes,2,opt,name=ability,proto3" json:"ability,omitempty"`                                                                           // "probe", "scan", "browse"
+	Protocol      string                 `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`                                                                         // empty: that of the endpoint's drivers, or the one that has its scheme
+	Argument      string                 `protobuf:"bytes,4,opt,name=argument,proto3" json:"argument,omitempty"`                                                                         // where to begin; empty: where the protocol begins
+	Options       map[string]string      `protobuf:"bytes,5,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // those of the protocol, as the command line has them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ModbusQuestion) Reset() {
-	*x = ModbusQuestion{}
+func (x *AskEndpointRequest) Reset() {
+	*x = AskEndpointRequest{}
 	mi := &file_v1_endpoints_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ModbusQuestion) String() string {
+func (x *AskEndpointRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ModbusQuestion) ProtoMessage() {}
+func (*AskEndpointRequest) ProtoMessage() {}
 
-func (x *ModbusQuestion) ProtoReflect() protoreflect.Message {
+func (x *AskEndpointRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_v1_endpoints_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -62,139 +59,168 @@ func (x *ModbusQuestion) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ModbusQuestion.ProtoReflect.Descriptor instead.
-func (*ModbusQuestion) Descriptor() ([]byte, []int) {
+// Deprecated: Use AskEndpointRequest.ProtoReflect.Descriptor instead.
+func (*AskEndpointRequest) Descriptor() ([]byte, []int) {
 	return file_v1_endpoints_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *ModbusQuestion) GetUnit() uint32 {
-	if x != nil {
-		return x.Unit
-	}
-	return 0
-}
-
-func (x *ModbusQuestion) GetFunction() uint32 {
-	if x != nil {
-		return x.Function
-	}
-	return 0
-}
-
-func (x *ModbusQuestion) GetAddress() uint32 {
-	if x != nil {
-		return x.Address
-	}
-	return 0
-}
-
-func (x *ModbusQuestion) GetCount() uint32 {
-	if x != nil {
-		return x.Count
-	}
-	return 0
-}
-
-func (x *ModbusQuestion) GetFraming() string {
-	if x != nil {
-		return x.Framing
-	}
-	return ""
-}
-
-func (x *ModbusQuestion) GetTimeout() *durationpb.Duration {
-	if x != nil {
-		return x.Timeout
-	}
-	return nil
-}
-
-func (x *ModbusQuestion) GetAround() bool {
-	if x != nil {
-		return x.Around
-	}
-	return false
-}
-
-type ProbeModbusRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Endpoint      string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
-	Question      *ModbusQuestion        `protobuf:"bytes,2,opt,name=question,proto3" json:"question,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ProbeModbusRequest) Reset() {
-	*x = ProbeModbusRequest{}
-	mi := &file_v1_endpoints_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ProbeModbusRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ProbeModbusRequest) ProtoMessage() {}
-
-func (x *ProbeModbusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_endpoints_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ProbeModbusRequest.ProtoReflect.Descriptor instead.
-func (*ProbeModbusRequest) Descriptor() ([]byte, []int) {
-	return file_v1_endpoints_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *ProbeModbusRequest) GetEndpoint() string {
+func (x *AskEndpointRequest) GetEndpoint() string {
 	if x != nil {
 		return x.Endpoint
 	}
 	return ""
 }
 
-func (x *ProbeModbusRequest) GetQuestion() *ModbusQuestion {
+func (x *AskEndpointRequest) GetAbility() string {
 	if x != nil {
-		return x.Question
+		return x.Ability
+	}
+	return ""
+}
+
+func (x *AskEndpointRequest) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *AskEndpointRequest) GetArgument() string {
+	if x != nil {
+		return x.Argument
+	}
+	return ""
+}
+
+func (x *AskEndpointRequest) GetOptions() map[string]string {
+	if x != nil {
+		return x.Options
 	}
 	return nil
 }
 
-type ProbeModbusResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Connect       *durationpb.Duration   `protobuf:"bytes,1,opt,name=connect,proto3" json:"connect,omitempty"`  // until the connection was free
-	Took          *durationpb.Duration   `protobuf:"bytes,2,opt,name=took,proto3" json:"took,omitempty"`        // from the request to the answer
-	Address       uint32                 `protobuf:"varint,3,opt,name=address,proto3" json:"address,omitempty"` // of the first item of data
-	Count         uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
-	Data          []byte                 `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`       // registers as they came, or packed bits
-	Refusal       string                 `protobuf:"bytes,6,opt,name=refusal,proto3" json:"refusal,omitempty"` // why there is no data: the device's exception, or silence
-	Hints         []string               `protobuf:"bytes,7,rep,name=hints,proto3" json:"hints,omitempty"`     // settings that would suit the device
+type AskEndpointResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Event:
+	//
+	//	*AskEndpointResponse_Progress
+	//	*AskEndpointResponse_Item
+	//	*AskEndpointResponse_Report
+	Event         isAskEndpointResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ProbeModbusResponse) Reset() {
-	*x = ProbeModbusResponse{}
+func (x *AskEndpointResponse) Reset() {
+	*x = AskEndpointResponse{}
+	mi := &file_v1_endpoints_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskEndpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskEndpointResponse) ProtoMessage() {}
+
+func (x *AskEndpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_endpoints_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskEndpointResponse.ProtoReflect.Descriptor instead.
+func (*AskEndpointResponse) Descriptor() ([]byte, []int) {
+	return file_v1_endpoints_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *AskEndpointResponse) GetEvent() isAskEndpointResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *AskEndpointResponse) GetProgress() string {
+	if x != nil {
+		if x, ok := x.Event.(*AskEndpointResponse_Progress); ok {
+			return x.Progress
+		}
+	}
+	return ""
+}
+
+func (x *AskEndpointResponse) GetItem() *AskItem {
+	if x != nil {
+		if x, ok := x.Event.(*AskEndpointResponse_Item); ok {
+			return x.Item
+		}
+	}
+	return nil
+}
+
+func (x *AskEndpointResponse) GetReport() *AskReport {
+	if x != nil {
+		if x, ok := x.Event.(*AskEndpointResponse_Report); ok {
+			return x.Report
+		}
+	}
+	return nil
+}
+
+type isAskEndpointResponse_Event interface {
+	isAskEndpointResponse_Event()
+}
+
+type AskEndpointResponse_Progress struct {
+	Progress string `protobuf:"bytes,1,opt,name=progress,proto3,oneof"` // what is being asked, for people
+}
+
+type AskEndpointResponse_Item struct {
+	Item *AskItem `protobuf:"bytes,2,opt,name=item,proto3,oneof"`
+}
+
+type AskEndpointResponse_Report struct {
+	Report *AskReport `protobuf:"bytes,3,opt,name=report,proto3,oneof"`
+}
+
+func (*AskEndpointResponse_Progress) isAskEndpointResponse_Event() {}
+
+func (*AskEndpointResponse_Item) isAskEndpointResponse_Event() {}
+
+func (*AskEndpointResponse_Report) isAskEndpointResponse_Event() {}
+
+// AskItem is one thing that was found.
+type AskItem struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cells         []string               `protobuf:"bytes,1,rep,name=cells,proto3" json:"cells,omitempty"`       // for people, a text for each column of the protocol's table
+	Document      []byte                 `protobuf:"bytes,2,opt,name=document,proto3" json:"document,omitempty"` // for programs: a JSON object
+	Import        []string               `protobuf:"bytes,3,rep,name=import,proto3" json:"import,omitempty"`     // as edge-cfg imports it: a text for each of the protocol's columns
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AskItem) Reset() {
+	*x = AskItem{}
 	mi := &file_v1_endpoints_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ProbeModbusResponse) String() string {
+func (x *AskItem) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ProbeModbusResponse) ProtoMessage() {}
+func (*AskItem) ProtoMessage() {}
 
-func (x *ProbeModbusResponse) ProtoReflect() protoreflect.Message {
+func (x *AskItem) ProtoReflect() protoreflect.Message {
 	mi := &file_v1_endpoints_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -206,144 +232,134 @@ func (x *ProbeModbusResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ProbeModbusResponse.ProtoReflect.Descriptor instead.
-func (*ProbeModbusResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use AskItem.ProtoReflect.Descriptor instead.
+func (*AskItem) Descriptor() ([]byte, []int) {
 	return file_v1_endpoints_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *ProbeModbusResponse) GetConnect() *durationpb.Duration {
+func (x *AskItem) GetCells() []string {
 	if x != nil {
-		return x.Connect
+		return x.Cells
 	}
 	return nil
 }
 
-func (x *ProbeModbusResponse) GetTook() *durationpb.Duration {
+func (x *AskItem) GetDocument() []byte {
 	if x != nil {
-		return x.Took
+		return x.Document
 	}
 	return nil
 }
 
-func (x *ProbeModbusResponse) GetAddress() uint32 {
+func (x *AskItem) GetImport() []string {
 	if x != nil {
-		return x.Address
-	}
-	return 0
-}
-
-func (x *ProbeModbusResponse) GetCount() uint32 {
-	if x != nil {
-		return x.Count
-	}
-	return 0
-}
-
-func (x *ProbeModbusResponse) GetData() []byte {
-	if x != nil {
-		return x.Data
+		return x.Import
 	}
 	return nil
 }
 
-func (x *ProbeModbusResponse) GetRefusal() string {
-	if x != nil {
-		return x.Refusal
-	}
-	return ""
+// AskReport is what there is to say besides the items.
+type AskReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Document      []byte                 `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"` // for programs: a JSON object, in place of the items'
+	Steps         []*AskStep             `protobuf:"bytes,2,rep,name=steps,proto3" json:"steps,omitempty"`
+	Facts         []*Fact                `protobuf:"bytes,3,rep,name=facts,proto3" json:"facts,omitempty"`
+	Hints         []string               `protobuf:"bytes,4,rep,name=hints,proto3" json:"hints,omitempty"`     // settings that would suit the device
+	Failure       string                 `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"` // why the answer is none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ProbeModbusResponse) GetHints() []string {
+func (x *AskReport) Reset() {
+	*x = AskReport{}
+	mi := &file_v1_endpoints_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskReport) ProtoMessage() {}
+
+func (x *AskReport) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_endpoints_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskReport.ProtoReflect.Descriptor instead.
+func (*AskReport) Descriptor() ([]byte, []int) {
+	return file_v1_endpoints_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AskReport) GetDocument() []byte {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+func (x *AskReport) GetSteps() []*AskStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *AskReport) GetFacts() []*Fact {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
+}
+
+func (x *AskReport) GetHints() []string {
 	if x != nil {
 		return x.Hints
 	}
 	return nil
 }
 
-type ScanModbusRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Endpoint      string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
-	Question      *ModbusQuestion        `protobuf:"bytes,2,opt,name=question,proto3" json:"question,omitempty"`
-	Units         []byte                 `protobuf:"bytes,3,opt,name=units,proto3" json:"units,omitempty"` // to be asked, in this order
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ScanModbusRequest) Reset() {
-	*x = ScanModbusRequest{}
-	mi := &file_v1_endpoints_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ScanModbusRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ScanModbusRequest) ProtoMessage() {}
-
-func (x *ScanModbusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_endpoints_proto_msgTypes[3]
+func (x *AskReport) GetFailure() string {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ScanModbusRequest.ProtoReflect.Descriptor instead.
-func (*ScanModbusRequest) Descriptor() ([]byte, []int) {
-	return file_v1_endpoints_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *ScanModbusRequest) GetEndpoint() string {
-	if x != nil {
-		return x.Endpoint
+		return x.Failure
 	}
 	return ""
 }
 
-func (x *ScanModbusRequest) GetQuestion() *ModbusQuestion {
-	if x != nil {
-		return x.Question
-	}
-	return nil
-}
-
-func (x *ScanModbusRequest) GetUnits() []byte {
-	if x != nil {
-		return x.Units
-	}
-	return nil
-}
-
-type ScanModbusResponse struct {
+// AskStep is one step on the way to an answer.
+type AskStep struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Unit          uint32                 `protobuf:"varint,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	Found         bool                   `protobuf:"varint,2,opt,name=found,proto3" json:"found,omitempty"` // a device answered
-	Took          *durationpb.Duration   `protobuf:"bytes,3,opt,name=took,proto3" json:"took,omitempty"`
-	Exception     string                 `protobuf:"bytes,4,opt,name=exception,proto3" json:"exception,omitempty"` // that it answered; empty: it gave a value
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Took          *durationpb.Duration   `protobuf:"bytes,2,opt,name=took,proto3" json:"took,omitempty"`
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"` // where the way ended
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ScanModbusResponse) Reset() {
-	*x = ScanModbusResponse{}
+func (x *AskStep) Reset() {
+	*x = AskStep{}
 	mi := &file_v1_endpoints_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ScanModbusResponse) String() string {
+func (x *AskStep) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ScanModbusResponse) ProtoMessage() {}
+func (*AskStep) ProtoMessage() {}
 
-func (x *ScanModbusResponse) ProtoReflect() protoreflect.Message {
+func (x *AskStep) ProtoReflect() protoreflect.Message {
 	mi := &file_v1_endpoints_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -355,35 +371,35 @@ func (x *ScanModbusResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ScanModbusResponse.ProtoReflect.Descriptor instead.
-func (*ScanModbusResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use AskStep.ProtoReflect.Descriptor instead.
+func (*AskStep) Descriptor() ([]byte, []int) {
 	return file_v1_endpoints_proto_rawDescGZIP(), []int{4}
 }
 
-func (x *ScanModbusResponse) GetUnit() uint32 {
+func (x *AskStep) GetName() string {
 	if x != nil {
-		return x.Unit
+		return x.Name
 	}
-	return 0
+	return ""
 }
 
-func (x *ScanModbusResponse) GetFound() bool {
-	if x != nil {
-		return x.Found
-	}
-	return false
-}
-
-func (x *ScanModbusResponse) GetTook() *durationpb.Duration {
+func (x *AskStep) GetTook() *durationpb.Duration {
 	if x != nil {
 		return x.Took
 	}
 	return nil
 }
 
-func (x *ScanModbusResponse) GetException() string {
+func (x *AskStep) GetText() string {
 	if x != nil {
-		return x.Exception
+		return x.Text
+	}
+	return ""
+}
+
+func (x *AskStep) GetError() string {
+	if x != nil {
+		return x.Error
 	}
 	return ""
 }
@@ -588,35 +604,36 @@ var File_v1_endpoints_proto protoreflect.FileDescriptor
 
 const file_v1_endpoints_proto_rawDesc = "" +
 	"\n" +
-	"\x12v1/endpoints.proto\x12\redge.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\rv1/show.proto\"\xd7\x01\n" +
-	"\x0eModbusQuestion\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\rR\x04unit\x12\x1a\n" +
-	"\bfunction\x18\x02 \x01(\rR\bfunction\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\rR\aaddress\x12\x14\n" +
-	"\x05count\x18\x04 \x01(\rR\x05count\x12\x18\n" +
-	"\aframing\x18\x05 \x01(\tR\aframing\x123\n" +
-	"\atimeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x16\n" +
-	"\x06around\x18\a \x01(\bR\x06around\"k\n" +
-	"\x12ProbeModbusRequest\x12\x1a\n" +
-	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x129\n" +
-	"\bquestion\x18\x02 \x01(\v2\x1d.edge.admin.v1.ModbusQuestionR\bquestion\"\xed\x01\n" +
-	"\x13ProbeModbusResponse\x123\n" +
-	"\aconnect\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\aconnect\x12-\n" +
-	"\x04took\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\rR\aaddress\x12\x14\n" +
-	"\x05count\x18\x04 \x01(\rR\x05count\x12\x12\n" +
-	"\x04data\x18\x05 \x01(\fR\x04data\x12\x18\n" +
-	"\arefusal\x18\x06 \x01(\tR\arefusal\x12\x14\n" +
-	"\x05hints\x18\a \x03(\tR\x05hints\"\x80\x01\n" +
-	"\x11ScanModbusRequest\x12\x1a\n" +
-	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x129\n" +
-	"\bquestion\x18\x02 \x01(\v2\x1d.edge.admin.v1.ModbusQuestionR\bquestion\x12\x14\n" +
-	"\x05units\x18\x03 \x01(\fR\x05units\"\x8b\x01\n" +
-	"\x12ScanModbusResponse\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\rR\x04unit\x12\x14\n" +
-	"\x05found\x18\x02 \x01(\bR\x05found\x12-\n" +
-	"\x04took\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x1c\n" +
-	"\texception\x18\x04 \x01(\tR\texception\"\x16\n" +
+	"\x12v1/endpoints.proto\x12\redge.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x10v1/drivers.proto\x1a\rv1/show.proto\"\x88\x02\n" +
+	"\x12AskEndpointRequest\x12\x1a\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x18\n" +
+	"\aability\x18\x02 \x01(\tR\aability\x12\x1a\n" +
+	"\bprotocol\x18\x03 \x01(\tR\bprotocol\x12\x1a\n" +
+	"\bargument\x18\x04 \x01(\tR\bargument\x12H\n" +
+	"\aoptions\x18\x05 \x03(\v2..edge.admin.v1.AskEndpointRequest.OptionsEntryR\aoptions\x1a:\n" +
+	"\fOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9e\x01\n" +
+	"\x13AskEndpointResponse\x12\x1c\n" +
+	"\bprogress\x18\x01 \x01(\tH\x00R\bprogress\x12,\n" +
+	"\x04item\x18\x02 \x01(\v2\x16.edge.admin.v1.AskItemH\x00R\x04item\x122\n" +
+	"\x06report\x18\x03 \x01(\v2\x18.edge.admin.v1.AskReportH\x00R\x06reportB\a\n" +
+	"\x05event\"S\n" +
+	"\aAskItem\x12\x14\n" +
+	"\x05cells\x18\x01 \x03(\tR\x05cells\x12\x1a\n" +
+	"\bdocument\x18\x02 \x01(\fR\bdocument\x12\x16\n" +
+	"\x06import\x18\x03 \x03(\tR\x06import\"\xb0\x01\n" +
+	"\tAskReport\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\fR\bdocument\x12,\n" +
+	"\x05steps\x18\x02 \x03(\v2\x16.edge.admin.v1.AskStepR\x05steps\x12)\n" +
+	"\x05facts\x18\x03 \x03(\v2\x13.edge.admin.v1.FactR\x05facts\x12\x14\n" +
+	"\x05hints\x18\x04 \x03(\tR\x05hints\x12\x18\n" +
+	"\afailure\x18\x05 \x01(\tR\afailure\"v\n" +
+	"\aAskStep\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
+	"\x04took\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"\x16\n" +
 	"\x14ListEndpointsRequest\"N\n" +
 	"\x15ListEndpointsResponse\x125\n" +
 	"\tendpoints\x18\x01 \x03(\v2\x17.edge.admin.v1.EndpointR\tendpoints\"\x87\x02\n" +
@@ -633,12 +650,10 @@ const file_v1_endpoints_proto_rawDesc = "" +
 	"reconnects\x18\t \x01(\x04R\n" +
 	"reconnects\x12\x18\n" +
 	"\adrivers\x18\n" +
-	" \x03(\tR\adrivers2\x9d\x02\n" +
+	" \x03(\tR\adrivers2\xca\x01\n" +
 	"\x0fEndpointService\x12_\n" +
-	"\rListEndpoints\x12#.edge.admin.v1.ListEndpointsRequest\x1a$.edge.admin.v1.ListEndpointsResponse\"\x03\x90\x02\x01\x12T\n" +
-	"\vProbeModbus\x12!.edge.admin.v1.ProbeModbusRequest\x1a\".edge.admin.v1.ProbeModbusResponse\x12S\n" +
-	"\n" +
-	"ScanModbus\x12 .edge.admin.v1.ScanModbusRequest\x1a!.edge.admin.v1.ScanModbusResponse0\x01B@Z>github.com/edge-gateway/edge-gateway/pkg/admin/adminpb;adminpbb\x06proto3"
+	"\rListEndpoints\x12#.edge.admin.v1.ListEndpointsRequest\x1a$.edge.admin.v1.ListEndpointsResponse\"\x03\x90\x02\x01\x12V\n" +
+	"\vAskEndpoint\x12!.edge.admin.v1.AskEndpointRequest\x1a\".edge.admin.v1.AskEndpointResponse0\x01B@Z>github.com/edge-gateway/edge-gateway/pkg/admin/adminpb;adminpbb\x06proto3"
 
 var (
 	file_v1_endpoints_proto_rawDescOnce sync.Once
@@ -652,36 +667,36 @@ func file_v1_endpoints_proto_rawDescGZIP() []byte {
 	return file_v1_endpoints_proto_rawDescData
 }
 
-var file_v1_endpoints_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_v1_endpoints_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_v1_endpoints_proto_goTypes = []any{
-	(*ModbusQuestion)(nil),        // 0: edge.admin.v1.ModbusQuestion
-	(*ProbeModbusRequest)(nil),    // 1: edge.admin.v1.ProbeModbusRequest
-	(*ProbeModbusResponse)(nil),   // 2: edge.admin.v1.ProbeModbusResponse
-	(*ScanModbusRequest)(nil),     // 3: edge.admin.v1.ScanModbusRequest
-	(*ScanModbusResponse)(nil),    // 4: edge.admin.v1.ScanModbusResponse
+	(*AskEndpointRequest)(nil),    // 0: edge.admin.v1.AskEndpointRequest
+	(*AskEndpointResponse)(nil),   // 1: edge.admin.v1.AskEndpointResponse
+	(*AskItem)(nil),               // 2: edge.admin.v1.AskItem
+	(*AskReport)(nil),             // 3: edge.admin.v1.AskReport
+	(*AskStep)(nil),               // 4: edge.admin.v1.AskStep
 	(*ListEndpointsRequest)(nil),  // 5: edge.admin.v1.ListEndpointsRequest
 	(*ListEndpointsResponse)(nil), // 6: edge.admin.v1.ListEndpointsResponse
 	(*Endpoint)(nil),              // 7: edge.admin.v1.Endpoint
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	nil,                           // 8: edge.admin.v1.AskEndpointRequest.OptionsEntry
+	(*Fact)(nil),                  // 9: edge.admin.v1.Fact
+	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_v1_endpoints_proto_depIdxs = []int32{
-	8,  // 0: edge.admin.v1.ModbusQuestion.timeout:type_name -> google.protobuf.Duration
-	0,  // 1: edge.admin.v1.ProbeModbusRequest.question:type_name -> edge.admin.v1.ModbusQuestion
-	8,  // 2: edge.admin.v1.ProbeModbusResponse.connect:type_name -> google.protobuf.Duration
-	8,  // 3: edge.admin.v1.ProbeModbusResponse.took:type_name -> google.protobuf.Duration
-	0,  // 4: edge.admin.v1.ScanModbusRequest.question:type_name -> edge.admin.v1.ModbusQuestion
-	8,  // 5: edge.admin.v1.ScanModbusResponse.took:type_name -> google.protobuf.Duration
+	8,  // 0: edge.admin.v1.AskEndpointRequest.options:type_name -> edge.admin.v1.AskEndpointRequest.OptionsEntry
+	2,  // 1: edge.admin.v1.AskEndpointResponse.item:type_name -> edge.admin.v1.AskItem
+	3,  // 2: edge.admin.v1.AskEndpointResponse.report:type_name -> edge.admin.v1.AskReport
+	4,  // 3: edge.admin.v1.AskReport.steps:type_name -> edge.admin.v1.AskStep
+	9,  // 4: edge.admin.v1.AskReport.facts:type_name -> edge.admin.v1.Fact
+	10, // 5: edge.admin.v1.AskStep.took:type_name -> google.protobuf.Duration
 	7,  // 6: edge.admin.v1.ListEndpointsResponse.endpoints:type_name -> edge.admin.v1.Endpoint
-	9,  // 7: edge.admin.v1.Endpoint.since:type_name -> google.protobuf.Timestamp
+	11, // 7: edge.admin.v1.Endpoint.since:type_name -> google.protobuf.Timestamp
 	5,  // 8: edge.admin.v1.EndpointService.ListEndpoints:input_type -> edge.admin.v1.ListEndpointsRequest
-	1,  // 9: edge.admin.v1.EndpointService.ProbeModbus:input_type -> edge.admin.v1.ProbeModbusRequest
-	3,  // 10: edge.admin.v1.EndpointService.ScanModbus:input_type -> edge.admin.v1.ScanModbusRequest
-	6,  // 11: edge.admin.v1.EndpointService.ListEndpoints:output_type -> edge.admin.v1.ListEndpointsResponse
-	2,  // 12: edge.admin.v1.EndpointService.ProbeModbus:output_type -> edge.admin.v1.ProbeModbusResponse
-	4,  // 13: edge.admin.v1.EndpointService.ScanModbus:output_type -> edge.admin.v1.ScanModbusResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
+	0,  // 9: edge.admin.v1.EndpointService.AskEndpoint:input_type -> edge.admin.v1.AskEndpointRequest
+	6,  // 10: edge.admin.v1.EndpointService.ListEndpoints:output_type -> edge.admin.v1.ListEndpointsResponse
+	1,  // 11: edge.admin.v1.EndpointService.AskEndpoint:output_type -> edge.admin.v1.AskEndpointResponse
+	10, // [10:12] is the sub-list for method output_type
+	8,  // [8:10] is the sub-list for method input_type
 	8,  // [8:8] is the sub-list for extension type_name
 	8,  // [8:8] is the sub-list for extension extendee
 	0,  // [0:8] is the sub-list for field type_name
@@ -692,14 +707,20 @@ func file_v1_endpoints_proto_init() {
 	if File_v1_endpoints_proto != nil {
 		return
 	}
+	file_v1_drivers_proto_init()
 	file_v1_show_proto_init()
+	file_v1_endpoints_proto_msgTypes[1].OneofWrappers = []any{
+		(*AskEndpointResponse_Progress)(nil),
+		(*AskEndpointResponse_Item)(nil),
+		(*AskEndpointResponse_Report)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_endpoints_proto_rawDesc), len(file_v1_endpoints_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,8 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	EndpointService_ListEndpoints_FullMethodName = "/edge.admin.v1.EndpointService/ListEndpoints"
-	EndpointService_ProbeModbus_FullMethodName   = "/edge.admin.v1.EndpointService/ProbeModbus"
-	EndpointService_ScanModbus_FullMethodName    = "/edge.admin.v1.EndpointService/ScanModbus"
+	EndpointService_AskEndpoint_FullMethodName   = "/edge.admin.v1.EndpointService/AskEndpoint"
 )
 
 // EndpointServiceClient is the client API for EndpointService service.
@@ -31,14 +30,11 @@ const (
 // EndpointService shows the connections to devices, and asks over them.
 type EndpointServiceClient interface {
 	ListEndpoints(ctx context.Context, in *ListEndpointsRequest, opts ...grpc.CallOption) (*ListEndpointsResponse, error)
-	// ProbeModbus asks a Modbus device one question over the endpoint's own
-	// connection, between polls. It only reads, and is audited since it takes the
-	// line's time.
-	ProbeModbus(ctx context.Context, in *ProbeModbusRequest, opts ...grpc.CallOption) (*ProbeModbusResponse, error)
-	// ScanModbus asks one unit after the other, as ProbeModbus does, and sends a
-	// message after each. At most one scan runs on an endpoint; polls have half of
-	// the line's time.
-	ScanModbus(ctx context.Context, in *ScanModbusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScanModbusResponse], error)
+	// AskEndpoint has a protocol find something out about the device of an endpoint,
+	// over the endpoint's own connections, between polls. It only reads, and is audited
+	// because it takes the line's time. The last message has the report. At most one
+	// scan runs on an endpoint.
+	AskEndpoint(ctx context.Context, in *AskEndpointRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AskEndpointResponse], error)
 }
 
 type endpointServiceClient struct {
@@ -59,23 +55,13 @@ func (c *endpointServiceClient) ListEndpoints(ctx context.Context, in *ListEndpo
 	return out, nil
 }
 
-func (c *endpointServiceClient) ProbeModbus(ctx context.Context, in *ProbeModbusRequest, opts ...grpc.CallOption) (*ProbeModbusResponse, error) {
+func (c *endpointServiceClient) AskEndpoint(ctx context.Context, in *AskEndpointRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AskEndpointResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ProbeModbusResponse)
-	err := c.cc.Invoke(ctx, EndpointService_ProbeModbus_FullMethodName, in, out, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &EndpointService_ServiceDesc.Streams[0], EndpointService_AskEndpoint_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	return out, nil
-}
-
-func (c *endpointServiceClient) ScanModbus(ctx context.Context, in *ScanModbusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScanModbusResponse], error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &EndpointService_ServiceDesc.Streams[0], EndpointService_ScanModbus_FullMethodName, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	x := &grpc.GenericClientStream[ScanModbusRequest, ScanModbusResponse]{ClientStream: stream}
+	x := &grpc.GenericClientStream[AskEndpointRequest, AskEndpointResponse]{ClientStream: stream}
 	if err := x.ClientStream.SendMsg(in); err != nil {
 		return nil, err
 	}
@@ -86,7 +72,7 @@ func (c *endpointServiceClient) ScanModbus(ctx context.Context, in *ScanModbusRe
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type EndpointService_ScanModbusClient = grpc.ServerStreamingClient[ScanModbusResponse]
+type EndpointService_AskEndpointClient = grpc.ServerStreamingClient[AskEndpointResponse]
 
 // EndpointServiceServer is the server API for EndpointService service.
 // All implementations must embed UnimplementedEndpointServiceServer
@@ -95,14 +81,11 @@ type EndpointService_ScanModbusClient = grpc.ServerStreamingClient[ScanModbusRes
 // EndpointService shows the connections to devices, and asks over them.
 type EndpointServiceServer interface {
 	ListEndpoints(context.Context, *ListEndpointsRequest) (*ListEndpointsResponse, error)
-	// ProbeModbus asks a Modbus device one question over the endpoint's own
-	// connection, between polls. It only reads, and is audited since it takes the
-	// line's time.
-	ProbeModbus(context.Context, *ProbeModbusRequest) (*ProbeModbusResponse, error)
-	// ScanModbus asks one unit after the other, as ProbeModbus does, and sends a
-	// message after each. At most one scan runs on an endpoint; polls have half of
-	// the line's time.
-	ScanModbus(*ScanModbusRequest, grpc.ServerStreamingServer[ScanModbusResponse]) error
+	// AskEndpoint has a protocol find something out about the device of an endpoint,
+	// over the endpoint's own connections, between polls. It only reads, and is audited
+	// because it takes the line's time. The last message has the report. At most one
+	// scan runs on an endpoint.
+	AskEndpoint(*AskEndpointRequest, grpc.ServerStreamingServer[AskEndpointResponse]) error
 	mustEmbedUnimplementedEndpointServiceServer()
 }
 
@@ -116,11 +99,8 @@ type UnimplementedEndpointServiceServer struct{}
 func (UnimplementedEndpointServiceServer) ListEndpoints(context.Context, *ListEndpointsRequest) (*ListEndpointsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEndpoints not implemented")
 }
-func (UnimplementedEndpointServiceServer) ProbeModbus(context.Context, *ProbeModbusRequest) (*ProbeModbusResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ProbeModbus not implemented")
-}
-func (UnimplementedEndpointServiceServer) ScanModbus(*ScanModbusRequest, grpc.ServerStreamingServer[ScanModbusResponse]) error {
-	return status.Error(codes.Unimplemented, "method ScanModbus not implemented")
+func (UnimplementedEndpointServiceServer) AskEndpoint(*AskEndpointRequest, grpc.ServerStreamingServer[AskEndpointResponse]) error {
+	return status.Error(codes.Unimplemented, "method AskEndpoint not implemented")
 }
 func (UnimplementedEndpointServiceServer) mustEmbedUnimplementedEndpointServiceServer() {}
 func (UnimplementedEndpointServiceServer) testEmbeddedByValue()                         {}
@@ -161,34 +141,16 @@ func _EndpointService_ListEndpoints_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
-func _EndpointService_ProbeModbus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ProbeModbusRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(EndpointServiceServer).ProbeModbus(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: EndpointService_ProbeModbus_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(EndpointServiceServer).ProbeModbus(ctx, req.(*ProbeModbusRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _EndpointService_ScanModbus_Handler(srv interface{}, stream grpc.ServerStream) error {
-	m := new(ScanModbusRequest)
+func _EndpointService_AskEndpoint_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(AskEndpointRequest)
 	if err := stream.RecvMsg(m); err != nil {
 		return err
 	}
-	return srv.(EndpointServiceServer).ScanModbus(m, &grpc.GenericServerStream[ScanModbusRequest, ScanModbusResponse]{ServerStream: stream})
+	return srv.(EndpointServiceServer).AskEndpoint(m, &grpc.GenericServerStream[AskEndpointRequest, AskEndpointResponse]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type EndpointService_ScanModbusServer = grpc.ServerStreamingServer[ScanModbusResponse]
+type EndpointService_AskEndpointServer = grpc.ServerStreamingServer[AskEndpointResponse]
 
 // EndpointService_ServiceDesc is the grpc.ServiceDesc for EndpointService service.
 // It's only intended for direct use with grpc.RegisterService,
@@ -201,15 +163,11 @@ var EndpointService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListEndpoints",
 			Handler:    _EndpointService_ListEndpoints_Handler,
 		},
-		{
-			MethodName: "ProbeModbus",
-			Handler:    _EndpointService_ProbeModbus_Handler,
-		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
-			StreamName:    "ScanModbus",
-			Handler:       _EndpointService_ScanModbus_Handler,
+			StreamName:    "AskEndpoint",
+			Handler:       _EndpointService_AskEndpoint_Handler,
 			ServerStreams: true,
 		},
 	},

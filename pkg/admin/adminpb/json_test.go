@@ -15,8 +15,8 @@ import (
 )
 
 // notPrinted are messages that no command prints as they are.
-const notPrinted = " Batch FrameFilter ReplayRange ModbusQuestion TagInfo Value PartCount Problem DriverMinute LogDamage LogGap ExportSummary " +
-	"ListEndpointsResponse ProbeModbusResponse ScanModbusResponse ListDriversResponse PauseDriverResponse ResumeDriverResponse " +
+const notPrinted = " Batch FrameFilter ReplayRange AskItem AskReport AskStep TagInfo Value PartCount Problem DriverMinute LogDamage LogGap ExportSummary " +
+	"ListEndpointsResponse AskEndpointResponse ListDriversResponse PauseDriverResponse ResumeDriverResponse " +
 	"RestartDriverResponse DiagnoseDriverResponse ListTagsResponse WatchTagsResponse TailResponse ReplayResponse ExportResponse ImportResponse " +
 	"RemoveConsumerResponse ListParkedResponse RetryParkedResponse DropParkedResponse ListConnectorsResponse TestConnectorResponse " +
 	"ReconnectConnectorResponse PauseConnectorResponse ResumeConnectorResponse GetConfigStatusResponse ListConfigHistoryResponse " +

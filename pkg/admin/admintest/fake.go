@@ -13,7 +13,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
@@ -166,36 +165,6 @@ func (fakeEndpoints) ListEndpoints(context.Context, *pb.ListEndpointsRequest) (*
 		{Id: "bus1", Url: "serial:///dev/ttyFAKE?baud=9600", State: "idle", Since: epoch(), Max: 1, Drivers: []string{"oven"}},
 		{Id: "plc1", Url: "tcp://10.0.0.1:502", State: "up", Since: epoch(), Open: 1, Max: 1, Drivers: []string{"press"}},
 	}}, nil
-}
-
-// ProbeModbus answers for unit 1 of plc1: registers 0x4145, 0x70A4.
-func (fakeEndpoints) ProbeModbus(_ context.Context, r *pb.ProbeModbusRequest) (*pb.ProbeModbusResponse, error) {
-	if r.GetEndpoint() != "plc1" {
-		return nil, fmt.Errorf("endpoint %q: %w", r.GetEndpoint(), admin.ErrNotFound)
-	}
-	q := r.GetQuestion()
-	a := &pb.ProbeModbusResponse{Connect: durationpb.New(time.Microsecond), Took: durationpb.New(3 * time.Millisecond),
-		Address: q.GetAddress(), Count: q.GetCount(), Hints: []string{"echo: drop"}}
-	if q.GetUnit() != 1 {
-		a.Refusal = "wait for the answer: timeout"
-		return a, nil
-	}
-	a.Data = bytes.Repeat([]byte{0x41, 0x45, 0x70, 0xA4}, int(q.GetCount()+1)/2)[:2*q.GetCount()]
-	return a, nil
-}
-
-func (e fakeEndpoints) ScanModbus(r *pb.ScanModbusRequest, out grpc.ServerStreamingServer[pb.ScanModbusResponse]) error {
-	for _, u := range r.GetUnits() {
-		q := &pb.ModbusQuestion{Unit: uint32(u), Count: r.GetQuestion().GetCount()}
-		a, err := e.ProbeModbus(out.Context(), &pb.ProbeModbusRequest{Endpoint: r.GetEndpoint(), Question: q})
-		if err != nil {
-			return err
-		}
-		if err := out.Send(&pb.ScanModbusResponse{Unit: uint32(u), Found: a.Refusal == "", Took: a.Took}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 type fakeDrivers struct {

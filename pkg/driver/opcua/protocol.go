@@ -11,13 +11,17 @@ import (
 func Protocol() driver.Protocol {
 	return driver.Protocol{
 		Name:      Proto,
+		Schemes:   []string{Scheme},
 		Transport: Transport,
 		New: func(h driver.Host) (driver.Factory, error) {
 			return NewFactory(h.Registerer, Options{
 				PKI: NewPKI(filepath.Join(h.DataDir, "pki"), h.GatewayID), Name: h.GatewayID, Secret: h.Secret, File: h.File,
 			})
 		},
-		Check: checkSetup,
-		Span:  func(config.DataType) int { return 0 }, // a node has its value, whatever its size
+		Check:  checkSetup,
+		Span:   func(config.DataType) int { return 0 }, // a node has its value, whatever its size
+		Probe:  probeAbility(),
+		Browse: browseAbility(),
+		Trust:  func(dir string) driver.TrustList { return trustList{NewPKI(dir, "")} },
 	}
 }

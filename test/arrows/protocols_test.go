@@ -1,0 +1,66 @@
+package arrows
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/edge-gateway/edge-gateway/pkg/protocols"
+)
+
+// namers are the packages that may name a protocol: the drivers, the list, and what is
+// about one protocol.
+var namers = []string{
+	"pkg/driver/...", "pkg/protocols", "pkg/plcsim", "pkg/demo",
+	"pkg/admin/admintest", // its drivers have one
+	"pkg/endpoint",        // tells of the usual port
+}
+
+// TestNobodyNamesAProtocol: what lint, the gateway and the commands know of a protocol
+// stands in its package. No literal elsewhere has its name, and nobody imports it.
+func TestNobodyNamesAProtocol(t *testing.T) {
+	seen := 0
+	for _, root := range []string{"../../cmd", "../../pkg"} {
+		err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+			name := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), "../../")
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasSuffix(path, ".pb.go") || within(name, namers) {
+				return err
+			}
+			seen++
+			for _, literal := range literalsOf(t, path) {
+				for _, proto := range protocols.Builtin().Names() {
+					if regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(proto) + `\b`).MatchString(literal) {
+						t.Errorf("%s: %s names the protocol %s: it belongs into its descriptor", path, literal, proto)
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seen < 100 {
+		t.Errorf("%d files were looked at", seen)
+	}
+}
+
+func literalsOf(t *testing.T, path string) (out []string) {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
+			out = append(out, l.Value)
+		}
+		return true
+	})
+	return out
+}
