@@ -35,11 +35,11 @@ move in its registers and coils; the table says which is where.`,
 			{Name: "points", Type: "int", Default: defaultSimPoints, Usage: "number of moving values in each unit (1–50000)"},
 		},
 		Columns: []driver.Column{{Name: "TABLE"}, {Name: "ADDR", Right: true}, {Name: "TYPE"}, {Name: "MOVES"}, {Name: "SCALE"}, {Name: "UNIT"}},
-		Start:   simulate,
+		Start:   startSimulation,
 	}
 }
 
-func simulate(a driver.Args) (*driver.Simulated, error) {
+func startSimulation(a driver.Args) (*driver.Simulated, error) {
 	units, err := parseUnits(a.Get("units", defaultSimUnits))
 	if err != nil {
 		return nil, err
