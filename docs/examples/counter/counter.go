@@ -27,10 +27,50 @@ import (
 // Protocol is all that lint, the gateway and the commands take.
 func Protocol() driver.Protocol {
 	return driver.Protocol{
-		Name:  "counter",
+		Name:    "counter",
+		Schemes: []string{"counter"},
+		Transport: func(item config.Endpoint) (config.Endpoint, bool) {
+			own := item.Scheme == "counter"
+			if own {
+				item.Scheme = "tcp"
+			}
+			return item, own
+		},
 		New:   func(driver.Host) (driver.Factory, error) { return factory{}, nil },
 		Check: check,
+		Probe: &driver.Ability{
+			Help:    "Of a device with counters (counter://HOST:PORT) it shows the counter --counter.",
+			Example: "  edge-ctl probe counter://192.168.10.5:4000 --counter parts",
+			Options: []driver.Option{{Name: "counter", Type: "string", Default: "parts", Usage: "the counter's name"}},
+			Columns: []driver.Column{{Name: "COUNTER"}, {Name: "VALUE", Right: true}},
+			Run:     probe,
+		},
 	}
+}
+
+// probe asks for one counter. It is all that edge-ctl probe and the gateway need.
+func probe(ctx context.Context, to driver.Target, a driver.Args, emit func(driver.Event) error) (r driver.Report, err error) {
+	lease, err := to.Endpoint.Acquire(ctx)
+	if err != nil {
+		return r, fmt.Errorf("connect: %w", err)
+	}
+	name, began := a.Get("counter", "parts"), time.Now()
+	v, q, err := ask(lease, bufio.NewReader(lease), name)
+	lease.Release(err)
+	if err != nil {
+		return r, err
+	}
+	r.Steps = []driver.Step{{Name: "answer", Took: time.Since(began), Text: v.String()}}
+	if q != frame.Good {
+		r.Failure = fmt.Sprintf("the device has no counter %q", name)
+	} else if err := emit(driver.Event{Item: &driver.Item{Cells: []string{name, v.String()}}}); err != nil {
+		return r, err
+	}
+	r.Document, err = driver.Document(struct {
+		Counter string `json:"counter"`
+		Value   uint64 `json:"value"`
+	}{name, v.Uint()})
+	return r, err
 }
 
 // polling reads cfg.polling, the only setting. (A real protocol has a schema,

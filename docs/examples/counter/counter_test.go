@@ -87,6 +87,30 @@ func TestRuns(t *testing.T) {
 	}
 }
 
+// TestProbe: the side of the commands, which take the protocol from the list by the
+// scheme of a URL, and of the gateway.
+func TestProbe(t *testing.T) {
+	addr := device(t)
+	p, ok := append(protocols.Builtin(), counter.Protocol()).ForScheme("counter")
+	if !ok || p.Name != "counter" {
+		t.Fatalf("%q answers to counter://", p.Name)
+	}
+	to := driver.Target{Endpoint: modbustest.Dial(t, "tcp", func() string { return addr })}
+	for _, want := range []struct{ name, document, cells, failure string }{
+		{"parts", `{"counter":"parts","value":1}`, "[[parts 1]]", ""},
+		{"nothing", `{"counter":"nothing","value":0}`, "[]", `the device has no counter "nothing"`},
+	} {
+		var cells [][]string
+		r, err := p.Ability(driver.AbilityProbe).Run(t.Context(), to, driver.Args{Options: map[string]string{"counter": want.name}}, func(e driver.Event) error {
+			cells = append(cells, e.Item.Cells)
+			return nil
+		})
+		if err != nil || string(r.Document) != want.document || fmt.Sprint(cells) != want.cells || r.Failure != want.failure || len(r.Steps) != 1 {
+			t.Errorf("%s: %s, %v, %+v, %v", want.name, r.Document, cells, r, err)
+		}
+	}
+}
+
 // TestLint: lint's side.
 func TestLint(t *testing.T) {
 	snap := &config.Snapshot{

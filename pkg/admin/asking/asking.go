@@ -75,7 +75,7 @@ func Ask(ctx context.Context, c *admin.Client, r *pb.AskEndpointRequest, emit fu
 		case *pb.AskEndpointResponse_Progress:
 			return emit(driver.Event{Progress: e.Progress})
 		case *pb.AskEndpointResponse_Item:
-			return emit(driver.Event{Item: &driver.Item{Cells: e.Item.GetCells(), Document: e.Item.GetDocument(), Import: e.Item.GetImport()}})
+			return emit(driver.Event{Item: itemFrom(e.Item)})
 		case *pb.AskEndpointResponse_Report:
 			report = e.Report
 		}
@@ -85,6 +85,10 @@ func Ask(ctx context.Context, c *admin.Client, r *pb.AskEndpointRequest, emit fu
 		err = fmt.Errorf("the gateway gave no report: %w", admin.ErrUnavailable)
 	}
 	return reportFrom(report), err
+}
+
+func itemFrom(m *pb.AskItem) *driver.Item {
+	return &driver.Item{Cells: m.GetCells(), Document: m.GetDocument(), Import: m.GetImport()}
 }
 
 func reportTo(r driver.Report) *pb.AskReport {
