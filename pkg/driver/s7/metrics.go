@@ -102,16 +102,18 @@ func (d *driverMetrics) agreed(pdu, jobs int) {
 func (d *driverMetrics) reject(reason string) { d.rejected.WithLabelValues(d.id, reason).Inc() }
 
 // refuse counts what the PLC refused.
-func (d *driverMetrics) refuse(err error) {
+func (d *driverMetrics) refuse(err error) { d.refusal(d.id, err) }
+
+func (m *metrics) refusal(id string, err error) {
 	if r, ok := errors.AsType[*Refusal](err); ok {
-		d.refused.WithLabelValues(d.id, r.number()).Inc()
+		m.refused.WithLabelValues(id, r.number()).Inc()
 	}
 }
 
 // done counts a request of a function that is asked for rarely.
-func (d *driverMetrics) done(function string, err error) {
-	d.requests.WithLabelValues(d.id, function, result(err)).Inc()
-	d.refuse(err)
+func (m *metrics) done(id, function string, err error) {
+	m.requests.WithLabelValues(id, function, result(err)).Inc()
+	m.refusal(id, err)
 }
 
 // result returns the label result.

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"time"
-
-	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
 
 // What a PLC refuses is bad alone. A range of several variables that is refused is
@@ -263,5 +261,3 @@ func (t *teller) logger(log *slog.Logger, now time.Time) *slog.Logger {
 	}
 	return log
 }
-
-var _ driver.Reasoner = (*s7Driver)(nil)

@@ -165,7 +165,7 @@ func (op *writeOp) first(c *session) error {
 		err = c.rejected(checkWrite(m))
 	}
 	op.at = time.Now()
-	op.d.metrics.requests.WithLabelValues(op.d.id, "write", result(err)).Inc()
+	op.d.metrics.done(op.d.id, "write", err)
 	switch {
 	case err == nil:
 		return op.confirmed(c)

@@ -18,7 +18,7 @@ type PLC struct {
 
 	mu     sync.Mutex
 	l      net.Listener
-	conns  map[net.Conn]bool
+	conns  map[net.Conn]bool // false: it is silent there
 	blocks map[Block][]byte
 	pdu    int
 	jobs   int
@@ -132,6 +132,19 @@ func (p *PLC) Get(area byte, db uint16, at, n int) []byte {
 	return append([]byte(nil), p.blocks[Block{area, db}][at:at+n]...)
 }
 
+// Undo zeroes a block, as the PLC's program may after a write. It is for the functions
+// given to Rude.
+func (p *PLC) Undo(area byte, db uint16) { clear(p.blocks[Block{area, db}]) }
+
+// Forget makes it silent on the connections that there are.
+func (p *PLC) Forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		p.conns[c] = false
+	}
+}
+
 // Agree sets what it agrees to when it is connected.
 func (p *PLC) Agree(pdu, jobs int) {
 	p.mu.Lock()
@@ -186,7 +199,7 @@ func (p *PLC) Writes() int {
 
 // serve answers on one connection.
 func (p *PLC) serve(c net.Conn) {
-	defer c.Close()
+	defer func() { _ = c.Close() }() // the driver may have closed it
 	head := make([]byte, 4)
 	for {
 		if _, err := io.ReadFull(c, head); err != nil {
@@ -197,8 +210,11 @@ func (p *PLC) serve(c net.Conn) {
 			return
 		}
 		p.mu.Lock()
-		parts := p.answer(body)
-		silent := p.silent
+		var parts [][]byte
+		if p.conns[c] {
+			parts = p.answer(body)
+		}
+		silent := p.silent || !p.conns[c]
 		p.mu.Unlock()
 		if silent {
 			continue
