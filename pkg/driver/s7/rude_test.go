@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -270,5 +272,41 @@ func TestNegotiation(t *testing.T) {
 				t.Errorf("PDU %v and %v jobs", got, jobs)
 			}
 		})
+	}
+}
+
+// Every metric that the page and the dashboard name is there from the start.
+func TestMetricsAreNamed(t *testing.T) {
+	r := start(t, nil, []config.Variable{variable("gone", "DB1.DBW0", config.TypeInt16)}, nil)
+	r.waitBad("gone") // which makes the last of them
+	families, err := r.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for _, f := range families {
+		shown[f.GetName()] = true
+	}
+	name := regexp.MustCompile(`\bs7_[a-z_]+`)
+	for file, inside := range map[string]*regexp.Regexp{
+		"../../../docs/s7.md": regexp.MustCompile("(?s)## Metrics.*"),
+		"../../../examples/compose/grafana/dashboards/edge-gateway.json": regexp.MustCompile(`"expr": "[^\n]*`),
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, part := range inside.FindAllString(string(text), -1) {
+			for _, n := range name.FindAllString(part, -1) {
+				found++
+				if !shown[strings.TrimSuffix(n, "_bucket")] {
+					t.Errorf("%s names %s, which there is not", file, n)
+				}
+			}
+		}
+		if found < 6 {
+			t.Errorf("%s names %d metrics", file, found)
+		}
 	}
 }
