@@ -90,8 +90,23 @@ bench-bus: ## the bus and its log beside raw Pebble and NATS JetStream's file st
 fuzz: ## every fuzz target for FUZZTIME each (default 20s)
 	@scripts/fuzz $(or $(FUZZTIME),20s)
 
+# Where the commands run: the gateway on Linux, its tools where people sit. Compiling is all that is done here, and
+# Go's cache keeps it. 32 bits find constants and tests that need 64, so that the vet there is of everything.
+TOOL_PLATFORMS    := windows/amd64 darwin/arm64 darwin/amd64
+GATEWAY_PLATFORMS := linux/amd64 linux/arm64 linux/arm linux/riscv64
+
+.PHONY: platforms
+platforms: ## build the commands for every platform that they run on
+	for p in $(TOOL_PLATFORMS); do \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./cmd/edge-ctl ./cmd/edge-cfg ./cmd/edge-bus || { echo "$$p failed" >&2; exit 1; }; \
+	done
+	for p in $(GATEWAY_PLATFORMS); do \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build $(addprefix ./cmd/,$(BINS)) || { echo "$$p failed" >&2; exit 1; }; \
+	done
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm $(GO) vet ./pkg/... ./cmd/...
+
 .PHONY: lint
-lint: breaking ## golangci-lint and the protobuf linters
+lint: breaking platforms ## golangci-lint, the protobuf linters, every platform
 	$(TOOLS) golangci-lint run ./...
 	cd schemas/admin && $(BUF) lint
 

@@ -72,7 +72,7 @@ func newConfigHistory() *cobra.Command {
 				return cli.Usagef("--limit %d: expected 0 or more", limit)
 			}
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				r, err := c.Config.ListConfigHistory(ctx, &pb.ListConfigHistoryRequest{Limit: uint32(min(limit, math.MaxUint32))})
+				r, err := c.Config.ListConfigHistory(ctx, &pb.ListConfigHistoryRequest{Limit: uint32(min(limit, math.MaxInt32))})
 				if err != nil {
 					return err
 				}

@@ -11,7 +11,6 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -19,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // Client talks to a gateway. Its errors are meant for people and match this package's
@@ -49,9 +49,8 @@ func Find() (string, error) {
 			return path, nil
 		}
 	}
-	return "", &UnreachableError{Text: fmt.Sprintf("no gateway found: there is neither %s. Is it running? "+
-		"If its admin socket is elsewhere (admin.socket or data_dir in its gateway.yml, or what 'edge-gw demo' prints), name it with --socket PATH",
-		strings.Join(DefaultSockets(), " nor "))}
+	return "", &UnreachableError{Text: fmt.Sprintf("no gateway found: there is neither %s. %s",
+		strings.Join(DefaultSockets(), " nor "), noGateway)}
 }
 
 const (
@@ -137,9 +136,9 @@ func explainDial(socket string, err error) string {
 	switch {
 	case len(socket) > maxSocketPath:
 		return fmt.Sprintf("%s is too long for a socket's path: it has %d bytes, the system takes %d", socket, len(socket), maxSocketPath)
-	case errors.Is(err, syscall.ENOENT):
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Sprintf("there is no admin socket at %s. Is the gateway running? Is this the path of admin.socket in its gateway.yml (default: admin.sock in its data_dir)?", socket)
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errkind.Refused(err):
 		if info, serr := os.Stat(socket); serr == nil && info.Mode()&os.ModeSocket == 0 {
 			return fmt.Sprintf("%s is not a socket; name the gateway's admin socket with --socket PATH", socket)
 		}
@@ -156,12 +155,8 @@ func explainPermission(socket string) string {
 	if err != nil {
 		return fmt.Sprintf("user %s may not enter the directory of %s: try sudo, or have admin.socket moved to a directory that you may enter", me, socket)
 	}
-	owner := "another user"
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		owner = userName(st.Uid) + ":" + groupName(st.Gid)
-	}
 	return fmt.Sprintf("user %s may not use %s, which belongs to %s with mode %#o: try sudo, or have admin.group and admin.mode set in gateway.yml",
-		me, socket, owner, info.Mode().Perm())
+		me, socket, ownerOf(info), info.Mode().Perm())
 }
 
 func groupName(gid uint32) string {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 
@@ -40,6 +39,7 @@ func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.A
 	return conn, p, nil
 }
 
+// peerOf asks the kernel who is at the other end of c.
 func peerOf(c net.Conn) (Peer, error) {
 	if b, ok := c.(*intake.Conn); ok {
 		c = b.Conn
@@ -52,17 +52,11 @@ func peerOf(c net.Conn) (Peer, error) {
 	if err != nil {
 		return Peer{}, fmt.Errorf("peer credentials: %w", err)
 	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
+	p, err := credentialsOf(raw)
+	if err != nil {
 		return Peer{}, fmt.Errorf("peer credentials: %w", err)
 	}
-	if credErr != nil {
-		return Peer{}, fmt.Errorf("peer credentials: %w", credErr)
-	}
-	return Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}, nil
+	return p, nil
 }
 
 // ClientHandshake is not used: clients take insecure credentials.

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // ErrSocketInUse says that another process listens on the socket.
@@ -34,7 +34,7 @@ func listen(ctx context.Context, c Config) (net.Listener, error) {
 	// and group are set.
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var chmod error
-		if err := raw.Control(func(fd uintptr) { chmod = unix.Fchmod(int(fd), 0o600) }); err != nil {
+		if err := raw.Control(func(fd uintptr) { chmod = bornPrivate(fd) }); err != nil {
 			return err
 		}
 		return chmod
@@ -66,7 +66,7 @@ func removeStale(path string) error {
 		_ = c.Close() // nothing was sent
 		return fmt.Errorf("%w: is the gateway running already?", ErrSocketInUse)
 	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
+	if !errkind.Refused(err) {
 		return fmt.Errorf("find out whether somebody listens: %w", err)
 	}
 	return os.Remove(path)

@@ -177,7 +177,7 @@ func (b *Bus) publish(ctx context.Context, batch *frame.Batch, always bool) erro
 	for !b.closed && b.log.Err() == nil && !always && !b.admit(len(batch.Frames)) {
 		if err := b.waitForSpace(ctx); err != nil {
 			b.mu.Unlock()
-			b.metrics.dropped("ring_full", len(batch.Frames))
+			b.metrics.dropped("ring_full", uint64(len(batch.Frames)))
 			return err
 		}
 	}
@@ -200,7 +200,7 @@ func (b *Bus) publishParts(ctx context.Context, batch *frame.Batch, always bool)
 		part := *batch
 		part.Frames = batch.Frames[at:min(at+frame.MaxBlockFrames, len(batch.Frames))]
 		if err := b.publish(ctx, &part, always); err != nil {
-			b.metrics.dropped("ring_full", len(batch.Frames)-at-len(part.Frames)) // the rest; publish has counted the part
+			b.metrics.dropped("ring_full", uint64(len(batch.Frames)-at-len(part.Frames))) // the rest; publish has counted the part
 			return err
 		}
 		if at == 0 {

@@ -159,7 +159,7 @@ func (b *Bus) drop(first, last uint64, consumers []*Consumer, gap wal.Gap) error
 		return err
 	}
 	for _, g := range gaps {
-		b.metrics.dropped(g.Reason, int(g.Len()))
+		b.metrics.dropped(g.Reason, g.Len())
 		b.logger.Error("frames dropped: the log is full", "reason", g.Reason, "from", g.First, "to", g.Last, "consumer", g.Consumer)
 	}
 	b.tellGaps()
@@ -207,7 +207,7 @@ func (b *Bus) tellGaps() {
 	}
 	for _, g := range told {
 		if g.Reason == wal.ReasonDamaged { // the others were counted when they came about
-			b.metrics.dropped(g.Reason, int(g.Len()))
+			b.metrics.dropped(g.Reason, g.Len())
 			b.logger.Error("frames lost: they were damaged, and a repair took them out", "from", g.First, "to", g.Last)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -302,7 +303,7 @@ func (c *Consumer) Fetch(first, last uint64) ([]*frame.Batch, error) {
 	}
 	f := fetch{log: c.b.log, at: first, last: last}
 	for f.at <= last {
-		batches := c.b.ring.read(nil, f.at, last, int(last-f.at+1))
+		batches := c.b.ring.read(nil, f.at, last, int(min(last-f.at+1, math.MaxInt32)))
 		var err error
 		if len(batches) == 0 {
 			batches, err = c.b.log.Read(f.at, last, readAhead)

@@ -62,7 +62,7 @@ func (a *Archive) GC(ctx context.Context, keepBytes uint64, dryRun, force bool) 
 			return r, fmt.Errorf("gc: %w", err)
 		}
 		if a.bus != nil && len(gaps) > 0 {
-			a.bus.metrics.dropped("gc", int(r.Unacked))
+			a.bus.metrics.dropped("gc", r.Unacked)
 			a.bus.tellGaps()
 		}
 	}

@@ -59,8 +59,8 @@ func (m *metrics) close() {
 	}
 }
 
-func (m *metrics) published(k frame.Kind, n int) { m.publish[k&1].Add(float64(n)) }
-func (m *metrics) dropped(reason string, n int)  { m.drops.WithLabelValues(reason).Add(float64(n)) }
+func (m *metrics) published(k frame.Kind, n int)   { m.publish[k&1].Add(float64(n)) }
+func (m *metrics) dropped(reason string, n uint64) { m.drops.WithLabelValues(reason).Add(float64(n)) }
 
 // dropReasons are why frames are dropped.
 func dropReasons() []string {

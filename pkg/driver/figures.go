@@ -23,7 +23,7 @@ type Minute[T any] struct {
 // At returns what the slot that now falls in holds.
 func (m *Minute[T]) At(now time.Time) *T {
 	began := now.Truncate(slotLength)
-	s := &m.slots[int(began.Unix()/int64(slotLength/time.Second))%recentSlots]
+	s := &m.slots[began.Unix()/int64(slotLength/time.Second)%recentSlots]
 	if !s.began.Equal(began) {
 		s.began, s.value = began, *new(T)
 	}

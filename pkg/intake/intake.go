@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Config says what a listener takes.
@@ -50,18 +48,6 @@ const (
 	reservePart  = 8
 	reserveLeast = 16
 )
-
-// lastDescriptor returns the first descriptor that a connection may not have. The
-// system gives the lowest that is free: whoever has one as high leaves no more than
-// the reserve.
-func lastDescriptor() int {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 1 << 20
-	}
-	cur := int(min(limit.Cur, 1<<20))
-	return cur - max(reserveLeast, cur/reservePart)
-}
 
 // Accept returns the next connection for which there is room.
 func (l *Listener) Accept() (net.Conn, error) {

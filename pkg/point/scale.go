@@ -245,7 +245,7 @@ func constant(n ast.Node) (float64, bool) {
 	const exact = 1 << 53
 	switch n := n.(type) {
 	case *ast.IntegerNode:
-		return float64(n.Value), -exact <= n.Value && n.Value <= exact
+		return float64(n.Value), -exact <= int64(n.Value) && int64(n.Value) <= exact
 	case *ast.FloatNode:
 		return n.Value, true
 	case *ast.UnaryNode:

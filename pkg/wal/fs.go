@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -52,10 +51,6 @@ func (d *diskFS) synced(took time.Duration) {
 	if f := d.onSync.Load(); f != nil {
 		(*f)(took)
 	}
-}
-
-func isFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // retry runs op until it does not fail for want of space.
@@ -206,20 +201,19 @@ func (d *diskFS) Lock(name string) (lock io.Closer, err error) {
 // somebody writes through another mount.
 func (d *diskFS) lockToRead(name string) (io.Closer, error) {
 	lock, err := d.FS.Lock(name)
-	if !errors.Is(err, syscall.EROFS) && !errors.Is(err, os.ErrPermission) {
+	if !isUnwritable(err) {
 		return lock, err
 	}
-	f, openErr := os.Open(name)
-	if errors.Is(openErr, os.ErrNotExist) {
+	shared, shareErr := lockShared(name)
+	switch {
+	case errors.Is(shareErr, os.ErrNotExist):
 		return noLock{}, nil
-	}
-	if openErr != nil {
+	case isHeld(shareErr):
+		return nil, shareErr
+	case shareErr != nil:
 		return nil, err
 	}
-	if lockErr := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_RDLCK, Whence: io.SeekStart}); lockErr != nil {
-		return nil, errors.Join(lockErr, f.Close())
-	}
-	return f, nil
+	return shared, nil
 }
 
 // noLock is the lock of what nobody else can open for writing.

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -247,11 +246,8 @@ func (l *Log) lockDir() error {
 		l.lock = lock
 		return nil
 	}
-	// fcntl(2) answers EAGAIN or EACCES; the file could not be opened if there is a
-	// path in the error. For a lock of this very process Pebble has no error value.
-	var pathErr *os.PathError
-	held := errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "held by current process")
-	if held && !errors.As(err, &pathErr) {
+	// For a lock of this very process Pebble has no error value.
+	if isHeld(err) || strings.Contains(err.Error(), "held by current process") {
 		return fmt.Errorf("%w (%w)", ErrLocked, err)
 	}
 	return fmt.Errorf("lock: %w", err)

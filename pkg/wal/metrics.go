@@ -2,7 +2,6 @@ package wal
 
 import (
 	"fmt"
-	"syscall"
 	"time"
 )
 
@@ -48,8 +47,7 @@ func (l *Log) WaitingFull() error {
 	if p == nil || l.disk.full.Load() == 0 {
 		return nil
 	}
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(l.dir, &st); err == nil && st.Files > 0 && st.Ffree == 0 {
+	if outOfInodes(l.dir) {
 		return fmt.Errorf("no inodes are left on the disk: delete files: %w", *p)
 	}
 	return *p

@@ -61,7 +61,7 @@ var allowed = map[string][]string{
 var allowedBelow = map[string][]string{
 	"pkg/driver/": {"pkg/config", "pkg/errkind", "pkg/driver/...", "pkg/durable", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/plcsim", "pkg/point",
 		"pkg/regular", "schemas"},
-	"pkg/connector/": {"pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/frame", "pkg/mqtt311", "pkg/number", "pkg/regular", "pkg/supervise", "schemas"},
+	"pkg/connector/": {"pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/errkind", "pkg/frame", "pkg/mqtt311", "pkg/number", "pkg/regular", "pkg/supervise", "schemas"},
 	"pkg/endpoint/":  {"pkg/endpoint/..."},
 	"pkg/config/":    {"pkg/config/...", "schemas"},
 }

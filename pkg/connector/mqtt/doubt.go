@@ -6,10 +6,11 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // A message is in doubt when the broker may hold it, and yet it cannot be sent again as
@@ -233,7 +234,7 @@ func hungUp(err error) bool {
 	if isTimeout(err) || errors.Is(err, net.ErrClosed) {
 		return false
 	}
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errkind.Reset(err)
 }
 
 // convicted deals with a message at which connections die: it is made anew with the

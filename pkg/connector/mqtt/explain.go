@@ -8,11 +8,11 @@ import (
 	"io"
 	"net"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
 )
 
@@ -71,7 +71,7 @@ func explainEnd(err error) error {
 	var n net.Error
 	var ws *websocket.CloseError
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errkind.Reset(err),
 		errors.As(err, &ws):
 		return fmt.Errorf("%w (%w)", errHungUp, err)
 	case errors.As(err, &n) && n.Timeout():
@@ -136,7 +136,7 @@ func explainTLS(err error) error {
 		return fmt.Errorf("the broker's certificate is not valid now, %s: it has expired, or the gateway's clock is wrong (%w)", time.Now().Format(time.DateOnly), err)
 	case errors.As(err, &header):
 		return fmt.Errorf("the server does not answer in TLS: this port is for plain connections; use mqtt:// (or ws://) in endpoint (%w)", err)
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, io.EOF), errkind.Reset(err):
 		return fmt.Errorf("the server closed the connection at the first word of TLS: this port may be for plain connections; use mqtt:// (or ws://) in endpoint then (%w)", err)
 	case isTimeout(err):
 		return fmt.Errorf("no answer to the first word of TLS: this port may be for plain connections; use mqtt:// (or ws://) in endpoint then (%w)", err)

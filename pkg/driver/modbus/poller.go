@@ -6,10 +6,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -272,7 +272,7 @@ func (p *poller) foundClosed(lease endpoint.Lease, err error) bool {
 
 // closedByPeer tells the errors of a connection that the peer has closed.
 func closedByPeer(err error) bool {
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.ErrUnexpectedEOF) || errkind.Reset(err)
 }
 
 // converse uses lease and releases it. After an error the requests that were in

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"syscall"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // explain says to people what the device did when it was asked for a tag, and
@@ -46,7 +46,7 @@ func silentReason(err error) driver.Reason {
 	switch {
 	case errors.As(err, &rejected):
 		return driver.Reason{Text: rejected.Error(), Hint: "the device answers something else than was asked for: check address and datatype, or remove the tag"}
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errkind.Reset(err):
 		return driver.Reason{Text: "the device closes the connection when it is asked for it", Hint: "check address.addr and address.type, or remove the tag"}
 	case isTimeout(err):
 		return driver.Reason{Text: "no answer in time", Hint: "check address.addr and cfg.unit_id, or raise cfg.timeout"}
