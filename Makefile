@@ -91,16 +91,17 @@ fuzz: ## every fuzz target for FUZZTIME each (default 20s)
 	@scripts/fuzz $(or $(FUZZTIME),20s)
 
 # Where the commands run: the gateway on Linux, its tools where people sit. Compiling is all that is done here, and
-# Go's cache keeps it. 32 bits find constants and tests that need 64, so that the vet there is of everything.
-TOOL_PLATFORMS    := windows/amd64 darwin/arm64 darwin/amd64
-GATEWAY_PLATFORMS := linux/amd64 linux/arm64 linux/arm linux/riscv64
+# Go's cache keeps it (a few minutes the first time, then seconds); for the machine's own platform there is `build`.
+# 32 bits find constants and tests that need 64, so that the vet there is of everything.
+TOOL_PLATFORMS    := windows/amd64 darwin/arm64
+GATEWAY_PLATFORMS := linux/arm64 linux/arm linux/riscv64
 
 .PHONY: platforms
 platforms: ## build the commands for every platform that they run on
-	for p in $(TOOL_PLATFORMS); do \
+	@for p in $(TOOL_PLATFORMS); do \
 	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./cmd/edge-ctl ./cmd/edge-cfg ./cmd/edge-bus || { echo "$$p failed" >&2; exit 1; }; \
 	done
-	for p in $(GATEWAY_PLATFORMS); do \
+	@for p in $(GATEWAY_PLATFORMS); do \
 	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build $(addprefix ./cmd/,$(BINS)) || { echo "$$p failed" >&2; exit 1; }; \
 	done
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm $(GO) vet ./pkg/... ./cmd/...

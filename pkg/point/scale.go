@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -54,7 +55,7 @@ const variable = "value"
 // CompileScale compiles a scale expression. Its errors name the expression, the
 // column and what is wrong, in one line.
 func CompileScale(src string) (*Scale, error) {
-	s, err := compileScale(src)
+	s, err := compileScale(src, strconv.IntSize)
 	if err != nil {
 		if len(src) > 80 {
 			src = strings.ToValidUTF8(src[:80], "") + "…"
@@ -64,7 +65,7 @@ func CompileScale(src string) (*Scale, error) {
 	return s, nil
 }
 
-func compileScale(src string) (*Scale, error) {
+func compileScale(src string, bits int) (*Scale, error) {
 	if len(src) > maxScaleLen {
 		return nil, fmt.Errorf("is %d bytes long, at most %d are allowed", len(src), maxScaleLen)
 	}
@@ -96,7 +97,20 @@ func compileScale(src string) (*Scale, error) {
 	if !sub.usesValue {
 		return nil, fmt.Errorf(`does not use "value", the raw value; a factor is written "value * %s"`, strings.Join(strings.Fields(src), " "))
 	}
-	return s, nil
+	return s, s.fit(bits, sub.usesInt)
+}
+
+// fit keeps a scale from expr's integers where they have 32 bits: there they wrap where
+// a tag's value fits, without a word. Whole numbers go our own way, of 64 bits.
+func (s *Scale) fit(bits int, usesInt bool) error {
+	if bits >= 64 || !usesInt {
+		return nil
+	}
+	if s.integer == nil {
+		return errors.New("mixes whole numbers with others, which needs a processor of 64 bits: write its whole numbers with a point (2.0), without int and bit functions")
+	}
+	s.prog = nil
+	return nil
 }
 
 // Eval returns the engineering value of a raw one. The result may be NaN or
@@ -324,6 +338,7 @@ func number(x any) (float64, bool) {
 // the language: arrays, ranges, text, loops over them, and variables of its own.
 type subset struct {
 	usesValue bool
+	usesInt   bool // calculates with expr's integers
 	nodes     int
 	err       error
 }
@@ -336,11 +351,18 @@ func (s *subset) Visit(n *ast.Node) {
 		s.usesValue = s.usesValue || n.Value == variable
 		return
 	case *ast.BinaryNode:
+		s.usesInt = s.usesInt || isInteger(n.Left) && isInteger(n.Right)
 		if n.Operator != ".." {
 			return
 		}
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.UnaryNode, *ast.ConditionalNode,
-		*ast.CallNode, *ast.BuiltinNode:
+	case *ast.CallNode:
+		name, _ := n.Callee.(*ast.IdentifierNode)
+		s.usesInt = s.usesInt || name != nil && ofIntegers(name.Value)
+		return
+	case *ast.BuiltinNode:
+		s.usesInt = s.usesInt || ofIntegers(n.Name)
+		return
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.UnaryNode, *ast.ConditionalNode:
 		return
 	}
 	if s.err == nil {
@@ -348,6 +370,18 @@ func (s *subset) Visit(n *ast.Node) {
 			*n, (*n).Location().From+1)
 	}
 }
+
+// isInteger says that n is a whole number, with or without a sign.
+func isInteger(n ast.Node) bool {
+	if u, ok := n.(*ast.UnaryNode); ok {
+		return isInteger(u.Node)
+	}
+	_, ok := n.(*ast.IntegerNode)
+	return ok
+}
+
+// ofIntegers says that a function takes or gives expr's integers.
+func ofIntegers(name string) bool { return name == "int" || strings.HasPrefix(name, "bit") }
 
 // oneLine drops the drawing that expr puts under its messages.
 func oneLine(err error) error {

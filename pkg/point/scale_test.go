@@ -2,6 +2,7 @@ package point
 
 import (
 	"math"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -87,6 +88,29 @@ func TestTenthsAreExact(t *testing.T) {
 	}
 }
 
+// TestScale32 has scales run as where int has 32 bits: values are right, or refused.
+func TestScale32(t *testing.T) {
+	for src, want := range map[string]float64{ // of 2^31+5; NaN: refused
+		"bitand(int(value), 0xFF)":                         5,
+		"bitshr(int(value), 8)":                            1 << 23,
+		"value > 100 ? value * (65536 * 65536) : value":    (1<<31 + 5) * (1 << 32),
+		"value > 100 ? value * 0.5 + 65536 * 65536 : 0.25": math.NaN(),
+		"bitand(int(value * 0.5), 0xFF)":                   math.NaN(),
+		"max(value * 0.5, 7)":                              1<<30 + 2.5,
+	} {
+		s, err := compileScale(src, 32)
+		if (err != nil) != math.IsNaN(want) {
+			t.Errorf("%s: %v", src, err)
+		}
+		if err != nil {
+			continue
+		}
+		if got, err := s.Eval(1<<31 + 5); err != nil && !strings.Contains(err.Error(), "64 bits") || err == nil && got != want {
+			t.Errorf("%s: %v, %v; want %v", src, got, err, want)
+		}
+	}
+}
+
 func TestNonLinearScale(t *testing.T) {
 	for _, tc := range []struct {
 		src  string
@@ -111,6 +135,12 @@ func TestNonLinearScale(t *testing.T) {
 		{"value * 9007199254740993", 1, 9007199254740993},
 	} {
 		s, err := CompileScale(tc.src)
+		if strconv.IntSize == 32 && strings.Contains(tc.src, "9007199254740993") {
+			if err == nil {
+				t.Errorf("%s: taken where int has 32 bits", tc.src)
+			}
+			continue
+		}
 		if err != nil {
 			t.Errorf("%s: %v", tc.src, err)
 			continue
