@@ -2,11 +2,11 @@ package s7
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
 // check implements [driver.Protocol]. What a setting or an address may be is said where
@@ -87,10 +87,7 @@ func checkAll(drivers []driver.Setup, r driver.Findings) {
 			continue
 		}
 		byEndpoint[d.Item.EndpointID] = append(byEndpoint[d.Item.EndpointID], d.ID)
-		conns[d.Item.EndpointID] = 1
-		if n, err := strconv.Atoi(d.Endpoint.Opts["max_conns"]); err == nil {
-			conns[d.Item.EndpointID] = n
-		}
+		conns[d.Item.EndpointID] = endpoint.OptionsOf(d.Endpoint.Scheme, d.Endpoint.Opts).MaxConns
 	}
 	for id, list := range byEndpoint {
 		slices.Sort(list)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
 // Proto is the protocol's name in the drivers table.
@@ -79,8 +80,8 @@ func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 	}
 	if s.Timeout == 0 {
 		s.Timeout = defaultTimeout
-		if d, err := config.ParseDuration(ep.Opts["timeout"]); err == nil && d > 0 {
-			s.Timeout = d.Std()
+		if _, given := ep.Opts["timeout"]; given {
+			s.Timeout = endpoint.OptionsOf(ep.Scheme, ep.Opts).Timeout
 		}
 	}
 	if s.RemoteTSAP != 0 {
