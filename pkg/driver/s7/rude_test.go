@@ -217,7 +217,7 @@ func TestPoisonedRequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			vars, prepare := words(60)
-			r := start(t, map[string]any{"timeout": "50ms", "retry_refused": "1h"}, vars, func(p *s7test.PLC) {
+			r := start(t, map[string]any{"timeout": "250ms", "retry_refused": "1h"}, vars, func(p *s7test.PLC) {
 				prepare(p)
 				poisoned := false
 				p.Refuse(func(it s7test.Item) byte {
