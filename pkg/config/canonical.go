@@ -127,6 +127,9 @@ func (a *Address) appendCanonical(b []byte) []byte {
 	o := newObject(b)
 	switch a.Type {
 	case AddrOPCNode:
+		if n, ok := a.Index.Of(); ok {
+			o.number("index", int64(n))
+		}
 		o.text("node", a.Node)
 	case AddrS7DB:
 		o.text("area", a.Area)

@@ -336,7 +336,7 @@ func (a *Address) decode(tree any, root string) *FieldError {
 	case AddrCoil, AddrDiscrete:
 		needs, takes = "addr", "type addr len"
 	case AddrOPCNode:
-		needs, takes = "node", "type node"
+		needs, takes = "node", "type node index"
 	case AddrS7DB:
 		switch {
 		case has("s7"):
@@ -397,6 +397,8 @@ func (a *Address) setField(key string, x any) bool {
 		a.Bit, ok = &bit, within(0, 15)
 	case "node":
 		a.Node, ok = s, isText && s != ""
+	case "index":
+		a.Index, ok = Index(n+1), within(0, math.MaxInt32)
 	case "area":
 		a.Area, ok = s, isText && s != ""
 	case "db":

@@ -91,7 +91,7 @@ func TestLoadDirFindings(t *testing.T) {
 		"no second error for a bad driver": {map[string]string{"drivers.yml": strings.Replace(goodDrivers, "static", "statc", 1)},
 			[]string{"drivers.yml:2:9: error: kind: expected one of static, dyn, wasm, got \"statc\"; did you mean static? (value)"}},
 		"enumeration": {map[string]string{"variables.yml": strings.Replace(goodVariable, "uint16", "unit16", 1)},
-			[]string{"variables.yml:5:13: error: datatype: expected one of bool, uint8, int8, uint16, int16, uint24, int24, uint32, int32, uint48, int48, uint64, int64, float, float16, float32, float64, string, binary, bcd16, bcd32, bcd48, bcd64, mod10k, unix32, unix64, unix64_ms, ymdhms, s7_dt, cp56time2a, char, wstring, s5time, time, ltime, date, tod, dtl, got \"unit16\"; did you mean uint16? (value)"}},
+			[]string{"variables.yml:5:13: error: datatype: expected one of bool, uint8, int8, uint16, int16, uint24, int24, uint32, int32, uint48, int48, uint64, int64, float, float16, float32, float64, string, binary, bcd16, bcd32, bcd48, bcd64, mod10k, json, unix32, unix64, unix64_ms, ymdhms, s7_dt, cp56time2a, char, wstring, s5time, time, ltime, date, tod, dtl, got \"unit16\"; did you mean uint16? (value)"}},
 		"reserved tag": {map[string]string{"variables.yml": strings.Replace(goodVariable, "tag: a", "tag: sys.a", 1)},
 			[]string{"variables.yml:1:8: error: tag: tags that begin with sys. are the gateway's own (tag)"}},
 		"tag with a blank": {map[string]string{"variables.yml": strings.Replace(goodVariable, "tag: a", "tag: a b", 1)},

@@ -94,6 +94,8 @@ const (
 	TypeBCD64   DataType = "bcd64"
 	TypeMod10k  DataType = "mod10k" // four decimal digits in each of two to four registers, in binary
 
+	TypeJSON DataType = "json" // what an OPC UA server has: numbers, text, arrays of them
+
 	// Dates and times, as text.
 	TypeUnix32     DataType = "unix32"     // seconds since 1970
 	TypeUnix64     DataType = "unix64"     // seconds since 1970
@@ -219,7 +221,8 @@ type Address struct {
 	Chars uint8  `json:"chars,omitempty" yaml:"chars,omitempty"` // of a string in each register; 0: 2
 
 	// OPC UA.
-	Node string `json:"node,omitempty" yaml:"node,omitempty"`
+	Node  string `json:"node,omitempty" yaml:"node,omitempty"`
+	Index Index  `json:"index,omitempty" yaml:"index,omitempty"` // the one element of an array
 
 	// Siemens S7.
 	Area  string `json:"area,omitempty" yaml:"area,omitempty"`
@@ -228,6 +231,12 @@ type Address struct {
 	Size  uint16 `json:"size,omitempty" yaml:"size,omitempty"`   // bytes; 0: what the datatype needs
 	S7    string `json:"s7,omitempty" yaml:"s7,omitempty"`       // all of that as engineers write it: DB1.DBD4; Bit is part of it
 }
+
+// Index is the place of an array's element, plus 1; 0: none, the whole array.
+type Index uint32
+
+// Of returns the place as tables have it, from 0.
+func (i Index) Of() (n int, ok bool) { return int(i) - 1, i > 0 }
 
 // Report says when a polled value becomes a frame.
 type Report string

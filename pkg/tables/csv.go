@@ -19,15 +19,15 @@ import (
 
 // columns are the fields of a variable as a spreadsheet has them, in the order of
 // an export. Those of the address stand beside the others.
-var columns = [...]string{"tag", "driver_id", "access", "type", "addr", "addr2", "len", "bit", "byte", "chars", "node", "s7", "area", "db", "start", "size",
+var columns = [...]string{"tag", "driver_id", "access", "type", "addr", "addr2", "len", "bit", "byte", "chars", "node", "index", "s7", "area", "db", "start", "size",
 	"datatype", "byte_order", "charset", "pad", "scale", "scale_from", "na", "unit", "deadband", "report", "heartbeat", "polling",
 	"merge", "block_start", "block_len",
 	"verify_type", "verify_addr", "verify_addr2", "verify_len", "verify_bit", "verify_byte", "verify_chars",
-	"verify_node", "verify_s7", "verify_area", "verify_db", "verify_start", "verify_size"}
+	"verify_node", "verify_index", "verify_s7", "verify_area", "verify_db", "verify_start", "verify_size"}
 
 // inAddress reports whether a column is a field of the address.
 func inAddress(column string) bool {
-	return slices.Contains([]string{"type", "addr", "addr2", "len", "bit", "byte", "chars", "node", "s7", "area", "db", "start", "size"}, column)
+	return slices.Contains([]string{"type", "addr", "addr2", "len", "bit", "byte", "chars", "node", "index", "s7", "area", "db", "start", "size"}, column)
 }
 
 // pathOf returns where in a variable a column's field stands.
@@ -47,7 +47,7 @@ func pathOf(column string) []string {
 // isNumeric reports whether a column holds numbers.
 func isNumeric(column string) bool {
 	column = strings.TrimPrefix(column, "verify_")
-	return slices.Contains([]string{"addr", "addr2", "len", "bit", "chars", "db", "start", "size", "deadband", "block_start", "block_len"}, column)
+	return slices.Contains([]string{"addr", "addr2", "len", "bit", "chars", "index", "db", "start", "size", "deadband", "block_start", "block_len"}, column)
 }
 
 // Sheet is a CSV file as text: its separator is what its header has most of.

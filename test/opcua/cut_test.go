@@ -1,12 +1,14 @@
 package opcua
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -187,6 +189,7 @@ func TestLedger(t *testing.T) {
 		fault  bool // the driver is seen at fault
 		reset  bool // the counter begins again
 		own    bool // the server can't be shared
+		clock  int  // of the server, milliseconds off
 	}{
 		"cut of 1 s": {break_: func(_ *server, p *proxy) { p.cut(); time.Sleep(time.Second); p.open() }},
 		"cut of 5 s": {long: true, break_: func(_ *server, p *proxy) { p.cut(); time.Sleep(5 * time.Second); p.open() }, fault: true},
@@ -201,6 +204,8 @@ func TestLedger(t *testing.T) {
 		"stopped for 30 s":     {long: true, fault: true, own: true, lost: true, break_: func(srv *server, _ *proxy) { freeze(srv, 30*time.Second) }},
 		"session deleted":      {own: true, break_: func(srv *server, _ *proxy) { srv.do(map[string]any{"cmd": "deleteSessions"}) }, lost: true},
 		"subscription deleted": {long: true, own: true, break_: func(srv *server, _ *proxy) { srv.do(map[string]any{"cmd": "deleteSubscriptions"}) }, lost: true},
+		"clock an hour ahead":  {long: true, own: true, clock: 3600_000, break_: func(srv *server, _ *proxy) { srv.do(map[string]any{"cmd": "deleteSessions"}) }, lost: true},
+		"clock an hour behind": {long: true, own: true, clock: -3600_000, break_: func(srv *server, _ *proxy) { srv.do(map[string]any{"cmd": "deleteSessions"}) }, lost: true},
 		"restart":              {long: true, own: true, break_: func(srv *server, _ *proxy) { srv.restart() }, lost: true, reset: true},
 	}
 	for name, c := range cases {
@@ -211,7 +216,7 @@ func TestLedger(t *testing.T) {
 			t.Parallel()
 			srv := shared(t)
 			if c.own {
-				srv = start(t, settings{CountEvery: 100})
+				srv = start(t, settings{CountEvery: 100, ClockOffset: c.clock})
 			}
 			p := newProxy(t, net.JoinHostPort("127.0.0.1", itoa(srv.cfg.Port)))
 			r := run(t, options{port: p.port(), opts: none(), vars: []config.Variable{variable("Count", "ns=2;s=Count", config.TypeUint32)},
@@ -239,6 +244,79 @@ func TestLedger(t *testing.T) {
 				t.Errorf("%d of %d counts are missing, %d of them untold: %+v", l.missing, l.last-l.first+1, l.untold, l)
 			}
 		})
+	}
+}
+
+// What republishing can't fill comes from the server's history: nothing is missing, in
+// order, and marked.
+func TestBackfill(t *testing.T) {
+	for name, c := range map[string]struct {
+		cmd     string
+		history bool
+		long    bool
+	}{
+		"session deleted":      {cmd: "deleteSessions", history: true},
+		"subscription deleted": {cmd: "deleteSubscriptions", history: true, long: true},
+		"no history":           {cmd: "deleteSessions", long: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.long && !long() {
+				t.Skip("EDGE_OPCUA=all runs it")
+			}
+			t.Parallel()
+			srv := start(t, settings{CountEvery: 100, History: c.history})
+			p := newProxy(t, net.JoinHostPort("127.0.0.1", itoa(srv.cfg.Port)))
+			r := run(t, options{port: p.port(), opts: none(),
+				vars: []config.Variable{variable("Count", "ns=2;s=Count", config.TypeUint32)},
+				cfg:  map[string]any{"publishing": "200ms", "polling": "50ms", "keepalive": "1s", "timeout": "5s", "queue_size": 200, "backfill": true}})
+			r.wait("ten values", patience, func() bool { return len(r.of("Count")) > 10 })
+			p.cut()
+			srv.do(map[string]any{"cmd": c.cmd})
+			time.Sleep(time.Second) // counts that nobody hears
+			p.open()
+			before := len(r.of("Count"))
+			r.wait("values again", patience, func() bool { return len(r.of("Count")) > before+15 })
+			l := r.ledger()
+			marks := r.of("sys.backfill")
+			t.Logf("%+v, %d marks", l, len(marks))
+			if !c.history {
+				if len(l.gaps) != 1 || !strings.Contains(l.gaps[0].Reason, "history") || l.missing == 0 || l.untold > 0 || len(marks) > 0 {
+					t.Errorf("%+v", l)
+				}
+				return
+			}
+			if l.missing > 0 || l.twice > 0 || l.unordered > 0 || len(l.gaps) > 0 || len(marks) != 1 {
+				t.Fatalf("%d missing, %d twice, %d out of order, gaps %+v, %d marks", l.missing, l.twice, l.unordered, l.gaps, len(marks))
+			}
+			if text := marks[0].Value.Text(); !strings.Contains(text, `"driver":"d"`) || !strings.Contains(text, `"from_time"`) {
+				t.Errorf("the mark is %s", text)
+			}
+		})
+	}
+}
+
+// A server that comes back with another certificate is not spoken to until that is
+// trusted.
+func TestCertificateChanges(t *testing.T) {
+	if !long() {
+		t.Skip("EDGE_OPCUA=all runs it")
+	}
+	t.Parallel()
+	srv := start(t, settings{CountEvery: 100})
+	r := run(t, options{port: srv.cfg.Port, trust: []string{srv.cfg.Cert}, vars: []config.Variable{variable("Count", "ns=2;s=Count", config.TypeUint32)},
+		cfg: map[string]any{"publishing": "200ms", "polling": "50ms", "keepalive": "1s", "timeout": "5s", "backoff_max": "1s"}})
+	r.wait("ten values", patience, func() bool { return len(r.of("Count")) > 10 })
+	srv.kill()
+	srv.cfg.Cert, srv.cfg.Key = certificate(t, srv.cfg.Dir, "other", func(*x509.Certificate) {})
+	srv.begin()
+	r.wait("the new certificate is told", patience, func() bool { return strings.Contains(r.driver.Status().Error, "not trusted") })
+	before := len(r.of("Count"))
+	if _, err := r.pki.Trust(srv.cfg.Cert); err != nil {
+		t.Fatal(err)
+	}
+	r.wait("values again", patience, func() bool { return len(r.of("Count")) > before+5 && r.driver.Status().State == driver.Running })
+	if l := r.ledger(); len(l.gaps) == 0 {
+		t.Errorf("no gap was told: %+v", l)
 	}
 }
 

@@ -52,6 +52,7 @@ type settings struct {
 	TokenLifetime int      `json:"tokenLifetime,omitempty"` // milliseconds
 	Namespaces    []string `json:"namespaces,omitempty"`
 	Hostname      string   `json:"hostname,omitempty"`
+	History       bool     `json:"history,omitempty"` // of Count
 }
 
 // server is a node-opcua server in a process of its own.

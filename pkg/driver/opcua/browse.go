@@ -229,7 +229,7 @@ func (s *Session) flush(ctx context.Context, o *BrowseOptions) error {
 		if f.Type = typeName(dv.Value.Type()); isArray(dv.Value) {
 			f.Type += "[]"
 		}
-		if v, err := toValue(dv.Value, config.TypeString); err == nil {
+		if v, err := (&meaning{datatype: config.TypeString}).value(dv.Value); err == nil {
 			f.Value = v.String()
 		}
 	}

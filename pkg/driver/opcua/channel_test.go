@@ -175,8 +175,10 @@ func FuzzReceive(f *testing.F) {
 			if got, ok := r.resp.(*ua.ReadResponse); ok && r.err == nil {
 				for _, dv := range got.Results {
 					if dv != nil && dv.Value != nil {
-						_, _ = toValue(dv.Value, "string")
-						_, _ = toValue(dv.Value, "uint16")
+						_, _ = (&meaning{datatype: "string"}).value(dv.Value)
+						_, _ = (&meaning{datatype: "json", index: 2}).value(dv.Value)
+						_, _ = (&meaning{datatype: "json"}).value(dv.Value)
+						_, _ = (&meaning{datatype: "uint16"}).value(dv.Value)
 					}
 				}
 			}

@@ -29,7 +29,7 @@ func checkSetup(d *driver.Setup, r driver.Findings) {
 			}
 			continue
 		}
-		if other := nodes[n.String()]; other != nil && other.Datatype == v.Datatype && other.Scale == v.Scale {
+		if other := nodes[n.String()]; other != nil && other.Datatype == v.Datatype && other.Scale == v.Scale && other.Address.Index == v.Address.Index {
 			r.Warnf(config.Variables, v.Tag, []string{"address"}, "opcua-node", "address: %s is read the same way by %s", n, other.Tag)
 		}
 		nodes[n.String()] = v

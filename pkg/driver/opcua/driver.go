@@ -56,7 +56,7 @@ func (f *factory) New(cfg driver.Config, deps driver.Deps) (driver.Driver, error
 	}
 	d := &opcuaDriver{
 		id: cfg.ID, settings: s, deps: deps, metrics: f.metrics,
-		wake: make(chan struct{}, 1), reasons: map[string]driver.Reason{},
+		wake: make(chan struct{}, 1), reasons: map[string]driver.Reason{}, names: map[string]map[int64]string{},
 		status: driver.Status{State: driver.Stopped, Since: time.Now()},
 	}
 	d.client = client{
@@ -88,8 +88,9 @@ type opcuaDriver struct {
 	live    *live // nil: no session
 	status  driver.Status
 	figures driver.Figures
-	reasons map[string]driver.Reason // of tags that are bad on their own
-	away    driver.Reason            // of all tags
+	names   map[string]map[int64]string // by tag: of an enumeration's values
+	reasons map[string]driver.Reason    // of tags that are bad on their own
+	away    driver.Reason               // of all tags
 }
 
 // live is a session in use.

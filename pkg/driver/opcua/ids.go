@@ -3,6 +3,7 @@ package opcua
 // Nodes of namespace 0 that the driver uses (OPC 10000-6, annex A).
 const (
 	idHasSubtype             = 45
+	idHasProperty            = 46
 	idHierarchicalReferences = 33
 	idRootFolder             = 84
 	idObjectsFolder          = 85

@@ -27,6 +27,12 @@ type item struct {
 	refused   bool          // to be tried again
 	last      int64         // source time of the last value
 	due       bool          // its value is to be read now
+	missed    int64         // values after this time did not come; 0: none
+	missedTo  int64         // and up to, not including, this time
+	known     bool          // the history has the last value that came
+	filled    int64         // source time of the last value from the history
+	asked     bool          // for names
+	names     map[int64]string
 }
 
 // apply makes what the server does for us follow the newest plan. What the plan leaves
@@ -41,6 +47,7 @@ func (r *runner) apply(ctx context.Context) error {
 		it := r.items[v.Tag]
 		if it != nil && it.target.node.String() == t.node.String() && it.target.watch == t.watch && it.target.read == t.read {
 			if old != nil && !sameMeaning(old.table.Variable(it.index), v) {
+				it.asked = false
 				fresh = append(fresh, it)
 			}
 			it.index = i
@@ -80,7 +87,7 @@ func (r *runner) apply(ctx context.Context) error {
 
 // sameMeaning reports whether a value that was observed for a holds for b.
 func sameMeaning(a, b *config.Variable) bool {
-	return a.Datatype == b.Datatype && a.Scale == b.Scale && a.ScaleFrom == b.ScaleFrom && a.NA == b.NA && a.Unit == b.Unit
+	return a.Datatype == b.Datatype && a.Address.Index == b.Address.Index && a.Scale == b.Scale && a.ScaleFrom == b.ScaleFrom && a.NA == b.NA && a.Unit == b.Unit
 }
 
 // unwatch tells the server that nobody wants these any more.
@@ -119,6 +126,9 @@ func (r *runner) settle(ctx context.Context) error {
 		r.c.step("resolve", err)
 	}
 	if err != nil {
+		return err
+	}
+	if err := r.nameEnums(ctx); err != nil {
 		return err
 	}
 	if r.s.Mode == ModeSubscribe {
@@ -357,11 +367,16 @@ func (r *runner) observe(list []*ua.MonitoredItemNotification) {
 func (r *runner) observeOne(b *frame.Batch, it *item, dv *ua.DataValue, now time.Time) {
 	table := r.plan.table
 	ts := sourceTime(dv, now)
+	filled := it.filled
+	if it.filled = 0; filled != 0 && ts <= filled {
+		return // it came from the history
+	}
 	if it.target.watch.queue > 1 && overflowed(dv.Status) {
 		r.overflowed(it, ts)
 	}
 	q := quality(dv.Status)
-	v, err := toValue(dv.Value, table.Variable(it.index).Datatype)
+	own := table.Variable(it.index)
+	v, err := (&meaning{own.Datatype, own.Address.Index, it.names}).value(dv.Value)
 	switch {
 	case q == frame.Bad:
 		r.explain(it, "refused: "+StatusText(dv.Status), hintOf(dv.Status))

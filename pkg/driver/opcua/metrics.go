@@ -15,6 +15,7 @@ type metrics struct {
 	values        *prometheus.CounterVec
 	republished   *prometheus.CounterVec
 	gaps          *prometheus.CounterVec
+	backfilled    *prometheus.CounterVec
 	overflows     *prometheus.CounterVec
 	latency       *prometheus.HistogramVec
 	session       *prometheus.GaugeVec
@@ -38,6 +39,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		notifications: counter("opcua_notification_total", "Messages of subscriptions, keep-alives among them.", "kind"),
 		values:        counter("opcua_value_total", "Values that came."),
 		republished:   counter("opcua_republished_total", "Messages that the server sent again after a cut."),
+		backfilled:    counter("opcua_backfilled_total", "Values read from the server's history, to fill gaps."),
 		gaps:          counter("opcua_gap_total", "Gaps that nothing could fill, each told by a sys.gap frame."),
 		overflows:     counter("opcua_overflow_total", "Values before which the server threw others away, because its queue was full."),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -59,13 +61,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 
 func (m *metrics) all() []interface{ DeletePartialMatch(prometheus.Labels) int } {
 	return []interface{ DeletePartialMatch(prometheus.Labels) int }{
-		m.steps, m.requests, m.notifications, m.values, m.republished, m.gaps, m.overflows, m.latency, m.session, m.subscriptions, m.items, m.fault,
+		m.steps, m.requests, m.notifications, m.values, m.republished, m.gaps, m.backfilled, m.overflows, m.latency, m.session, m.subscriptions, m.items, m.fault,
 	}
 }
 
 // begin makes the driver's series, since a rate needs the zero.
 func (m *metrics) begin(id string) {
-	for _, c := range []*prometheus.CounterVec{m.values, m.republished, m.gaps, m.overflows} {
+	for _, c := range []*prometheus.CounterVec{m.values, m.republished, m.gaps, m.backfilled, m.overflows} {
 		c.WithLabelValues(id)
 	}
 	for _, g := range []*prometheus.GaugeVec{m.session, m.subscriptions, m.items, m.fault} {

@@ -36,7 +36,9 @@ func (r *runner) learn(ctx context.Context) error {
 			r.lose(s, "the server has other namespaces than before")
 		}
 	}
+	r.enums = map[string]map[int64]string{}
 	for _, it := range r.handles { // a path may lead elsewhere now
+		it.asked = false
 		if it.sub == nil {
 			it.id = nil
 		}
@@ -270,7 +272,7 @@ func (d *opcuaDriver) Read(ctx context.Context, tag string) (driver.Reading, err
 	if err != nil {
 		return driver.Reading{}, fmt.Errorf("tag %s: %w", tag, err)
 	}
-	v, err := toValue(dv.Value, p.table.Variable(i).Datatype)
+	v, err := d.meaning(p, i).value(dv.Value)
 	if err != nil {
 		return driver.Reading{}, fmt.Errorf("tag %s: %w", tag, err)
 	}

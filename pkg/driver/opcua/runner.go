@@ -34,6 +34,7 @@ type runner struct {
 	sess       *session // nil: the server has none for us
 	namespaces []string
 	caps       limits
+	enums      map[string]map[int64]string // by data type
 	subs       []*subscription
 	gap        *gap // nobody was told of yet
 

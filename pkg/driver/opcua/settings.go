@@ -43,6 +43,7 @@ type Settings struct {
 	BackoffMax     time.Duration `json:"backoff_max"`
 	Retry          time.Duration `json:"retry"` // of nodes that the server refuses
 	MaxPerRequest  int           `json:"max_per_request"`
+	Backfill       bool          `json:"backfill"`
 	EnableWrite    bool          `json:"enable_write"`
 	VerifyWrite    bool          `json:"verify_write"`
 	VerifyDelay    time.Duration `json:"verify_delay"`

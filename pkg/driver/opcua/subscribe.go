@@ -37,6 +37,7 @@ type gap struct {
 	from  time.Time
 	why   string
 	nodes int
+	tries int // to fill it
 }
 
 // overflow is what the server's queues lost lately.
@@ -176,9 +177,9 @@ func (r *runner) process(ctx context.Context, s *subscription, m *ua.Notificatio
 	for _, data := range m.NotificationData {
 		switch n := data.Value.(type) {
 		case *ua.DataChangeNotification:
-			if s.gap != nil {
-				r.tellGap(*s.gap, laterOf(s.published, at))
-				s.gap = nil
+			if err := r.settleGaps(ctx, s, laterOf(s.published, at), n.MonitoredItems); err != nil {
+				s.next = m.SequenceNumber // it is asked for again
+				return err
 			}
 			r.observe(n.MonitoredItems)
 		case *ua.StatusChangeNotification:
@@ -206,18 +207,39 @@ func (r *runner) missing(ctx context.Context, s *subscription, end uint32, until
 		if err != nil {
 			return err
 		}
-		if !ok {
-			lost++
+		if ok {
+			continue
+		}
+		if lost++; r.s.Backfill { // before what comes after it
+			r.note(s, gap{from: s.published, why: "a message of the server did not arrive, and it has it no more", nodes: s.nodes})
 		}
 	}
 	if lost > 0 {
 		if until.IsZero() {
 			until = time.Now()
 		}
-		r.tellGap(gap{from, fmt.Sprintf("%d messages of the server did not arrive, and it has them no more", lost), s.nodes}, until)
+		g := gap{from: from, why: fmt.Sprintf("%d messages of the server did not arrive, and it has them no more", lost), nodes: s.nodes}
+		if r.s.Backfill {
+			r.note(s, g)
+		} else {
+			r.tellGap(g, until)
+		}
 	}
 	s.next = end
 	return nil
+}
+
+// note takes note that values of a subscription are lost: what it sends next settles that.
+func (r *runner) note(s *subscription, g gap) {
+	if s.gap != nil {
+		return
+	}
+	s.gap = &g
+	for _, it := range r.handles {
+		if it.sub == s {
+			it.miss()
+		}
+	}
 }
 
 // republish asks for message n of a subscription and processes it. ok is false if the
@@ -301,10 +323,15 @@ func (r *runner) lose(s *subscription, why string) {
 	for _, it := range r.handles {
 		if it.sub == s {
 			it.sub, it.monitored = nil, 0
+			it.miss()
 		}
 	}
 	r.d.deps.Log.Warn("a subscription is lost", "reason", why, "nodes", s.nodes)
 	from := s.published
+	if s.gap != nil && r.gap == nil {
+		r.gap = s.gap // it gave no value that this could be told with
+		return
+	}
 	if from.IsZero() {
 		return // it never gave a value
 	}
@@ -355,6 +382,6 @@ func (r *runner) tellOverflow(now time.Time) {
 	if len(o.tags) == 0 || now.Sub(o.since) < overflowEvery {
 		return
 	}
-	r.tellGap(gap{time.Unix(0, o.from), "the server's queue was full: raise queue_size, or publish more often", len(o.tags)}, time.Unix(0, o.to))
+	r.tellGap(gap{from: time.Unix(0, o.from), why: "the server's queue was full: raise queue_size, or publish more often", nodes: len(o.tags)}, time.Unix(0, o.to))
 	o.tags = nil
 }

@@ -1,7 +1,6 @@
 package opcua
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -21,7 +20,7 @@ import (
 func readable(t config.DataType) bool {
 	switch t {
 	case config.TypeBool, config.TypeString, config.TypeBinary, config.TypeFloat32, config.TypeFloat64,
-		config.TypeInt8, config.TypeUint8, config.TypeInt16, config.TypeUint16, config.TypeInt32, config.TypeUint32, config.TypeInt64, config.TypeUint64:
+		config.TypeJSON, config.TypeInt8, config.TypeUint8, config.TypeInt16, config.TypeUint16, config.TypeInt32, config.TypeUint32, config.TypeInt64, config.TypeUint64:
 		return true
 	}
 	return false
@@ -59,14 +58,85 @@ func clip(v *ua.Variant) string {
 
 func isArray(v *ua.Variant) bool { return v.Has(ua.VariantArrayValues) }
 
-// toValue makes a value of a variable with datatype t. Numbers stay exact.
-func toValue(v *ua.Variant, t config.DataType) (frame.Value, error) {
+// meaning is what a variable makes of a node's value.
+type meaning struct {
+	datatype config.DataType
+	index    config.Index     // of the one element that is taken
+	names    map[int64]string // of an enumeration's values, for datatype string
+}
+
+// value makes a value of what the server sends. Numbers stay exact.
+func (m *meaning) value(v *ua.Variant) (frame.Value, error) {
 	if v == nil || v.Type() == ua.TypeIDNull {
 		return frame.Value{}, nil
 	}
-	if isArray(v) {
-		return arrayValue(v, t)
+	if n, ok := m.index.Of(); ok {
+		var err error
+		if v, err = element(v, n); err != nil {
+			return frame.Value{}, err
+		}
 	}
+	if isArray(v) {
+		return m.array(v)
+	}
+	if m.names != nil && m.datatype == config.TypeString {
+		if n := numberOf(v.Value()); n.Kind() == frame.KindInt {
+			if name, ok := m.names[n.Int()]; ok {
+				return frame.StringValue(name), nil
+			}
+		}
+	}
+	if m.datatype == config.TypeJSON {
+		return ownValue(v.Value())
+	}
+	return scalar(v, m.datatype)
+}
+
+// element returns element n of an array: a row, if the array has several dimensions.
+func element(v *ua.Variant, n int) (*ua.Variant, error) {
+	list := reflect.ValueOf(v.Value())
+	if !isArray(v) || list.Kind() != reflect.Slice {
+		return nil, fmt.Errorf("address.index: %d, but the server sends %s, which is no array", n, shape(v))
+	}
+	if n >= list.Len() {
+		return nil, fmt.Errorf("address.index: %d, but the server sends %s: there are 0 to %d", n, shape(v), list.Len()-1)
+	}
+	return variantOf(list.Index(n).Interface())
+}
+
+// variantOf makes a variant of an array's element, which may be one.
+func variantOf(x any) (*ua.Variant, error) {
+	switch x := x.(type) {
+	case *ua.Variant:
+		if x == nil {
+			return new(ua.Variant), nil
+		}
+		return x, nil
+	case *ua.DataValue:
+		if x == nil || x.Value == nil {
+			return new(ua.Variant), nil
+		}
+		return x.Value, nil
+	}
+	return ua.NewVariant(x)
+}
+
+// ownValue makes a value of a scalar as the server has it.
+func ownValue(x any) (frame.Value, error) {
+	switch y := x.(type) {
+	case time.Time, ua.StatusCode:
+		text, err := textOf(y)
+		return frame.StringValue(text), err
+	}
+	if n := numberOf(x); !n.IsNone() {
+		return n, nil
+	}
+	text, err := textOf(x)
+	return frame.StringValue(text), err
+}
+
+// scalar makes a value of a variable with datatype t.
+func scalar(v *ua.Variant, t config.DataType) (frame.Value, error) {
 	switch {
 	case t == config.TypeString:
 		text, err := textOf(v.Value())
@@ -196,60 +266,60 @@ func textOf(x any) (string, error) {
 	return "", fmt.Errorf("the server sends a %T, which this driver cannot read", x)
 }
 
-// mostElements bounds an array that becomes text.
+// mostElements bounds an array.
 const mostElements = 10_000
 
-// arrayValue makes JSON text of an array, for variables with datatype string.
-func arrayValue(v *ua.Variant, t config.DataType) (frame.Value, error) {
-	if t == config.TypeBinary {
+// array makes an array of one: of its own values with datatype json, else each element
+// must be one of the datatype. With datatype string it is the text of that.
+func (m *meaning) array(v *ua.Variant) (frame.Value, error) {
+	if m.datatype == config.TypeBinary {
 		if bytes, ok := v.Value().(ua.ByteArray); ok {
 			return frame.BytesValue(bytes), nil
 		}
-	}
-	if t != config.TypeString {
-		return frame.Value{}, mismatch(v, t, "; datatype string reads it as JSON")
+		return frame.Value{}, mismatch(v, m.datatype, "; datatype json reads it")
 	}
 	left := mostElements
-	tree, err := plain(reflect.ValueOf(v.Value()), &left)
-	if err != nil {
-		return frame.Value{}, err
+	of := &meaning{datatype: m.datatype, names: m.names}
+	if m.datatype == config.TypeString && m.names == nil {
+		of.datatype = config.TypeJSON
 	}
-	var text strings.Builder
-	out := json.NewEncoder(&text)
-	out.SetEscapeHTML(false)
-	err = out.Encode(tree)
-	return frame.StringValue(strings.TrimSuffix(text.String(), "\n")), err
+	text, err := of.appendJSON(nil, reflect.ValueOf(v.Value()), &left)
+	if err != nil {
+		return frame.Value{}, fmt.Errorf("an element of %s: %w", shape(v), err)
+	}
+	if m.datatype == config.TypeString {
+		return frame.StringValue(string(text)), nil
+	}
+	return frame.ArrayValue(string(text)), nil
 }
 
-// plain makes a tree for JSON of an array.
-func plain(x reflect.Value, left *int) (any, error) {
+// appendJSON appends an array, or an element of one.
+func (m *meaning) appendJSON(dst []byte, x reflect.Value, left *int) ([]byte, error) {
 	if x.Kind() == reflect.Slice && x.Type() != reflect.TypeFor[[]byte]() {
-		list := make([]any, 0, x.Len())
+		dst = append(dst, '[')
 		for i := range x.Len() {
-			e, err := plain(x.Index(i), left)
-			if err != nil {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			var err error
+			if dst, err = m.appendJSON(dst, x.Index(i), left); err != nil {
 				return nil, err
 			}
-			list = append(list, e)
 		}
-		return list, nil
+		return append(dst, ']'), nil
 	}
 	if *left--; *left < 0 {
 		return nil, fmt.Errorf("an array of more than %d elements", mostElements)
 	}
-	value := x.Interface()
-	switch value.(type) {
-	case time.Time, ua.StatusCode:
-		return textOf(value)
+	v, err := variantOf(x.Interface())
+	if err != nil {
+		return nil, err
 	}
-	n := numberOf(value)
-	if n.IsNone() {
-		return textOf(value)
+	e, err := m.value(v)
+	if err != nil {
+		return nil, err
 	}
-	if f := n.Float(); math.IsNaN(f) || math.IsInf(f, 0) {
-		return nil, nil
-	}
-	return json.RawMessage(n.String()), nil
+	return e.AppendJSON(dst), nil
 }
 
 // quality reads a status.

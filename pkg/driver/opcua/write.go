@@ -104,7 +104,7 @@ func (d *opcuaDriver) verify(ctx context.Context, p *plan, i int, raw frame.Valu
 		}
 		return res, fmt.Errorf("%w: the server confirmed the write, but it cannot be read back: %w", driver.ErrOutcomeUnknown, err)
 	}
-	held, err := toValue(dv.Value, p.table.Variable(i).Datatype)
+	held, err := d.meaning(p, i).value(dv.Value)
 	if err != nil {
 		return res, fmt.Errorf("the server holds another value: %w", err)
 	}

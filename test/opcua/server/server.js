@@ -2,6 +2,14 @@
 // The OPC UA server that the tests talk to. Its settings are a JSON object in the
 // first argument. It tells "ready" on stdout when it listens, and takes commands on
 // stdin, one JSON object a line, each answered by a line on stdout.
+const cfg = JSON.parse(process.argv[2]);
+if (cfg.clockOffset) { // the whole process believes in another time
+  const True = Date;
+  globalThis.Date = class extends True {
+    constructor(...args) { if (args.length === 0) super(True.now() + cfg.clockOffset); else super(...args); }
+    static now() { return True.now() + cfg.clockOffset; }
+  };
+}
 const { OPCUAServer } = require("node-opcua-server");
 const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
 const { resolveNodeId } = require("node-opcua-nodeid");
@@ -12,8 +20,6 @@ const { MessageSecurityMode } = require("node-opcua-service-secure-channel");
 const path = require("path");
 const readline = require("readline");
 
-const cfg = JSON.parse(process.argv[2]);
-
 const scalars = {
   Boolean: true, SByte: -128, Byte: 255, Int16: -32768, UInt16: 65535, Int32: -2147483648, UInt32: 4294967295,
   Int64: [0x7fffffff, 0xffffffff], UInt64: [0xffffffff, 0xffffffff], Float: 1.5, Double: 0.1, String: "grün",
@@ -21,6 +27,13 @@ const scalars = {
   ByteString: Buffer.from([0, 1, 254, 255]), LocalizedText: { text: "Druck", locale: "de" },
   QualifiedName: { name: "Temp", namespaceIndex: 2 }, NodeId: resolveNodeId("ns=2;s=Temp"), StatusCode: StatusCodes.BadNodeIdUnknown, XmlElement: "<a/>",
 };
+
+// rank tells of an array's dimensions.
+function rank(value, extra) {
+  if (!extra) return {};
+  if (extra.dimensions) return { valueRank: extra.dimensions.length, arrayDimensions: extra.dimensions };
+  return { valueRank: 1, arrayDimensions: [value.length] };
+}
 
 async function main() {
   const pki = (name) => new OPCUACertificateManager({ automaticallyAcceptUnknownCertificate: true, rootFolder: path.join(cfg.dir, name) });
@@ -51,7 +64,7 @@ async function main() {
   const add = (name, dataType, value, extra) => {
     const variable = ns.addVariable({
       componentOf: line, browseName: name, nodeId: "s=" + name, dataType, minimumSamplingInterval: 10,
-      value: { dataType: DataType[dataType], arrayType: VariantArrayType.Scalar, value, ...(extra || {}) }, ...(extra && extra.arrayType ? { valueRank: 1, arrayDimensions: [value.length] } : {}),
+      value: { dataType: DataType[dataType], arrayType: VariantArrayType.Scalar, value, ...(extra || {}) }, ...rank(value, extra),
     });
     variables.set(name, { variable, dataType: DataType[dataType] });
     return variable;
@@ -68,10 +81,23 @@ async function main() {
     add("Scalar" + type, type, value);
     add("Array" + type, type, [value, value], { arrayType: VariantArrayType.Array });
   }
+  const states = ns.addEnumerationType({ browseName: "States", enumeration: [{ displayName: "Off", value: 0 }, { displayName: "Running", value: 2 }] });
+  ns.addVariable({
+    componentOf: line, browseName: "State", nodeId: "s=State", dataType: states.nodeId, minimumSamplingInterval: 10,
+    value: { dataType: DataType.Int32, value: 2 },
+  });
+  ns.addVariable({
+    componentOf: line, browseName: "States", nodeId: "s=States", dataType: states.nodeId, minimumSamplingInterval: 10, valueRank: 1, arrayDimensions: [3],
+    value: { dataType: DataType.Int32, arrayType: VariantArrayType.Array, value: new Int32Array([0, 2, 7]) },
+  });
+  add("Series", "UInt64", [[0, 1], [0x00200000, 1], [0xffffffff, 0xffffffff]], { arrayType: VariantArrayType.Array });
+  add("Matrix", "Double", new Float64Array([1, 2.5, 3, 4, 5, 6]), { arrayType: VariantArrayType.Matrix, dimensions: [2, 3] });
+  add("Empty", "Double", new Float64Array(0), { arrayType: VariantArrayType.Array });
   for (let i = 0; i < (cfg.nodes || 0); i++) add("N" + i, "Int32", i);
   let count = 0;
   add("Count", "UInt32", 0);
-  if (cfg.countEvery) setInterval(() => set("Count", ++count, new Date(Date.now() + (cfg.clockOffset || 0))), cfg.countEvery);
+  if (cfg.history) space.installHistoricalDataNode(variables.get("Count").variable, { maxOnlineValues: 10000 });
+  if (cfg.countEvery) setInterval(() => set("Count", ++count), cfg.countEvery);
   if (cfg.changeEvery) {
     let round = 0;
     setInterval(() => {

@@ -1,0 +1,262 @@
+package opcua
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gopcua/opcua/ua"
+
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
+)
+
+// The bounds of what is read from a server's history.
+const (
+	perHistoryRead = 100             // nodes in a request
+	perHistoryNode = 1000            // values of a node in an answer
+	mostBackfilled = 1_000_000       // values in one gap
+	sameStart      = 5 * time.Second // nodes are asked for together whose last values are that near
+)
+
+// miss takes note that values of an item are lost after its last one.
+func (it *item) miss() {
+	if it.missed == 0 {
+		it.missed = it.last
+	}
+}
+
+// settleGaps settles what is lost before a message of s: with backfill, of all
+// subscriptions, so that no item has newer values before its older ones.
+func (r *runner) settleGaps(ctx context.Context, s *subscription, until time.Time, fresh []*ua.MonitoredItemNotification) error {
+	for _, o := range r.subs {
+		if o.gap == nil || o != s && !r.s.Backfill {
+			continue
+		}
+		o.gap.tries++
+		if err := r.settleGap(ctx, *o.gap, until, fresh); err != nil {
+			return err
+		}
+		o.gap = nil
+	}
+	return nil
+}
+
+// mostTries is how often filling a gap may cost the connection, as with a server that is
+// too slow for its history.
+const mostTries = 2
+
+// settleGap fills a gap that ends at until from the server's history, as far as it can,
+// and tells of the rest. fresh is what the server sent first after it: it isn't observed
+// yet, so that the values come in order.
+func (r *runner) settleGap(ctx context.Context, g gap, until time.Time, fresh []*ua.MonitoredItemNotification) error {
+	todo := r.lacking(until, fresh)
+	if !r.s.Backfill || len(todo) == 0 || g.tries > mostTries {
+		for _, it := range todo {
+			it.missed = 0
+		}
+		r.tellGap(g, until)
+		return nil
+	}
+	f := filling{gap: g, until: until, left: mostBackfilled}
+	for len(todo) > 0 {
+		n := 1
+		for n < min(len(todo), perHistoryRead) && time.Duration(todo[n].missed-todo[0].missed) < sameStart {
+			n++
+		}
+		if err := r.fillSome(ctx, &f, todo[:n]); err != nil {
+			return err
+		}
+		todo = todo[n:]
+	}
+	if f.failed > 0 {
+		g.nodes, g.why = f.failed, g.why+", and the server's history does not have it: "+f.why
+		r.tellGap(g, until)
+	}
+	return nil
+}
+
+// filling is a gap that is being filled.
+type filling struct {
+	gap    gap
+	until  time.Time
+	from   int64  // of the part that is being read, Unix nanoseconds
+	left   int    // values that may still be read
+	failed int    // nodes whose history does not have all
+	why    string // of the first of them
+}
+
+func (f *filling) fail(why string) {
+	if f.failed++; f.failed == 1 {
+		f.why = why
+	}
+}
+
+// lacking returns the items that miss values, by the time of their last one, with the
+// end of what they miss.
+func (r *runner) lacking(until time.Time, fresh []*ua.MonitoredItemNotification) (todo []*item) {
+	first := map[uint32]int64{}
+	for _, n := range fresh {
+		if n.Value != nil && first[n.ClientHandle] == 0 {
+			first[n.ClientHandle] = sourceTime(n.Value, until)
+		}
+	}
+	for _, it := range r.handles {
+		if it.missed == 0 || it.id == nil || it.index < 0 {
+			continue
+		}
+		if it.missedTo = first[it.handle]; it.missedTo == 0 {
+			it.missedTo = until.UnixNano() + 1
+		}
+		todo = append(todo, it)
+	}
+	slices.SortFunc(todo, func(a, b *item) int { return cmp.Or(cmp.Compare(a.missed, b.missed), cmp.Compare(a.handle, b.handle)) })
+	return todo
+}
+
+// old is a value of the past.
+type old struct {
+	it *item
+	dv *ua.DataValue
+	ts int64
+}
+
+// fillSome reads the history of items that miss values from about the same time on, and
+// publishes it, in the order of its time, behind a frame that marks it.
+func (r *runner) fillSome(ctx context.Context, f *filling, part []*item) error {
+	var values []old
+	f.from = part[0].missed
+	for _, it := range part {
+		it.known = false
+	}
+	failed, err := r.readHistory(ctx, f, part, func(it *item, dv *ua.DataValue) {
+		ts := sourceTime(dv, time.Time{})
+		it.known = it.known || ts <= it.missed // it reaches back to what we have
+		if ts > it.missed && ts < it.missedTo {
+			values = append(values, old{it, dv, ts})
+		}
+	})
+	if err != nil {
+		return err // the link is gone: they are asked for again after the next one
+	}
+	for _, it := range part {
+		switch {
+		case failed[it] != "":
+			f.fail(failed[it])
+		case !it.known:
+			f.fail("it begins later than the last value that came")
+		}
+		it.missed = 0
+	}
+	if len(values) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(values, func(a, b old) int { return cmp.Compare(a.ts, b.ts) })
+	r.d.metrics.backfilled.WithLabelValues(r.d.id).Add(float64(len(values)))
+	r.mark(f, part, len(values))
+	now := time.Now()
+	b := r.plan.table.Begin(len(values))
+	for _, v := range values {
+		r.observeOne(b, v.it, v.dv, now)
+	}
+	r.emit(r.plan.table.End(b))
+	for _, v := range values {
+		v.it.filled = v.ts
+	}
+	return nil
+}
+
+// readHistory hands all raw values of items from the earliest that one misses to the gap's
+// end to take, those of an item in the order of their time. failed says why an item's are
+// not all.
+func (r *runner) readHistory(ctx context.Context, f *filling, part []*item, take func(*item, *ua.DataValue)) (failed map[*item]string, err error) {
+	failed = map[*item]string{}
+	nodes := make([]*ua.HistoryReadValueID, len(part))
+	for i, it := range part {
+		nodes[i] = &ua.HistoryReadValueID{NodeID: it.id, DataEncoding: &ua.QualifiedName{}}
+	}
+	details := ua.NewExtensionObject(&ua.ReadRawModifiedDetails{
+		StartTime: time.Unix(0, part[0].missed).UTC(), EndTime: f.until.Add(time.Millisecond).UTC(), NumValuesPerNode: perHistoryNode,
+	})
+	for len(part) > 0 {
+		began := time.Now()
+		resp, err := r.ask(ctx, &ua.HistoryReadRequest{HistoryReadDetails: details, TimestampsToReturn: ua.TimestampsToReturnBoth, NodesToRead: nodes})
+		r.d.requested("history", time.Since(began), err)
+		if _, answered := errors.AsType[*serviceError](err); err != nil && !answered {
+			return failed, err
+		}
+		got, _ := resp.(*ua.HistoryReadResponse)
+		if err == nil && (got == nil || len(got.Results) != len(part)) {
+			err = unexpected(resp)
+		}
+		if err != nil {
+			for _, it := range part {
+				failed[it] = err.Error()
+			}
+			return failed, nil
+		}
+		var rest []*item
+		var more []*ua.HistoryReadValueID
+		for i, res := range got.Results {
+			it := part[i]
+			why, n := takeHistory(res, it, take)
+			if f.left -= n; why == "" && f.left <= 0 && len(res.ContinuationPoint) > 0 {
+				why = fmt.Sprintf("it is more than %d values", mostBackfilled)
+			}
+			switch {
+			case why != "":
+				failed[it] = why
+			case len(res.ContinuationPoint) > 0 && n > 0:
+				nodes[i].ContinuationPoint = res.ContinuationPoint
+				rest, more = append(rest, it), append(more, nodes[i])
+			}
+		}
+		part, nodes = rest, more
+	}
+	return failed, nil
+}
+
+// takeHistory hands the values of a result on and returns their number.
+func takeHistory(res *ua.HistoryReadResult, it *item, take func(*item, *ua.DataValue)) (why string, n int) {
+	if res == nil {
+		return "the server tells nothing", 0
+	}
+	if isBad(res.StatusCode) {
+		return StatusText(res.StatusCode), 0
+	}
+	if res.HistoryData == nil {
+		return "", 0
+	}
+	data, ok := res.HistoryData.Value.(*ua.HistoryData)
+	if !ok {
+		if res.HistoryData.Value == nil {
+			return "", 0 // GoodNoData
+		}
+		return fmt.Sprintf("the server sends a %T", res.HistoryData.Value), 0
+	}
+	for _, dv := range data.DataValues {
+		if dv != nil {
+			take(it, dv)
+		}
+	}
+	return "", len(data.DataValues)
+}
+
+// mark publishes a frame that says which of the following values come from the server's
+// history.
+func (r *runner) mark(f *filling, part []*item, values int) {
+	from := f.from
+	text, err := json.Marshal(map[string]any{
+		"driver": r.d.id, "reason": f.gap.why, "nodes": len(part), "values": values,
+		"from_time": time.Unix(0, from).UTC().Format(time.RFC3339Nano), "to_time": f.until.UTC().Format(time.RFC3339Nano),
+	})
+	if err != nil {
+		return // of text and numbers there is no error
+	}
+	r.d.deps.Log.Info("values were read from the server's history", "values", values, "nodes", len(part), "from", time.Unix(0, from), "to", f.until)
+	v := frame.Frame{Value: frame.ObjectValue(string(text)), TS: time.Now().UnixNano()}
+	r.emit(frame.Single(frame.Data, r.d.id, frame.Tag{Name: frame.SysPrefix + "backfill"}, v))
+}
