@@ -112,7 +112,7 @@ func TestArraysAndEnumerations(t *testing.T) {
 	for tag, want := range map[string]string{
 		"series": "[1,9007199254740993,18446744073709551615]", "empty": "[]", "last": "18446744073709551615",
 		"matrix": "[[1,2.5,3],[4,5,6]]", "scaled": "[[2,5,6],[8,10,12]]", "row": "[4,5,6]",
-		"number": "2", "name": "Running", "names": `["Off","Running",7]`, "numbers": "[0,2,7]",
+		"number": "2", "name": "Running", "names": `["Off","Running","7"]`, "numbers": "[0,2,7]",
 	} {
 		r.waitValue(tag, want)
 	}
