@@ -128,12 +128,15 @@ func TestEveryTypeInEveryArea(t *testing.T) {
 // A bit is written as a bit: the others of its byte stay.
 func TestBits(t *testing.T) {
 	srv := serve(t, settings{Blocks: map[int]string{1: "a5ff"}})
-	var vars []config.Variable
+	all := variable("all", "DB1.DBX0.0[10]", config.TypeBool)
+	all.Access = config.AccessR
+	vars := []config.Variable{all}
 	for bit := range 8 {
 		vars = append(vars, variable(fmt.Sprintf("b%d", bit), fmt.Sprintf("DB1.DBX0.%d", bit), config.TypeBool))
 	}
 	g := run(t, srv.cfg.Port, nil, vars)
 	g.wait("b0", "true")
+	g.wait("all", "[true,false,true,false,false,true,false,true,true,true]")
 	want := byte(0xA5)
 	for bit := range 8 {
 		want ^= 1 << bit

@@ -111,6 +111,9 @@ func (p Place) String() string {
 	case 4:
 		return head + "D" + at
 	}
+	if p.Size == 8 {
+		return head + "L" + at
+	}
 	return fmt.Sprintf("%sB%s (%d bytes)", head, at, p.Size)
 }
 
@@ -119,10 +122,12 @@ type written struct {
 	place  Place  // without Size
 	letter string // what stands before the byte: X, B, W, D, L, STRING …; "" for a counter or timer
 	length int    // behind STRING; 0: none
+	count  int    // of elements; 0: it is no array
 }
 
 var (
 	dbForm    = regexp.MustCompile(`^%?DB([0-9]+)\.(?:DB)?(X|B|W|D|L|STRING|WSTRING|CHAR|BYTE)([0-9]+)(?:\.([0-9]+))?$`)
+	arrayForm = regexp.MustCompile(`^(.*)\[([0-9]{1,5})\]$`)
 	areaForm  = regexp.MustCompile(`^%?([IEQAMV])(X|B|W|D|L)?([0-9]+)(?:\.([0-9]+))?$`)
 	countForm = regexp.MustCompile(`^%?([TCZ])([0-9]+)$`)
 )
@@ -136,6 +141,12 @@ func parse(text string) (w written, err error) {
 		return w, fmt.Errorf("%q: "+format, append([]any{text}, args...)...)
 	}
 	w.place.Bit = -1
+	if m := arrayForm.FindStringSubmatch(given); m != nil {
+		given = m[1]
+		if w.count, _ = strconv.Atoi(m[2]); w.count < 1 { // digits
+			return bad("an array has one element at least")
+		}
+	}
 	var start, last string
 	if m := countForm.FindStringSubmatch(given); m != nil {
 		w.place.Area, _, _ = areaOf(m[1])
@@ -200,6 +211,7 @@ type Point struct {
 	Place
 	Type  config.DataType
 	kind  kind
+	count int        // elements of an array; 0: it is none
 	codec *textCodec // of texts
 	index int        // in the table
 	at    int        // of its first byte in the data of an item
@@ -279,8 +291,35 @@ func (p *Point) fromText(a *config.Address, need int) (note string, err error) {
 	if w.letter == "B" && (need == 2 || need == 4) && p.Type != config.TypeBinary && p.Type != config.TypeChar {
 		return bad("%q has one byte, a %s has %d; write it with %s", a.S7, p.Type, need, map[int]string{2: "W", 4: "D"}[need])
 	}
-	p.Size = need
-	return "", nil
+	p.Size, p.count = need, w.count
+	return "", p.spread(a.S7)
+}
+
+// spread makes room for the elements of an array.
+func (p *Point) spread(text string) error {
+	size := p.Size * p.count
+	switch {
+	case p.count == 0:
+		return nil
+	case p.codec != nil || p.kind == kindBinary || p.Area.numbered():
+		return config.FieldErrorf("address.s7", "%q: there are no arrays of %s; take one variable for each element, or binary", text, p.Type)
+	case p.kind == kindBool:
+		size = (int(p.Bit) + p.count + 7) / 8
+	}
+	if size > math.MaxUint16 {
+		return config.FieldErrorf("address.s7", "%q has %d bytes, more than any block", text, size)
+	}
+	p.Size = size
+	return nil
+}
+
+// String writes the place as engineers do.
+func (p Point) String() string {
+	if p.count == 0 {
+		return p.Place.String()
+	}
+	_, p.Place.Size, _ = kindOf(p.Type)
+	return fmt.Sprintf("%s[%d]", p.Place, p.count)
 }
 
 // fromFields resolves an address of area, db, start and size.
@@ -321,6 +360,8 @@ func (p *Point) fromFields(a *config.Address, need int) (note string, err error)
 func (p *Point) check() error {
 	field := "address"
 	switch {
+	case p.Area == AreaDB && p.DB == 0:
+		return config.FieldErrorf("address.db", "missing: expected 1 to 65535")
 	case p.Area.numbered() && p.Size != 2:
 		return config.FieldErrorf(field, "%s has 2 bytes; expected a datatype such as s5time of a timer or bcd16 of a counter, not %s", p.Area, p.Type)
 	case p.Area.numbered() && p.Start > math.MaxUint16:

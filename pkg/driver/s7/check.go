@@ -57,12 +57,15 @@ func checkVariable(s *Settings, v *config.Variable, places map[Place]*config.Var
 		r.Warnf(config.Variables, v.Tag, []string{"address", "size"}, "s7-address", "%s", note)
 	}
 	if other := places[pt.Place]; other != nil && other.Datatype == v.Datatype && other.Scale == v.Scale {
-		r.Warnf(config.Variables, v.Tag, []string{"address"}, "s7-overlap", "address: %s is read the same way by %s", pt.Place, other.Tag)
+		r.Warnf(config.Variables, v.Tag, []string{"address"}, "s7-overlap", "address: %s is read the same way by %s", pt, other.Tag)
 	}
 	places[pt.Place] = v
 	if v.Access.Writable() && s != nil && !s.EnableWrite {
 		r.Warnf(config.Variables, v.Tag, []string{"access"}, "s7-write",
 			"access: %s, but the driver %s has no enable_write: true in its cfg; writes will be refused", v.Access, v.DriverID)
+	}
+	if v.Access.Writable() && pt.count > 0 {
+		r.Errorf(config.Variables, v.Tag, []string{"access"}, "s7-address", "access: %s, but an array is only read; take one variable for each element that is written", v.Access)
 	}
 	if v.Access.Writable() && pt.Area == AreaInput {
 		r.Warnf(config.Variables, v.Tag, []string{"access"}, "s7-write", "access: %s, but the PLC overwrites its inputs in each cycle", v.Access)

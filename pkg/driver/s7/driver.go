@@ -108,7 +108,7 @@ func (d *s7Driver) Update(points *point.Table) error {
 func (d *s7Driver) Address(tag string) string {
 	p := d.newest()
 	if i, ok := p.table.Index(tag); ok {
-		return p.points[i].Place.String()
+		return p.points[i].String()
 	}
 	return ""
 }

@@ -91,7 +91,7 @@ func FuzzRequest(f *testing.F) {
 // FuzzAddress: whatever a person writes, it is an address that is written back as one
 // and the same, or an error of a field.
 func FuzzAddress(f *testing.F) {
-	for _, s := range []string{"DB1.DBD4", "M0.1", "T5", "DB1.STRING20.32", "%DB1.DBX0.7", "EW4"} {
+	for _, s := range []string{"", "DB1.DBD4", "M0.1", "T5", "DB1.STRING20.32", "%DB1.DBX0.7", "EW4", "DB1.DBD4[10]", "M0.3[20]"} {
 		f.Add(s)
 	}
 	types := []config.DataType{config.TypeBool, config.TypeUint8, config.TypeInt16, config.TypeFloat32, config.TypeString, config.TypeBinary}
@@ -114,9 +114,9 @@ func FuzzAddress(f *testing.F) {
 			if dt == config.TypeString || dt == config.TypeBinary {
 				continue
 			}
-			again := at(p.Place.String(), dt)
+			again := at(p.String(), dt)
 			if back, _, err := Resolve(&again); err != nil || back.Place != p.Place {
-				t.Errorf("%q is %s, which is %+v, %v", text, p.Place, back.Place, err)
+				t.Errorf("%q is %s, which is %+v, %v", text, p, back.Place, err)
 			}
 		}
 	})

@@ -344,7 +344,7 @@ func (r *request) build() {
 func (r *request) String() string {
 	first := &r.items[0]
 	if len(r.items) == 1 && len(first.points) == 1 {
-		return first.points[0].Place.String()
+		return first.points[0].String()
 	}
-	return fmt.Sprintf("%d variables from %s on", r.values, first.points[0].Place)
+	return fmt.Sprintf("%d variables from %s on", r.values, first.points[0])
 }

@@ -104,7 +104,7 @@ func explain(p *Point, err error) driver.Reason {
 		return r
 	}
 	text, hint := refused.words()
-	r.Text, r.Hint = fmt.Sprintf("%s: %s (%s)", p.Place, text, refused.number()), hint
+	r.Text, r.Hint = fmt.Sprintf("%s: %s (%s)", p, text, refused.number()), hint
 	return r
 }
 

@@ -102,7 +102,7 @@ func (p *poller) refuse(c *class, pt *Point, err error, now time.Time) {
 		return
 	}
 	if log := p.teller.logger(p.d.deps.Log, now); log != nil {
-		log.Warn("tag cannot be read", "tag", tag, "address", pt.Place.String(), "reason", reason.Text)
+		log.Warn("tag cannot be read", "tag", tag, "address", pt.String(), "reason", reason.Text)
 	}
 }
 
@@ -121,7 +121,7 @@ func (p *poller) readAgain(c *class, pt *Point) {
 	tag := p.plan.table.Variable(pt.index).Tag
 	p.d.forget(tag)
 	if log := p.teller.logger(p.d.deps.Log, time.Now()); log != nil {
-		log.Info("tag is read again", "tag", tag, "address", pt.Place.String())
+		log.Info("tag is read again", "tag", tag, "address", pt.String())
 	}
 }
 

@@ -96,6 +96,9 @@ func kindOf(t config.DataType) (k kind, size int, ok bool) {
 // decode reads the value of p from its bytes. It allocates for text and bytes only.
 // What is no value of p's data type is bad.
 func (p *Point) decode(data []byte) (frame.Value, frame.Quality) {
+	if p.count > 0 {
+		return p.decodeArray(data)
+	}
 	switch p.kind {
 	case kindBool:
 		return frame.BoolValue(data[0]>>p.Bit&1 != 0), frame.Good
@@ -131,6 +134,32 @@ func (p *Point) decode(data []byte) (frame.Value, frame.Quality) {
 		return p.codec.decode(data)
 	}
 	return p.decodeTime(data)
+}
+
+// decodeArray reads the elements of an array. One that is no value of its type is null,
+// and the array uncertain.
+func (p *Point) decodeArray(data []byte) (frame.Value, frame.Quality) {
+	one := *p
+	_, size, _ := kindOf(p.Type)
+	one.count = 0
+	out, q := append(make([]byte, 0, 8*p.count), '['), frame.Good
+	for i := range p.count {
+		at := i * size
+		if p.kind == kindBool {
+			bit := int(p.Bit) + i
+			at, one.Bit = bit/8, int8(bit%8)
+		}
+		v, quality := one.decode(data[at : at+size])
+		if f := v.Float(); quality == frame.Bad || math.IsNaN(f) || math.IsInf(f, 0) {
+			v, quality = frame.Value{}, frame.Uncertain
+		}
+		q = max(q, quality)
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = v.AppendJSON(out)
+	}
+	return frame.ArrayValue(string(append(out, ']'))), q
 }
 
 // bcd reads packed decimal digits; a nibble above 9 is no digit.
@@ -286,6 +315,9 @@ var ErrRange = errkind.New(errkind.Invalid, "value out of range")
 // encode returns the bytes that the PLC holds for raw, a raw value and not one in
 // engineering units. Of a bit it is one byte, 0 or 1.
 func (p *Point) encode(raw frame.Value) ([]byte, error) {
+	if p.count > 0 {
+		return nil, fmt.Errorf("%w: an array is only read; take one variable for each element that is written", ErrRange)
+	}
 	switch p.kind {
 	case kindBool:
 		n, ok := raw.Number()

@@ -93,6 +93,50 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// Arrays are JSON arrays; an element that is no value is null.
+func TestArrays(t *testing.T) {
+	for _, tc := range []struct {
+		address string
+		dt      config.DataType
+		hex     string
+		want    string
+		q       frame.Quality
+	}{
+		{"DB1.DBW0[3]", config.TypeInt16, "0001 FFFF 7FFF", "[1,-1,32767]", frame.Good},
+		{"DB1.DBD0[2]", config.TypeFloat32, "4144CCCD BF000000", "[12.3,-0.5]", frame.Good},
+		{"DB1.DBD0[2]", config.TypeFloat32, "7FC00000 BF000000", "[null,-0.5]", frame.Uncertain},
+		{"DB1.DBW0[2]", config.TypeBCD16, "000A 0012", "[null,12]", frame.Uncertain},
+		{"DB1.DBX0.6[5]", config.TypeBool, "40 05", "[true,false,true,false,true]", frame.Good},
+		{"MB0[1]", config.TypeUint8, "07", "[7]", frame.Good},
+		{"DB1.DBW0[2]", config.TypeDate, "0000 0001", `["1990-01-01","1990-01-02"]`, frame.Good},
+	} {
+		v := at(tc.address, tc.dt)
+		p, _, err := Resolve(&v)
+		if err != nil {
+			t.Errorf("%s: %v", tc.address, err)
+			continue
+		}
+		data := bytesOf(t, tc.hex)
+		if len(data) != p.Size || p.String() != tc.address {
+			t.Errorf("%s is %s with %d bytes, want %d", tc.address, p, p.Size, len(data))
+			continue
+		}
+		if got, q := p.decode(data); got != frame.ArrayValue(tc.want) || q != tc.q {
+			t.Errorf("%s of %s is %s, %v; want %s, %v", tc.address, tc.hex, got, q, tc.want, tc.q)
+		}
+		if _, err := p.written(frame.ArrayValue(tc.want)); err == nil {
+			t.Errorf("%s is written", tc.address)
+		}
+	}
+	for text, dt := range map[string]config.DataType{"DB1.DBW0[0]": config.TypeInt16, "DB1.STRING0.4[2]": config.TypeString, "T0[2]": config.TypeS5Time,
+		"DB1.DBL0[9999]": config.TypeInt64, "DB1.DBW0[]": config.TypeInt16, "DB1.DBW0[2][2]": config.TypeInt16} {
+		v := at(text, dt)
+		if p, _, err := Resolve(&v); err == nil {
+			t.Errorf("%s is %s", text, p)
+		}
+	}
+}
+
 // What is no value of its type is bad, and nothing that doesn't fit is written.
 func TestNoValues(t *testing.T) {
 	for _, tc := range []struct {
