@@ -20,6 +20,7 @@ func TestS7(t *testing.T) {
 		want                          []string // parts of the findings, in order
 	}{
 		"good":          {},
+		"scheme s7":     {endpoints: "plc: {scheme: s7, host: 10.0.0.1}\n"},
 		"specification": {variables: variable("type: s7_db, area: DB, db: 1, start: 4, size: 4", "datatype: float32")},
 		"flags":         {variables: variable("type: s7_db, area: M, start: 4, bit: 3", "datatype: bool")},
 		"German":        {variables: variable("s7: E0.7", "datatype: bool")},

@@ -30,7 +30,7 @@ func checkEndpoint(d *driver.Setup, r driver.Findings) {
 		return
 	}
 	for _, layer := range strings.Split(d.Endpoint.Scheme, "+") {
-		if layer != "tcp" && layer != "tls" {
+		if layer != "tcp" && layer != "tls" && layer != Proto {
 			r.Errorf(config.Drivers, d.ID, []string{"endpoint_id"}, "s7-endpoint", "endpoint_id: %s is %s; S7 is spoken over tcp, on port %d as a rule",
 				d.Item.EndpointID, d.Endpoint.Scheme, DefaultPort)
 			return

@@ -18,10 +18,13 @@ import (
 // Protocol is S7 as the rest of the program knows it.
 func Protocol() driver.Protocol {
 	return driver.Protocol{
-		Name:     Proto,
-		New:      func(h driver.Host) (driver.Factory, error) { return NewFactory(h.Registerer) },
-		Check:    check,
-		CheckAll: checkAll,
+		Name:      Proto,
+		Schemes:   []string{Proto},
+		Transport: Transport,
+		New:       func(h driver.Host) (driver.Factory, error) { return NewFactory(h.Registerer) },
+		Check:     check,
+		CheckAll:  checkAll,
+		Probe:     probeAbility(),
 	}
 }
 

@@ -42,12 +42,16 @@ func connect(ctx context.Context, ep endpoint.Acquirer, s *Settings, reject func
 	if err != nil {
 		return nil, err
 	}
-	c := &session{lease: lease, ctx: ctx, timeout: s.Timeout, reject: reject, buf: make([]byte, mostPacket), heard: time.Now()}
+	c := newSession(ctx, lease, s, reject)
 	if err := c.agree(s); err != nil {
 		lease.Release(err)
 		return nil, err
 	}
 	return c, nil
+}
+
+func newSession(ctx context.Context, lease endpoint.Lease, s *Settings, reject func(string)) *session {
+	return &session{lease: lease, ctx: ctx, timeout: s.Timeout, reject: reject, buf: make([]byte, mostPacket), heard: time.Now()}
 }
 
 // dialGrace is how much longer than an answer a connection may take to come about: the

@@ -22,6 +22,7 @@ type PLC struct {
 	blocks map[Block][]byte
 	pdu    int
 	jobs   int
+	tsap   uint16 // the only one that it takes; 0: any
 	silent bool
 	made   int
 	reads  [][]Item // of each request to read
@@ -152,6 +153,13 @@ func (p *PLC) Agree(pdu, jobs int) {
 	p.pdu, p.jobs = pdu, jobs
 }
 
+// Take sets the only TSAP that it takes connections for; it hangs up on others. 0: any.
+func (p *PLC) Take(tsap uint16) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tsap = tsap
+}
+
 // Hang makes it silent.
 func (p *PLC) Hang(on bool) {
 	p.mu.Lock()
@@ -233,6 +241,9 @@ func (p *PLC) serve(c net.Conn) {
 // answer returns what is sent. The lock is held.
 func (p *PLC) answer(body []byte) [][]byte {
 	if body[1] == 0xE0 { // connect
+		if p.tsap != 0 && binary.BigEndian.Uint16(body[len(body)-2:]) != p.tsap {
+			return [][]byte{nil}
+		}
 		confirm := append([]byte{3, 0, 0, byte(len(body) + 4)}, body...)
 		confirm[5] = 0xD0
 		confirm[6], confirm[7] = body[4], body[5] // to the reference that asked
@@ -240,6 +251,9 @@ func (p *PLC) answer(body []byte) [][]byte {
 		return [][]byte{confirm}
 	}
 	pdu := body[3:]
+	if pdu[1] == 7 { // it tells nothing of itself
+		return [][]byte{{3, 0, 0, 33, 2, 0xF0, 0x80, 0x32, 7, 0, 0, pdu[4], pdu[5], 0, 12, 0, 4, 0, 1, 0x12, 8, 0x12, 0x84, 1, 0, 0, 0, 0xD4, 2, 0x0A, 0, 0, 0}}
+	}
 	ref, n := pdu[4:6], int(binary.BigEndian.Uint16(pdu[6:]))
 	params, data := pdu[10:10+n], pdu[10+n:]
 	if params[0] == 0xF0 {
