@@ -12,7 +12,7 @@ import (
 // memoryGoal is what the garbage collector keeps the process below where it can: small
 // gateways run edge-cfg next to the gateway, and a hundred thousand variables need
 // about as much.
-const memoryGoal = 220 << 20
+const memoryGoal = 240 << 20
 
 func main() { os.Exit(run()) }
 

@@ -21,8 +21,9 @@ func newRollback() *cobra.Command {
 		Short: "Put a table, or all of them, back to what they were",
 		Long: `rollback commits an earlier state anew: that of revision N, or the newest one that
 was different and ran (previous). A revision that is known not to run, because a
-gateway refused it or took it back, needs --known-bad. What it makes is linted as a whole first: drivers can't
-be put back to before they had the variables of now.
+gateway refused it or took it back, needs --known-bad: of one table, too, and where
+that table makes the whole what was refused before. The result is linted as a whole
+first: drivers can't be put back to before they had the variables of now.
 
 It removes what wasn't there then; -y is enough for that.`,
 		Example: `  edge-cfg rollback variables --to previous
@@ -71,13 +72,13 @@ func rollback(ctx context.Context, cmd *cobra.Command, s *center.Store, table co
 	if err := checkDocument(cmd, doc); err != nil {
 		return err
 	}
-	if !knownBad && table == "" {
-		refusal, err := s.Refusal(ctx, old)
+	if !knownBad {
+		rev, why, err := s.Refusal(ctx, old, doc.SHA256())
 		if err != nil {
 			return err
 		}
-		if refusal != "" {
-			return cli.Usagef("rev %d is known not to run (%s); say --known-bad if it is meant all the same", old.Rev, refusal)
+		if why != "" {
+			return cli.Usagef("rev %d is known not to run (%s); say --known-bad if it is meant all the same", rev, why)
 		}
 	}
 	if flags.message == "" {

@@ -111,14 +111,20 @@ func newConfigEvents() *cobra.Command {
 }
 
 func newConfigReload() *cobra.Command {
+	var req pb.ReloadConfigRequest
 	cmd := &cobra.Command{
-		Use:     "reload",
-		Short:   "Read the source again and wait until it is applied or refused",
-		Example: `  edge-ctl config reload`,
-		Args:    cobra.NoArgs,
+		Use:   "reload",
+		Short: "Read the source again and wait until it is applied or refused",
+		Long: `reload reads the source again, tries what was held back, and waits for the outcome.
+
+Tables of a directory that lack more than half of what runs are refused, because an
+emptied file is hardly ever meant. --allow-delete says that it is, this once.`,
+		Example: `  edge-ctl config reload
+  edge-ctl config reload --allow-delete`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				r, err := c.Config.ReloadConfig(ctx, &pb.ReloadConfigRequest{})
+				r, err := c.Config.ReloadConfig(ctx, &req)
 				if err != nil {
 					return err
 				}
@@ -126,6 +132,7 @@ func newConfigReload() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&req.AllowDelete, "allow-delete", false, "let a directory's tables remove most of what runs")
 	cli.AddOutputFlag(cmd)
 	return cmd
 }

@@ -99,7 +99,7 @@ func methodsOf(files ...protoreflect.FileDescriptor) map[string]method {
 func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
 	ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
 	defer cancel()
-	err = g.call(ctx, info.FullMethod, g.unarySem, func() any { return req }, func() error {
+	err = g.call(ctx, info.FullMethod, neededBy(req), g.unarySem, func() any { return req }, func() error {
 		resp, err = handle(ctx, req)
 		return err
 	})
@@ -111,7 +111,7 @@ func (g *guard) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	defer cancel()
 	defer context.AfterFunc(g.running, cancel)()
 	s := &guardedStream{ServerStream: ss, ctx: ctx, keep: !g.methods[info.FullMethod].uploads}
-	return g.call(ctx, info.FullMethod, g.streams, func() any { return s.request }, func() error {
+	return g.call(ctx, info.FullMethod, RoleNone, g.streams, func() any { return s.request }, func() error {
 		err := handle(srv, s)
 		if g.running.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 			return fmt.Errorf("%w: %w", errkind.Stopping, ErrUnavailable)
@@ -120,11 +120,11 @@ func (g *guard) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	})
 }
 
-// call runs one call under the guard's rules.
-func (g *guard) call(ctx context.Context, full string, sem chan struct{}, request func() any, run func() error) error {
+// call runs one call under the guard's rules. It needs the role of its method, and need.
+func (g *guard) call(ctx context.Context, full string, need Role, sem chan struct{}, request func() any, run func() error) error {
 	began := time.Now()
 	m := g.methods[full]
-	err := allow(callerOf(ctx), m.name, m.needs)
+	err := allow(callerOf(ctx), m.name, max(m.needs, need))
 	if err == nil {
 		err = g.admit(sem, m)
 	}

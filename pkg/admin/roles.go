@@ -125,6 +125,15 @@ func needed(name string, mutates bool) Role {
 	return RoleView
 }
 
+// neededBy returns the role that a request needs whatever its method does: one that may
+// delete needs the highest.
+func neededBy(request any) Role {
+	if r, ok := request.(interface{ GetAllowDelete() bool }); ok && r.GetAllowDelete() {
+		return RoleMaintain
+	}
+	return RoleNone
+}
+
 // allow returns why a caller may not call a method.
 func allow(who Peer, name string, need Role) error {
 	if who.role >= need {

@@ -1,6 +1,10 @@
 package admin
 
-import "testing"
+import (
+	"testing"
+
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+)
 
 // TestEveryMethodNeedsARole: what changes something can't be had with view, and nothing
 // is open to who has no role.
@@ -15,6 +19,11 @@ func TestEveryMethodNeedsARole(t *testing.T) {
 			if err := allow(Peer{role: role}, m.name, m.needs); (err == nil) != (role >= m.needs) {
 				t.Errorf("%s with %s: %v", name, role, err)
 			}
+		}
+	}
+	for allows, need := range map[bool]Role{false: RoleNone, true: RoleMaintain} {
+		if got := neededBy(&pb.ReloadConfigRequest{AllowDelete: allows}); got != need {
+			t.Errorf("a reload that allows to delete (%v) needs %s", allows, got)
 		}
 	}
 	for _, role := range []Role{RoleView, RoleOperate, RoleWrite, RoleMaintain} {

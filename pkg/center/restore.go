@@ -87,18 +87,27 @@ func refusal(c Commit, log []Commit, gateways []Gateway) string {
 	return ""
 }
 
-// Refusal says why the release of revision rev is known not to run; "" if nothing is
-// known of it.
-func (s *Store) Refusal(ctx context.Context, c Commit) (string, error) {
+// Refusal says why a rollback to c, which makes the document of this hash, is known not to
+// run: c was refused, or a release with that document was. It returns which, and why; ""
+// if nothing is known of them.
+func (s *Store) Refusal(ctx context.Context, c Commit, sha256 string) (rev int64, why string, err error) {
 	log, err := s.Log(ctx, s.cfg.KeepReleases)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	gateways, err := s.Gateways(ctx)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
-	return refusal(c, log, gateways), nil
+	for _, candidate := range append([]Commit{c}, log...) {
+		if candidate.ID != c.ID && candidate.SHA256 != sha256 {
+			continue
+		}
+		if why := refusal(candidate, log, gateways); why != "" {
+			return candidate.Rev, why, nil
+		}
+	}
+	return 0, "", nil
 }
 
 func (s *Store) restoreFrom(ctx context.Context, head Commit, table config.Table, rev int64) (Version, error) {

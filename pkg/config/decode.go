@@ -41,6 +41,11 @@ func ValidTag(s string) bool {
 // decomposed names the first character of s that isn't in Unicode's composed form, and
 // what it is in that; ok is false if there is none.
 func decomposed(s string) (text string, ok bool) {
+	for i := 0; i < len(s) && s[i] < utf8.RuneSelf; i++ {
+		if i+1 == len(s) {
+			return "", false // ASCII has one form
+		}
+	}
 	for s != "" {
 		n := norm.NFC.NextBoundaryInString(s, true)
 		if part := norm.NFC.String(s[:n]); part != s[:n] {

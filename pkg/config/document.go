@@ -160,6 +160,11 @@ func (d *Document) WithTable(t Table, other *Document) *Document {
 	return &next
 }
 
+// SameTable reports whether other says the same in table t.
+func (d *Document) SameTable(t Table, other *Document) bool {
+	return d == other || slices.EqualFunc(d.Items(t), other.Items(t), func(a, b Item) bool { return a.ID == b.ID && sameBytes(a.JSON, b.JSON) })
+}
+
 // TableSHA256 returns the hash of one table's canonical form.
 func (d *Document) TableSHA256(t Table) string {
 	h := sha256.New()

@@ -23,13 +23,25 @@ func (r Reference) String() string {
 
 // Dangling lists the references to what isn't there, by table and id.
 func (s *Snapshot) Dangling() []Reference {
+	return s.dangling(func(Table) bool { return true })
+}
+
+// dangling lists those to the tables that are known.
+func (s *Snapshot) dangling(known func(Table) bool) []Reference {
 	var out []Reference
+	endpoints, drivers := known(Endpoints), known(Drivers)
 	for _, id := range slices.Sorted(maps.Keys(s.Drivers)) {
+		if !endpoints {
+			break
+		}
 		if target := s.Drivers[id].EndpointID; !hasKey(s.Endpoints, target) {
 			out = append(out, Reference{Drivers, id, "endpoint_id", Endpoints, target})
 		}
 	}
 	for i := range s.Variables {
+		if !drivers {
+			break
+		}
 		if v := &s.Variables[i]; !hasKey(s.Drivers, v.DriverID) {
 			out = append(out, Reference{Variables, v.Tag, "driver_id", Drivers, v.DriverID})
 		}
@@ -66,8 +78,8 @@ func referenceFindings(s *Snapshot, src *Source) Findings {
 	var out Findings
 	known := make(map[Table][]string)
 	hints := make(map[string]string) // thousands of variables may name one driver wrongly
-	for _, r := range s.Dangling() {
-		if src != nil && !src.Has(r.To) || src.declares(r.To, r.Target) {
+	for _, r := range s.dangling(func(t Table) bool { return src == nil || src.Has(t) }) {
+		if src.declares(r.To, r.Target) {
 			continue
 		}
 		hint, ok := hints[r.Field+r.Target]

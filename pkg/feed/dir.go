@@ -135,10 +135,10 @@ func (d *Dir) warnUnread() {
 }
 
 // intended refuses tables that lack more than half of what runs, or ran last, unless a
-// person said that this is meant.
-func (d *Dir) intended(was, next *config.Snapshot) error {
+// person said, now or by a file, that this is meant.
+func (d *Dir) intended(was, next *config.Snapshot, meant bool) error {
 	all, large := removals(was, next)
-	if large != "" && !d.allowsDelete() {
+	if large != "" && !meant && !d.allowsDelete() {
 		d.removing = &removalError{d.cfg.Dir, large}
 		return d.removing
 	}
@@ -199,18 +199,24 @@ func (d *Dir) apply(ctx context.Context, snap *config.Snapshot, boot bool) error
 }
 
 // Reload implements [Feed]. A person who asks for it wants what is held back too.
-func (d *Dir) Reload(ctx context.Context) (err error) {
+func (d *Dir) Reload(ctx context.Context) error { return d.reloadByHand(ctx, false) }
+
+// ReloadAllowingDelete is [Dir.Reload] by a person who says that a large removal is meant.
+func (d *Dir) ReloadAllowingDelete(ctx context.Context) error { return d.reloadByHand(ctx, true) }
+
+func (d *Dir) reloadByHand(ctx context.Context, meant bool) (err error) {
 	if stopped := d.queue.Do(ctx, func(ctx context.Context) {
-		err = d.reload(ctx, func(*config.Snapshot) error { return nil })
+		err = d.reload(ctx, func(*config.Snapshot) error { return nil }, meant)
 	}); stopped != nil {
 		return stopped
 	}
 	return err
 }
 
-// reload loads the directory and applies it unless held has an objection. What was
-// refused is refused once: d.seen is set either way.
-func (d *Dir) reload(ctx context.Context, held func(*config.Snapshot) error) error {
+// reload loads the directory and applies it unless held has an objection; meant: a person
+// has said that it may remove what it does. What was refused is refused once: d.seen is
+// set either way.
+func (d *Dir) reload(ctx context.Context, held func(*config.Snapshot) error, meant bool) error {
 	snap, err := d.load()
 	if err == nil {
 		err = held(snap)
@@ -218,7 +224,7 @@ func (d *Dir) reload(ctx context.Context, held func(*config.Snapshot) error) err
 	large := ""
 	if err == nil && d.running != nil {
 		_, large = removals(d.running, snap)
-		err = d.intended(d.running, snap)
+		err = d.intended(d.running, snap, meant)
 	}
 	if err != nil {
 		d.refuse(err)
@@ -317,7 +323,7 @@ func (d *Dir) Run(ctx context.Context) error {
 		pending = now
 		if d.changed(now, same) {
 			d.cfg.Log.Info("the configuration directory changed", "dir", d.cfg.Dir)
-			_ = d.reload(ctx, d.kept.held) // told where it happened
+			_ = d.reload(ctx, d.kept.held, false) // told where it happened
 		}
 	}
 }
@@ -343,7 +349,7 @@ func (d *Dir) boot(ctx context.Context) error {
 	}
 	kept, keptErr := d.kept.read(LastGoodFile)
 	if err == nil && keptErr == nil {
-		err = d.intended(kept, snap)
+		err = d.intended(kept, snap, false)
 	}
 	if err == nil {
 		if err = d.apply(ctx, snap, true); err == nil {

@@ -101,7 +101,7 @@ const AllowDeleteFile = "ALLOW-DELETE"
 type removalError struct{ dir, what string }
 
 func (e *removalError) Error() string {
-	return fmt.Sprintf("the changed tables remove %s: what runs goes on; if that is meant, put an empty file %s into %s", e.what, AllowDeleteFile, e.dir)
+	return fmt.Sprintf("the changed tables remove %s: what runs goes on; if that is meant, put an empty file %s into %s, or say edge-ctl config reload --allow-delete", e.what, AllowDeleteFile, e.dir)
 }
 
 // removals says how many of was's items next lacks: of all tables, and of those of which

@@ -77,6 +77,19 @@ func TestRemovalNeedsIntent(t *testing.T) {
 		r.allow()
 		wait()
 		r.is(Applied, "10.0.0.2")
+		// By the flag, too, and for this once.
+		r.put(endpoints("10.0.0.2", 1))
+		if err := r.feed.Reload(t.Context()); err == nil {
+			t.Error("a reload without the flag removed them")
+		}
+		if err := r.feed.ReloadAllowingDelete(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := len(r.feed.running.Endpoints); n != 1 {
+			t.Errorf("%d endpoints", n)
+		}
+		r.put(endpoints("10.0.0.2", 4))
+		wait()
 		if _, err := os.Stat(filepath.Join(r.dir, AllowDeleteFile)); err == nil {
 			t.Error("what allowed one removal allows the next")
 		}

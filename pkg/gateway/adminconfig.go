@@ -82,9 +82,17 @@ func configEvent(event any) *pb.WatchConfigResponse {
 }
 
 // ReloadConfig reads the source again and waits for the outcome.
-func (a adminConfig) ReloadConfig(ctx context.Context, _ *pb.ReloadConfigRequest) (*pb.ReloadConfigResponse, error) {
+func (a adminConfig) ReloadConfig(ctx context.Context, req *pb.ReloadConfigRequest) (*pb.ReloadConfigResponse, error) {
+	reload := a.g.feed.Reload
+	if req.AllowDelete {
+		dir, ok := a.g.feed.(*feed.Dir)
+		if !ok {
+			return nil, fmt.Errorf("%w: the tables of this gateway come from the config center, where 'edge-cfg push --allow-delete' says what may go", admin.ErrInvalid)
+		}
+		reload = dir.ReloadAllowingDelete
+	}
 	// An apply that has begun is finished, whether the caller waits or not.
-	if err := a.g.feed.Reload(context.WithoutCancel(ctx)); err != nil {
+	if err := reload(context.WithoutCancel(ctx)); err != nil {
 		return nil, notApplied(err)
 	}
 	return &pb.ReloadConfigResponse{Status: a.status()}, nil

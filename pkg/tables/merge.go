@@ -42,7 +42,7 @@ func mergeTable(f *File, t config.Table, doc *config.Document) ([]byte, error) {
 // meansTable reports whether a text is the table t of doc.
 func meansTable(text []byte, t config.Table, doc *config.Document) bool {
 	f := parseFile(t.FileName(), text, t)
-	return f.readable() && f.doc().TableSHA256(t) == doc.TableSHA256(t)
+	return f.readable() && f.doc().SameTable(t, doc)
 }
 
 // entry is an item in a file: its lines, and what they mean.

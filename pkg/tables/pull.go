@@ -105,8 +105,7 @@ func (p *Pull) table(s *shelf, b *Base) (*merged, error) {
 	if err != nil {
 		return nil, err
 	}
-	here, there := local.TableSHA256(t), p.Doc.TableSHA256(t)
-	if here == there {
+	if local.SameTable(t, p.Doc) {
 		return nil, nil
 	}
 	edited := &EditedError{Path: s.files[0].path, Dir: p.Dir, Why: "it isn't known which release it was made from"}
@@ -114,9 +113,9 @@ func (p *Pull) table(s *shelf, b *Base) (*merged, error) {
 		return nil, edited
 	}
 	switch b.Tables[t] {
-	case here:
+	case local.TableSHA256(t):
 		return theirs, nil
-	case there:
+	case p.Doc.TableSHA256(t):
 		return nil, nil // nobody else changed it
 	}
 	base, err := p.Base(t, b.Tables[t])

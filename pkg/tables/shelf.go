@@ -176,8 +176,8 @@ func (s *shelf) marked(m *merged, label string) ([]text, error) {
 	}
 	var texts []text
 	for _, p := range parts {
-		f, same := p.file, p.doc == p.theirs || p.doc.TableSHA256(s.table) == p.theirs.TableSHA256(s.table)
-		if f.text != nil && !f.resolved && f.readable() && same && f.doc().TableSHA256(s.table) == p.doc.TableSHA256(s.table) {
+		f, same := p.file, p.doc.SameTable(s.table, p.theirs)
+		if f.text != nil && !f.resolved && f.readable() && same && f.doc().SameTable(s.table, p.doc) {
 			continue
 		}
 		now := text{path: f.path, mode: fileMode(p.doc, s.table)}

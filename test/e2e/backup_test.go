@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,10 @@ func TestBackupOfRunningGateway(t *testing.T) {
 	delivered := sub.LastSeq()
 	time.Sleep(time.Second) // frames that nobody has
 
+	log, history := gw.log(t), gw.history(t)
+	if log[0].Author == "" || log[0].Time == "" || len(history) < 2 {
+		t.Errorf("who and when: %+v; applies: %v", log, history)
+	}
 	file := filepath.Join(t.TempDir(), "gw.tar.zst")
 	if said := gw.edgeGW(t, 0, "backup", file); !strings.Contains(said, "running") || !strings.Contains(said, "etcd") {
 		t.Errorf("backup said:\n%s", said)
@@ -67,9 +72,11 @@ func TestBackupOfRunningGateway(t *testing.T) {
 	gw.WaitReady(t)
 	peer.WaitFor(t, 20*time.Second, "new frames", func() bool { return sub.LastSeq() > delivered+100 })
 
-	log := gw.log(t)
-	if len(log) != 2 || log[0].Message != "before the backup" {
-		t.Errorf("the log of the tables: %+v", log)
+	if after := gw.log(t); len(after) != 2 || after[0].Message != "before the backup" || after[0].Author != log[0].Author || after[0].Time != log[0].Time {
+		t.Errorf("the log of the tables: %+v, and before the backup %+v", after, log)
+	}
+	if after := gw.history(t); len(after) <= len(history) || !slices.Equal(after[len(after)-len(history):], history) {
+		t.Errorf("the applies: %v, and before the backup %v", after, history)
 	}
 	gw.cfg(t, 0, "rollback", "variables", "--to", "previous", "-y", "--wait")
 	if after := gw.log(t); len(after) != 3 || after[0].Rev < 1_000_000 || after[0].SHA256 != log[1].SHA256 {
@@ -79,6 +86,16 @@ func TestBackupOfRunningGateway(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	checkNewEpoch(t, sub.Messages(), delivered)
+}
+
+// history returns when each apply that the gateway remembers began, the newest first.
+func (p *plant) history(t *testing.T) []string {
+	t.Helper()
+	var out []string
+	for _, a := range decode[[]struct{ Began string }](t, "edge-ctl", "--socket", p.Socket(), "config", "history", "-o", "json") {
+		out = append(out, a.Began)
+	}
+	return out
 }
 
 // checkNewEpoch checks that the second epoch begins with what the first one did not
@@ -146,6 +163,7 @@ func TestBackupOfStoppedGateway(t *testing.T) {
 	broker := peer.StartMosquitto(t)
 	gw := newPlant(t, broker.URL(), plc.Addr)
 	gw.WriteFile(t, "secrets/mqtt_password", "hunter2\n")
+	gw.WriteFile(t, "config/variables/press.yml", "[]\n")
 	if _, code := gw.Stop(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
@@ -167,7 +185,7 @@ func TestBackupOfStoppedGateway(t *testing.T) {
 		must(t, os.RemoveAll(filepath.Join(gw.Dir, name)))
 	}
 	gw.edgeGW(t, 0, "restore", secret)
-	for _, name := range []string{"secrets/mqtt_password", "config/drivers.yml"} {
+	for _, name := range []string{"secrets/mqtt_password", "config/drivers.yml", "config/variables/press.yml"} {
 		if _, err := os.Stat(filepath.Join(gw.Dir, name)); err != nil {
 			t.Error(err)
 		}

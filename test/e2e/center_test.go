@@ -94,6 +94,7 @@ type entry struct {
 	SHA256  string `json:"sha256"`
 	Author  string `json:"author"`
 	Message string `json:"message"`
+	Time    string `json:"time"`
 }
 
 func (p *plant) log(t *testing.T) []entry {

@@ -520,7 +520,9 @@ func (x *WatchConfigResponse) GetDropped() uint64 {
 }
 
 type ReloadConfigRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A directory's tables may remove most of what runs, this once. It needs the role maintain.
+	AllowDelete   bool `protobuf:"varint,1,opt,name=allow_delete,json=allowDelete,proto3" json:"allow_delete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -553,6 +555,13 @@ func (x *ReloadConfigRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ReloadConfigRequest.ProtoReflect.Descriptor instead.
 func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
 	return file_v1_config_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReloadConfigRequest) GetAllowDelete() bool {
+	if x != nil {
+		return x.AllowDelete
+	}
+	return false
 }
 
 type ReloadConfigResponse struct {
@@ -726,8 +735,9 @@ const file_v1_config_proto_rawDesc = "" +
 	"\x06sha256\x18\x03 \x01(\tB\x04\xc8\xf3\x18\x01R\x06sha256\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\tR\x05state\x12\x18\n" +
 	"\x04text\x18\x05 \x01(\tB\x04\xc8\xf3\x18\x01R\x04text\x12\x1e\n" +
-	"\adropped\x18\x06 \x01(\x04B\x04\xc8\xf3\x18\x01R\adropped\"\x15\n" +
-	"\x13ReloadConfigRequest\"K\n" +
+	"\adropped\x18\x06 \x01(\x04B\x04\xc8\xf3\x18\x01R\adropped\"8\n" +
+	"\x13ReloadConfigRequest\x12!\n" +
+	"\fallow_delete\x18\x01 \x01(\bR\vallowDelete\"K\n" +
 	"\x14ReloadConfigResponse\x123\n" +
 	"\x06status\x18\x01 \x01(\v2\x1b.edge.admin.v1.ConfigStatusR\x06status\".\n" +
 	"\x15RollbackConfigRequest\x12\x15\n" +
