@@ -22,6 +22,11 @@ type Source struct {
 // Has reports whether the table was read, well or badly.
 func (s *Source) Has(t Table) bool { return s != nil && len(s.docs[t]) > 0 }
 
+// Whole reports whether all files of the table could be read: what it lacks isn't there.
+func (s *Source) Whole(t Table) bool {
+	return s.Has(t) && !slices.ContainsFunc(s.docs[t], func(d *document) bool { return d.broken })
+}
+
 // of returns the file that has an item, the first one where none has.
 func (s *Source) of(t Table, id string) *document {
 	docs := s.docs[t]

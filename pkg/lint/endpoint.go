@@ -21,7 +21,7 @@ func checkEndpoints(snap *config.Snapshot, list protocols.List, r *Report) {
 	for _, id := range slices.Sorted(maps.Keys(snap.Endpoints)) {
 		e := snap.Endpoints[id]
 		checkEndpoint(id, &e, snap, users[id], list, r)
-		if len(users[id]) == 0 && (r.src == nil || r.src.Has(config.Drivers)) {
+		if len(users[id]) == 0 && (r.src == nil || r.src.Whole(config.Drivers)) {
 			r.Warnf(config.Endpoints, id, nil, "unused", "no driver uses the endpoint %s", id)
 		}
 	}

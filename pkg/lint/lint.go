@@ -71,7 +71,7 @@ func Snapshot(snap *config.Snapshot, src *config.Source, list protocols.List) co
 // checkDriver checks what holds for every protocol, and hands over to the driver's
 // own. It reports whether that is built in.
 func checkDriver(d *driver.Setup, src *config.Source, list protocols.List, r *Report) bool {
-	if len(d.Variables) == 0 && (src == nil || src.Has(config.Variables)) {
+	if len(d.Variables) == 0 && (src == nil || src.Whole(config.Variables)) {
 		r.Warnf(config.Drivers, d.ID, nil, "unused", "driver %s has no variables", d.ID)
 	}
 	if d.Item.Kind != config.KindStatic {

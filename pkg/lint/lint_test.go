@@ -48,6 +48,8 @@ func TestRules(t *testing.T) {
 			want: []string{"endpoints.yml:2:1: warning: no driver uses the endpoint spare (unused)"}},
 		"unused driver": {drivers: reader + strings.NewReplacer("m1", "m2", "unit_id: 1", "unit_id: 2").Replace(reader),
 			want: []string{"drivers.yml:2:1: warning: driver m2 has no variables (unused)"}},
+		"what a broken file has is not missed": {variables: "- {tag: a\n<<<<<<< local\n",
+			want: []string{"variables.yml:2:1: error: a conflict that a merge has left: keep one side, or write what both mean, and take the lines <<<<<<<, ======= and >>>>>>> out (conflict)"}},
 		"one unit, two drivers": {drivers: reader + strings.Replace(reader, "m1", "m2", 1),
 			variables: variable("a", "type: holding, addr: 1", "uint16", "") + strings.Replace(variable("b", "type: holding, addr: 1", "uint16", ""), "m1", "m2", 1),
 			want:      []string{"drivers.yml:2:68: warning: cfg.unit_id: 1 of the endpoint plc is polled by m1 already; one driver can have all variables of a unit (modbus-unit)"}},

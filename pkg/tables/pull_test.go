@@ -287,6 +287,40 @@ func keepsOrder(t *testing.T, before, after [][]string) {
 	}
 }
 
+// TestPullKeepsLineEnds: a file that was written on Windows stays one, marks included.
+func TestPullKeepsLineEnds(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "variables.yml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "\n", "\r\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(commented)
+	base := shelfDoc(t, dir)
+	recordBase(t, dir, base)
+	key, value, err := ParseAssignment("variables/plant.flow", "unit=l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := key.Assign(base, value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, conflicts := range map[string]int{commented: 0, strings.ReplaceAll(commented, `'m3''h'`, "kg"): 1} {
+		write(text)
+		done, err := (&Pull{Dir: dir, Store: "s", Doc: theirs, Base: func(config.Table, string) (*config.Document, error) { return base, nil }}).Run()
+		if err != nil || len(done.Conflicts) != conflicts {
+			t.Fatalf("%v, %v", done, err)
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || !endsInReturns(got) || !bytes.Contains(got, []byte("unit: l\r\n")) {
+			t.Errorf("%v: %q", err, got)
+		}
+	}
+}
+
 // TestPullWithoutABase: what can't be merged is left alone.
 func TestPullWithoutABase(t *testing.T) {
 	dir := t.TempDir()

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -181,6 +182,10 @@ func (s *shelf) marked(m *merged, label string) ([]text, error) {
 			continue
 		}
 		now := text{path: f.path, mode: fileMode(p.doc, s.table)}
+		returns := endsInReturns(f.text)
+		if returns {
+			f = parseFile(f.path, bytes.ReplaceAll(f.text, []byte("\r\n"), []byte("\n")), s.table)
+		}
 		if now.text, err = tableText(f, s.table, p.doc); err != nil {
 			return nil, err
 		}
@@ -194,9 +199,18 @@ func (s *shelf) marked(m *merged, label string) ([]text, error) {
 				now.conflicts = append(now.conflicts, Conflict{f.path, line(c.ID), config.Key(s.table, c.ID), m.conflicts[c.ID]})
 			}
 		}
+		if returns {
+			now.text = bytes.ReplaceAll(now.text, []byte("\n"), []byte("\r\n"))
+		}
 		texts = append(texts, now)
 	}
 	return texts, nil
+}
+
+// endsInReturns reports whether every line of a text ends as on Windows.
+func endsInReturns(text []byte) bool {
+	n := bytes.Count(text, []byte("\n"))
+	return n > 0 && n == bytes.Count(text, []byte("\r\n"))
 }
 
 // File is one table's file, or one of several. Without a text it isn't there yet.
