@@ -71,13 +71,16 @@ func (e *editor) value(n, want *yaml.Node, before, after any) bool {
 	if reflect.DeepEqual(before, after) {
 		return true
 	}
-	if n.Anchor != "" || n.Kind == yaml.AliasNode || n.Style&yaml.TaggedStyle != 0 {
+	if n.Kind == yaml.AliasNode || n.Style&yaml.TaggedStyle != 0 {
 		return false
 	}
 	was, isMap := before.(map[string]any)
 	is, staysMap := after.(map[string]any)
 	if isMap && staysMap && n.Kind == yaml.MappingNode && n.Style&yaml.FlowStyle == 0 {
 		return e.mapping(n, want, was, is)
+	}
+	if n.Anchor != "" {
+		return false
 	}
 	start := e.offset(n)
 	end, ok := e.end(n, start)

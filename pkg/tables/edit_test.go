@@ -117,6 +117,8 @@ func TestEditChangesOneValue(t *testing.T) {
 			"- {tag: a, driver_id: m, access: R, address: {type: holding, addr: 2}, datatype: uint16}  # x\n"},
 		{"- tag: a\n  driver_id: m\n  access: R\n  address: {type: holding, addr: 0x1}  # x\n  datatype: uint16\n", "unit", `"b"`,
 			"- tag: a\n  driver_id: m\n  access: R\n  address: {type: holding, addr: 0x1}  # x\n  datatype: uint16\n  unit: b\n"},
+		{"- &x\n  tag: a\n  driver_id: m\n  access: R\n  address: {type: holding, addr: 1}   # x\n  datatype: uint16\n", "addr", "2",
+			"- &x\n  tag: a\n  driver_id: m\n  access: R\n  address: {type: holding, addr: 2}   # x\n  datatype: uint16\n"},
 	} {
 		f := parseFile("variables.yml", []byte(tt.text), config.Variables)
 		raw, _ := f.doc().Get(config.Variables, "a")

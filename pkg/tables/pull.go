@@ -28,12 +28,19 @@ type Conflict struct {
 	Line   int      `json:"line"`
 	Key    string   `json:"key"`              // the item
 	Fields []string `json:"fields,omitempty"` // that both changed; none: the item as a whole
+	// Removed says which side removed the item that the other changed: "local" or "store".
+	Removed string `json:"removed,omitempty"`
 }
 
 // String tells it in a line.
 func (c Conflict) String() string {
 	what := "changed on both sides"
-	if len(c.Fields) > 0 {
+	switch {
+	case c.Removed == "local":
+		what = "removed here, and changed in the store"
+	case c.Removed != "":
+		what = "changed here, and removed in the store"
+	case len(c.Fields) > 0:
 		what = strings.Join(c.Fields, ", ") + " " + what
 	}
 	return fmt.Sprintf("%s:%d: conflict: %s: %s", c.File, c.Line, c.Key, what)

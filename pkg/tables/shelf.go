@@ -196,7 +196,13 @@ func (s *shelf) marked(m *merged, label string) ([]text, error) {
 			}
 			now.mode &= fileMode(p.theirs, s.table)
 			for _, c := range config.CompareItems(s.table, p.doc.Items(s.table), p.theirs.Items(s.table)) {
-				now.conflicts = append(now.conflicts, Conflict{f.path, line(c.ID), config.Key(s.table, c.ID), m.conflicts[c.ID]})
+				removed := ""
+				if c.Old == nil {
+					removed = "local"
+				} else if c.New == nil {
+					removed = "store"
+				}
+				now.conflicts = append(now.conflicts, Conflict{f.path, line(c.ID), config.Key(s.table, c.ID), m.conflicts[c.ID], removed})
 			}
 		}
 		if returns {
