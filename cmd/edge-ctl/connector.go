@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -59,14 +60,24 @@ func listConnectors(ctx context.Context, c *admin.Client, out *cli.Output) error
 		return err
 	}
 	return out.Print(list, func(t *cli.Table) {
-		t.Header("CONNECTOR", "KIND", "STATE", "FOR", "PEER", "LAG", "INFLIGHT", "OUT", "FRAMES", "RTT", "ERROR")
+		t.Header("CONNECTOR", "KIND", "STATE", "FOR", "NEXT", "PEER", "LAG", "INFLIGHT", "OUT", "FRAMES", "RTT", "ERROR")
 		t.Keep("ERROR")
 		for _, k := range list {
-			t.Cells(text(k.Name), text(k.Kind), stateCell(k.State), ago(k.Since), text(k.Peer), number(k.Lag), count(k.Inflight),
+			t.Cells(text(k.Name), text(k.Kind), stateCell(k.State), ago(k.Since), next(k), text(k.Peer), number(k.Lag), count(k.Inflight),
 				cli.Cell{Text: cli.Bytes(k.OutBytes), Right: true}, number(k.OutFrames),
 				cli.Cell{Text: fmt.Sprintf("%.1f ms", k.RttAvgMs), Right: true}, text(k.Error))
 		}
 	})
+}
+
+// next says when a connector tries to connect again.
+func next(k *pb.Connector) cli.Cell { return cli.Cell{Text: until(k), Right: true} }
+
+func until(k *pb.Connector) string {
+	if k.NextAttempt == nil {
+		return "-"
+	}
+	return cli.Span(time.Until(k.NextAttempt.AsTime()).Round(time.Second))
 }
 
 func connectorAction(cmd *cobra.Command, name, action string) error {
@@ -124,6 +135,9 @@ func statsTable(t *cli.Table, k *pb.Connector) {
 	row("inflight", fmt.Sprint(k.Inflight))
 	row("rtt_ms", fmt.Sprintf("avg %.1f p95 %.1f", k.RttAvgMs, k.RttP95Ms))
 	row("state", fmt.Sprintf("%s for %s", k.State, since(k.Since)))
+	if k.NextAttempt != nil {
+		row("next attempt", "in "+until(k))
+	}
 	row("peer", k.Peer)
 	row("lag", fmt.Sprintf("%d frames (acknowledged up to %d)", k.Lag, k.AckSeq))
 	row("out_messages", fmt.Sprintf("%d with %d frames, %d sent again, %d refused", k.OutMessages, k.OutFrames, k.Resent, k.Refused))

@@ -23,7 +23,7 @@ import (
 // What a bad night looks like: long names, long reasons.
 const (
 	refusedText = "endpoint press-hall-2-line-7 is down: dial tcp 10.20.30.41:502: connect: no route to host (since 2026-11-27 23:30:23, 2211 failures)"
-	brokerText  = "mqtts://broker.plant.example.com:8883: tls: certificate of broker.plant.example.com is not signed by the authority in tls.ca (next attempt in 8s)"
+	brokerText  = "mqtts://broker.plant.example.com:8883: tls: certificate of broker.plant.example.com is not signed by the authority in tls.ca"
 	tagText     = "refused: 0x02 illegal data address"
 	applyText   = "driver press-hall-2-line-7-unit-3 did not come up within 10s: no answer from unit 3"
 )
@@ -71,7 +71,8 @@ func nightTags() []*pb.Tag {
 
 func (nightConnectors) ListConnectors(context.Context, *pb.ListConnectorsRequest) (*pb.ListConnectorsResponse, error) {
 	return &pb.ListConnectorsResponse{Connectors: []*pb.Connector{{Name: "headquarters", Kind: "mqtt5", State: "down", Since: ago200(), Error: brokerText,
-		Peer: "mqtts://broker.plant.example.com:8883", Lag: 1_234_567, OutBytes: 12_897_484, OutFrames: 160_000, RttAvgMs: 12.4, RttP95Ms: 20}}}, nil
+		NextAttempt: timestamppb.New(time.Now().Add(8*time.Second + 450*time.Millisecond)),
+		Peer:        "mqtts://broker.plant.example.com:8883", Lag: 1_234_567, OutBytes: 12_897_484, OutFrames: 160_000, RttAvgMs: 12.4, RttP95Ms: 20}}}, nil
 }
 
 func (nightConnectors) TestConnector(context.Context, *pb.TestConnectorRequest) (*pb.TestConnectorResponse, error) {

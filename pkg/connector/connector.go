@@ -165,12 +165,13 @@ func States() []string { return []string{"connecting", "up", "down", "paused", "
 
 // Status describes a connector.
 type Status struct {
-	State      string    // of States; "connecting" until a first attempt has ended
-	Since      time.Time // of State; attempts that fail leave it
-	Error      string    // why it is not up, in words a person can act on
-	Peer       string    // the address in use
-	Reconnects uint64
-	Inflight   int // messages sent and not settled
+	State       string    // of States; "connecting" until a first attempt has ended
+	Since       time.Time // of State; attempts that fail leave it
+	Error       string    // why it is not up, in words a person can act on
+	NextAttempt time.Time // when it tries again; zero: it is up, or at it
+	Peer        string    // the address in use
+	Reconnects  uint64
+	Inflight    int // messages sent and not settled
 
 	OutBytes    uint64 // payload bytes accepted by the peer
 	OutMessages uint64

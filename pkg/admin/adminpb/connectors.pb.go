@@ -122,7 +122,8 @@ type Connector struct {
 	RttAvgMs       float64                `protobuf:"fixed64,16,opt,name=rtt_avg_ms,json=rttAvgMs,proto3" json:"rtt_avg_ms,omitempty"`
 	RttP95Ms       float64                `protobuf:"fixed64,17,opt,name=rtt_p95_ms,json=rttP95Ms,proto3" json:"rtt_p95_ms,omitempty"`
 	AckSeq         uint64                 `protobuf:"varint,18,opt,name=ack_seq,json=ackSeq,proto3" json:"ack_seq,omitempty"`
-	Lag            uint64                 `protobuf:"varint,19,opt,name=lag,proto3" json:"lag,omitempty"` // frames
+	Lag            uint64                 `protobuf:"varint,19,opt,name=lag,proto3" json:"lag,omitempty"`                                   // frames
+	NextAttempt    *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=next_attempt,json=nextAttempt,proto3" json:"next_attempt,omitempty"` // to connect, while it waits for it
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -288,6 +289,13 @@ func (x *Connector) GetLag() uint64 {
 		return x.Lag
 	}
 	return 0
+}
+
+func (x *Connector) GetNextAttempt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextAttempt
+	}
+	return nil
 }
 
 type TestConnectorRequest struct {
@@ -696,7 +704,7 @@ const file_v1_connectors_proto_rawDesc = "" +
 	"\x16ListConnectorsResponse\x128\n" +
 	"\n" +
 	"connectors\x18\x01 \x03(\v2\x18.edge.admin.v1.ConnectorR\n" +
-	"connectors\"\xb3\x04\n" +
+	"connectors\"\xf8\x04\n" +
 	"\tConnector\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -722,7 +730,8 @@ const file_v1_connectors_proto_rawDesc = "" +
 	"\n" +
 	"rtt_p95_ms\x18\x11 \x01(\x01R\brttP95Ms\x12\x17\n" +
 	"\aack_seq\x18\x12 \x01(\x04R\x06ackSeq\x12\x10\n" +
-	"\x03lag\x18\x13 \x01(\x04R\x03lag\"4\n" +
+	"\x03lag\x18\x13 \x01(\x04R\x03lag\x12C\n" +
+	"\fnext_attempt\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xc8\xf3\x18\x01R\vnextAttempt\"4\n" +
 	"\x14TestConnectorRequest\x12\x1c\n" +
 	"\tconnector\x18\x01 \x01(\tR\tconnector\"F\n" +
 	"\x15TestConnectorResponse\x12-\n" +
@@ -779,22 +788,23 @@ var file_v1_connectors_proto_goTypes = []any{
 var file_v1_connectors_proto_depIdxs = []int32{
 	2,  // 0: edge.admin.v1.ListConnectorsResponse.connectors:type_name -> edge.admin.v1.Connector
 	12, // 1: edge.admin.v1.Connector.since:type_name -> google.protobuf.Timestamp
-	5,  // 2: edge.admin.v1.TestConnectorResponse.steps:type_name -> edge.admin.v1.TestStep
-	0,  // 3: edge.admin.v1.ConnectorService.ListConnectors:input_type -> edge.admin.v1.ListConnectorsRequest
-	3,  // 4: edge.admin.v1.ConnectorService.TestConnector:input_type -> edge.admin.v1.TestConnectorRequest
-	6,  // 5: edge.admin.v1.ConnectorService.ReconnectConnector:input_type -> edge.admin.v1.ReconnectConnectorRequest
-	8,  // 6: edge.admin.v1.ConnectorService.PauseConnector:input_type -> edge.admin.v1.PauseConnectorRequest
-	10, // 7: edge.admin.v1.ConnectorService.ResumeConnector:input_type -> edge.admin.v1.ResumeConnectorRequest
-	1,  // 8: edge.admin.v1.ConnectorService.ListConnectors:output_type -> edge.admin.v1.ListConnectorsResponse
-	4,  // 9: edge.admin.v1.ConnectorService.TestConnector:output_type -> edge.admin.v1.TestConnectorResponse
-	7,  // 10: edge.admin.v1.ConnectorService.ReconnectConnector:output_type -> edge.admin.v1.ReconnectConnectorResponse
-	9,  // 11: edge.admin.v1.ConnectorService.PauseConnector:output_type -> edge.admin.v1.PauseConnectorResponse
-	11, // 12: edge.admin.v1.ConnectorService.ResumeConnector:output_type -> edge.admin.v1.ResumeConnectorResponse
-	8,  // [8:13] is the sub-list for method output_type
-	3,  // [3:8] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	12, // 2: edge.admin.v1.Connector.next_attempt:type_name -> google.protobuf.Timestamp
+	5,  // 3: edge.admin.v1.TestConnectorResponse.steps:type_name -> edge.admin.v1.TestStep
+	0,  // 4: edge.admin.v1.ConnectorService.ListConnectors:input_type -> edge.admin.v1.ListConnectorsRequest
+	3,  // 5: edge.admin.v1.ConnectorService.TestConnector:input_type -> edge.admin.v1.TestConnectorRequest
+	6,  // 6: edge.admin.v1.ConnectorService.ReconnectConnector:input_type -> edge.admin.v1.ReconnectConnectorRequest
+	8,  // 7: edge.admin.v1.ConnectorService.PauseConnector:input_type -> edge.admin.v1.PauseConnectorRequest
+	10, // 8: edge.admin.v1.ConnectorService.ResumeConnector:input_type -> edge.admin.v1.ResumeConnectorRequest
+	1,  // 9: edge.admin.v1.ConnectorService.ListConnectors:output_type -> edge.admin.v1.ListConnectorsResponse
+	4,  // 10: edge.admin.v1.ConnectorService.TestConnector:output_type -> edge.admin.v1.TestConnectorResponse
+	7,  // 11: edge.admin.v1.ConnectorService.ReconnectConnector:output_type -> edge.admin.v1.ReconnectConnectorResponse
+	9,  // 12: edge.admin.v1.ConnectorService.PauseConnector:output_type -> edge.admin.v1.PauseConnectorResponse
+	11, // 13: edge.admin.v1.ConnectorService.ResumeConnector:output_type -> edge.admin.v1.ResumeConnectorResponse
+	9,  // [9:14] is the sub-list for method output_type
+	4,  // [4:9] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_v1_connectors_proto_init() }

@@ -140,13 +140,10 @@ func (c *Connector) setPeer(p string) {
 // Status implements [connector.Connector].
 func (c *Connector) Status() connector.Status {
 	c.mu.Lock()
-	st := connector.Status{State: c.state, Since: c.since, Peer: c.peer}
+	st := connector.Status{State: c.state, Since: c.since, Peer: c.peer, NextAttempt: c.next}
 	var words []string
 	if c.err != nil {
 		words = append(words, c.err.Error())
-	}
-	if !c.next.IsZero() {
-		words[0] += fmt.Sprintf(" (next attempt in %s)", max(0, time.Until(c.next)).Round(time.Second))
 	}
 	if c.paused && st.State != "stopped" {
 		if st.State != "up" && c.err != nil {
