@@ -23,7 +23,7 @@ Format 2 of the log holds the device's own reason (status) of a value that isn't
 format 1 leaves it out.`,
 		Example: `  edge-gw migrate --config /etc/edge-gw/gateway.yml --check
   edge-gw migrate --config /etc/edge-gw/gateway.yml`,
-		Args:    cobra.NoArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(cmd)
 			if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/gateway"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
@@ -125,10 +127,18 @@ func newConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cfg.Print(cmd.OutOrStdout(), origin)
+			out := cli.NewOutput(cmd)
+			switch {
+			case out.Format == cli.FormatYAML:
+				return cfg.Print(out.Writer(), origin)
+			case origin:
+				return out.Print(cfg.Values(), nil)
+			}
+			return out.Print(cfg.Tree(), nil)
 		},
 	}
-	show.Flags().Bool("origin", false, "say where each value comes from")
+	show.Flags().Bool("origin", false, "say where each value comes from; with -o json a list of keys")
+	cli.AddOutputFlag(show, cli.FormatYAML, cli.FormatJSON)
 	check := &cobra.Command{
 		Use:   "check --config FILE",
 		Short: "Check gateway.yml without starting anything",
@@ -137,35 +147,54 @@ what a start would take: directories, ports, and, with config.source dir, the ta
 An error is what would end the start. A warning is what would keep the gateway from
 delivering: a file or secret that can't be read, a port in use, too little disk.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(cmd)
-			if err != nil {
-				return err
-			}
-			strict, err := cmd.Flags().GetBool("strict")
-			if err != nil {
-				return err
-			}
-			findings := gateway.Check(cmd.Context(), cfg)
-			if err := findings.Err(); err != nil {
-				return fmt.Errorf("the configuration cannot be used:\n%w", err)
-			}
-			for _, w := range findings {
-				fmt.Fprintln(cmd.ErrOrStderr(), w)
-			}
-			if strict && len(findings) > 0 {
-				return fmt.Errorf("%d warnings, and --strict was given", len(findings))
-			}
-			fmt.Fprintln(cmd.ErrOrStderr(), "✓ OK")
-			return nil
-		},
+		RunE: checkConfig,
 	}
 	check.Flags().Bool("strict", false, "fail on warnings too")
+	cli.AddOutputFlag(check, formatText, cli.FormatJSON)
 	for _, c := range []*cobra.Command{show, check} {
 		addConfigFlags(c)
 		cmd.AddCommand(c)
 	}
 	return cmd
+}
+
+// formatText is one line for each finding, on standard error.
+const formatText cli.Format = "text"
+
+func checkConfig(cmd *cobra.Command, _ []string) error {
+	strict, err := cmd.Flags().GetBool("strict")
+	if err != nil {
+		return err
+	}
+	out := cli.NewOutput(cmd)
+	findings := config.Findings{}
+	cfg, err := loadConfig(cmd)
+	if err == nil {
+		findings = append(findings, gateway.Check(cmd.Context(), cfg)...)
+		if err = findings.Err(); err != nil {
+			err = fmt.Errorf("the configuration cannot be used:\n%w", err)
+		}
+	} else if out.Format != cli.FormatJSON || !errors.As(err, &findings) {
+		return err
+	}
+	if strict && err == nil && len(findings) > 0 {
+		err = fmt.Errorf("%d warnings, and --strict was given", len(findings))
+	}
+	if out.Format == cli.FormatJSON { // the list says it all
+		if printErr := out.Print(findings, nil); printErr != nil || err == nil {
+			return printErr
+		}
+		return cli.Exit(cli.Failed, nil)
+	}
+	if findings.Err() == nil { // else they are in the error
+		for _, w := range findings {
+			fmt.Fprintln(cmd.ErrOrStderr(), w)
+		}
+	}
+	if err == nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), "✓ OK")
+	}
+	return err
 }
 
 func newVersion() *cobra.Command {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/gateway"
 )
 
@@ -37,6 +39,15 @@ next start. A second signal stops it at once. SIGHUP has the tables read anew.`,
 // lastWords is how long the end of the process waits for readers of its output.
 const lastWords = 500 * time.Millisecond
 
+// logFormat is what log.format says, or, where nothing says it, what suits those who
+// read: a person at a terminal.
+func logFormat(cfg *bootstrap.Gateway, terminal bool) string {
+	if terminal && cfg.Origin("log.format") == "default" {
+		return "text"
+	}
+	return cfg.Log.Format
+}
+
 func run(cmd *cobra.Command, _ []string) error {
 	cfg, err := loadConfig(cmd)
 	if err != nil {
@@ -57,7 +68,7 @@ func run(cmd *cobra.Command, _ []string) error {
 	cmd.Root().SetErr(gateway.Patient(os.Stderr, lastWords))
 	out := gateway.NewLogOutput(os.Stdout)
 	defer out.Close(lastWords)
-	log, err := gateway.NewLogger(out, cfg.Log.Format, level)
+	log, err := gateway.NewLogger(out, logFormat(cfg, cli.IsTerminal(os.Stdout)), level)
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,25 @@ func (g *Gateway) Print(w io.Writer, origin bool) error {
 	return err
 }
 
+// Tree returns the effective configuration as it is written in gateway.yml, secrets
+// masked.
+func (g *Gateway) Tree() map[string]any {
+	root := map[string]any{}
+	for _, v := range g.values {
+		n := root
+		for _, step := range v.path[:len(v.path)-1] {
+			inner, ok := n[step].(map[string]any)
+			if !ok {
+				inner = map[string]any{}
+				n[step] = inner
+			}
+			n = inner
+		}
+		n[v.path[len(v.path)-1]] = v.Value
+	}
+	return root
+}
+
 // submapping returns the mapping at key of n, which is made if need be.
 func submapping(n *yaml.Node, key string) *yaml.Node {
 	for i := 0; i+1 < len(n.Content); i += 2 {
