@@ -14,7 +14,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
-	"github.com/edge-gateway/edge-gateway/pkg/connector/mqtt"
+	kinds "github.com/edge-gateway/edge-gateway/pkg/connectors"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
@@ -72,12 +72,13 @@ func (o *outlets) connect(ctx context.Context, name, epoch string) (connector.Re
 	if !ok {
 		return nil, fmt.Errorf("not in the configuration, there is %s", strings.Join(o.names(), ", "))
 	}
-	f, err := mqtt.NewFactory(prometheus.NewRegistry())
+	factories, err := kinds.Builtin().Factories(prometheus.NewRegistry())
 	if err != nil {
 		return nil, err
 	}
-	replayer, can := f.(connector.Replayer)
-	if kind, _ := cfg["kind"].(string); kind != f.Kind() || !can {
+	kind, _ := cfg["kind"].(string)
+	replayer, can := factories[kind].(connector.Replayer)
+	if !can {
 		return nil, fmt.Errorf("a connector of kind %q replays through a running gateway only", cfg["kind"])
 	}
 	deps := connector.Deps{

@@ -10,24 +10,16 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
-	"github.com/edge-gateway/edge-gateway/pkg/connector/mqtt"
+	"github.com/edge-gateway/edge-gateway/pkg/connectors"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
-// openNorth builds the connectors and starts them. A new kind is one more entry
-// of factories.
+// openNorth builds the connectors and starts them.
 func (g *Gateway) openNorth() error {
-	mq, err := mqtt.NewFactory(g.reg)
+	factories, err := connectors.Builtin().Factories(g.reg)
 	if err != nil {
 		return err
-	}
-	factories := map[string]connector.Factory{}
-	for _, f := range []connector.Factory{mq} {
-		if _, taken := factories[f.Kind()]; taken {
-			return fmt.Errorf("two connectors of kind %s are built in", f.Kind())
-		}
-		factories[f.Kind()] = f
 	}
 	g.connectors, err = connector.NewManager(connector.ManagerConfig{
 		Factories: factories,

@@ -3,14 +3,15 @@ package lint
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+	"github.com/edge-gateway/edge-gateway/pkg/connectors"
 	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 )
 
@@ -172,53 +173,40 @@ func (res *Result) gateway(path string) {
 // a key stands.
 func Connectors(g *bootstrap.Gateway, pos func(path []string) config.Pos) config.Findings {
 	var out config.Findings
-	known := make(map[string]map[string]any)
-	for name, c := range g.Connectors {
-		if c["kind"] != "mqtt5" {
-			out = append(out, config.Finding{Severity: config.SeverityWarning, Rule: "not-built", Key: "connectors." + name + ".kind",
+	for _, name := range slices.Sorted(maps.Keys(g.Connectors)) {
+		c := g.Connectors[name]
+		at := []string{"connectors", name}
+		kind, built := connectors.Builtin().Find(text(c["kind"]))
+		if !built {
+			out = append(out, config.Finding{Severity: config.SeverityWarning, Rule: "not-built", Key: strings.Join(append(at, "kind"), "."),
 				Message: "kind: connectors of kind " + text(c["kind"]) + " are not built yet; the gateway will refuse this one"}.
-				At(pos([]string{"connectors", name, "kind"})))
+				At(pos(append(at, "kind"))))
 			continue
 		}
-		known["connectors."+name] = c
+		kind.Check(c, func(path []string, rule, message string) {
+			path = slices.Concat(at, path)
+			out = append(out, config.Finding{Severity: config.SeverityError, Rule: rule, Message: message, Key: strings.Join(path, ".")}.At(pos(path)))
+		})
 	}
-	return append(out, checkTopics("", known, func(path []string) config.Pos {
-		return pos(append(strings.Split(path[0], "."), path[1:]...))
-	})...)
+	return out
+}
+
+// checkSettings checks the settings of connectors in the tables, whose kind only the
+// gateway knows.
+func checkSettings(settings map[string]map[string]any, pos func(path []string) config.Pos) config.Findings {
+	var out config.Findings
+	for group, values := range settings {
+		for _, kind := range connectors.Builtin() {
+			kind.Check(values, func(path []string, rule, message string) {
+				out = append(out, config.Finding{Severity: config.SeverityError, Rule: rule, Message: message, Key: config.Key(config.Settings, group, path...)}.
+					At(pos(append([]string{group}, path...))))
+			})
+		}
+	}
+	return out
 }
 
 func text(v any) string {
 	s, _ := v.(string)
 	return s
-}
-
-// placeholder matches what is filled in in topics.
-var placeholder = regexp.MustCompile(`\{[^}]*\}?`)
-
-// checkTopics looks for placeholders that nothing fills in.
-func checkTopics(table config.Table, connectors map[string]map[string]any, pos func(path []string) config.Pos) config.Findings {
-	var out config.Findings
-	identity := []string{"{gateway}", "{tenant}", "{device}"}
-	check := func(group string, topic any, allowed []string, path ...string) {
-		for _, p := range placeholder.FindAllString(text(topic), -1) {
-			if slices.Contains(allowed, p) {
-				continue
-			}
-			msg := path[len(path)-1] + ": nothing fills in " + p + "; known are " + strings.Join(allowed, ", ")
-			key := group + "." + strings.Join(path, ".")
-			if table != "" {
-				key = config.Key(table, group, path...)
-			}
-			out = append(out, config.Finding{Severity: config.SeverityError, Rule: "topic", Message: msg, Key: key}.
-				At(pos(append([]string{group}, path...))))
-		}
-	}
-	for group, c := range connectors {
-		check(group, c["topic"], append(slices.Clone(identity), "{driver}", "{tag}"), "topic")
-		if commands, ok := c["commands"].(map[string]any); ok {
-			check(group, commands["topic"], identity, "commands", "topic")
-			check(group, commands["reply"], identity, "commands", "reply")
-		}
-	}
-	return out
 }

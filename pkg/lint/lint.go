@@ -61,7 +61,7 @@ func Snapshot(snap *config.Snapshot, src *config.Source, list protocols.List) co
 			p.CheckAll(setups[p.Name], r)
 		}
 	}
-	r.findings = append(r.findings, checkTopics(config.Settings, snap.Settings, func(path []string) config.Pos {
+	r.findings = append(r.findings, checkSettings(snap.Settings, func(path []string) config.Pos {
 		return src.Pos(config.Settings, path[0], path[1:]...)
 	})...)
 	r.findings.Sort()

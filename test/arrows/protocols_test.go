@@ -38,7 +38,7 @@ func TestNobodyNamesAProtocol(t *testing.T) {
 			seen++
 			for _, literal := range literalsOf(t, path) {
 				for _, proto := range protocols.Builtin().Names() {
-					if !within(name, notations[proto]) && regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(proto) + `\b`).MatchString(literal) {
+					if !within(name, notations[proto]) && regexp.MustCompile(`(?i)\b`+regexp.QuoteMeta(proto)+`\b`).MatchString(literal) {
 						t.Errorf("%s: %s names the protocol %s: it belongs into its descriptor", path, literal, proto)
 					}
 				}

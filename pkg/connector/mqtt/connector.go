@@ -36,7 +36,7 @@ func NewFactory(reg prometheus.Registerer) (connector.Factory, error) {
 }
 
 // Kind implements [connector.Factory].
-func (f *factory) Kind() string { return "mqtt5" }
+func (f *factory) Kind() string { return kindName }
 
 // New implements [connector.Factory].
 func (f *factory) New(name string, cfg map[string]any, deps connector.Deps) (connector.Connector, error) {
