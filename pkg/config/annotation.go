@@ -317,35 +317,46 @@ func annotationText(at []schemaAt, keyword string) string {
 	return s
 }
 
-// stringList returns one or several strings of a schema.
-func stringList(v any) []string {
+// stringList returns one or several strings of a schema, each once: a number and its text
+// are the same to a person.
+func stringList(v any) (out []string) {
 	switch v := v.(type) {
 	case string:
 		return []string{v}
 	case []any:
-		out := make([]string, len(v))
-		for i, s := range v {
-			out[i] = scalarText(normalise(s))
+		for _, s := range v {
+			if text := scalarText(normalise(s)); !slices.Contains(out, text) {
+				out = append(out, text)
+			}
 		}
-		return out
 	}
-	return nil
+	return out
 }
 
 // normalise turns the numbers of our own schemas, which are float64, into those of
 // trees. It changes v's containers in place.
 func normalise(v any) any {
+	return mapLeaves(v, func(leaf any) any {
+		if f, ok := leaf.(float64); ok {
+			return wholeNumber(f)
+		}
+		return leaf
+	})
+}
+
+// mapLeaves puts what of makes of each leaf of a tree in its place, in place.
+func mapLeaves(v any, of func(any) any) any {
 	switch v := v.(type) {
-	case float64:
-		return wholeNumber(v)
 	case map[string]any:
 		for k, e := range v {
-			v[k] = normalise(e)
+			v[k] = mapLeaves(e, of)
 		}
 	case []any:
 		for i, e := range v {
-			v[i] = normalise(e)
+			v[i] = mapLeaves(e, of)
 		}
+	default:
+		return of(v)
 	}
 	return v
 }

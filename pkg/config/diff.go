@@ -203,24 +203,19 @@ func compareTrees(path string, old, new any, out *[]FieldChange) {
 // plainNumbers turns the numbers of a tree into int64 and float64, but those that
 // would lose digits.
 func plainNumbers(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		if i, err := v.Int64(); err == nil {
+	return mapLeaves(v, func(leaf any) any {
+		n, ok := leaf.(json.Number)
+		if !ok {
+			return leaf
+		}
+		if i, err := n.Int64(); err == nil {
 			return i
 		}
-		if f, err := v.Float64(); err == nil && string(appendFloat(nil, f)) == v.String() {
+		if f, err := n.Float64(); err == nil && string(appendFloat(nil, f)) == n.String() {
 			return f
 		}
-	case map[string]any:
-		for k, e := range v {
-			v[k] = plainNumbers(e)
-		}
-	case []any:
-		for i, e := range v {
-			v[i] = plainNumbers(e)
-		}
-	}
-	return v
+		return leaf
+	})
 }
 
 func unionKeys(a, b map[string]any) []string {

@@ -172,6 +172,8 @@ func TestErrors(t *testing.T) {
 			"gateway.yml:4:20: error: unknown key pasword; did you mean password? (unknown-key)",
 			"gateway.yml:4:42: error: connectors.b.endpoint: expected a broker's URL without credentials, such as mqtt://127.0.0.1:1883 or mqtts://broker:8883, got \"mqtt://…@h\" (value)",
 			"gateway.yml:4:63: error: connectors.b.qos: expected a number from 0 to 2, got 3 (value)"}},
+		"one word, as a number and as a text": {file: "gateway_id: g\nconnectors:\n  b: {kind: mqtt5, version: 4}\n", want: []string{
+			"gateway.yml:3:29: error: connectors.b.version: expected one of 5, 3.1.1, auto, got 4 (value)"}},
 		"one client id twice": {file: "gateway_id: g\nconnectors:\n  a: {kind: mqtt5, endpoint: \"mqtt://b:1883\", topic: x}\n  b: {kind: mqtt5, endpoint: \"mqtt://b:1883\", topic: y}\n", want: []string{
 			`gateway.yml:4:6: error: connectors.b.client_id: "g" is the client id of connectors.a at the same broker; give one of them another (value)`}},
 		"water marks": {file: "gateway_id: g\nbus: {resume_lo: 0.9}\n", want: []string{
