@@ -13,6 +13,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 func newParked() *cobra.Command {
@@ -147,7 +148,7 @@ func eachParked(cmd *cobra.Command, args []string, all bool, do func(context.Con
 		for _, arg := range args {
 			p, ok := byName[arg]
 			if !ok {
-				errs = append(errs, fmt.Errorf("parked message %s: %w; 'edge-bus parked list' shows what there is", arg, admin.ErrNotFound))
+				errs = append(errs, fmt.Errorf("parked message %s: %w; 'edge-bus parked list' shows what there is", arg, errkind.NotFound))
 				continue
 			}
 			errs = append(errs, do(ctx, log, p))

@@ -11,6 +11,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 func newStats() *cobra.Command {
@@ -180,7 +181,7 @@ frames that only it still needed can then be deleted. It asks first.`,
 					return err
 				}
 				if !slices.ContainsFunc(s.Consumers, func(c *pb.BusConsumer) bool { return c.Name == args[0] }) {
-					return fmt.Errorf("consumer %q: %w; 'edge-bus consumers' lists all", args[0], admin.ErrNotFound)
+					return fmt.Errorf("consumer %q: %w; 'edge-bus consumers' lists all", args[0], errkind.NotFound)
 				}
 				return cli.Confirmed(cmd, yes, fmt.Sprintf("Forget consumer %s and its place in the log?", args[0]),
 					func() error { return log.RemoveConsumer(ctx, args[0]) }, fmt.Sprintf("consumer %s forgotten", args[0]))

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 func newConnector() *cobra.Command {
@@ -125,7 +126,7 @@ func connectorStats(ctx context.Context, c *admin.Client, out *cli.Output, name 
 			return out.Print(k, func(t *cli.Table) { statsTable(t, k) })
 		}
 	}
-	return fmt.Errorf("connector %q: %w; 'edge-ctl connector' lists all", name, admin.ErrNotFound)
+	return fmt.Errorf("connector %q: %w; 'edge-ctl connector' lists all", name, errkind.NotFound)
 }
 
 func statsTable(t *cli.Table, k *pb.Connector) {

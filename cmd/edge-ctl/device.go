@@ -23,6 +23,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 )
 
@@ -242,7 +243,7 @@ func endpointNamed(ctx context.Context, c *admin.Client, id string) (*pb.Endpoin
 		}
 	}
 	return nil, fmt.Errorf("endpoint %q: %w; 'edge-ctl endpoints' lists all; a device that the gateway does not know is named by its URL, such as tcp://192.168.10.5:502",
-		id, admin.ErrNotFound)
+		id, errkind.NotFound)
 }
 
 // protocolOf returns the protocol of an endpoint's drivers, "" if it has none.

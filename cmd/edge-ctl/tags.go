@@ -17,6 +17,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -171,7 +172,7 @@ func oneTag(ctx context.Context, c *admin.Client, name string) (*pb.Tag, error) 
 			return t, nil
 		}
 	}
-	return nil, fmt.Errorf("tag %q: %w; 'edge-ctl tags' lists all", name, admin.ErrNotFound)
+	return nil, fmt.Errorf("tag %q: %w; 'edge-ctl tags' lists all", name, errkind.NotFound)
 }
 
 func readLive(ctx context.Context, cmd *cobra.Command, c *admin.Client, tag string, raw bool) error {
@@ -217,7 +218,7 @@ machine before you write again.`,
 				}
 				res, err := c.Tags.WriteTag(ctx, &pb.WriteTagRequest{Tag: args[0], Value: pb.ValueOf(frame.StringValue(args[1]))})
 				v := written{Tag: t.Name, Value: args[1], Result: "ok", WriteTagResponse: res}
-				if errors.Is(err, admin.ErrOutcomeUnknown) {
+				if errors.Is(err, errkind.OutcomeUnknown) {
 					v.Result, v.WriteTagResponse = "unknown", &pb.WriteTagResponse{Note: err.Error()}
 					// A person reads the error.
 					return errors.Join(cli.NewOutput(cmd).Print(v, func(*cli.Table) {}), err)

@@ -14,6 +14,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -167,7 +168,7 @@ func (w *whole) unknown(name string) error {
 	if w.config.GetError() != "" {
 		hint += "; the last configuration was not taken: " + w.config.GetError()
 	}
-	return fmt.Errorf("no tag, driver, endpoint or connector is called %q: %w; %s", name, admin.ErrNotFound, hint)
+	return fmt.Errorf("no tag, driver, endpoint or connector is called %q: %w; %s", name, errkind.NotFound, hint)
 }
 
 func find[T any](list []T, name string, of func(T) string) (x T, ok bool) {

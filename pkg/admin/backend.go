@@ -13,7 +13,7 @@ import (
 // from many goroutines at once and honour their context.
 //
 // Errors that a caller should tell apart wrap one of this package's sentinels,
-// such as [ErrNotFound].
+// such as [errkind.NotFound].
 //
 // Send of the streams that WatchConfig and TraceEndpoint are given never blocks: it
 // drops when the client is slow, so that it may be called from where nothing may

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -43,7 +44,7 @@ func fromFilter(m *pb.FrameFilter) (frame.Filter, error) {
 		Kinds: each(m.GetKinds(), fromKind), Qualities: each(m.GetQualities(), pb.Quality.Frame),
 	}
 	if _, err := f.Compile(); err != nil {
-		return f, fmt.Errorf("filter: %w: %w", ErrInvalid, err)
+		return f, fmt.Errorf("filter: %w: %w", errkind.Invalid, err)
 	}
 	return f, nil
 }
@@ -102,10 +103,10 @@ func fromBatch(m *pb.Batch) (*frame.Batch, error) {
 	n := len(m.GetTag())
 	if n == 0 || len(m.GetTsDeltaNs()) != n || len(m.GetValue()) != n || len(m.GetQuality()) != n {
 		return nil, fmt.Errorf("batch at seq %d: %w: its lists must have the same length, 1 or more; they have %d, %d, %d and %d",
-			m.GetFirstSeq(), ErrInvalid, n, len(m.GetTsDeltaNs()), len(m.GetValue()), len(m.GetQuality()))
+			m.GetFirstSeq(), errkind.Invalid, n, len(m.GetTsDeltaNs()), len(m.GetValue()), len(m.GetQuality()))
 	}
 	if s := len(m.GetStatus()); s != 0 && s != n {
-		return nil, fmt.Errorf("batch at seq %d: %w: %d statuses for %d frames", m.GetFirstSeq(), ErrInvalid, s, n)
+		return nil, fmt.Errorf("batch at seq %d: %w: %d statuses for %d frames", m.GetFirstSeq(), errkind.Invalid, s, n)
 	}
 	set := &frame.TagSet{Driver: m.GetDriver(), Tags: each(m.GetTags(), func(t *pb.TagInfo) frame.Tag {
 		return frame.Tag{Name: t.GetName(), Unit: t.GetUnit()}
@@ -115,12 +116,12 @@ func fromBatch(m *pb.Batch) (*frame.Batch, error) {
 	var ts int64
 	for i := range n {
 		if int(m.Tag[i]) >= len(set.Tags) {
-			return nil, fmt.Errorf("batch at seq %d: %w: frame %d has tag %d of %d", m.GetFirstSeq(), ErrInvalid, i, m.Tag[i], len(set.Tags))
+			return nil, fmt.Errorf("batch at seq %d: %w: frame %d has tag %d of %d", m.GetFirstSeq(), errkind.Invalid, i, m.Tag[i], len(set.Tags))
 		}
 		v := m.Value[i].Frame()
 		if v.Kind() == frame.KindObject || v.Kind() == frame.KindArray {
 			if is, err := frame.ParseJSONValue([]byte(v.Text())); err != nil || is.Kind() != v.Kind() {
-				return nil, fmt.Errorf("batch at seq %d: %w: frame %d holds an object or array that is not JSON", m.GetFirstSeq(), ErrInvalid, i)
+				return nil, fmt.Errorf("batch at seq %d: %w: frame %d holds an object or array that is not JSON", m.GetFirstSeq(), errkind.Invalid, i)
 			}
 		}
 		ts += m.TsDeltaNs[i]

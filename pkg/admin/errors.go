@@ -11,20 +11,6 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
-// What a caller of the API may want to tell apart: kinds of errors. Backends wrap them
-// with the subject: fmt.Errorf("driver %q: %w", id, admin.ErrNotFound). The errors that
-// a [Client] returns match them again with errors.Is.
-const (
-	ErrNotFound       = errkind.NotFound
-	ErrInvalid        = errkind.Invalid
-	ErrUnsupported    = errkind.Unsupported
-	ErrDenied         = errkind.Denied
-	ErrConflict       = errkind.Conflict
-	ErrUnavailable    = errkind.Unavailable
-	ErrTooMany        = errkind.TooMany
-	ErrOutcomeUnknown = errkind.OutcomeUnknown
-)
-
 // errorDomain is the domain of the ErrorInfo details.
 const errorDomain = "edge-gateway"
 

@@ -114,7 +114,7 @@ func (g *guard) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	return g.call(ctx, info.FullMethod, RoleNone, g.streams, func() any { return s.request }, func() error {
 		err := handle(srv, s)
 		if g.running.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-			return fmt.Errorf("%w: %w", errkind.Stopping, ErrUnavailable)
+			return fmt.Errorf("%w: %w", errkind.Stopping, errkind.Unavailable)
 		}
 		return err
 	})
@@ -143,13 +143,13 @@ func (g *guard) call(ctx context.Context, full string, need Role, sem chan struc
 // admit takes a place in sem; nil means that the caller has to give it back.
 func (g *guard) admit(sem chan struct{}, m method) error {
 	if m.mutates && !g.limiter.Allow() {
-		return fmt.Errorf("%w that change something: more than %d in a second; try again in a moment", ErrTooMany, maxMutations)
+		return fmt.Errorf("%w that change something: more than %d in a second; try again in a moment", errkind.TooMany, maxMutations)
 	}
 	select {
 	case sem <- struct{}{}:
 		return nil
 	default:
-		return fmt.Errorf("%w at once: %d are running; try again in a moment", ErrTooMany, cap(sem))
+		return fmt.Errorf("%w at once: %d are running; try again in a moment", errkind.TooMany, cap(sem))
 	}
 }
 

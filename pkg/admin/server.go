@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/intake"
 )
 
@@ -216,5 +217,5 @@ func unknown(_ any, stream grpc.ServerStream) error {
 
 // missing is the answer of a part that this gateway does not have.
 func missing(part string) error {
-	return fmt.Errorf("this gateway has no %s: %w", part, ErrUnsupported)
+	return fmt.Errorf("this gateway has no %s: %w", part, errkind.Unsupported)
 }

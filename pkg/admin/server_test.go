@@ -20,6 +20,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -129,7 +130,7 @@ func TestMissingPartsSaySo(t *testing.T) {
 		"trace":     func() error { return trace(ctx, c, "plc1", nil) },
 	}
 	for name, call := range calls {
-		if err := call(); !errors.Is(err, admin.ErrUnsupported) || !strings.Contains(err.Error(), "this gateway has no ") {
+		if err := call(); !errors.Is(err, errkind.Unsupported) || !strings.Contains(err.Error(), "this gateway has no ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -149,16 +150,16 @@ func TestErrorsKeepTheirKindAndText(t *testing.T) {
 		kind error
 		text string
 	}{
-		{"not found", pause(ctx, c, "nope"), admin.ErrNotFound, `driver "nope": not found`},
-		{"conflict", c.Bus.RemoveConsumer(ctx, "mqtt"), admin.ErrConflict, "its connector runs"},
-		{"invalid level", setLevel(ctx, c, "loud"), admin.ErrInvalid, "expected debug, info, warn, error"},
-		{"invalid glob", watch(ctx, c, "[", 0, nil), admin.ErrInvalid, "expected a glob"},
-		{"invalid interval", watch(ctx, c, "", time.Millisecond, nil), admin.ErrInvalid, "expected 100ms to 1h"},
-		{"invalid filter", c.Bus.Replay(ctx, admin.Range{Filter: frame.Filter{Tags: []string{"["}}}, noPart), admin.ErrInvalid, "expected a glob"},
-		{"invalid speed", c.Bus.ReplayTo(ctx, admin.Range{}, "mqtt", -1, nil), admin.ErrInvalid, "speed -1"},
-		{"stream's error", c.Bus.ReplayTo(ctx, admin.Range{}, "nope", 0, nil), admin.ErrNotFound, `connector "nope"`},
-		{"trace", trace(ctx, c, "nope", nil), admin.ErrNotFound, `endpoint "nope"`},
-		{"profile", c.Diagnostics.Profile(ctx, "nope", 0, nil), admin.ErrInvalid, "expected cpu, heap"},
+		{"not found", pause(ctx, c, "nope"), errkind.NotFound, `driver "nope": not found`},
+		{"conflict", c.Bus.RemoveConsumer(ctx, "mqtt"), errkind.Conflict, "its connector runs"},
+		{"invalid level", setLevel(ctx, c, "loud"), errkind.Invalid, "expected debug, info, warn, error"},
+		{"invalid glob", watch(ctx, c, "[", 0, nil), errkind.Invalid, "expected a glob"},
+		{"invalid interval", watch(ctx, c, "", time.Millisecond, nil), errkind.Invalid, "expected 100ms to 1h"},
+		{"invalid filter", c.Bus.Replay(ctx, admin.Range{Filter: frame.Filter{Tags: []string{"["}}}, noPart), errkind.Invalid, "expected a glob"},
+		{"invalid speed", c.Bus.ReplayTo(ctx, admin.Range{}, "mqtt", -1, nil), errkind.Invalid, "speed -1"},
+		{"stream's error", c.Bus.ReplayTo(ctx, admin.Range{}, "nope", 0, nil), errkind.NotFound, `connector "nope"`},
+		{"trace", trace(ctx, c, "nope", nil), errkind.NotFound, `endpoint "nope"`},
+		{"profile", c.Diagnostics.Profile(ctx, "nope", 0, nil), errkind.Invalid, "expected cpu, heap"},
 	} {
 		if !errors.Is(tc.err, tc.kind) || !strings.Contains(tc.err.Error(), tc.text) {
 			t.Errorf("%s: got %q, want kind %q and text %q", tc.name, tc.err, tc.kind, tc.text)
@@ -267,7 +268,7 @@ func TestExportAndImport(t *testing.T) {
 	if sum, err = c.Bus.Import(ctx, bytes.NewReader(file.Bytes())); err != nil || sum.Frames != 300_000 {
 		t.Errorf("import: %+v, %v", sum, err)
 	}
-	if _, err = c.Bus.Import(ctx, bytes.NewReader(file.Bytes()[:123_456])); !errors.Is(err, admin.ErrInvalid) || !strings.Contains(err.Error(), "123456 bytes") {
+	if _, err = c.Bus.Import(ctx, bytes.NewReader(file.Bytes()[:123_456])); !errors.Is(err, errkind.Invalid) || !strings.Contains(err.Error(), "123456 bytes") {
 		t.Errorf("import of half a file: %v", err)
 	}
 	broken := errors.New("unreadable")
@@ -300,7 +301,7 @@ func TestStopEndsStreams(t *testing.T) {
 	}
 	select {
 	case err := <-ended:
-		if !errors.Is(err, admin.ErrUnavailable) || !strings.Contains(err.Error(), "stopping") {
+		if !errors.Is(err, errkind.Unavailable) || !strings.Contains(err.Error(), "stopping") {
 			t.Errorf("the watch ended with %v", err)
 		}
 	case <-time.After(5 * time.Second):

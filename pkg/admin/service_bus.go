@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -83,7 +84,7 @@ func (s *busService) ReplayTo(r *pb.ReplayToRequest, out grpc.ServerStreamingSer
 		return err
 	}
 	if sp := r.GetSpeed(); !(sp >= 0) || math.IsInf(sp, 1) {
-		return fmt.Errorf("speed %v: %w: expected 0 (as fast as possible) or more", sp, ErrInvalid)
+		return fmt.Errorf("speed %v: %w: expected 0 (as fast as possible) or more", sp, errkind.Invalid)
 	}
 	return s.b.ReplayTo(out.Context(), rng, r.GetConnector(), r.GetSpeed(), out.Send)
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // diagnosticsService is the backend's, nil if it has none, with what needs no backend.
@@ -40,7 +41,7 @@ func (s *diagnosticsService) SetLogLevel(ctx context.Context, r *pb.SetLogLevelR
 		return nil, missing("log level to change")
 	}
 	if !slices.Contains(LogLevels(), r.GetLevel()) {
-		return nil, fmt.Errorf("log level %q: %w: expected %s", r.GetLevel(), ErrInvalid, strings.Join(LogLevels(), ", "))
+		return nil, fmt.Errorf("log level %q: %w: expected %s", r.GetLevel(), errkind.Invalid, strings.Join(LogLevels(), ", "))
 	}
 	return s.DiagnosticsServiceServer.SetLogLevel(ctx, r)
 }
@@ -95,7 +96,7 @@ func (s *diagnosticsService) GetProfile(r *pb.GetProfileRequest, out grpc.Server
 	}
 	p := pprof.Lookup(r.GetKind())
 	if p == nil {
-		return fmt.Errorf("profile %q: %w: expected cpu, heap, goroutine, allocs, block or mutex", r.GetKind(), ErrInvalid)
+		return fmt.Errorf("profile %q: %w: expected cpu, heap, goroutine, allocs, block or mutex", r.GetKind(), errkind.Invalid)
 	}
 	return p.WriteTo(w, 0)
 }
@@ -105,10 +106,10 @@ func cpuProfile(ctx context.Context, w io.Writer, d time.Duration) error {
 		d = 10 * time.Second
 	}
 	if d < time.Second || d > time.Minute {
-		return fmt.Errorf("profile for %v: %w: expected 1s to 1m", d, ErrInvalid)
+		return fmt.Errorf("profile for %v: %w: expected 1s to 1m", d, errkind.Invalid)
 	}
 	if err := pprof.StartCPUProfile(w); err != nil {
-		return fmt.Errorf("cpu profile: %w: %w", ErrConflict, err)
+		return fmt.Errorf("cpu profile: %w: %w", errkind.Conflict, err)
 	}
 	defer pprof.StopCPUProfile()
 	select {

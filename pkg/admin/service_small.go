@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // endpointService bounds the size of what may be asked.
@@ -24,7 +25,7 @@ func (s endpointService) AskEndpoint(r *pb.AskEndpointRequest, out grpc.ServerSt
 		longest = max(longest, len(name), len(value))
 	}
 	if len(r.GetOptions()) > maxAskOptions || longest > maxAskText {
-		return fmt.Errorf("%d options, a text of %d bytes: %w: expected at most %d and %d", len(r.GetOptions()), longest, ErrInvalid, maxAskOptions, maxAskText)
+		return fmt.Errorf("%d options, a text of %d bytes: %w: expected at most %d and %d", len(r.GetOptions()), longest, errkind.Invalid, maxAskOptions, maxAskText)
 	}
 	return s.EndpointServiceServer.AskEndpoint(r, out)
 }

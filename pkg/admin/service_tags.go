@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 type tagService struct {
@@ -40,7 +41,7 @@ func checkGlob(glob string) (func(string) bool, error) {
 		return func(string) bool { return true }, nil
 	}
 	if _, err := path.Match(glob, ""); err != nil {
-		return nil, fmt.Errorf("tag pattern %q: %w: expected a glob such as plant.* or line?.temp", glob, ErrInvalid)
+		return nil, fmt.Errorf("tag pattern %q: %w: expected a glob such as plant.* or line?.temp", glob, errkind.Invalid)
 	}
 	return func(name string) bool {
 		ok, _ := path.Match(glob, name) // the pattern was checked
@@ -92,7 +93,7 @@ func (s *tagService) WatchTags(r *pb.WatchTagsRequest, out grpc.ServerStreamingS
 		interval = defaultWatch
 	}
 	if interval < minWatch || interval > maxWatch {
-		return fmt.Errorf("interval %v: %w: expected %v to %v", interval, ErrInvalid, minWatch, maxWatch)
+		return fmt.Errorf("interval %v: %w: expected %v to %v", interval, errkind.Invalid, minWatch, maxWatch)
 	}
 	w := &tagWatch{match: match}
 	tick := time.NewTicker(interval)
@@ -270,7 +271,7 @@ func (s *tagService) ReadTag(ctx context.Context, r *pb.ReadTagRequest) (*pb.Rea
 
 func (s *tagService) WriteTag(ctx context.Context, r *pb.WriteTagRequest) (*pb.WriteTagResponse, error) {
 	if r.GetValue().GetKind() == nil {
-		return nil, fmt.Errorf("write %q: %w: there is no value", r.GetTag(), ErrInvalid)
+		return nil, fmt.Errorf("write %q: %w: there is no value", r.GetTag(), errkind.Invalid)
 	}
 	return s.b.WriteTag(ctx, r)
 }

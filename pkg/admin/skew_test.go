@@ -15,6 +15,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // newer appends a field that today's schema does not know.
@@ -61,7 +62,7 @@ func TestANewerGatewayIsUnderstood(t *testing.T) {
 		"method":  func() error { return pause(t.Context(), c, "press") },
 		"service": func() error { _, err := c.Tags.List(t.Context(), ""); return err },
 	} {
-		if err := call(); !errors.Is(err, admin.ErrUnsupported) || !strings.Contains(err.Error(), "edge-ctl version") {
+		if err := call(); !errors.Is(err, errkind.Unsupported) || !strings.Contains(err.Error(), "edge-ctl version") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

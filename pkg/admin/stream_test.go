@@ -27,6 +27,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -263,7 +264,7 @@ func TestCallsAreBounded(t *testing.T) {
 	c := admintest.Dial(t, s)
 	refused := 0
 	for range 150 { // the burst is 100
-		if err := pause(t.Context(), c, "press"); errors.Is(err, admin.ErrTooMany) {
+		if err := pause(t.Context(), c, "press"); errors.Is(err, errkind.TooMany) {
 			refused++
 		}
 	}
@@ -390,7 +391,7 @@ func TestProfile(t *testing.T) {
 	if err := c.Diagnostics.Profile(t.Context(), "heap", 0, &buf); err != nil || buf.Len() == 0 {
 		t.Errorf("heap: %d bytes, %v", buf.Len(), err)
 	}
-	if err := c.Diagnostics.Profile(t.Context(), "cpu", 2*time.Minute, &buf); !errors.Is(err, admin.ErrInvalid) {
+	if err := c.Diagnostics.Profile(t.Context(), "cpu", 2*time.Minute, &buf); !errors.Is(err, errkind.Invalid) {
 		t.Errorf("a cpu profile of two minutes: %v", err)
 	}
 }

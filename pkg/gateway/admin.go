@@ -14,6 +14,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -227,7 +228,7 @@ func (a adminTags) WriteTag(ctx context.Context, req *pb.WriteTagRequest) (*pb.W
 	if v.Kind() == frame.KindString {
 		typed, err := typedValue(t.Variable, v.Text())
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+			return nil, fmt.Errorf("%w: %w", errkind.Invalid, err)
 		}
 		v = typed
 	}

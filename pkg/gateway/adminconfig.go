@@ -104,7 +104,7 @@ func notApplied(err error) error {
 	if errkind.Of(err) != errkind.None {
 		return fmt.Errorf("the configuration was not applied:\n%w", err)
 	}
-	return fmt.Errorf("%w: the configuration was not applied:\n%w", admin.ErrInvalid, err)
+	return fmt.Errorf("%w: the configuration was not applied:\n%w", errkind.Invalid, err)
 }
 
 // RollbackConfig puts an earlier configuration back here; 0 is the one before.

@@ -16,6 +16,7 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 type adminDiagnostics struct {
@@ -34,7 +35,7 @@ func (a adminDiagnostics) level() string { return strings.ToLower(a.g.level.Leve
 func (a adminDiagnostics) SetLogLevel(_ context.Context, r *pb.SetLogLevelRequest) (*pb.SetLogLevelResponse, error) {
 	level, err := ParseLevel(r.GetLevel())
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", errkind.Invalid, err)
 	}
 	old := a.level()
 	a.g.level.Set(level)

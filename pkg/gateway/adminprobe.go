@@ -10,12 +10,12 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/asking"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 )
 
@@ -28,7 +28,7 @@ func (a adminEndpoints) AskEndpoint(r *pb.AskEndpointRequest, out grpc.ServerStr
 	id, snap := r.GetEndpoint(), a.g.runner.Current()
 	item, ok := snap.Endpoints[id]
 	if !ok {
-		return fmt.Errorf("endpoint %s: %w", id, admin.ErrNotFound)
+		return fmt.Errorf("endpoint %s: %w", id, errkind.NotFound)
 	}
 	proto, err := protocolAt(snap, id, r.GetProtocol())
 	if err != nil {
@@ -36,11 +36,11 @@ func (a adminEndpoints) AskEndpoint(r *pb.AskEndpointRequest, out grpc.ServerStr
 	}
 	ability := proto.Ability(r.GetAbility())
 	if ability == nil {
-		return fmt.Errorf("endpoint %s: protocol %s can't %s: %w", id, proto.Name, r.GetAbility(), admin.ErrInvalid)
+		return fmt.Errorf("endpoint %s: protocol %s can't %s: %w", id, proto.Name, r.GetAbility(), errkind.Invalid)
 	}
 	if r.GetAbility() == driver.AbilityScan {
 		if _, running := a.g.scans.LoadOrStore(id, true); running {
-			return fmt.Errorf("endpoint %s: %w: another scan of it runs", id, admin.ErrConflict)
+			return fmt.Errorf("endpoint %s: %w: another scan of it runs", id, errkind.Conflict)
 		}
 		defer a.g.scans.Delete(id)
 	}
@@ -75,7 +75,7 @@ func protocolAt(snap *config.Snapshot, endpoint, name string) (driver.Protocol, 
 	}
 	p, ok := list.Find(name)
 	if !ok {
-		return p, fmt.Errorf("endpoint %s: protocol %q: %w", endpoint, name, admin.ErrNotFound)
+		return p, fmt.Errorf("endpoint %s: protocol %q: %w", endpoint, name, errkind.NotFound)
 	}
 	return p, nil
 }
@@ -99,7 +99,7 @@ func (p patient) Acquire(ctx context.Context) (endpoint.Lease, error) {
 	defer cancel()
 	l, err := p.Acquirer.Acquire(wait)
 	if err != nil && ctx.Err() == nil && wait.Err() != nil {
-		err = fmt.Errorf("%w: %w", admin.ErrUnavailable, err)
+		err = fmt.Errorf("%w: %w", errkind.Unavailable, err)
 	}
 	return l, err
 }

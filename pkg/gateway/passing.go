@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // What is set with edge-ctl bus set is a layer of the configuration like the others,
@@ -46,7 +46,7 @@ func (a adminBus) Set(_ context.Context, key, value string) (*adminpb.SetBusSett
 	old := busSettings(&before.Bus)
 	if old[key] == nil || key == "wal_dir" {
 		delete(old, "wal_dir") // a log does not move while it is used
-		return nil, fmt.Errorf("%w: %s: no such setting: expected one of %s", admin.ErrInvalid, key, strings.Join(slices.Sorted(maps.Keys(old)), ", "))
+		return nil, fmt.Errorf("%w: %s: no such setting: expected one of %s", errkind.Invalid, key, strings.Join(slices.Sorted(maps.Keys(old)), ", "))
 	}
 	was := g.passing
 	if g.passing = maps.Clone(was); g.passing == nil {
@@ -63,7 +63,7 @@ func (a adminBus) Set(_ context.Context, key, value string) (*adminpb.SetBusSett
 	}
 	if err != nil {
 		g.passing = was
-		return nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", errkind.Invalid, err)
 	}
 	return &adminpb.SetBusSettingResponse{OldValue: fmt.Sprint(old[key]), NewValue: fmt.Sprint(busSettings(&now.Bus)[key])}, nil
 }

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // TestPassingSettings sets every setting of the bus until the process ends: it is above
@@ -62,7 +62,7 @@ func TestPassingSettings(t *testing.T) {
 	for key, value := range map[string]string{
 		"nonsense": "1", "wal_dir": "/x", "wal_flush_ms": "soon", "pause_hi": "0.4", "wal_max_bytes": "64K", "overflow": "explode", "retain": "-1s", "ring_pow": "30", "min_free": "",
 	} {
-		if _, err := a.Set(t.Context(), key, value); !errors.Is(err, admin.ErrInvalid) {
+		if _, err := a.Set(t.Context(), key, value); !errors.Is(err, errkind.Invalid) {
 			t.Errorf("%s = %s: %v", key, value, err)
 		}
 	}

@@ -51,9 +51,9 @@ var allowed = map[string][]string{
 	"pkg/apply":            {"pkg/config", "pkg/driver"},
 	"pkg/admin":            {"pkg/errkind", "pkg/admin/adminpb", "pkg/frame", "pkg/intake", "pkg/version"},
 	"pkg/admin/adminpb":    {"pkg/frame"},
-	"pkg/admin/admintest":  {"pkg/admin", "pkg/admin/adminpb", "pkg/admin/asking", "pkg/config", "pkg/driver", "pkg/endpoint", "pkg/frame", "pkg/protocols"},
-	"pkg/admin/asking":     {"pkg/admin", "pkg/admin/adminpb", "pkg/driver"},
-	"pkg/admin/busadmin":   {"pkg/admin", "pkg/admin/adminpb", "pkg/bus", "pkg/frame"},
+	"pkg/admin/admintest":  {"pkg/admin", "pkg/admin/adminpb", "pkg/admin/asking", "pkg/config", "pkg/driver", "pkg/errkind", "pkg/endpoint", "pkg/frame", "pkg/protocols"},
+	"pkg/admin/asking":     {"pkg/admin", "pkg/admin/adminpb", "pkg/driver", "pkg/errkind"},
+	"pkg/admin/busadmin":   {"pkg/admin", "pkg/admin/adminpb", "pkg/bus", "pkg/errkind", "pkg/frame"},
 	"pkg/cli":              {"pkg/errkind", "pkg/admin/...", "pkg/version", "pkg/number", "pkg/visible"},
 	"pkg/cli/clitest":      {"pkg/cli"},
 }

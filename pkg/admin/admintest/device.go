@@ -11,12 +11,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/asking"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 )
 
@@ -26,12 +26,12 @@ const answerTook = 3 * time.Millisecond
 // AskEndpoint asks plc1, whose unit 1 has the registers 0x4145, 0x70A4 again and again.
 func (fakeEndpoints) AskEndpoint(r *pb.AskEndpointRequest, out grpc.ServerStreamingServer[pb.AskEndpointResponse]) error {
 	if r.GetEndpoint() != "plc1" {
-		return fmt.Errorf("endpoint %q: %w", r.GetEndpoint(), admin.ErrNotFound)
+		return fmt.Errorf("endpoint %q: %w", r.GetEndpoint(), errkind.NotFound)
 	}
 	p, ok := protocols.Builtin().Find(r.GetProtocol())
 	ability := p.Ability(r.GetAbility())
 	if !ok || ability == nil {
-		return fmt.Errorf("protocol %q can't %q: %w", r.GetProtocol(), r.GetAbility(), admin.ErrInvalid)
+		return fmt.Errorf("protocol %q can't %q: %w", r.GetProtocol(), r.GetAbility(), errkind.Invalid)
 	}
 	to := driver.Target{Item: config.Endpoint{Scheme: "tcp", Host: "10.0.0.1", Port: 502}, ID: "plc1", Endpoint: registers{}, Shared: true}
 	return asking.Serve(out.Context(), ability, to, r, func(m *pb.AskEndpointResponse) error {

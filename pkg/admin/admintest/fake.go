@@ -17,6 +17,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -186,7 +187,7 @@ func (f fakeDrivers) state(id, state string) error {
 	defer f.mu.Unlock()
 	d := f.drivers[id]
 	if d == nil {
-		return fmt.Errorf("driver %q: %w", id, admin.ErrNotFound)
+		return fmt.Errorf("driver %q: %w", id, errkind.NotFound)
 	}
 	d.State = state
 	return nil
@@ -231,7 +232,7 @@ func (f fakeTags) find(name string) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, fmt.Errorf("tag %q: %w", name, admin.ErrNotFound)
+	return 0, fmt.Errorf("tag %q: %w", name, errkind.NotFound)
 }
 
 func (f fakeTags) ReadTag(_ context.Context, r *pb.ReadTagRequest) (*pb.ReadTagResponse, error) {
@@ -300,7 +301,7 @@ func (f fakeBus) Replay(_ context.Context, r admin.Range, send func(admin.Replay
 
 func (f fakeBus) ReplayTo(_ context.Context, _ admin.Range, connector string, _ float64, send func(*pb.ReplayToResponse) error) error {
 	if connector != "mqtt" {
-		return fmt.Errorf("connector %q: %w", connector, admin.ErrNotFound)
+		return fmt.Errorf("connector %q: %w", connector, errkind.NotFound)
 	}
 	return send(&pb.ReplayToResponse{Replay: "r1", Topic: "t/replay/r1", Frames: 10, Seq: 10, LastSeq: 10})
 }
@@ -313,7 +314,7 @@ func (f fakeBus) Export(_ context.Context, first, last uint64, w io.Writer) (*pb
 func (f fakeBus) Import(_ context.Context, r io.Reader) (*pb.ExportSummary, error) {
 	data, err := io.ReadAll(r)
 	if len(data)%10 != 0 {
-		return nil, fmt.Errorf("export of %d bytes: %w: cut short", len(data), admin.ErrInvalid)
+		return nil, fmt.Errorf("export of %d bytes: %w: cut short", len(data), errkind.Invalid)
 	}
 	return &pb.ExportSummary{Frames: uint64(len(data))}, err
 }
@@ -324,14 +325,14 @@ func (f fakeBus) Flush(context.Context) (*pb.FlushResponse, error) {
 
 func (f fakeBus) CollectGarbage(_ context.Context, gc *pb.CollectGarbageRequest) (*pb.CollectGarbageResponse, error) {
 	if gc.GetKeepBytes() == 0 && !gc.GetForce() {
-		return nil, fmt.Errorf("990 frames are not acknowledged: %w", admin.ErrConflict)
+		return nil, fmt.Errorf("990 frames are not acknowledged: %w", errkind.Conflict)
 	}
 	return &pb.CollectGarbageResponse{Frames: 100, Bytes: gc.GetKeepBytes(), FirstSeq: 101, KeptBytes: 7, Blocked: 3, Consumers: []string{"mqtt"}}, nil
 }
 
 func (f fakeBus) Set(_ context.Context, key, value string) (*pb.SetBusSettingResponse, error) {
 	if key != "wal_flush_ms" {
-		return nil, fmt.Errorf("setting bus.%s: %w: expected wal_flush_ms", key, admin.ErrInvalid)
+		return nil, fmt.Errorf("setting bus.%s: %w: expected wal_flush_ms", key, errkind.Invalid)
 	}
 	return &pb.SetBusSettingResponse{OldValue: "100", NewValue: value}, nil
 }
@@ -366,14 +367,14 @@ func (f fakeBus) DropParked(_ context.Context, consumer string, id uint64) error
 
 func (f fakeBus) parked(consumer string, id uint64) error {
 	if consumer != "mqtt" || id != 7 {
-		return fmt.Errorf("parked message %d of consumer %s: %w", id, consumer, admin.ErrNotFound)
+		return fmt.Errorf("parked message %d of consumer %s: %w", id, consumer, errkind.NotFound)
 	}
 	return nil
 }
 
 func (f fakeBus) RemoveConsumer(_ context.Context, name string) error {
 	if name != "old" {
-		return fmt.Errorf("consumer %q: %w: its connector runs", name, admin.ErrConflict)
+		return fmt.Errorf("consumer %q: %w: its connector runs", name, errkind.Conflict)
 	}
 	return nil
 }
@@ -397,7 +398,7 @@ func (f fakeConnectors) ListConnectors(context.Context, *pb.ListConnectorsReques
 
 func (f fakeConnectors) check(name string) error {
 	if name != "mqtt" {
-		return fmt.Errorf("connector %q: %w", name, admin.ErrNotFound)
+		return fmt.Errorf("connector %q: %w", name, errkind.NotFound)
 	}
 	return nil
 }
@@ -504,7 +505,7 @@ func (f fakeDiagnostics) SetLogLevel(_ context.Context, r *pb.SetLogLevelRequest
 
 func (f fakeDiagnostics) TraceEndpoint(r *pb.TraceEndpointRequest, out grpc.ServerStreamingServer[pb.TraceEndpointResponse]) error {
 	if r.GetEndpoint() != "plc1" {
-		return fmt.Errorf("endpoint %q: %w", r.GetEndpoint(), admin.ErrNotFound)
+		return fmt.Errorf("endpoint %q: %w", r.GetEndpoint(), errkind.NotFound)
 	}
 	for i := range 100_000 { // far more than the queue holds
 		e := &pb.TraceEndpointResponse{Time: epoch(), Connection: 1, Event: "send",

@@ -15,6 +15,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // progressEvery is how often a client hears of progress.
@@ -82,7 +83,7 @@ func Ask(ctx context.Context, c *admin.Client, r *pb.AskEndpointRequest, emit fu
 		return nil
 	})
 	if err == nil && report == nil {
-		err = fmt.Errorf("the gateway gave no report: %w", admin.ErrUnavailable)
+		err = fmt.Errorf("the gateway gave no report: %w", errkind.Unavailable)
 	}
 	return reportFrom(report), err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -33,7 +34,7 @@ func Stopped(a *bus.Archive, resend Resend) *Bus { return &Bus{archive: a, resen
 
 // needsGateway is the answer for what a log alone cannot do.
 func needsGateway(what string) error {
-	return fmt.Errorf("%s needs a running gateway: %w", what, admin.ErrUnavailable)
+	return fmt.Errorf("%s needs a running gateway: %w", what, errkind.Unavailable)
 }
 
 // Stats implements [admin.BusBackend].

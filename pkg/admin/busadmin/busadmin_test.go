@@ -13,6 +13,7 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -110,11 +111,11 @@ func TestRunningAndStoppedSayTheSame(t *testing.T) {
 		"tail":      stopped.Tail(t.Context(), frame.Filter{}, nil),
 		"replay to": stopped.ReplayTo(t.Context(), admin.Range{}, "mqtt", 0, nil),
 	} {
-		if !errors.Is(err, admin.ErrUnavailable) {
+		if !errors.Is(err, errkind.Unavailable) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := stopped.Set(t.Context(), "retain", "1h"); !errors.Is(err, admin.ErrUnavailable) {
+	if _, err := stopped.Set(t.Context(), "retain", "1h"); !errors.Is(err, errkind.Unavailable) {
 		t.Errorf("set: %v", err)
 	}
 
@@ -164,24 +165,24 @@ func TestRefusals(t *testing.T) {
 	x := busadmin.Running(b, nil)
 	_, badImport := x.Import(t.Context(), strings.NewReader("no export"))
 	refused := map[string]struct{ err, kind error }{
-		"unknown consumer": {x.RemoveConsumer(t.Context(), "nobody"), admin.ErrNotFound},
-		"consumer in use":  {x.RemoveConsumer(t.Context(), "mqtt"), admin.ErrConflict},
-		"no export":        {badImport, admin.ErrInvalid},
+		"unknown consumer": {x.RemoveConsumer(t.Context(), "nobody"), errkind.NotFound},
+		"consumer in use":  {x.RemoveConsumer(t.Context(), "mqtt"), errkind.Conflict},
+		"no export":        {badImport, errkind.Invalid},
 		"replay without a gateway": {
-			x.ReplayTo(t.Context(), admin.Range{}, "mqtt", 0, func(*pb.ReplayToResponse) error { return nil }), admin.ErrUnavailable},
+			x.ReplayTo(t.Context(), admin.Range{}, "mqtt", 0, func(*pb.ReplayToResponse) error { return nil }), errkind.Unavailable},
 	}
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
 	_, closed := x.Flush(t.Context())
-	refused["closed"] = struct{ err, kind error }{closed, admin.ErrUnavailable}
+	refused["closed"] = struct{ err, kind error }{closed, errkind.Unavailable}
 	a, err := bus.OpenArchive(dir, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer a.Close()
 	_, readOnly := busadmin.Stopped(a, nil).CollectGarbage(t.Context(), &pb.CollectGarbageRequest{Force: true})
-	refused["opened for reading"] = struct{ err, kind error }{readOnly, admin.ErrConflict}
+	refused["opened for reading"] = struct{ err, kind error }{readOnly, errkind.Conflict}
 	for name, r := range refused {
 		if !errors.Is(r.err, r.kind) {
 			t.Errorf("%s: %v, expected %v", name, r.err, r.kind)

@@ -16,6 +16,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
+	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
 
 // TestParkedOverTheSocket lists, retries and drops messages of a bus that runs: the
@@ -86,7 +87,7 @@ func TestParkedOverTheSocket(t *testing.T) {
 		"drop twice": c.Bus.DropParked(t.Context(), "mqtt", 4), "retry what is dropped": c.Bus.RetryParked(t.Context(), "mqtt", 4),
 		"another consumer": c.Bus.RetryParked(t.Context(), "cloud", 3),
 	} {
-		if !errors.Is(err, admin.ErrNotFound) || !strings.Contains(err.Error(), "parked list") {
+		if !errors.Is(err, errkind.NotFound) || !strings.Contains(err.Error(), "parked list") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
