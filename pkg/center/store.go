@@ -251,7 +251,7 @@ func (s *Store) retry(ctx context.Context, op string, fn func(context.Context) e
 				return fmt.Errorf("%s: %w", op, ctx.Err())
 			}
 			return s.classify(op, last)
-		case <-time.After(wait/2 + rand.N(wait)):
+		case <-time.After(wait/2 + rand.N(wait)): // around wait, not up to it as supervise.Delay: a fleet meets one cluster
 		}
 	}
 }

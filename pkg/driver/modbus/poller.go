@@ -382,7 +382,8 @@ func (p *poller) deliver(ctx context.Context) {
 	}
 }
 
-// jitter returns d, a fifth more or less.
+// jitter returns d, a fifth more or less. supervise.Delay spreads more widely, so that a
+// fleet does not come in step; here one device waits, whose pauses people have set.
 func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
