@@ -58,7 +58,7 @@ func runProbe(ctx context.Context, to driver.Target, _ driver.Args, emit func(dr
 	out := probedServer{Application: p.App, Endpoints: []probedOffer{}, Session: "ok", State: p.State, Product: p.Product,
 		ClockMs: driver.Milliseconds(p.Clock), Namespaces: p.Namespaces}
 	for _, o := range p.Offers {
-		out.Endpoints = append(out.Endpoints, probedOffer{o.URL, o.Policy, o.Mode, o.Users, o.Chosen})
+		out.Endpoints = append(out.Endpoints, probedOffer(o))
 		chosen := ""
 		if o.Chosen {
 			chosen = "*"
