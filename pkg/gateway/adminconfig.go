@@ -87,7 +87,7 @@ func (a adminConfig) ReloadConfig(ctx context.Context, req *pb.ReloadConfigReque
 	if req.AllowDelete {
 		dir, ok := a.g.feed.(*feed.Dir)
 		if !ok {
-			return nil, fmt.Errorf("%w: the tables of this gateway come from the config center, where 'edge-cfg push --allow-delete' says what may go", admin.ErrInvalid)
+			return nil, fmt.Errorf("%w: the tables of this gateway come from the config center, where 'edge-cfg push --allow-delete' says what may go", errkind.Invalid)
 		}
 		reload = dir.ReloadAllowingDelete
 	}
