@@ -432,12 +432,15 @@ func (p *poller) loseAll() {
 	}
 }
 
-// lose makes r's points bad.
+// lose makes r's points bad. The exception that the device refuses them with is their status.
 func (p *poller) lose(r *request) {
-	ts := time.Now().UnixNano()
+	ts, status := time.Now().UnixNano(), ""
+	if code := exceptionCode(r.why); code != 0 {
+		status = code.String()
+	}
 	b := p.plan.table.Begin(len(r.points))
 	for i := range r.points {
-		p.plan.table.Lost(b, r.points[i].index, ts)
+		p.plan.table.LostStatus(b, r.points[i].index, ts, status)
 	}
 	p.send(p.plan.table.End(b))
 }

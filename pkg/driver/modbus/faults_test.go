@@ -89,6 +89,9 @@ func TestIllegalAddressHeals(t *testing.T) {
 	delete(dev.Refuse, 3)
 	dev.Unlock()
 	r.Log.Good(t, "a000", 2)
+	if got := r.Log.Statuses("a000")[:2]; !slices.Equal(got, []string{"0x02 illegal data address", ""}) {
+		t.Errorf("statuses %q", got)
+	}
 }
 
 // A function that the device does not know makes its points bad, not others.

@@ -111,7 +111,7 @@ type Log struct {
 }
 
 type named struct {
-	tag string
+	tag, status string
 	frame.Frame
 }
 
@@ -132,7 +132,7 @@ func (l *Log) Publish(ctx context.Context, b *frame.Batch) error {
 	}
 	l.mu.Lock()
 	for i := range b.Frames {
-		l.frames = append(l.frames, named{b.Tag(i).Name, b.Frames[i]})
+		l.frames = append(l.frames, named{b.Tag(i).Name, b.Status(i), b.Frames[i]})
 	}
 	l.mu.Unlock()
 	select {
@@ -319,6 +319,18 @@ func (l *Log) Last(tag string) frame.Frame {
 		return frame.Frame{}
 	}
 	return fs[len(fs)-1]
+}
+
+// Statuses returns the statuses of the frames of tag.
+func (l *Log) Statuses(tag string) (all []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.frames {
+		if f.tag == tag {
+			all = append(all, f.status)
+		}
+	}
+	return all
 }
 
 // Bad returns how many frames of tag are bad.
