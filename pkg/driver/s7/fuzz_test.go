@@ -39,6 +39,9 @@ func FuzzAnswer(f *testing.F) {
 			t.Errorf("%d jobs", jobs)
 		}
 		_ = checkWrite(m)
+		if part, _, _, err := listPart(m); err == nil && len(part) != len(m.data)-answerBytes {
+			t.Errorf("a part of a list has %d bytes of %d", len(part), len(m.data))
+		}
 		items, err := readAnswer(m, 2)
 		if err != nil {
 			return

@@ -19,7 +19,10 @@ const (
 )
 
 // mostList is the largest list that is taken.
-const mostList = 64 << 10
+const (
+	mostList  = 64 << 10
+	mostParts = 1000
+)
 
 // list is a system status list.
 type list struct {
@@ -39,7 +42,7 @@ func (c *session) readList(id, index uint16) (l list, err error) {
 	params := []byte{0, 1, 0x12, 4, 0x11, 0x44, 1, 0}
 	data := []byte{codeGood, dataOctets, 0, 4, byte(id >> 8), byte(id), byte(index >> 8), byte(index)}
 	var all []byte
-	for {
+	for parts := 1; ; parts++ {
 		m, err := c.ask(pduUserData, params, data)
 		if err != nil {
 			return l, err
@@ -53,6 +56,9 @@ func (c *session) readList(id, index uint16) (l list, err error) {
 		}
 		if last {
 			break
+		}
+		if parts == mostParts {
+			return l, c.rejected(rejectf("length", "list %04X has no end after %d parts", id, parts))
 		}
 		params = []byte{0, 1, 0x12, 8, 0x12, 0x44, 1, seq, 0, 0, 0, 0}
 		data = []byte{0x0A, 0, 0, 0}
