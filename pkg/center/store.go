@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/backoff"
 
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
 // Defaults of [Config].
@@ -108,11 +109,14 @@ func (c Config) Check() error {
 	}
 	for _, e := range c.Endpoints {
 		u, err := url.Parse(e)
+		if err == nil && u.User != nil {
+			return fmt.Errorf("endpoint %q: user name and password are settings of their own", config.MaskUser(e))
+		}
 		if err == nil && u.Scheme == "unix" || err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https" || u.Scheme == "unixs") {
 			continue
 		}
 		if _, _, err := net.SplitHostPort(e); err != nil {
-			return fmt.Errorf("endpoint %q: expected HOST:PORT, a URL with http or https, or unix:PATH", e)
+			return fmt.Errorf("endpoint %q: expected HOST:PORT, a URL with http or https, or unix:PATH", config.MaskUser(e))
 		}
 	}
 	_, err := newKeyspace(c.Prefix)
@@ -124,6 +128,9 @@ var errHalfPair = errors.New("tls: a client certificate needs its key, and a key
 // Open connects and waits for the first answer. The error says why there is none.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg.setDefaults()
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
 	keys, err := newKeyspace(cfg.Prefix)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/edge-gateway/edge-gateway/pkg/address"
 )
 
 // Severity says whether a [Finding] makes a configuration unusable.
@@ -147,19 +149,8 @@ func describe(v any) string {
 	}
 }
 
-// MaskUser takes what may be a user's name and password out of a text, so that it can
-// be shown: what stands before an @.
-func MaskUser(s string) string {
-	at := strings.LastIndexByte(s, '@')
-	if at < 0 {
-		return s
-	}
-	from := 0
-	if i := strings.Index(s[:at], "://"); i >= 0 {
-		from = i + len("://")
-	}
-	return s[:from] + "…" + s[at:]
-}
+// MaskUser is [address.Mask].
+func MaskUser(s string) string { return address.Mask(s) }
 
 // shownKey is a key as messages show it: where the blank behind a colon is missing,
 // the value is part of it.

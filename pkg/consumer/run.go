@@ -14,6 +14,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 
+	"github.com/edge-gateway/edge-gateway/pkg/address"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
 	"github.com/edge-gateway/edge-gateway/pkg/supervise"
@@ -55,8 +56,8 @@ type received struct {
 // Run consumes until ctx ends, which is no error, reconnecting by itself. Each
 // message is acknowledged when the ledger that holds it is saved.
 func Run(ctx context.Context, cfg Config) error {
-	broker, err := url.Parse(cfg.Broker)
-	if err != nil || broker.Host == "" {
+	broker, err := address.Parse(cfg.Broker)
+	if err != nil || broker.Host() == "" {
 		return errors.New("broker: expected a URL such as mqtt://host:1883") // it may hold a password
 	}
 	decoder, err := NewDecoder(cfg.Unit)
@@ -65,9 +66,9 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer decoder.Close()
 	arrivals := make(chan received, inflight)
-	client, err := connect(ctx, broker, &cfg, arrivals)
+	client, err := connect(ctx, broker.Reveal(), &cfg, arrivals)
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", broker.Redacted(), err)
+		return fmt.Errorf("connect to %s: %w", broker, err)
 	}
 	err = work(ctx, &cfg, decoder, arrivals)
 	time.Sleep(2 * ackEvery) // paho sends acknowledgements at intervals; what it has not sent comes again
@@ -127,7 +128,7 @@ func dialOld(ctx context.Context, cfg autopaho.ClientConfig, broker *url.URL) (n
 	encrypted := map[string]bool{"mqtt": false, "tcp": false, "mqtts": true, "tls": true, "ssl": true}
 	tlsOn, known := encrypted[broker.Scheme]
 	if !known {
-		return nil, fmt.Errorf("%s: with MQTT 3.1.1 expected mqtt:// or mqtts://", broker.Redacted())
+		return nil, fmt.Errorf("%s: with MQTT 3.1.1 expected mqtt:// or mqtts://", broker.Host)
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()

@@ -29,8 +29,9 @@ var allowed = map[string][]string{
 	"pkg/regular":          {},
 	"pkg/intake":           {},
 	"pkg/visible":          {},
+	"pkg/address":          {},
 	"pkg/clienttls":        {"pkg/regular"},
-	"pkg/config":           {"pkg/visible", "schemas", "pkg/number", "pkg/regular"},
+	"pkg/config":           {"pkg/address", "pkg/visible", "schemas", "pkg/number", "pkg/regular"},
 	"pkg/config/bootstrap": {"pkg/config"},
 	"pkg/point":            {"pkg/errkind", "pkg/config", "pkg/frame"},
 	"pkg/endpoint":         {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/number", "pkg/supervise"},
@@ -41,7 +42,7 @@ var allowed = map[string][]string{
 	"pkg/connector":        {"pkg/errkind", "pkg/bus", "pkg/frame", "pkg/supervise"},
 	"pkg/connectors":       {"pkg/connector", "pkg/connector/..."},
 	"pkg/mqtt311":          {},
-	"pkg/consumer":         {"pkg/durable", "pkg/frame", "pkg/mqtt311", "pkg/supervise"},
+	"pkg/consumer":         {"pkg/address", "pkg/durable", "pkg/frame", "pkg/mqtt311", "pkg/supervise"},
 	"pkg/plcsim":           {"pkg/config"},
 	"pkg/lint":             {"pkg/config/...", "pkg/point", "pkg/connectors", "pkg/endpoint", "pkg/driver", "pkg/protocols", "pkg/regular", "pkg/visible"},
 	"pkg/feed":             {"pkg/errkind", "pkg/config", "pkg/durable"},
@@ -62,7 +63,7 @@ var allowed = map[string][]string{
 var allowedBelow = map[string][]string{
 	"pkg/driver/": {"pkg/config", "pkg/errkind", "pkg/driver/...", "pkg/durable", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/plcsim", "pkg/point",
 		"pkg/regular", "schemas"},
-	"pkg/connector/": {"pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/errkind", "pkg/frame", "pkg/mqtt311", "pkg/number", "pkg/regular", "pkg/supervise", "schemas"},
+	"pkg/connector/": {"pkg/address", "pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/errkind", "pkg/frame", "pkg/mqtt311", "pkg/number", "pkg/regular", "pkg/supervise", "schemas"},
 	"pkg/endpoint/":  {"pkg/endpoint/..."},
 	"pkg/config/":    {"pkg/config/...", "schemas"},
 }

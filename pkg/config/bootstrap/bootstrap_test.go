@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -340,4 +341,34 @@ func FuzzLoad(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestPrintHidesCredentials: an address with a password in it is shown without, whatever
+// key it stands in.
+func TestPrintHidesCredentials(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gateway.yml")
+	text := `gateway_id: gw
+config: {etcd: {endpoints: ["http://ann:s3cret@etcd:2379", "etcd-2:2379"]}}
+connectors:
+  mqtt: {kind: mqtt5, endpoint: "mqtt://b1:1883", proxy: "http://ann:s3cret@p:1"}
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g, err := Load(path, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := g.Print(&out, true); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "s3cret") || !strings.Contains(out.String(), "…@etcd:2379") {
+		t.Errorf("printed:\n%s", out.String())
+	}
+	for _, v := range g.Values() {
+		if strings.Contains(fmt.Sprint(v.Value), "s3cret") {
+			t.Errorf("%s: %v", v.Key, v.Value)
+		}
+	}
 }

@@ -31,9 +31,32 @@ func (b *builder) list() []Value {
 		if s, ok := v.(string); ok && f.Secret && !f.LiteralOK && s != "" && !strings.HasPrefix(s, "${") {
 			v = "********"
 		}
+		v = masked(v)
 		out = append(out, Value{Key: f.Key(), Value: v, Origin: b.origin(&f), Secret: f.Secret, File: f.IsFile, path: f.Path})
 	}
 	return out
+}
+
+// masked takes user names and passwords out of the addresses in a value, whatever the key
+// is: where they are refused they must not be printed either.
+func masked(v any) any {
+	switch v := v.(type) {
+	case string:
+		if strings.Contains(v, "://") {
+			var out []string
+			for part := range strings.SplitSeq(v, ",") {
+				out = append(out, config.MaskUser(part))
+			}
+			return strings.Join(out, ",")
+		}
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = masked(v[i])
+		}
+		return out
+	}
+	return v
 }
 
 func (b *builder) origin(f *config.Field) string {

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/pkg/address"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -252,7 +252,7 @@ func (c *Commands) check() error {
 
 // server is one address of a broker.
 type server struct {
-	url    *url.URL
+	url    address.URL
 	scheme string // tcp, tls, ws or wss
 	addr   string // HOST:PORT
 
@@ -262,7 +262,7 @@ type server struct {
 func (s server) encrypted() bool { return s.scheme == "tls" || s.scheme == "wss" }
 
 // String shows the server as it was configured.
-func (s server) String() string { return s.url.Redacted() }
+func (s server) String() string { return s.url.String() }
 
 // instead returns the server that s has named in r: the first of a list of
 // HOST[:PORT] or URLs (4.11). What s has not as a part of it is taken from s, and
@@ -274,7 +274,7 @@ func (s server) instead(r *refusal) (server, error) {
 		return server{}, errors.New("the broker does not say which server")
 	}
 	if !strings.Contains(name, "://") {
-		u := *s.url
+		u := s.url.Reveal()
 		if _, _, err := net.SplitHostPort(name); err != nil {
 			name = net.JoinHostPort(strings.Trim(name, "[]"), u.Port())
 			name = strings.TrimSuffix(name, ":")
@@ -307,18 +307,18 @@ func parseEndpoints(list string) ([]server, error) {
 }
 
 func parseEndpoint(text string) (server, error) {
-	u, err := url.Parse(text)
+	u, err := address.Parse(text)
 	if err != nil {
 		return server{}, fmt.Errorf("%q is not a broker's URL, such as mqtt://broker:1883", config.MaskUser(text))
 	}
-	if u.User != nil {
+	if u.HasUser() {
 		return server{}, fmt.Errorf("%s: credentials go into username and password", config.MaskUser(text))
 	}
 	schemes := map[string]struct{ scheme, port string }{
 		"mqtt": {"tcp", "1883"}, "tcp": {"tcp", "1883"}, "mqtts": {"tls", "8883"}, "tls": {"tls", "8883"}, "ssl": {"tls", "8883"},
 		"ws": {"ws", "80"}, "wss": {"wss", "443"},
 	}
-	s, ok := schemes[u.Scheme]
+	s, ok := schemes[u.Scheme()]
 	if !ok || u.Hostname() == "" {
 		return server{}, fmt.Errorf("%q: expected mqtt, mqtts, tcp, tls, ws or wss, then ://HOST[:PORT]", config.MaskUser(text))
 	}

@@ -333,7 +333,7 @@ func (d *dialer) pem(value string) ([]byte, error) {
 
 // websocket opens MQTT's subprotocol over a connection (6.0).
 func (d *dialer) websocket(ctx context.Context, under net.Conn) (net.Conn, error) {
-	u := *d.server.url
+	u := *d.server.url.Reveal()
 	u.Scheme = "ws" // TLS, if any, is under it already
 	if u.Path == "" {
 		u.Path = "/mqtt"

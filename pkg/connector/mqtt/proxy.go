@@ -13,16 +13,18 @@ import (
 	"time"
 
 	"golang.org/x/net/proxy"
+
+	"github.com/edge-gateway/edge-gateway/pkg/address"
 )
 
 // parseProxy reads the setting proxy. What is a secret reference is read at each dial.
-func parseProxy(text string) (*url.URL, error) {
+func parseProxy(text string) (address.URL, error) {
 	if text == "" || strings.HasPrefix(text, "${") {
-		return nil, nil
+		return address.URL{}, nil
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Port() == "" || u.Scheme != "http" && u.Scheme != "socks5" {
-		return nil, errors.New("proxy: expected http://[USER:PASSWORD@]HOST:PORT or socks5://[USER:PASSWORD@]HOST:PORT")
+	u, err := address.Parse(text)
+	if err != nil || u.Hostname() == "" || u.Port() == "" || u.Scheme() != "http" && u.Scheme() != "socks5" {
+		return address.URL{}, errors.New("proxy: expected http://[USER:PASSWORD@]HOST:PORT or socks5://[USER:PASSWORD@]HOST:PORT")
 	}
 	return u, nil
 }
@@ -37,22 +39,22 @@ func (d *dialer) dialProxy(ctx context.Context, run step) (*bounded, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u == nil {
+	if u.None() {
 		return nil, errors.New("proxy: the secret is empty")
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	var c net.Conn
 	err = run("proxy", func() (string, error) {
-		if u.Scheme == "socks5" {
-			c, err = dialSOCKS(ctx, u, d.server.addr)
+		if u.Scheme() == "socks5" {
+			c, err = dialSOCKS(ctx, u.Reveal(), d.server.addr)
 		} else {
-			c, err = dialHTTP(ctx, u, d.server.addr)
+			c, err = dialHTTP(ctx, u.Reveal(), d.server.addr)
 		}
-		return u.Redacted(), err
+		return u.String(), err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", u.Redacted(), err)
+		return nil, fmt.Errorf("%s: %w", u, err)
 	}
 	return &bounded{Conn: c}, nil
 }
