@@ -26,6 +26,8 @@ type pushFlags struct {
 	wait    string // whom to wait for: online, all, or names
 	noWait  bool
 	timeout time.Duration
+	sign    string // the key's file
+	order   uint64 // of the signature, at least
 }
 
 func (f *pushFlags) add(cmd *cobra.Command) {
@@ -35,6 +37,8 @@ func (f *pushFlags) add(cmd *cobra.Command) {
 	cmd.Flags().Lookup("wait").NoOptDefVal = "online"
 	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "do not wait for the gateways")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "wait no longer than this")
+	cmd.Flags().StringVar(&f.sign, "sign", "", "sign it with the key in `KEYFILE`, for gateways with policy.signers ('edge-cfg key new' makes one)")
+	cmd.Flags().Uint64Var(&f.order, "order", 0, "with --sign: an order of `N` at least, where a signer's clock was wrong")
 	cli.AddOutputFlag(cmd)
 }
 
@@ -126,6 +130,13 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 	if err != nil {
 		return center.Commit{}, err
 	}
+	opts, err := flags.signing()
+	if err != nil {
+		return center.Commit{}, err
+	}
+	if ch.head.Commit.Signature != nil && opts.Sign == nil && !flags.dryRun {
+		fmt.Fprintln(cmd.ErrOrStderr(), "warning: what is in force is signed, and this is not: gateways with policy.signers refuse it; --sign KEYFILE signs it")
+	}
 	diff := tables.Compare(ch.head.Document(), ch.doc)
 	out := cli.NewOutput(cmd)
 	text := out.Writer()
@@ -139,16 +150,17 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 	c := ch.head.Commit
 	switch {
 	case flags.dryRun:
-	case ch.force && diff.Len() == 0 && ch.head.Doc != nil && !c.None():
+	case ch.force && opts.Sign == nil && diff.Len() == 0 && ch.head.Doc != nil && !c.None():
 		if _, err := s.Rewrite(ctx, ch.head); err != nil { // what the person is after: the keys as they should be
 			return center.Commit{}, err
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "the document and the item keys of rev %d were written anew\n", c.Rev)
-	case diff.Len() > 0 || c.None() || ch.head.Doc == nil:
+	case diff.Len() > 0 || c.None() || ch.head.Doc == nil || signs(opts, c, ch.force):
 		if err := askForChange(cmd, diff, flags); err != nil {
 			return center.Commit{}, err
 		}
-		c, err = ch.push(ctx, s, center.PushOptions{Author: author(cmd), Message: flags.message, Force: ch.force})
+		opts.Author, opts.Message, opts.Force = author(cmd), flags.message, ch.force
+		c, err = ch.push(ctx, s, opts)
 		if err != nil {
 			return center.Commit{}, err
 		}

@@ -23,11 +23,13 @@ type logEntry struct {
 	Release uint64         `json:"release"`
 	BaseRev int64          `json:"base_rev"`
 	Changes config.Changes `json:"changes"`
+	// Signature is what the commit carries; whether it is good is for gateways to say.
+	Signature *center.Signature `json:"signature,omitempty"`
 }
 
 func logEntryOf(c center.Commit) logEntry {
 	return logEntry{Rev: c.Rev, SHA256: c.SHA256, Author: c.Author.String(), Message: c.Message, Time: c.Time,
-		Release: c.Release, BaseRev: c.BaseRev, Changes: c.Changes}
+		Release: c.Release, BaseRev: c.BaseRev, Changes: c.Changes, Signature: c.Signature}
 }
 
 func newLog() *cobra.Command {

@@ -28,6 +28,6 @@ Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
 	cli.AddColorFlag(root)
 	addStoreFlags(root)
 	root.AddCommand(newLint(), newPush(), newDiff(), newPull(), newShow(), newLog(), newStatus(), newWatch(), newRollback(),
-		newSet(), newGet(), newRetry(), newForget(), newEnroll(), newRevoke(), newDoctor(), newCompact(), newContext(), newImport(), newExport(), newGen(), cli.NewVersion())
+		newSet(), newGet(), newRetry(), newForget(), newEnroll(), newRevoke(), newKey(), newDoctor(), newCompact(), newContext(), newImport(), newExport(), newGen(), cli.NewVersion())
 	return root
 }

@@ -50,7 +50,7 @@ func (f *Follower) boot(ctx context.Context, last *cached) {
 			if !answered {
 				f.cfg.Log.Warn("starting with the last good configuration", "rev", last.Rev, "sha256", last.Commit.SHA256, "bad", last.Bad != nil)
 			}
-			f.give(ctx, Version{Commit: last.Commit, Doc: last.doc})
+			f.give(ctx, Version{Commit: last.Commit, Doc: last.doc, cached: true})
 			return
 		}
 	}
@@ -71,6 +71,10 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 		if f.running.Commit.Rev != c.Rev && f.cfg.OnSame != nil {
 			f.cfg.OnSame(c.Rev)
 		}
+		if f.admit(c, false) != nil { // what runs was signed, and must be at the next start
+			c.Signature = f.running.Commit.Signature
+		}
+		f.raise(c)
 		f.running.Commit = c
 		f.supersede(c)
 		f.update(func(st *Status) {
@@ -88,6 +92,14 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 		return
 	}
 	f.update(func(st *Status) { st.State, st.Error, st.Target, st.Tried = Applying, "", c.Rev, c.ID })
+	if err := f.admit(c, !v.cached); err != nil {
+		if f.cfg.OnInvalid != nil {
+			f.cfg.OnInvalid(c.Rev, err)
+		}
+		f.failed(v, Outcome{State: Rejected, Err: err})
+		return
+	}
+	f.raise(c)
 	begin := time.Now()
 	out := f.try(ctx, v)
 	if ctx.Err() != nil && out.State != Applied && out.State != Failed {

@@ -70,6 +70,9 @@ type Commit struct {
 	// large, and in releases.
 	Delta *config.Delta `json:"delta,omitempty"`
 
+	// Signature is a signer's word for the document; nil: it is not signed. See sign.go.
+	Signature *Signature `json:"signature,omitempty"`
+
 	// Rev is etcd's revision of the record: what people name a commit by. The
 	// store sets it.
 	Rev int64 `json:"-"`
@@ -119,6 +122,8 @@ func isHash(s string) bool {
 type Version struct {
 	Commit Commit
 	Doc    *config.Document
+
+	cached bool // it ran here before
 }
 
 // Snapshot decodes the version's document, as [config.Document.Snapshot] does.

@@ -64,6 +64,9 @@ type FollowerConfig struct {
 	// to begin with.
 	Seed func() (*config.Snapshot, error)
 
+	// Signers are those whose signed documents alone are run; see sign.go. Empty: all are.
+	Signers []Signer
+
 	// Apply makes a snapshot the running configuration. It is never called twice
 	// at the same time. When its context ends it should return soon.
 	Apply func(ctx context.Context, snap *config.Snapshot) Outcome
@@ -122,6 +125,7 @@ type Follower struct {
 	running Version // what Apply accepted last
 	snap    *config.Snapshot
 	bad     *verdict
+	floor   floor
 	// inherited: bad is an earlier process's, which had a state for it that this
 	// one does not know the end of.
 	inherited bool
@@ -208,6 +212,15 @@ func (f *Follower) Run(ctx context.Context) error {
 	last, err := f.cache.load(f.keys.prefix)
 	if err != nil {
 		f.cfg.Log.Warn("the configuration cache is not used", "error", err)
+	}
+	if err := f.readFloor(); err != nil {
+		f.cfg.Log.Error("an old signed document would not be noticed", "error", err)
+	}
+	if last != nil {
+		if err := f.admit(last.Commit, false); err != nil {
+			f.cfg.Log.Error("the configuration cache is not used", "error", err)
+			last = nil
+		}
 	}
 	if last != nil {
 		f.mu.Lock()

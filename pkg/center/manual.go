@@ -43,6 +43,9 @@ func (f *Follower) Rollback(ctx context.Context, to feed.Revision) (Rollback, er
 		if err != nil {
 			return err
 		}
+		if err := f.admit(old.Commit, false); err != nil { // a person may go back to what was signed
+			return err
+		}
 		out := f.try(ctx, old)
 		if out.State != Applied {
 			f.brokeDown(out)

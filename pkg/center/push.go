@@ -20,6 +20,10 @@ type PushOptions struct {
 	// Force pushes whatever the head is, over a store whose document can't be
 	// read too.
 	Force bool
+
+	Sign  *Key       // signs the document; nil: it is not signed
+	Order uint64     // of the signature, at least; 0: as it comes
+	Carry *Signature // without Sign: one that the document has already
 }
 
 // pendingTTL is how long a dead writer's claim keeps others waiting.
@@ -129,6 +133,8 @@ type plan struct {
 	changes []config.ItemChange // of items; what the keys need may differ
 	atOnce  bool                // everything fits in one transaction
 	rewrite bool                // whatever is there is written anew
+
+	unchanged bool // there is nothing to commit
 }
 
 func (s *Store) plan(base Version, doc *config.Document, opts PushOptions) (*plan, error) {
@@ -147,6 +153,8 @@ func (s *Store) plan(base Version, doc *config.Document, opts PushOptions) (*pla
 	if p.commit.Author.EtcdUser == "" {
 		p.commit.Author.EtcdUser = s.Identity()
 	}
+	p.commit.Signature = s.signature(base.Commit, p.commit.SHA256, opts)
+	p.unchanged = base.Doc != nil && p.commit.SHA256 == base.Commit.SHA256 && opts.Sign == nil
 	for _, t := range config.Tables() {
 		p.commit.Tables[t] = doc.TableSHA256(t)
 	}
@@ -223,7 +231,7 @@ func (s *Store) commitOps(p *plan) []clientv3.Op {
 // pushAtOnce does everything in one transaction. A store that a large push is
 // writing to, or has left half-way, is for pushInSteps.
 func (s *Store) pushAtOnce(ctx context.Context, p *plan) (Commit, error) {
-	unchanged := p.doc.SHA256() == p.base.Commit.SHA256
+	unchanged := p.unchanged
 	t := txn{
 		compare: []clientv3.Cmp{
 			modifiedAt(s.keys.commit(), p.base.Commit.Rev), absent(s.keys.pending()), absent(s.keys.dirty()),

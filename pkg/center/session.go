@@ -102,10 +102,14 @@ func (s *session) seed(ctx context.Context) error {
 	last := s.f.good
 	s.f.mu.Unlock()
 	var doc *config.Document
+	var signed *Signature
 	message := "seeded from the directory"
 	switch {
 	case last != nil:
-		doc, message = last.doc, fmt.Sprintf("seeded from the last good configuration of gateway %s", s.f.cfg.Gateway)
+		doc, signed, message = last.doc, last.Commit.Signature, fmt.Sprintf("seeded from the last good configuration of gateway %s", s.f.cfg.Gateway)
+	case s.f.cfg.Seed != nil && len(s.f.cfg.Signers) > 0:
+		s.f.cfg.Log.Warn("the config center is empty, and the tables in the directory are not signed; push them: edge-cfg push --sign KEYFILE DIR")
+		return nil
 	case s.f.cfg.Seed != nil:
 		snap, err := s.f.cfg.Seed()
 		if err != nil {
@@ -118,7 +122,7 @@ func (s *session) seed(ctx context.Context) error {
 	default:
 		return nil
 	}
-	_, err := s.store.Push(ctx, Version{Doc: config.EmptyDocument()}, doc, PushOptions{Author: s.author(), Message: message})
+	_, err := s.store.Push(ctx, Version{Doc: config.EmptyDocument()}, doc, PushOptions{Author: s.author(), Message: message, Carry: signed})
 	if conflict := (*ConflictError)(nil); errors.As(err, &conflict) {
 		return nil
 	}
@@ -383,7 +387,7 @@ func (s *session) putBack(ctx context.Context, r *rollbackRequest) error {
 	var err error
 	if center {
 		c, err = s.store.Push(ctx, r.bad, r.old.Doc, PushOptions{
-			Author: s.author(), Message: clip(fmt.Sprintf("rollback of rev %d: %s", r.bad.Commit.Rev, r.reason), maxMessage),
+			Author: s.author(), Carry: r.old.Commit.Signature, Message: clip(fmt.Sprintf("rollback of rev %d: %s", r.bad.Commit.Rev, r.reason), maxMessage),
 		})
 		switch conflict := (*ConflictError)(nil); {
 		case errors.Is(err, ErrRefused):

@@ -213,7 +213,7 @@ func (s *Store) heldAll(ctx context.Context, cl *claim, op string, batches [][]c
 // complete makes the document the configuration. An unchanged document is not
 // committed anew: its items were repaired, that is all.
 func (s *Store) complete(ctx context.Context, p *plan, cl *claim, list []config.ItemChange) (Commit, error) {
-	unchanged := p.base.Doc != nil && p.commit.SHA256 == p.base.Commit.SHA256
+	unchanged := p.unchanged
 	t := txn{
 		compare: []clientv3.Cmp{
 			modifiedAt(s.keys.commit(), p.base.Commit.Rev), createdAt(s.keys.pending(), cl.created),

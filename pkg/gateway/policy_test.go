@@ -266,3 +266,21 @@ func TestPolicyIsRead(t *testing.T) {
 		}
 	}
 }
+
+// TestSignersOfADirectory: tables in a directory can't be signed, so that signers there
+// would promise what nobody keeps.
+func TestSignersOfADirectory(t *testing.T) {
+	const key = "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	for text, want := range map[string]string{
+		"policy: {signers: ['" + key + "']}\n": "config.source to etcd",
+		"policy: {signers: [mykey]}\n":         "a public key as edge-cfg key show prints it",
+	} {
+		_, err := checked(t, filepath.Join(plantDir(t, text), "gateway.yml"), nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if _, err := checked(t, filepath.Join(plantDir(t, "policy: {signers: ['"+key+"']}\n"), "gateway.yml"), map[string]string{"config.source": "etcd"}); err != nil {
+		t.Errorf("with etcd: %v", err)
+	}
+}

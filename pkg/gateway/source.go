@@ -23,6 +23,9 @@ import (
 func (g *Gateway) openFeed(instance string) error {
 	switch g.cfg.Config.Source {
 	case "dir":
+		if len(g.cfg.Policy.Signers) > 0 {
+			return errors.New("policy.signers: the tables of a directory can't be signed: set config.source to etcd and push them, or take the signers away")
+		}
 		g.feed = feed.NewDir(feed.DirConfig{
 			Dir: g.cfg.Config.Dir, DataDir: g.cfg.DataDir, Log: g.log,
 			Apply: g.applyFed, OnRefused: g.refuse, OnFailed: g.breakDown, OnRollback: g.putBackByHand,
@@ -72,8 +75,12 @@ func (g *Gateway) newEtcdFeed(instance string) (*etcdFeed, error) {
 	if err := store.Check(); err != nil {
 		return nil, fmt.Errorf("config.etcd: %w", err)
 	}
+	signers, err := parseSigners(g.cfg.Policy.Signers)
+	if err != nil {
+		return nil, err
+	}
 	s.follower, err = center.NewFollower(center.FollowerConfig{
-		Store: store, Gateway: g.cfg.GatewayID, Instance: instance, Version: version.String(),
+		Store: store, Signers: signers, Gateway: g.cfg.GatewayID, Instance: instance, Version: version.String(),
 		CacheFile: filepath.Join(g.cfg.DataDir, cacheFile), Rollback: center.Policy(c.Rollback), Seed: s.seed,
 		Apply: func(ctx context.Context, snap *config.Snapshot) center.Outcome {
 			return g.applyFed(ctx, snap, !g.hasBooted())
@@ -91,6 +98,18 @@ func (g *Gateway) newEtcdFeed(instance string) (*etcdFeed, error) {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	return s, nil
+}
+
+func parseSigners(texts []string) ([]center.Signer, error) {
+	out := make([]center.Signer, 0, len(texts))
+	for _, text := range texts {
+		s, err := center.ParseSigner(text)
+		if err != nil {
+			return nil, fmt.Errorf("policy.signers: %w", err)
+		}
+		out = append(out, s)
+	}
+	return out, nil
 }
 
 // renumber notes that what runs is in force under another revision.

@@ -46,7 +46,7 @@ var allowed = map[string][]string{
 	"pkg/plcsim":           {"pkg/config"},
 	"pkg/lint":             {"pkg/config/...", "pkg/point", "pkg/connectors", "pkg/endpoint", "pkg/driver", "pkg/protocols", "pkg/regular", "pkg/visible"},
 	"pkg/feed":             {"pkg/errkind", "pkg/config", "pkg/durable"},
-	"pkg/center":           {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/durable", "pkg/feed"},
+	"pkg/center":           {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/durable", "pkg/feed", "pkg/regular"},
 	"pkg/tables":           {"pkg/errkind", "schemas", "pkg/config", "pkg/durable", "pkg/lint", "pkg/number", "pkg/protocols", "pkg/visible"},
 	"pkg/center/embedded":  {},
 	"pkg/apply":            {"pkg/config", "pkg/driver"},

@@ -55,6 +55,7 @@ type Policy struct {
 	Hosts        []string            `json:"hosts"`
 	Serial       []string            `json:"serial"`
 	Certificates []string            `json:"certificates"`
+	Signers      []string            `json:"signers"`
 	SecretsDir   string              `json:"secrets_dir"` // absolute path
 	Secrets      map[string][]string `json:"secrets"`
 }
