@@ -26,7 +26,7 @@ func Parse(text string) (URL, error) {
 	u, err := url.Parse(text)
 	if cause := (*url.Error)(nil); errors.As(err, &cause) {
 		err = cause.Err // without the address, which its own text has; its cause may quote a part
-		if _, ok := err.(url.EscapeError); ok || strings.Contains(text, "@") {
+		if escape := url.EscapeError(""); errors.As(err, &escape) || strings.Contains(text, "@") {
 			err = errors.New("it is no URL")
 		}
 	}
@@ -65,11 +65,17 @@ func (u URL) Reveal() *url.URL {
 	return &out
 }
 
-// Scheme, Host (HOST:PORT as written), Hostname and Port are those of the address.
-func (u URL) Scheme() string   { return u.Reveal().Scheme }
-func (u URL) Host() string     { return u.Reveal().Host }
+// Scheme is that of the address.
+func (u URL) Scheme() string { return u.Reveal().Scheme }
+
+// Host is HOST:PORT as written.
+func (u URL) Host() string { return u.Reveal().Host }
+
+// Hostname is the host alone, without brackets.
 func (u URL) Hostname() string { return u.Reveal().Hostname() }
-func (u URL) Port() string     { return u.Reveal().Port() }
+
+// Port is the port alone, "" for none.
+func (u URL) Port() string { return u.Reveal().Port() }
 
 // HasUser reports whether there is a user name or a password.
 func (u URL) HasUser() bool { return u.Reveal().User != nil }
