@@ -50,7 +50,7 @@ func TestDocsNameEveryField(t *testing.T) {
 // TestDocsNameEveryType: the data types are in the tables' page, and in one of the pages
 // of the protocols that have types.
 func TestDocsNameEveryType(t *testing.T) {
-	for _, pages := range [][]string{{"tables.md"}, {"modbus.md", "s7.md"}} {
+	for _, pages := range [][]string{{"tables.md"}, {"modbus.md", "s7.md", "opcua.md"}} {
 		var text strings.Builder
 		for _, page := range pages {
 			b, err := os.ReadFile("../../docs/" + page)
