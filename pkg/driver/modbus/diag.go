@@ -64,14 +64,14 @@ func (d *modbusDriver) Diagnose(ctx context.Context) ([]driver.Fact, error) {
 
 // ask asks one question, once.
 func (d *modbusDriver) ask(ctx context.Context, q diagnosis) (one diagnosed, err error) {
-	err = d.submit(newJob(ctx, func(l *link) error {
+	err = d.jobs.Submit(driver.NewJob(ctx, func(l *link) error {
 		var err error
 		one, err = q.ask(l)
 		if one.lost = !intact(err); one.lost {
 			one.Value = refused(err)
 		}
-		return &ended{conn: unlessIntact(err)}
-	}))
+		return &driver.Ended{Conn: unlessIntact(err)}
+	}), "the device")
 	return one, err
 }
 

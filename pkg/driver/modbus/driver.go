@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	jobQueue    = 16                     // writes and reads on demand that may wait
 	answerGrace = 300 * time.Millisecond // for the request in flight when Run is to stop
 )
 
@@ -29,10 +28,8 @@ type modbusDriver struct {
 	metrics  *metrics
 	encode   func(Func, uint16, uint16) ([]byte, error)
 
-	jobs    chan *job     // for the poller, ahead of polls
-	wake    chan struct{} // a plan is waiting; capacity 1
-	started chan struct{} // closed when Run begins
-	stopped chan struct{} // closed when Run has ended
+	jobs *driver.Jobs[*link] // for the poller, ahead of polls
+	wake chan struct{}       // a plan is waiting; capacity 1
 
 	mu      sync.Mutex
 	plan    *plan    // the newest
@@ -47,10 +44,8 @@ func newDriver(id string, s *Settings, deps driver.Deps, m *metrics) *modbusDriv
 	return &modbusDriver{
 		id: id, settings: s, deps: deps, metrics: m,
 		encode:  readEncoder(s.Framing.packager(s.UnitID)),
-		jobs:    make(chan *job, jobQueue),
+		jobs:    driver.NewJobs[*link](),
 		wake:    make(chan struct{}, 1),
-		started: make(chan struct{}),
-		stopped: make(chan struct{}),
 		status:  driver.Status{State: driver.Stopped, Since: time.Now()},
 		reasons: map[string]driver.Reason{},
 	}
@@ -98,7 +93,7 @@ func (d *modbusDriver) newest() *plan {
 
 // Run implements driver.Driver.
 func (d *modbusDriver) Run(ctx context.Context) error {
-	close(d.started)
+	d.jobs.Begin()
 	d.setState(driver.Starting)
 	defer d.setState(driver.Stopped)
 	err := driver.Publishing(ctx, d.deps.Out, func(ctx context.Context, out chan<- *frame.Batch) {
@@ -107,8 +102,8 @@ func (d *modbusDriver) Run(ctx context.Context) error {
 		defer p.metrics.close()
 		defer p.link.retire()
 		p.loop(ctx)
-		close(d.stopped)
-		p.abandonJobs()
+		p.abandonJob()
+		d.jobs.End()
 	})
 	if err != nil {
 		return fmt.Errorf("driver %s: %w", d.id, err)

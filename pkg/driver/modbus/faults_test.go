@@ -245,7 +245,8 @@ func TestWrongAnswers(t *testing.T) {
 			r := modbustest.Start(t, ep, registers(2, 1), cfg("timeout", "50ms"), cfg("retry", 2))
 			r.Log.Good(t, "a001", 10)
 			for _, f := range r.Log.Of("a001") {
-				if f.Value != frame.IntValue(1111) {
+				unknown := f.Quality == frame.Bad && f.Value == (frame.Value{}) // three answers in a row too late on a busy machine
+				if f.Value != frame.IntValue(1111) && !unknown {
 					t.Errorf("value %v %v", f.Value, f.Quality)
 				}
 			}

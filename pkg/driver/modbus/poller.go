@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -56,10 +57,9 @@ type poller struct {
 	hunts     []*hunt
 	turn      bool // the next request is one that is due, if there is one
 	allowance allowance
-	teller    teller
+	teller    driver.Teller
 
-	job   *job // the one being done, over several connections if need be
-	jobAt time.Time
+	job *driver.Job[*link] // the one being done, over several connections if need be
 }
 
 func newPoller(d *modbusDriver, out chan<- *frame.Batch) *poller {
@@ -100,7 +100,7 @@ func (p *poller) enough() bool { return !p.quick || len(p.waiting) >= handOver }
 // idle waits until something may be due, wanted or over.
 func (p *poller) idle(ctx context.Context, wait time.Duration) {
 	p.timer.Reset(wait)
-	jobs := p.d.jobs
+	jobs := p.d.jobs.C()
 	if p.job != nil {
 		jobs = nil // one at a time
 	}
@@ -109,7 +109,6 @@ func (p *poller) idle(ctx context.Context, wait time.Duration) {
 	case <-p.timer.C:
 	case <-p.d.wake:
 	case p.job = <-jobs:
-		p.jobAt = time.Time{}
 	}
 }
 
@@ -136,8 +135,8 @@ func (p *poller) untilNext(now time.Time) time.Duration {
 			at = p.retryAt
 		}
 	}
-	if p.job != nil && p.jobAt.Before(at) {
-		at = p.jobAt
+	if p.job != nil && p.job.At.Before(at) {
+		at = p.job.At
 	}
 	return at.Sub(now)
 }
@@ -360,7 +359,7 @@ func (p *poller) send(b *frame.Batch) {
 func (p *poller) deliver(ctx context.Context) {
 	for len(p.waiting) > 0 {
 		if p.job != nil && !p.jobWaiting(time.Now()) {
-			sleep(ctx, time.Until(p.jobAt))
+			sleep(ctx, time.Until(p.job.At))
 		}
 		if p.takeJob() {
 			p.burst(ctx)
@@ -369,8 +368,7 @@ func (p *poller) deliver(ctx context.Context) {
 		select {
 		case p.out <- p.waiting[0]:
 			p.waiting = slices.Delete(p.waiting, 0, 1)
-		case p.job = <-p.d.jobs:
-			p.jobAt = time.Time{}
+		case p.job = <-p.d.jobs.C():
 		case <-ctx.Done():
 			select {
 			case p.out <- p.waiting[0]:

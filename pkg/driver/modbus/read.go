@@ -21,7 +21,7 @@ func (d *modbusDriver) Read(ctx context.Context, tag string) (driver.Reading, er
 	}
 	pt := p.points[i]
 	var r driver.Reading
-	err := d.submit(newJob(ctx, func(l *link) error {
+	err := d.jobs.Submit(driver.NewJob(ctx, func(l *link) error {
 		data, err := l.read(pt.Func, pt.Addr, pt.Count)
 		if err != nil {
 			return err
@@ -32,7 +32,7 @@ func (d *modbusDriver) Read(ctx context.Context, tag string) (driver.Reading, er
 			r.Quality = quality
 		}
 		return nil
-	}))
+	}), "the device")
 	if err != nil {
 		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, err)
 	}

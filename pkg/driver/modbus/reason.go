@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
@@ -67,7 +66,7 @@ func (p *poller) unreadable(r *request, err error) {
 	if r.why != nil && explain(r.why).Text == reason.Text {
 		return
 	}
-	log := p.teller.logger(p.d.log(), time.Now())
+	log := p.teller.Logger(p.d.log(), time.Now())
 	if log == nil {
 		return
 	}
@@ -90,7 +89,7 @@ func (p *poller) readable(r *request, tell bool) {
 	if !tell {
 		return
 	}
-	log := p.teller.logger(p.d.log(), time.Now())
+	log := p.teller.Logger(p.d.log(), time.Now())
 	if log == nil {
 		return
 	}
@@ -100,39 +99,6 @@ func (p *poller) readable(r *request, tell bool) {
 		return
 	}
 	log.Info("tags are read again", "tags", len(r.points), "first", table.Variable(first.index).Tag, "request", r.String())
-}
-
-// teller bounds what is logged of tags: a few lines at once, then one in a while
-// that says how many were left out.
-type teller struct {
-	left    float64
-	at      time.Time
-	omitted int
-}
-
-const (
-	tellBurst = 10
-	tellEvery = 30 * time.Second
-)
-
-// logger returns what a line is to be logged with, nil if it is one too many.
-func (t *teller) logger(log *slog.Logger, now time.Time) *slog.Logger {
-	if t.at.IsZero() {
-		t.left = tellBurst
-	} else {
-		t.left = min(tellBurst, t.left+now.Sub(t.at).Seconds()/tellEvery.Seconds())
-	}
-	t.at = now
-	if t.left < 1 {
-		t.omitted++
-		return nil
-	}
-	t.left--
-	if t.omitted > 0 {
-		log = log.With("lines_left_out", t.omitted)
-		t.omitted = 0
-	}
-	return log
 }
 
 // Reasons implements driver.Reasoner.

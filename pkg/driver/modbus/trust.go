@@ -3,6 +3,7 @@ package modbus
 import (
 	"fmt"
 
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
@@ -47,7 +48,7 @@ func (t *trust) establish(l *link, proof *request) error {
 	case intact(err):
 		return nil
 	case isTimeout(err) && (t.silent || l.fault):
-		return &ended{conn: err, result: fmt.Errorf("not sent: the device does not answer; a read that was to prove the connection: %w", err)}
+		return &driver.Ended{Conn: err, Result: fmt.Errorf("not sent: the device does not answer; a read that was to prove the connection: %w", err)}
 	}
 	t.silent = isTimeout(err)
 	return t.another(err)
@@ -56,9 +57,9 @@ func (t *trust) establish(l *link, proof *request) error {
 // another has the write tried over the next connection; this one is closed for err.
 func (t *trust) another(err error) error {
 	if t.given++; t.given > staleTries {
-		return &ended{conn: err, result: fmt.Errorf("not sent: %d connections in a row could not be trusted: %w", t.given, err)}
+		return &driver.Ended{Conn: err, Result: fmt.Errorf("not sent: %d connections in a row could not be trusted: %w", t.given, err)}
 	}
-	return &goOn{conn: err}
+	return &driver.GoOn{Conn: err}
 }
 
 // proof is a read that the device answers as a rule, nil if there is none.

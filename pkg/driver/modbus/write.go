@@ -29,9 +29,9 @@ func (d *modbusDriver) Write(ctx context.Context, w driver.Write) (driver.WriteR
 	if err != nil {
 		return driver.WriteResult{}, fmt.Errorf("write %s: %w", w.Tag, err)
 	}
-	j := newJob(ctx, op.do)
-	op.job, j.giveUp, j.doubt = j, op.giveUp, op.overtaken
-	if err := d.submit(j); err != nil {
+	j := driver.NewJob(ctx, op.do)
+	op.job, j.GiveUp, j.Doubt = j, op.giveUp, op.overtaken
+	if err := d.jobs.Submit(j, "the device"); err != nil {
 		return driver.WriteResult{}, fmt.Errorf("write %s: %w", w.Tag, err)
 	}
 	return op.result(), nil
@@ -54,7 +54,7 @@ const (
 // [driver.ErrOutcomeUnknown].
 type writeOp struct {
 	d     *modbusDriver
-	job   *job
+	job   *driver.Job[*link]
 	table *point.Table
 	pt    Point
 	check Point  // where it is read back
@@ -113,9 +113,9 @@ func (d *modbusDriver) newWrite(w driver.Write) (*writeOp, error) {
 // do implements the job: one step over one lease.
 func (op *writeOp) do(l *link) error {
 	err := op.step(l)
-	if e, ok := errors.AsType[*ended](err); ok && e.result != nil && op.why != nil && !op.written && !errors.Is(e.result, driver.ErrOutcomeUnknown) {
+	if e, ok := errors.AsType[*driver.Ended](err); ok && e.Result != nil && op.why != nil && !op.written && !errors.Is(e.Result, driver.ErrOutcomeUnknown) {
 		// What became of the second attempt doesn't tell what became of the first.
-		e.result = op.unknown(fmt.Errorf("%w, then %w", op.why, e.result))
+		e.Result = op.unknown(fmt.Errorf("%w, then %w", op.why, e.Result))
 	}
 	return err
 }
@@ -138,19 +138,19 @@ func (op *writeOp) first(l *link) error {
 	fn, data, err := op.request(l)
 	switch {
 	case err != nil && intact(err):
-		return &ended{result: fmt.Errorf("the register cannot be read, which comes before a part of it is written: %w", err)}
+		return &driver.Ended{Result: fmt.Errorf("the register cannot be read, which comes before a part of it is written: %w", err)}
 	case err != nil:
 		return err
 	}
-	if !op.job.claim() {
-		return &ended{result: errOvertaken}
+	if !op.job.Claim() {
+		return &driver.Ended{Result: driver.ErrOvertaken}
 	}
 	op.masked = fn == FuncMaskWriteRegister
 	before := l.writes
 	answer, err := l.transactWithin(l.settings.WriteTimeout, fn, data)
 	switch {
 	case err != nil && (l.writes == before || errors.Is(err, errNotSent)):
-		op.job.unclaim()
+		op.job.Unclaim()
 		return err
 	case err == nil:
 		err = op.answered(l, fn, data, answer)
@@ -166,19 +166,19 @@ func (op *writeOp) first(l *link) error {
 		// The standard says that a busy device has not executed the request and
 		// that it is to be sent again later (V1.1b3, chapter 7).
 		op.busy = true
-		op.job.unclaim()
-		return &goOn{after: jitter(busyPause)}
+		op.job.Unclaim()
+		return &driver.GoOn{After: jitter(busyPause)}
 	case code == IllegalFunction && op.masked && l.settings.BitWrite == BitAuto && !l.settings.broadcast():
 		l.noMask = true
-		op.job.unclaim()
+		op.job.Unclaim()
 		return op.first(l)
 	case code == IllegalFunction && op.masked:
-		return &ended{result: fmt.Errorf("%w; set bit_write: rmw if its program changes no other bit of the register", err)}
+		return &driver.Ended{Result: fmt.Errorf("%w; set bit_write: rmw if its program changes no other bit of the register", err)}
 	case code == GatewayTarget, code == 0: // the unit behind a gateway may have done it
 		op.why = err
 		return op.open(unlessIntact(err))
 	}
-	return &ended{result: err}
+	return &driver.Ended{Result: err}
 }
 
 // unlessIntact returns err if the connection can't be used after it.
@@ -203,7 +203,7 @@ func (op *writeOp) confirmed(l *link) error {
 	}
 	op.stage, op.until = toVerify, op.at.Add(l.settings.VerifyDelay+settleTime)
 	if l.settings.VerifyDelay > 0 {
-		return &goOn{after: l.settings.VerifyDelay}
+		return &driver.GoOn{After: l.settings.VerifyDelay}
 	}
 	return op.confirm(l)
 }
@@ -217,14 +217,14 @@ func (op *writeOp) confirm(l *link) error {
 	case intact(err) && err != nil && !op.table.Variable(op.pt.index).Access.Readable():
 		return nil // write-only, as the table says
 	case time.Now().Before(op.until) && (err == nil || !intact(err)):
-		return &goOn{after: lookPause, conn: unlessIntact(err)}
+		return &driver.GoOn{After: lookPause, Conn: unlessIntact(err)}
 	case err != nil:
 		op.warn(fmt.Sprintf("the device confirmed it, and could not be read back: %v", err))
-		return &ended{conn: unlessIntact(err)}
+		return &driver.Ended{Conn: unlessIntact(err)}
 	case !op.verify:
 		return nil // the note says what is odd
 	}
-	return &ended{result: fmt.Errorf("%w: wrote %s, read back %s (bytes % X and % X)",
+	return &driver.Ended{Result: fmt.Errorf("%w: wrote %s, read back %s (bytes % X and % X)",
 		ErrVerify, op.engineering(op.want), op.engineering(op.got), op.want, op.got)}
 }
 
@@ -240,7 +240,7 @@ func (op *writeOp) open(conn error) error {
 		window = max(settleTime, s.WriteTimeout)
 	}
 	op.stage, op.until = toFind, op.at.Add(s.VerifyDelay+window)
-	return &goOn{after: max(s.VerifyDelay, lookPause), conn: conn}
+	return &driver.GoOn{After: max(s.VerifyDelay, lookPause), Conn: conn}
 }
 
 // find looks whether the device holds the value, until it does or time is up.
@@ -251,7 +251,7 @@ func (op *writeOp) find(l *link) error {
 		op.warn(fmt.Sprintf("confirmed by reading back (%v)", op.why))
 		return nil
 	case time.Now().Before(op.until) && (err == nil || !intact(err)):
-		return &goOn{after: lookPause, conn: unlessIntact(err)}
+		return &driver.GoOn{After: lookPause, Conn: unlessIntact(err)}
 	}
 	if op.masked && err == nil && l.settings.BitWrite == BitAuto {
 		l.noMask = true // it answers, but not that function
@@ -264,10 +264,10 @@ func (op *writeOp) find(l *link) error {
 func (op *writeOp) unresolved(conn error) error {
 	if op.mayResend() {
 		op.stage, op.acked, op.got = toSend, false, nil
-		op.job.unclaim()
-		return &goOn{after: jitter(retryBase), conn: conn}
+		op.job.Unclaim()
+		return &driver.GoOn{After: jitter(retryBase), Conn: conn}
 	}
-	return &ended{result: op.unknown(op.why), conn: conn}
+	return &driver.Ended{Result: op.unknown(op.why), Conn: conn}
 }
 
 // mayResend takes one from write_retry, if there is one left.

@@ -17,12 +17,12 @@ const shownEvents = 10
 // Diagnose implements driver.Diagnoser: what the PLC tells of itself.
 func (d *s7Driver) Diagnose(ctx context.Context) ([]driver.Fact, error) {
 	var facts []driver.Fact
-	err := d.submit(newJob(ctx, func(c *session) error {
+	err := d.jobs.Submit(driver.NewJob(ctx, func(c *session) error {
 		var err error
 		facts, err = c.facts()
 		d.metrics.done(d.id, "diag", err)
 		return err
-	}))
+	}), "the PLC")
 	if err != nil {
 		return nil, fmt.Errorf("driver %s: diagnose: %w", d.id, err)
 	}

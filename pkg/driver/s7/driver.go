@@ -56,9 +56,6 @@ func (f *factory) New(cfg driver.Config, deps driver.Deps) (driver.Driver, error
 	return d, nil
 }
 
-// jobQueue is how many writes and reads on demand may wait.
-const jobQueue = 16
-
 // s7Driver implements driver.Driver. What speaks to the PLC is the [poller] inside Run;
 // this is what others see of it.
 type s7Driver struct {
@@ -67,10 +64,8 @@ type s7Driver struct {
 	deps     driver.Deps
 	metrics  *metrics
 
-	jobs    chan *job     // for the poller, ahead of polls
-	wake    chan struct{} // a plan is waiting; capacity 1
-	started chan struct{} // closed when Run begins
-	stopped chan struct{} // closed when Run has ended
+	jobs *driver.Jobs[*session] // for the poller, ahead of polls
+	wake chan struct{}          // a plan is waiting; capacity 1
 
 	mu      sync.Mutex
 	plan    *plan    // the newest
@@ -84,8 +79,7 @@ type s7Driver struct {
 func newDriver(id string, s *Settings, deps driver.Deps, m *metrics) *s7Driver {
 	return &s7Driver{
 		id: id, settings: s, deps: deps, metrics: m,
-		jobs: make(chan *job, jobQueue), wake: make(chan struct{}, 1),
-		started: make(chan struct{}), stopped: make(chan struct{}),
+		jobs: driver.NewJobs[*session](), wake: make(chan struct{}, 1),
 		status:  driver.Status{State: driver.Stopped, Since: time.Now()},
 		reasons: map[string]driver.Reason{},
 	}
@@ -125,7 +119,7 @@ func (d *s7Driver) newest() *plan {
 
 // Run implements driver.Driver.
 func (d *s7Driver) Run(ctx context.Context) error {
-	close(d.started)
+	d.jobs.Begin()
 	d.setState(driver.Starting)
 	defer d.setState(driver.Stopped)
 	m := d.metrics.begin(d.id)
@@ -134,8 +128,8 @@ func (d *s7Driver) Run(ctx context.Context) error {
 		defer context.AfterFunc(ctx, d.abort)()
 		p := newPoller(d, m, out)
 		p.run(ctx)
-		close(d.stopped)
-		p.abandonJobs()
+		p.abandonJob()
+		d.jobs.End()
 	})
 	if err != nil {
 		return fmt.Errorf("driver %s: %w", d.id, err)

@@ -45,9 +45,9 @@ type poller struct {
 	lastGood time.Time // when a request was answered
 	proof    *request  // that one
 	logged   string    // why, so that it is logged once
-	teller   teller
+	teller   driver.Teller
 
-	job *job // the one being done, over several connections if need be
+	job *driver.Job[*session] // the one being done, over several connections if need be
 }
 
 // flight is a request that waits for its answer.
@@ -141,11 +141,11 @@ func (p *poller) idle(ctx context.Context) {
 	if !p.retryAt.IsZero() && p.retryAt.Before(at) {
 		at = p.retryAt
 	}
-	jobs := p.d.jobs
+	jobs := p.d.jobs.C()
 	if p.job != nil {
 		jobs = nil // one at a time
-		if p.job.at.Before(at) {
-			at = p.job.at
+		if p.job.At.Before(at) {
+			at = p.job.At
 		}
 	}
 	var out chan<- *frame.Batch
@@ -155,7 +155,7 @@ func (p *poller) idle(ctx context.Context) {
 		if len(p.waiting) >= handOver { // nothing is asked before there is room
 			at = now.Add(far)
 			if p.job != nil {
-				at = p.job.at
+				at = p.job.At
 			}
 		}
 	}
@@ -546,9 +546,9 @@ func (p *poller) pause(ctx context.Context, err error) {
 		if left <= 0 {
 			return
 		}
-		var jobs chan *job
+		var jobs <-chan *driver.Job[*session]
 		if p.job == nil {
-			jobs = p.d.jobs
+			jobs = p.d.jobs.C()
 		}
 		if len(p.waiting) > 0 {
 			left = min(left, 10*time.Millisecond)

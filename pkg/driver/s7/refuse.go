@@ -2,7 +2,6 @@ package s7
 
 import (
 	"errors"
-	"log/slog"
 	"time"
 )
 
@@ -101,7 +100,7 @@ func (p *poller) refuse(c *class, pt *Point, err error, now time.Time) {
 	if !p.d.note(tag, reason) {
 		return
 	}
-	if log := p.teller.logger(p.d.deps.Log, now); log != nil {
+	if log := p.teller.Logger(p.d.deps.Log, now); log != nil {
 		log.Warn("tag cannot be read", "tag", tag, "address", pt.String(), "reason", reason.Text)
 	}
 }
@@ -120,7 +119,7 @@ func (p *poller) readAgain(c *class, pt *Point) {
 	c.stale = true
 	tag := p.plan.table.Variable(pt.index).Tag
 	p.d.forget(tag)
-	if log := p.teller.logger(p.d.deps.Log, time.Now()); log != nil {
+	if log := p.teller.Logger(p.d.deps.Log, time.Now()); log != nil {
 		log.Info("tag is read again", "tag", tag, "address", pt.String())
 	}
 }
@@ -227,37 +226,4 @@ func (c *class) has(index int) bool {
 		}
 	}
 	return false
-}
-
-// teller bounds what is logged of tags: a few lines at once, then one in a while that
-// says how many were left out.
-type teller struct {
-	left    float64
-	at      time.Time
-	omitted int
-}
-
-const (
-	tellBurst = 10
-	tellEvery = 30 * time.Second
-)
-
-// logger returns what a line is to be logged with, nil if it is one too many.
-func (t *teller) logger(log *slog.Logger, now time.Time) *slog.Logger {
-	if t.at.IsZero() {
-		t.left = tellBurst
-	} else {
-		t.left = min(tellBurst, t.left+now.Sub(t.at).Seconds()/tellEvery.Seconds())
-	}
-	t.at = now
-	if t.left < 1 {
-		t.omitted++
-		return nil
-	}
-	t.left--
-	if t.omitted > 0 {
-		log = log.With("lines_left_out", t.omitted)
-		t.omitted = 0
-	}
-	return log
 }

@@ -35,9 +35,9 @@ func (d *s7Driver) Write(ctx context.Context, w driver.Write) (driver.WriteResul
 	if err != nil {
 		return driver.WriteResult{}, fmt.Errorf("write %s: %w", w.Tag, err)
 	}
-	j := newJob(ctx, op.do)
-	op.job, j.giveUp, j.doubt = j, op.giveUp, op.overtaken
-	if err := d.submit(j); err != nil {
+	j := driver.NewJob(ctx, op.do)
+	op.job, j.GiveUp, j.Doubt = j, op.giveUp, op.overtaken
+	if err := d.jobs.Submit(j, "the PLC"); err != nil {
 		return driver.WriteResult{}, fmt.Errorf("write %s: %w", w.Tag, err)
 	}
 	return op.result(), nil
@@ -57,7 +57,7 @@ const (
 // found out is reported as [driver.ErrOutcomeUnknown].
 type writeOp struct {
 	d     *s7Driver
-	job   *job
+	job   *driver.Job[*session]
 	table *point.Table
 	pt    Point
 	check Point // where it is read back
@@ -150,13 +150,13 @@ func (op *writeOp) first(c *session) error {
 	}
 	place.Size = len(op.want)
 	if most := c.mostWrite(); place.Size > most {
-		return &ended{result: fmt.Errorf("%w: %d bytes, but the PLC takes %d in one message, and in two it would see half of the value", ErrRange, place.Size, most)}
+		return &driver.Ended{Result: fmt.Errorf("%w: %d bytes, but the PLC takes %d in one message, and in two it would see half of the value", ErrRange, place.Size, most)}
 	}
 	if err := c.prove(op.check.Place); err != nil {
 		return err
 	}
-	if !op.job.claim() {
-		return &ended{result: errOvertaken}
+	if !op.job.Claim() {
+		return &driver.Ended{Result: driver.ErrOvertaken}
 	}
 	params, data := writeBody(place, op.want)
 	before := c.sent
@@ -170,17 +170,17 @@ func (op *writeOp) first(c *session) error {
 	case err == nil:
 		return op.confirmed(c)
 	case c.sent == before:
-		op.job.unclaim()
+		op.job.Unclaim()
 		return err
 	case intact(err):
-		return &ended{result: err}
+		return &driver.Ended{Result: err}
 	}
 	op.why = err
 	if !op.readable() {
-		return &ended{result: op.unknown(err), conn: err}
+		return &driver.Ended{Result: op.unknown(err), Conn: err}
 	}
 	op.stage, op.until = toFind, op.at.Add(op.d.settings.VerifyDelay+2*op.d.settings.Timeout+settleTime)
-	return &goOn{after: max(op.d.settings.VerifyDelay, lookPause), conn: err}
+	return &driver.GoOn{After: max(op.d.settings.VerifyDelay, lookPause), Conn: err}
 }
 
 // prove makes sure that the connection works, if it was silent for a while: a PLC that
@@ -208,7 +208,7 @@ func (op *writeOp) confirmed(c *session) error {
 	delay := op.d.settings.VerifyDelay
 	op.stage, op.until = toVerify, op.at.Add(delay+settleTime)
 	if delay > 0 {
-		return &goOn{after: delay}
+		return &driver.GoOn{After: delay}
 	}
 	return op.confirm(c)
 }
@@ -222,12 +222,12 @@ func (op *writeOp) confirm(c *session) error {
 	case intact(err) && err != nil && !op.table.Variable(op.pt.index).Access.Readable():
 		return nil // write-only, as the table says
 	case time.Now().Before(op.until) && (err == nil || !intact(err)):
-		return &goOn{after: lookPause, conn: unlessIntact(err)}
+		return &driver.GoOn{After: lookPause, Conn: unlessIntact(err)}
 	case err != nil:
 		op.note = fmt.Sprintf("the PLC confirmed it, and it could not be read back: %v", err)
-		return &ended{conn: unlessIntact(err)}
+		return &driver.Ended{Conn: unlessIntact(err)}
 	}
-	return &ended{result: fmt.Errorf("%w: wrote %s, read back %s", ErrVerify, op.engineering(op.raw), op.engineering(op.got))}
+	return &driver.Ended{Result: fmt.Errorf("%w: wrote %s, read back %s", ErrVerify, op.engineering(op.raw), op.engineering(op.got))}
 }
 
 // unlessIntact returns err if the connection can't be used after it.
@@ -246,9 +246,9 @@ func (op *writeOp) find(c *session) error {
 		op.note = fmt.Sprintf("confirmed by reading back (%v)", op.why)
 		return nil
 	case time.Now().Before(op.until) && (err == nil || !intact(err)):
-		return &goOn{after: lookPause, conn: unlessIntact(err)}
+		return &driver.GoOn{After: lookPause, Conn: unlessIntact(err)}
 	}
-	return &ended{result: op.unknown(op.why), conn: unlessIntact(err)}
+	return &driver.Ended{Result: op.unknown(op.why), Conn: unlessIntact(err)}
 }
 
 // look reads what the PLC holds into op.got.
