@@ -45,8 +45,15 @@ func (s *Store) lastApplied(ctx context.Context, head Commit, table config.Table
 		return 0, err
 	}
 	var unknown int64 // the newest of which nobody knows
+	var refused error // the newest that is known not to run
 	for _, c := range log {
-		if c.Rev >= head.Rev || c.hash(table) == head.hash(table) || refusal(c, log, gateways) != "" {
+		if c.Rev >= head.Rev || c.hash(table) == head.hash(table) {
+			continue
+		}
+		if why := refusal(c, log, gateways); why != "" {
+			if refused == nil {
+				refused = fmt.Errorf("%w: none that ran differs from what is in force; rev %d does, but did not run (%s)", ErrNoRelease, c.Rev, why)
+			}
 			continue
 		}
 		if ran(c, gateways) {
@@ -56,7 +63,10 @@ func (s *Store) lastApplied(ctx context.Context, head Commit, table config.Table
 			unknown = c.Rev
 		}
 	}
-	if unknown == 0 {
+	switch {
+	case unknown == 0 && refused != nil:
+		return 0, refused
+	case unknown == 0:
 		return 0, neverDifferent(table, s.cfg.KeepReleases)
 	}
 	return unknown, nil
