@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -146,6 +148,31 @@ func (p *prometheus) firing(seen map[string]bool) {
 	}
 }
 
+// hangsUp returns an address at which nobody answers. Nobody else can take it meanwhile,
+// as a free one could be.
+func hangsUp(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close() // that is what it is for
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close() // ends the loop
+		wg.Wait()
+	})
+	return l.Addr().String()
+}
+
 // TestAlertsFire breaks one thing after the other, for real, and waits for each alert
 // at the gateway that has the fault. A healthy gateway beside them has none.
 func TestAlertsFire(t *testing.T) {
@@ -154,7 +181,7 @@ func TestAlertsFire(t *testing.T) {
 	for _, g := range []*peer.Gateway{well, sick.Gateway, full, drops, away} {
 		g.Start(t)
 	}
-	nobody := peer.FreeAddr(t)
+	nobody := hangsUp(t)
 	well.WaitReady(t)
 	prom := startPrometheus(t, []string{well.Metrics, sick.Metrics, full.Metrics, drops.Metrics, away.Metrics, nobody})
 	peer.WaitFor(t, 20*time.Second, "what counts to be scraped", func() bool {
