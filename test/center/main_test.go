@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -181,12 +180,7 @@ func document(n, v int) *config.Document {
 // know each other's before they start.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }() // its address is all that was wanted
-	return l.Addr().String()
+	return peer.FreeAddr(t)
 }
 
 func open(t *testing.T, endpoints []string, ops int) *center.Store {

@@ -14,6 +14,7 @@ import (
 	"github.com/gopcua/opcua/ua"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
 // A server of another make: gopcua's.
@@ -28,7 +29,7 @@ func TestAnotherMake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := peer.FreePort(t)
 	srv := gopcua.New(
 		gopcua.EndPoint("127.0.0.1", port), gopcua.PrivateKey(rsaKey(t, key)), gopcua.Certificate(derOf(t, cert)),
 		gopcua.EnableSecurity("None", ua.MessageSecurityModeNone), gopcua.EnableSecurity("Basic256Sha256", ua.MessageSecurityModeSignAndEncrypt),

@@ -33,6 +33,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
+	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
 // patience is how long a test waits for what must come.
@@ -70,7 +71,7 @@ type server struct {
 func start(t *testing.T, cfg settings) *server {
 	t.Helper()
 	if cfg.Port == 0 {
-		cfg.Port = freePort(t)
+		cfg.Port = peer.FreePort(t)
 	}
 	if cfg.Dir == "" {
 		cfg.Dir = t.TempDir()
@@ -109,7 +110,7 @@ func shared(t *testing.T) *server {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &server{t: t, cfg: settings{Port: freePort(t), Dir: dir, Nodes: 1500, CountEvery: 100}}
+		s := &server{t: t, cfg: settings{Port: peer.FreePort(t), Dir: dir, Nodes: 1500, CountEvery: 100}}
 		s.cfg.Cert, s.cfg.Key = certificate(t, dir, "server", func(*x509.Certificate) {})
 		s.begin()
 		common.srv = s
@@ -118,16 +119,6 @@ func shared(t *testing.T) *server {
 		t.Fatal("the server did not start")
 	}
 	return &server{t: t, cfg: common.srv.cfg, cmd: common.srv.cmd, in: common.srv.in, answers: common.srv.answers}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // begin starts the process and waits until it listens.

@@ -5,7 +5,9 @@ package peer
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,18 +120,34 @@ func (m *Mosquitto) Stop(t testing.TB) {
 // Database returns the file in which a stopped broker keeps everything.
 func (m *Mosquitto) Database() string { return filepath.Join(m.dir, "mosquitto.db") }
 
-// FreeAddr returns a loopback address whose port was free a moment ago.
+// FreeAddr returns a loopback address whose port was free a moment ago. It lies below
+// the ports that Linux hands out by itself, so that none of the many connections and
+// listeners of other tests takes it meanwhile.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(32_768-10_000)))
+		if err != nil {
+			continue // somebody has it
+		}
+		addr := l.Addr().String()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return addr
+	}
+	t.Fatal("no free port between 10000 and 32767")
+	return ""
+}
+
+// FreePort is the port of FreeAddr.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	addr, err := netip.ParseAddrPort(FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return addr
+	return int(addr.Port())
 }
 
 // WaitFor polls cond until it holds, and fails the test after limit.

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -25,6 +24,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
+	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
 // patience is how long a test waits for what must come.
@@ -56,21 +56,11 @@ func serve(t *testing.T, cfg settings) *server {
 	if _, err := os.Stat("server/node_modules/node-snap7"); err != nil {
 		t.Fatalf("the server is not installed: run scripts/setup (%v)", err)
 	}
-	cfg.Port = freePort(t)
+	cfg.Port = peer.FreePort(t)
 	s := &server{t: t, cfg: cfg}
 	s.begin()
 	t.Cleanup(s.kill)
 	return s
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // begin starts the process and waits until it listens.
