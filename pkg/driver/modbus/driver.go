@@ -28,11 +28,10 @@ type modbusDriver struct {
 	metrics  *metrics
 	encode   func(Func, uint16, uint16) ([]byte, error)
 
-	jobs *driver.Jobs[*link] // for the poller, ahead of polls
-	wake chan struct{}       // a plan is waiting; capacity 1
+	jobs  *driver.Jobs[*link] // for the poller, ahead of polls
+	plans *driver.Plans[*plan]
 
 	mu      sync.Mutex
-	plan    *plan    // the newest
 	conn    net.Conn // of the lease in use, for abort
 	status  driver.Status
 	figures figures
@@ -45,7 +44,7 @@ func newDriver(id string, s *Settings, deps driver.Deps, m *metrics) *modbusDriv
 		id: id, settings: s, deps: deps, metrics: m,
 		encode:  readEncoder(s.Framing.packager(s.UnitID)),
 		jobs:    driver.NewJobs[*link](),
-		wake:    make(chan struct{}, 1),
+		plans:   driver.NewPlans[*plan](),
 		status:  driver.Status{State: driver.Stopped, Since: time.Now()},
 		reasons: map[string]driver.Reason{},
 	}
@@ -65,30 +64,17 @@ func (d *modbusDriver) Update(points *point.Table) error {
 	if err != nil {
 		return fmt.Errorf("driver %s: %w", d.id, err)
 	}
-	d.mu.Lock()
-	d.plan = p
-	d.mu.Unlock()
-	select {
-	case d.wake <- struct{}{}:
-	default: // woken already
-	}
+	d.plans.Set(p)
 	return nil
 }
 
 // Address implements driver.Addresser.
 func (d *modbusDriver) Address(tag string) string {
-	p := d.newest()
+	p := d.plans.Newest()
 	if i, ok := p.table.Index(tag); ok {
 		return p.points[i].String()
 	}
 	return ""
-}
-
-// newest returns the plan to poll by.
-func (d *modbusDriver) newest() *plan {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.plan
 }
 
 // Run implements driver.Driver.

@@ -107,7 +107,7 @@ func (p *poller) idle(ctx context.Context, wait time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-p.timer.C:
-	case <-p.d.wake:
+	case <-p.d.plans.Wake():
 	case p.job = <-jobs:
 	}
 }

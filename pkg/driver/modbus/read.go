@@ -11,7 +11,7 @@ import (
 // Read implements driver.Driver. Raw is the data of the answer: registers in the
 // order of the line, or packed bits.
 func (d *modbusDriver) Read(ctx context.Context, tag string) (driver.Reading, error) {
-	p := d.newest()
+	p := d.plans.Newest()
 	i, ok := p.table.Index(tag)
 	if !ok {
 		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, driver.ErrUnknownTag)

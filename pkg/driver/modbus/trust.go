@@ -67,7 +67,7 @@ func (op *writeOp) proof() *request {
 	if op.table.Variable(op.pt.index).Access.Readable() {
 		return &request{fn: op.pt.Func, addr: op.pt.Addr, qty: op.pt.Count}
 	}
-	for _, c := range op.d.newest().classes {
+	for _, c := range op.d.plans.Newest().classes {
 		for _, r := range c.requests {
 			if r.penalty == 0 {
 				return r

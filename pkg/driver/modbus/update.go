@@ -9,7 +9,7 @@ import (
 
 // adopt takes over the newest plan.
 func (p *poller) adopt() {
-	next := p.d.newest()
+	next := p.d.plans.Newest()
 	if next == p.plan {
 		return
 	}

@@ -56,7 +56,7 @@ func (f *factory) New(cfg driver.Config, deps driver.Deps) (driver.Driver, error
 	}
 	d := &opcuaDriver{
 		id: cfg.ID, settings: s, deps: deps, metrics: f.metrics,
-		wake: make(chan struct{}, 1), reasons: map[string]driver.Reason{}, names: map[string]map[int64]string{},
+		plans: driver.NewPlans[*plan](), reasons: map[string]driver.Reason{}, names: map[string]map[int64]string{},
 		status: driver.Status{State: driver.Stopped, Since: time.Now()},
 	}
 	d.client = client{
@@ -80,11 +80,10 @@ type opcuaDriver struct {
 	deps     driver.Deps
 	metrics  *metrics
 	client   client
-	wake     chan struct{} // a plan is waiting; capacity 1
+	plans    *driver.Plans[*plan]
 
 	mu      sync.Mutex
 	running bool
-	plan    *plan // the newest
 	live    *live // nil: no session
 	status  driver.Status
 	figures driver.Figures
@@ -108,29 +107,17 @@ func (d *opcuaDriver) Update(points *point.Table) error {
 	if err != nil {
 		return fmt.Errorf("driver %s: %w", d.id, err)
 	}
-	d.mu.Lock()
-	d.plan = p
-	d.mu.Unlock()
-	select {
-	case d.wake <- struct{}{}:
-	default: // woken already
-	}
+	d.plans.Set(p)
 	return nil
 }
 
 // Address implements driver.Addresser.
 func (d *opcuaDriver) Address(tag string) string {
-	p := d.newest()
+	p := d.plans.Newest()
 	if i, ok := p.table.Index(tag); ok {
 		return p.points[i].node.String()
 	}
 	return ""
-}
-
-func (d *opcuaDriver) newest() *plan {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.plan
 }
 
 // Run implements driver.Driver.

@@ -38,7 +38,7 @@ type item struct {
 // apply makes what the server does for us follow the newest plan. What the plan leaves
 // as it was is not touched.
 func (r *runner) apply(ctx context.Context) error {
-	p, old := r.d.newest(), r.plan
+	p, old := r.d.plans.Newest(), r.plan
 	var gone, fresh []*item
 	kept := make(map[string]bool, len(p.points))
 	for i := range p.points {

@@ -253,7 +253,7 @@ func (d *opcuaDriver) node(l *live, t *target) (*ua.NodeID, error) {
 
 // Read implements driver.Driver.
 func (d *opcuaDriver) Read(ctx context.Context, tag string) (driver.Reading, error) {
-	p := d.newest()
+	p := d.plans.Newest()
 	i, ok := p.table.Index(tag)
 	switch {
 	case !ok:

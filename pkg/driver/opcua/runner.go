@@ -144,7 +144,7 @@ func (r *runner) tellLost(now time.Time) {
 		return
 	}
 	r.lost = true
-	p := r.d.newest()
+	p := r.d.plans.Newest()
 	b := p.table.Begin(p.table.Len())
 	for i := range p.points {
 		if p.points[i].read {
@@ -323,7 +323,7 @@ func (r *runner) serve(ctx context.Context) error {
 			return r.ch.err
 		case rep := <-r.pubs:
 			err = r.published(ctx, rep)
-		case <-r.d.wake:
+		case <-r.d.plans.Wake():
 			err = r.apply(ctx)
 			poll.Reset(0)
 		case now := <-poll.C:

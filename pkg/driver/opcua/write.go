@@ -17,7 +17,7 @@ const maxSupertypes = 16
 
 // Write implements driver.Driver.
 func (d *opcuaDriver) Write(ctx context.Context, w driver.Write) (driver.WriteResult, error) {
-	p := d.newest()
+	p := d.plans.Newest()
 	i, ok := p.table.Index(w.Tag)
 	if !ok {
 		return driver.WriteResult{}, fmt.Errorf("tag %s: %w", w.Tag, driver.ErrUnknownTag)

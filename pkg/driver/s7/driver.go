@@ -64,11 +64,10 @@ type s7Driver struct {
 	deps     driver.Deps
 	metrics  *metrics
 
-	jobs *driver.Jobs[*session] // for the poller, ahead of polls
-	wake chan struct{}          // a plan is waiting; capacity 1
+	jobs  *driver.Jobs[*session] // for the poller, ahead of polls
+	plans *driver.Plans[*plan]
 
 	mu      sync.Mutex
-	plan    *plan    // the newest
 	conn    net.Conn // in use, for abort
 	status  driver.Status
 	figures driver.Figures
@@ -79,7 +78,7 @@ type s7Driver struct {
 func newDriver(id string, s *Settings, deps driver.Deps, m *metrics) *s7Driver {
 	return &s7Driver{
 		id: id, settings: s, deps: deps, metrics: m,
-		jobs: driver.NewJobs[*session](), wake: make(chan struct{}, 1),
+		jobs: driver.NewJobs[*session](), plans: driver.NewPlans[*plan](),
 		status:  driver.Status{State: driver.Stopped, Since: time.Now()},
 		reasons: map[string]driver.Reason{},
 	}
@@ -91,30 +90,17 @@ func (d *s7Driver) Update(points *point.Table) error {
 	if err != nil {
 		return fmt.Errorf("driver %s: %w", d.id, err)
 	}
-	d.mu.Lock()
-	d.plan = p
-	d.mu.Unlock()
-	select {
-	case d.wake <- struct{}{}:
-	default: // woken already
-	}
+	d.plans.Set(p)
 	return nil
 }
 
 // Address implements driver.Addresser.
 func (d *s7Driver) Address(tag string) string {
-	p := d.newest()
+	p := d.plans.Newest()
 	if i, ok := p.table.Index(tag); ok {
 		return p.points[i].String()
 	}
 	return ""
-}
-
-// newest returns the plan to poll by.
-func (d *s7Driver) newest() *plan {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.plan
 }
 
 // Run implements driver.Driver.

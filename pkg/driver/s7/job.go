@@ -88,7 +88,7 @@ func (p *poller) abandonJob() {
 
 // Read implements driver.Driver. Raw is the bytes as the PLC holds them.
 func (d *s7Driver) Read(ctx context.Context, tag string) (driver.Reading, error) {
-	p := d.newest()
+	p := d.plans.Newest()
 	i, ok := p.table.Index(tag)
 	if !ok {
 		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, driver.ErrUnknownTag)

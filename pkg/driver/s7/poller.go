@@ -127,7 +127,7 @@ func (p *poller) serve(ctx context.Context, ses *session) (err error) {
 }
 
 // wanted reports whether there is a newer plan.
-func (p *poller) wanted() bool { return p.newer || len(p.d.wake) > 0 }
+func (p *poller) wanted() bool { return p.newer || len(p.d.plans.Wake()) > 0 }
 
 // idle waits until something may be due, wanted or over.
 func (p *poller) idle(ctx context.Context) {
@@ -163,7 +163,7 @@ func (p *poller) idle(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-p.timer.C:
-	case <-p.d.wake:
+	case <-p.d.plans.Wake():
 		p.newer = true
 	case out <- first:
 		p.waiting = slices.Delete(p.waiting, 0, 1)

@@ -161,11 +161,11 @@ func (p *poller) askFor(c *class, pt *Point, alone bool) {
 // adopt takes the newest plan, if it is another one. Nothing may be in flight.
 func (p *poller) adopt() {
 	select {
-	case <-p.d.wake:
+	case <-p.d.plans.Wake():
 	default:
 	}
 	p.newer = false
-	old, next := p.plan, p.d.newest()
+	old, next := p.plan, p.d.plans.Newest()
 	if old == next {
 		return
 	}

@@ -78,7 +78,7 @@ func (d *s7Driver) newWrite(w driver.Write) (*writeOp, error) {
 	if !d.settings.EnableWrite {
 		return nil, fmt.Errorf("%w: driver %s has writing switched off (cfg.enable_write)", driver.ErrAccess, d.id)
 	}
-	p := d.newest()
+	p := d.plans.Newest()
 	i, ok := p.table.Index(w.Tag)
 	if !ok {
 		return nil, driver.ErrUnknownTag
