@@ -111,8 +111,10 @@ func timesPower(v frame.Value, n int) (frame.Value, bool) {
 func (t *Table) settleWaiting(b *frame.Batch) {
 	for _, w := range t.waiting {
 		v, q := t.applyFactor(&t.points[w.i], w.v, w.q)
-		t.settle(b, w.i, v, q, w.ts, w.status)
+		t.reason = w.status
+		t.settle(b, w.i, v, q, w.ts)
 	}
+	t.reason = ""
 	t.waiting = t.waiting[:0]
 }
 

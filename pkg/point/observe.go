@@ -24,38 +24,38 @@ func (t *Table) Begin(n int) *frame.Batch {
 // appends a frame to b if the variable's rules ask for one. It does not allocate
 // (but for scales that are not linear) as long as b has room.
 func (t *Table) Observe(b *frame.Batch, i int, raw frame.Value, q frame.Quality, ts int64) {
-	t.ObserveStatus(b, i, raw, q, ts, "")
-}
-
-// ObserveStatus is [Table.Observe] with the device's own reason for q, which the frame
-// has where q isn't good.
-func (t *Table) ObserveStatus(b *frame.Batch, i int, raw frame.Value, q frame.Quality, ts int64, status string) {
 	p := &t.points[i]
 	v, q := p.engineering(raw, q)
 	if p.factor >= 0 && q != frame.Bad {
 		if t.points[p.factor].state.answer != t.lock.answer { // it may come with a later register
-			t.waiting = append(t.waiting, waiting{i, v, q, ts, status})
+			t.waiting = append(t.waiting, waiting{i, v, q, ts, t.reason})
 			return
 		}
 		v, q = t.applyFactor(p, v, q)
 	}
-	t.settle(b, i, v, q, ts, status)
+	t.settle(b, i, v, q, ts)
 	if p.isFactor {
 		p.state.answer = t.lock.answer
 	}
 }
 
-// settle remembers a value and appends a frame to b if the rules ask for one.
-func (t *Table) settle(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts int64, status string) {
+// ObserveStatus is [Table.Observe] with the device's own reason for q, which the frame
+// has where q isn't good.
+func (t *Table) ObserveStatus(b *frame.Batch, i int, raw frame.Value, q frame.Quality, ts int64, status string) {
+	t.reason = status
+	t.Observe(b, i, raw, q, ts)
+	t.reason = ""
+}
+
+// settle remembers a value and appends a frame to b if the rules ask for one. Its
+// arguments fit the processor's registers: this is the hottest call there is.
+func (t *Table) settle(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts int64) {
 	p := &t.points[i]
 	st := p.state
-	due := p.onChange && (p.differs(v, q) || q != frame.Good && status != st.status || p.heartbeatDue(ts))
+	due := p.onChange && (p.differs(v, q) || q != frame.Good && t.reason != st.status || p.heartbeatDue(ts))
 	st.last.Value, st.last.Quality, st.last.TS, st.last.Known = v, q, ts, true
 	if q != frame.Bad {
 		st.lost = false
-	}
-	if q != frame.Good {
-		st.status = status
 	}
 	switch {
 	case due:
@@ -63,6 +63,12 @@ func (t *Table) settle(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts
 	case !p.onChange:
 		st.reported = false // what was reported last is not remembered: half the memory to touch
 		st.append(b, i, v, q, ts)
+	}
+	if q != frame.Good {
+		st.status = t.reason
+		if due || !p.onChange {
+			st.explain(b)
+		}
 	}
 }
 
@@ -81,6 +87,7 @@ func (t *Table) LostStatus(b *frame.Batch, i int, ts int64, status string) {
 	st.lost, st.status = true, status
 	st.last.Value, st.last.Quality, st.last.TS, st.last.Known = frame.Value{}, frame.Bad, ts, true
 	st.report(b, i, frame.Value{}, frame.Bad, ts)
+	st.explain(b)
 }
 
 // End unlocks the table and returns b, which is now the caller's to publish, or
@@ -127,7 +134,7 @@ func (t *Table) ReportAll() {
 // and [Table.ReportAll] should follow.
 func (t *Table) Abandon() {
 	if t.lock.open {
-		t.waiting = t.waiting[:0]
+		t.waiting, t.reason = t.waiting[:0], ""
 		t.lock.open = false
 		t.lock.Unlock()
 	}
@@ -150,19 +157,10 @@ func (t *Table) Scale(i int, raw frame.Value) (frame.Value, frame.Quality) {
 func (p *point) engineering(raw frame.Value, q frame.Quality) (frame.Value, frame.Quality) {
 	v := raw
 	if p.na != nil {
-		if slices.Contains(p.na, raw) {
-			return frame.Value{}, frame.Bad
-		}
-		v, _ = raw.MapNumbers(func(n frame.Value) (frame.Value, bool) {
-			if slices.Contains(p.na, n) {
-				n = frame.Value{} // null
-			}
-			return n, true
-		})
-		raw = v
+		v = p.available(v)
 	}
-	if p.scale != nil {
-		v, q = p.scaled(raw, q)
+	if p.scale != nil && !v.IsNone() {
+		v, q = p.scaled(v, q)
 	}
 	switch v.Kind() {
 	case frame.KindNone:
@@ -173,6 +171,21 @@ func (p *point) engineering(raw frame.Value, q frame.Quality) (frame.Value, fram
 		}
 	}
 	return v, q
+}
+
+// available returns raw without what the device calls not available: no value, or an
+// array with nulls.
+func (p *point) available(raw frame.Value) frame.Value {
+	if slices.Contains(p.na, raw) {
+		return frame.Value{}
+	}
+	v, _ := raw.MapNumbers(func(n frame.Value) (frame.Value, bool) {
+		if slices.Contains(p.na, n) {
+			n = frame.Value{} // null
+		}
+		return n, true
+	})
+	return v
 }
 
 // scaled runs the scale. What was rounded because no 64 bits hold it is uncertain.
@@ -245,9 +258,10 @@ func (st *state) report(b *frame.Batch, i int, v frame.Value, q frame.Quality, t
 // append appends a frame of point i to b.
 func (st *state) append(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts int64) {
 	st.last.Frames++
-	f := frame.Frame{Value: v, TS: ts, Tag: uint32(i), Quality: q}
-	if q != frame.Good {
-		f.Status = b.AddStatus(st.status)
-	}
-	b.Frames = append(b.Frames, f)
+	b.Frames = append(b.Frames, frame.Frame{Value: v, TS: ts, Tag: uint32(i), Quality: q})
+}
+
+// explain gives b's last frame the reason that it isn't good.
+func (st *state) explain(b *frame.Batch) {
+	b.Frames[len(b.Frames)-1].Status = b.AddStatus(st.status)
 }

@@ -53,6 +53,9 @@ type Table struct {
 	// waiting are values of the answer being decoded whose factor has not come yet;
 	// guarded by lock.
 	waiting []waiting
+	// reason is the device's own for the quality of the value that is being settled,
+	// "" where it gave none; guarded by lock.
+	reason string
 }
 
 // lock is held between Begin and End, when open is set, and while Last copies.

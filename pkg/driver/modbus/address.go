@@ -32,7 +32,7 @@ type Point struct {
 	first, second uint16 // bytes from the beginning of its registers, with apart
 	text          textFormat
 	index         int                // in the driver's table
-	at            uint16             // byte of the answer where its registers begin; set by the plan
+	at, end       uint16             // bytes of the answer where its registers begin and end; set by the plan
 	bit0          uint16             // bit of the answer where its bits begin; set by the plan
 	read          prometheus.Counter // counts readings; nil without a series of its own
 }

@@ -168,6 +168,7 @@ func newRequest(c *class, points []Point, encode encoder) (*request, error) {
 	for i := range points {
 		p := &points[i]
 		p.at = (p.Addr - r.addr) * max(uint16(p.width), registerBytes)
+		p.end = p.at + uint16(p.size())
 		p.bit0 = p.Addr - r.addr
 	}
 	var err error
@@ -182,7 +183,7 @@ func (p *Point) data(answer []byte) []byte {
 	if p.Func.bits() {
 		return answer
 	}
-	return answer[p.at : int(p.at)+p.size()]
+	return answer[p.at:p.end]
 }
 
 // String names the request in errors and logs.
