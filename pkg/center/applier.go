@@ -67,6 +67,7 @@ func (f *Follower) give(ctx context.Context, v Version) {
 // apply makes v the running configuration if it isn't already.
 func (f *Follower) apply(ctx context.Context, v Version) {
 	c := v.Commit
+	f.tellBack(c)
 	if f.running.Doc != nil && f.running.Doc.SHA256() == c.SHA256 {
 		if f.running.Commit.Rev != c.Rev && f.cfg.OnSame != nil {
 			f.cfg.OnSame(c.Rev)
@@ -116,6 +117,16 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 		st.runs(c.ID)
 	})
 	f.saveLater()
+}
+
+// tellBack tells when the store holds another commit than the one that ran, and not a
+// later one: what was pushed since its backup is gone from it. Somebody has to push it
+// again, so it is said though the gateway follows.
+func (f *Follower) tellBack(c Commit) {
+	if ran := f.running.Commit; f.running.Doc != nil && ran.ID != "" && c.ID != ran.ID && c.Rev <= ran.Rev {
+		f.cfg.Log.Warn("the config center went back, as after a restore from a backup; what it holds is applied. Push again what was pushed since",
+			"ran_rev", ran.Rev, "ran_sha256", ran.SHA256, "rev", c.Rev, "sha256", c.SHA256)
+	}
 }
 
 // supersede drops the verdict on a commit that isn't newer than c. A start from the

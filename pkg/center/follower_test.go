@@ -220,7 +220,11 @@ func TestRestoredCluster(t *testing.T) {
 	s := openStore(t, endpoint)
 	old := docOf(t, 10, "old")
 	mustPush(t, s, old)
-	g := startGateway(t, endpoint, "gw", func(c *FollowerConfig) { c.Recheck = 200 * time.Millisecond })
+	var said syncBuffer
+	g := startGateway(t, endpoint, "gw", func(c *FollowerConfig) {
+		c.Recheck = 200 * time.Millisecond
+		c.Log = slog.New(slog.NewTextHandler(&said, nil))
+	})
 	eventually(t, "applied", g.runs(old))
 	stopEtcd()
 	backup := t.TempDir()
@@ -249,6 +253,9 @@ func TestRestoredCluster(t *testing.T) {
 	next := docOf(t, 10, "next")
 	mustPush(t, s, next)
 	eventually(t, "follows the restored cluster", g.runs(next))
+	if n := strings.Count(said.String(), "the config center went back"); n != 1 {
+		t.Errorf("the log tells %d times that the store went back, expected once:\n%s", n, said.String())
+	}
 }
 
 // A store that lost everything gets it back from the gateway.
