@@ -192,6 +192,13 @@ type Diagnoser interface {
 	Diagnose(ctx context.Context) ([]Fact, error)
 }
 
+// Asker is implemented by drivers whose device has few connections: Ask runs an ability of
+// the protocol over theirs, between polls. It fails with [errors.ErrUnsupported] for one
+// that needs a connection of its own.
+type Asker interface {
+	Ask(ctx context.Context, ability string, a Args, emit func(Event) error) (Report, error)
+}
+
 // Fact is one line of a diagnosis.
 type Fact struct{ Name, Value string }
 

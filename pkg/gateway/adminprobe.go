@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -49,8 +50,16 @@ func (a adminEndpoints) AskEndpoint(r *pb.AskEndpointRequest, out grpc.ServerStr
 		return err
 	}
 	defer giveUp()
-	ep.Insist() // whatever the back-off: somebody stands at the device
-	return asking.Serve(out.Context(), ability, driver.Target{
+	shared := *ability
+	shared.Run = func(ctx context.Context, to driver.Target, args driver.Args, emit func(driver.Event) error) (driver.Report, error) {
+		report, err := a.g.Drivers().Ask(ctx, id, proto.Name, r.GetAbility(), args, emit)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return report, err
+		}
+		ep.Insist() // whatever the back-off: somebody stands at the device
+		return ability.Run(ctx, to, args, emit)
+	}
+	return asking.Serve(out.Context(), &shared, driver.Target{
 		Item: item, ID: id, Endpoint: patient{ep}, Shared: true, Drivers: driversAt(snap, id, proto.Name), Name: a.g.cfg.GatewayID,
 		PKI: filepath.Join(a.g.cfg.DataDir, "pki"), Secret: a.g.endpoints.policy.Secret, File: a.g.endpoints.policy.File,
 	}, r, out.Send)

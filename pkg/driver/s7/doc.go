@@ -41,6 +41,7 @@ package s7
 import "github.com/edge-gateway/edge-gateway/pkg/driver"
 
 var (
+	_ driver.Asker     = (*s7Driver)(nil)
 	_ driver.Diagnoser = (*s7Driver)(nil)
 	_ driver.Reasoner  = (*s7Driver)(nil)
 	_ driver.Addresser = (*s7Driver)(nil)

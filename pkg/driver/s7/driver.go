@@ -25,6 +25,7 @@ func Protocol() driver.Protocol {
 		Check:     check,
 		CheckAll:  checkAll,
 		Probe:     probeAbility(),
+		Browse:    browseAbility(),
 	}
 }
 

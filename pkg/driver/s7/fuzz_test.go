@@ -39,9 +39,12 @@ func FuzzAnswer(f *testing.F) {
 			t.Errorf("%d jobs", jobs)
 		}
 		_ = checkWrite(m)
-		if part, _, _, err := listPart(m); err == nil && len(part) != len(m.data)-answerBytes {
+		if part, _, _, err := userPart(m, groupSZL, szlRead); err == nil && len(part) != len(m.data)-answerBytes {
 			t.Errorf("a part of a list has %d bytes of %d", len(part), len(m.data))
 		}
+		_, _ = parseCounts(m.data)
+		_, _ = parseNumbers(m.data, 3)
+		_, _ = parseBlock(m.data, BlockName{'A', 1})
 		items, err := readAnswer(m, 2)
 		if err != nil {
 			return

@@ -60,6 +60,10 @@ func (r *Refusal) words() (text, hint string) {
 		case 0xD241, 0xD202:
 			return "the CPU's protection level does not allow it", "in TIA Portal, in the CPU's properties under Protection & Security, " +
 				"Access level: choose one that allows it, or, in STEP 7, Protection; and load the hardware configuration"
+		case 0xD209, 0xD20E:
+			return "there is no such block in the PLC", "edge-ctl browse lists the blocks that there are"
+		case 0xD401, 0xD402, 0xD403:
+			return "the PLC does not tell that", ""
 		case 0x8500:
 			return "the PLC says that the message is too long", "set cfg.pdu to 240"
 		}

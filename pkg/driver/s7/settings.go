@@ -48,10 +48,36 @@ const (
 	ConnectionBasic Connection = "basic"
 )
 
+// PLC is a family of PLCs, by how a connection finds the CPU.
+type PLC string
+
+// The families.
+const (
+	PLCRack     PLC = "rack" // S7-300 to S7-1500: by rack and slot
+	PLCLogo     PLC = "logo"
+	PLC200      PLC = "s7-200"
+	PLC200Smart PLC = "s7-200-smart"
+)
+
+// tsaps are both ends of a connection to a family without rack and slot: the gateway's
+// and the PLC's.
+func (p PLC) tsaps() (local, remote TSAP) {
+	switch p {
+	case PLCLogo:
+		return 0x0100, 0x0200
+	case PLC200:
+		return 0x1000, 0x1001
+	case PLC200Smart:
+		return 0x0100, 0x0301
+	}
+	return 0, 0
+}
+
 // Settings are a driver's cfg with its defaults filled in. Their types, defaults,
 // bounds and meanings stand in schemas/drivers/s7.schema.json.
 type Settings struct {
 	Polling      time.Duration `json:"polling"`
+	PLC          PLC           `json:"plc"`
 	Rack         int           `json:"rack"`
 	Slot         int           `json:"slot"`
 	Connection   Connection    `json:"connection"`
@@ -84,10 +110,20 @@ func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 			s.Timeout = endpoint.OptionsOf(ep.Scheme, ep.Opts).Timeout
 		}
 	}
-	if s.RemoteTSAP != 0 {
+	local, remote := s.PLC.tsaps()
+	if given := cfg["local_tsap"] != nil; !given && local != 0 {
+		s.LocalTSAP = local
+	}
+	if s.RemoteTSAP != 0 || remote != 0 {
+		says := "plc: " + string(s.PLC)
+		if s.RemoteTSAP != 0 {
+			says = "remote_tsap"
+		} else {
+			s.RemoteTSAP = remote
+		}
 		for _, key := range []string{"rack", "slot", "connection"} {
 			if _, given := cfg[key]; given {
-				return s, config.FieldErrorf("cfg."+key, "contradicts remote_tsap, which says it too; remove one of them")
+				return s, config.FieldErrorf("cfg."+key, "contradicts %s, which says it too; remove one of them", says)
 			}
 		}
 		return s, nil

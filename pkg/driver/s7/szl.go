@@ -18,12 +18,6 @@ const (
 	szlBuffer     = 0x00A0 // diagnostics buffer
 )
 
-// mostList is the largest list that is taken.
-const (
-	mostList  = 64 << 10
-	mostParts = 1000
-)
-
 // list is a system status list.
 type list struct {
 	size int // of each record
@@ -39,29 +33,9 @@ func (l list) records(f func(record []byte)) {
 
 // readList reads a system status list.
 func (c *session) readList(id, index uint16) (l list, err error) {
-	params := []byte{0, 1, 0x12, 4, 0x11, 0x44, 1, 0}
-	data := []byte{codeGood, dataOctets, 0, 4, byte(id >> 8), byte(id), byte(index >> 8), byte(index)}
-	var all []byte
-	for parts := 1; ; parts++ {
-		m, err := c.ask(pduUserData, params, data)
-		if err != nil {
-			return l, err
-		}
-		part, seq, last, err := listPart(m)
-		if err != nil {
-			return l, c.rejected(err)
-		}
-		if all = append(all, part...); len(all) > mostList {
-			return l, c.rejected(rejectf("length", "list %04X has more than %d bytes", id, mostList))
-		}
-		if last {
-			break
-		}
-		if parts == mostParts {
-			return l, c.rejected(rejectf("length", "list %04X has no end after %d parts", id, parts))
-		}
-		params = []byte{0, 1, 0x12, 8, 0x12, 0x44, 1, seq, 0, 0, 0, 0}
-		data = []byte{0x0A, 0, 0, 0}
+	all, err := c.userData(groupSZL, szlRead, []byte{byte(id >> 8), byte(id), byte(index >> 8), byte(index)})
+	if err != nil {
+		return l, err
 	}
 	if len(all) < 8 || binary.BigEndian.Uint16(all) != id {
 		return l, c.rejected(rejectf("items", "% X came, expected list %04X", all[:min(len(all), 8)], id))
@@ -71,27 +45,6 @@ func (c *session) readList(id, index uint16) (l list, err error) {
 		return l, c.rejected(rejectf("length", "list %04X has %d bytes and says that it has %d records of %d", id, len(l.data), n, l.size))
 	}
 	return l, nil
-}
-
-// listPart reads one part of a list.
-func listPart(m message) (part []byte, seq byte, last bool, err error) {
-	p := m.params
-	if len(p) != 12 || p[3] != 8 || p[4] != 0x12 || p[5] != 0x84 || p[6] != 1 {
-		return nil, 0, false, rejectf("items", "parameters % X came, expected a part of a list", p[:min(len(p), 12)])
-	}
-	if p[10]|p[11] != 0 {
-		return nil, 0, false, &Refusal{Class: p[10], Code: p[11]}
-	}
-	if len(m.data) < answerBytes {
-		return nil, 0, false, rejectf("length", "a part of a list has no data")
-	}
-	if m.data[0] != codeGood {
-		return nil, 0, false, &Refusal{Code: m.data[0]}
-	}
-	if n := int(binary.BigEndian.Uint16(m.data[2:])); n != len(m.data)-answerBytes {
-		return nil, 0, false, rejectf("length", "a part of a list has %d bytes and says that it has %d", len(m.data)-answerBytes, n)
-	}
-	return m.data[answerBytes:], p[7], p[9] == 0, nil
 }
 
 // event says what an entry of the diagnostics buffer is, by the number that its manual

@@ -30,7 +30,12 @@ type PLC struct {
 	item   func(Item) byte                        // the code of an item; 0: as it is
 	whole  func(function byte) (class, code byte) // refuses a request; nil: none
 	rude   func(answer []byte) [][]byte           // what is sent instead of an answer; nil: the answer
+	tell   Tell
 }
+
+// Tell answers a question about the PLC itself: with data, of which more is to be asked for
+// if it says so, or with an error. part counts from 0.
+type Tell func(group, function byte, question []byte, part int) (data []byte, more bool, err uint16)
 
 // Block names memory: an area by its number in the protocol, of 0x84 a data block.
 type Block struct {
@@ -182,6 +187,40 @@ func (p *PLC) Rude(f func(answer []byte) [][]byte) {
 	p.rude = f
 }
 
+// Tells sets what it tells of itself. nil: nothing.
+func (p *PLC) Tells(f Tell) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tell = f
+}
+
+// about answers a question about the PLC itself. The sequence number is the part's.
+func (p *PLC) about(pdu []byte) []byte {
+	n := int(binary.BigEndian.Uint16(pdu[6:]))
+	params, question := pdu[10:10+n], pdu[10+n+4:]
+	part := 0
+	if params[4] == 0x12 { // it asks for more
+		part = int(params[7])
+	}
+	data, more, code := []byte(nil), false, uint16(0xD402)
+	if p.tell != nil {
+		data, more, code = p.tell(params[5]&0x0F, params[6], question, part)
+	}
+	head := []byte{0xFF, 9, byte(len(data) >> 8), byte(len(data))}
+	if code != 0 {
+		head = []byte{0x0A, 0, 0, 0}
+	}
+	last := byte(0)
+	if more {
+		last = 1
+	}
+	data = append(head, data...)
+	total := 7 + 10 + 12 + len(data)
+	out := []byte{3, 0, byte(total >> 8), byte(total), 2, 0xF0, 0x80, 0x32, 7, 0, 0, pdu[4], pdu[5], 0, 12, byte(len(data) >> 8), byte(len(data)),
+		0, 1, 0x12, 8, 0x12, params[5]&0x0F | 0x80, params[6], byte(part + 1), 0, last, byte(code >> 8), byte(code)}
+	return append(out, data...)
+}
+
 // Conns returns how many connections were made.
 func (p *PLC) Conns() int {
 	p.mu.Lock()
@@ -251,8 +290,8 @@ func (p *PLC) answer(body []byte) [][]byte {
 		return [][]byte{confirm}
 	}
 	pdu := body[3:]
-	if pdu[1] == 7 { // it tells nothing of itself
-		return [][]byte{{3, 0, 0, 33, 2, 0xF0, 0x80, 0x32, 7, 0, 0, pdu[4], pdu[5], 0, 12, 0, 4, 0, 1, 0x12, 8, 0x12, 0x84, 1, 0, 0, 0, 0xD4, 2, 0x0A, 0, 0, 0}}
+	if pdu[1] == 7 {
+		return [][]byte{p.about(pdu)}
 	}
 	ref, n := pdu[4:6], int(binary.BigEndian.Uint16(pdu[6:]))
 	params, data := pdu[10:10+n], pdu[10+n:]
