@@ -93,9 +93,8 @@ func NewJobs[C any]() *Jobs[C] {
 // Begin says that the driver runs. It is called once.
 func (q *Jobs[C]) Begin() { close(q.started) }
 
-// End says that nobody takes jobs any more, and gives up those that wait. It is called
-// once.
-func (q *Jobs[C]) End() {
+// end says that nobody takes jobs any more, and gives up those that wait.
+func (q *Jobs[C]) end() {
 	close(q.stopped)
 	for {
 		select {
@@ -106,22 +105,6 @@ func (q *Jobs[C]) End() {
 		}
 	}
 }
-
-// C returns the jobs that wait, for the goroutine that polls.
-func (q *Jobs[C]) C() <-chan *Job[C] { return q.queue }
-
-// Next returns the job that waits longest, nil if none does.
-func (q *Jobs[C]) Next() *Job[C] {
-	select {
-	case j := <-q.queue:
-		return j
-	default:
-		return nil
-	}
-}
-
-// Waiting reports whether a job waits.
-func (q *Jobs[C]) Waiting() bool { return len(q.queue) > 0 }
 
 // Submit has j done and waits for it; device names what is waited for.
 func (q *Jobs[C]) Submit(j *Job[C], device string) error {
@@ -172,4 +155,96 @@ func (q *Jobs[C]) awaitStart(ctx context.Context) bool {
 	case <-ctx.Done():
 	}
 	return false
+}
+
+// Turn is the job that the goroutine which polls is doing, over several connections if
+// need be. It belongs to that goroutine.
+type Turn[C any] struct {
+	jobs *Jobs[C]
+	job  *Job[C] // nil: none
+}
+
+// NewTurn returns a turn that takes its jobs from jobs.
+func NewTurn[C any](jobs *Jobs[C]) Turn[C] { return Turn[C]{jobs: jobs} }
+
+// Job returns the job being done, nil if there is none.
+func (t *Turn[C]) Job() *Job[C] { return t.job }
+
+// C returns the jobs to choose from, none while one is being done. What comes is to be
+// given to [Turn.Begin].
+func (t *Turn[C]) C() <-chan *Job[C] {
+	if t.job != nil {
+		return nil
+	}
+	return t.jobs.queue
+}
+
+// Begin makes j the job being done.
+func (t *Turn[C]) Begin(j *Job[C]) { t.job = j }
+
+// Waiting reports whether a job should go ahead of polls now.
+func (t *Turn[C]) Waiting(now time.Time) bool {
+	if t.job != nil {
+		return !now.Before(t.job.At)
+	}
+	return len(t.jobs.queue) > 0
+}
+
+// Take makes the job that waits longest the one being done, if there is none, and
+// reports whether it may go on now.
+func (t *Turn[C]) Take(now time.Time) bool {
+	if t.job == nil {
+		select {
+		case t.job = <-t.jobs.queue:
+		default:
+		}
+	}
+	return t.job != nil && !now.Before(t.job.At)
+}
+
+// At returns when the job being done goes on, or at, if that is earlier.
+func (t *Turn[C]) At(at time.Time) time.Time {
+	if t.job != nil && t.job.At.Before(at) {
+		return t.job.At
+	}
+	return at
+}
+
+// Step takes a step of the job over conn. If the job ended, or goes on later, done is
+// true and lost is why the connection can't be used any more, nil if it can. If done is
+// false, lost is what the step failed with; the caller says what becomes of the job.
+func (t *Turn[C]) Step(conn C) (done bool, lost error) {
+	j := t.job
+	if err := j.Ctx.Err(); err != nil {
+		t.GiveUp(err)
+		return true, nil
+	}
+	err := j.Do(conn)
+	if more, ok := errors.AsType[*GoOn](err); ok {
+		j.At = time.Now().Add(more.After)
+		return true, more.Conn
+	}
+	if end, ok := errors.AsType[*Ended](err); ok {
+		t.Finish(end.Result)
+		return true, end.Conn
+	}
+	return false, err
+}
+
+// Finish tells the caller how the job being done ended.
+func (t *Turn[C]) Finish(err error) {
+	t.job.Finish(err)
+	t.job = nil
+}
+
+// GiveUp ends the job being done before it is done, because of err.
+func (t *Turn[C]) GiveUp(err error) { t.Finish(t.job.GiveUp(err)) }
+
+// End gives up what is not done, and says that nobody takes jobs any more. It is called
+// once, when the driver stops.
+func (t *Turn[C]) End() {
+	if t.job != nil {
+		t.GiveUp(ErrNotRunning)
+	}
+	t.jobs.end()
 }

@@ -20,7 +20,7 @@ func (p *poller) answer(fl flight, pdu []byte) error {
 	p.metrics.answered(r.fn, err)
 	if err != nil {
 		p.note(err)
-		p.d.failed(time.Now(), 1, 0)
+		p.d.Failed(time.Now(), 1, 0)
 		p.failed(r, err)
 		return nil
 	}
@@ -105,14 +105,14 @@ func (p *poller) alive(now time.Time) {
 	if p.fault {
 		p.fault = false
 		p.metrics.faultFlag.Set(0)
-		p.d.setAway(nil)
+		p.d.Back()
 		p.d.log().Info("device answers again")
 		p.streak, p.accused = 0, nil
 		for _, c := range p.plan.classes {
 			c.restart(now)
 		}
 	}
-	p.d.setState(driver.Running)
+	p.d.SetState(driver.Running)
 }
 
 // failure says what a request that was not answered tells of the device.
@@ -173,7 +173,7 @@ func (p *poller) failed(r *request, err error) {
 		p.suspect(r, err, now)
 		p.wait(kind)
 	case r.tries <= p.patience(r, err) && p.accused == nil:
-		p.d.failed(now, 0, 1)
+		p.d.Failed(now, 0, 1)
 		p.redo = slices.Insert(p.redo, 0, r)
 		p.wait(kind)
 	case kind == refusal:
@@ -326,7 +326,7 @@ func (p *poller) unreachable(err error) {
 	p.failJob(err)
 	if errors.Is(err, endpoint.ErrPaused) {
 		// On purpose, and no fault of the device's: no point becomes bad.
-		p.d.setState(driver.Paused)
+		p.d.SetState(driver.Paused)
 		p.retryAt = time.Now().Add(jitter(pausedPoll))
 		return
 	}
@@ -366,11 +366,11 @@ func (p *poller) unanswered(err error) {
 	}
 	p.note(err)
 	if len(flights) == 1 {
-		p.d.failed(time.Now(), 1, 0)
+		p.d.Failed(time.Now(), 1, 0)
 		p.failed(flights[0].req, err)
 		return
 	}
-	p.d.failed(time.Now(), len(flights), len(flights))
+	p.d.Failed(time.Now(), len(flights), len(flights))
 	for i := range flights {
 		flights[i].req.alone = true
 		if !p.fault {
@@ -406,7 +406,7 @@ func (p *poller) enterFault(err error) {
 	for _, r := range p.requests() { // it was the device, not the request
 		r.tries, r.penalty, r.hold, r.alone = 0, 0, time.Time{}, false
 	}
-	p.d.setAway(err)
+	p.d.SetAway(awayReason(err))
 	p.stillFault(err)
 	p.loseAll()
 }
@@ -415,10 +415,10 @@ func (p *poller) enterFault(err error) {
 func (p *poller) stillFault(err error) {
 	if kindOfFailure(err) == busy { // it answers, after all
 		p.metrics.faultFlag.Set(0)
-		p.d.setState(driver.Running)
+		p.d.SetState(driver.Running)
 	} else {
 		p.metrics.faultFlag.Set(1)
-		p.d.setState(driver.Fault)
+		p.d.SetState(driver.Fault)
 	}
 	p.backOff(faultBase, p.d.settings.BackoffMax)
 }
@@ -448,7 +448,5 @@ func (p *poller) lose(r *request) {
 // note keeps err as the driver's last error. It is not logged: a device that is
 // away would fill the log.
 func (p *poller) note(err error) {
-	text := err.Error()
-	now := time.Now()
-	p.d.count(func(s *driver.Status) { s.Error, s.LastError, s.LastErrorAt = text, text, now })
+	p.d.SetError(time.Now(), err.Error())
 }

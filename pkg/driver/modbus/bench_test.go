@@ -4,17 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,57 +18,20 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
-	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
-	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/drivertest"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
 
-// The device of the benchmarks is this test binary in a process of its own, so
-// that its CPU time is not counted as the driver's.
-const deviceEnv = "EDGE_TEST_MODBUS_DEVICE"
-
+// TestMain is also the device of the benchmarks, which answers after a delay.
 func TestMain(m *testing.M) {
-	if delay, ok := os.LookupEnv(deviceEnv); ok {
-		if err := benchDevice(delay); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	os.Exit(drivertest.Main(m, func(c net.Conn, option string) {
+		if delay, err := time.ParseDuration(option); err == nil {
+			benchServe(c, delay)
 		}
-		return
-	}
-	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
-		// Most tests wait for a device, so as many run at once as a larger machine runs.
-		if err := p.Value.Set("8"); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
-	os.Exit(m.Run())
+	}))
 }
 
-// benchDevice answers register reads, each after delay, until stdin ends.
-func benchDevice(delay string) error {
-	d, err := time.ParseDuration(delay)
-	if err != nil {
-		return err
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent
-		os.Exit(0)
-	}()
-	fmt.Println(l.Addr())
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		go benchServe(c, d)
-	}
-}
-
+// benchServe answers register reads, each after delay.
 func benchServe(c net.Conn, delay time.Duration) {
 	in := bufio.NewReader(c)
 	request := make([]byte, 12)
@@ -100,51 +59,12 @@ func benchServe(c net.Conn, delay time.Duration) {
 
 func startDevice(t testing.TB, delay time.Duration) string {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), deviceEnv+"="+delay.String())
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close() // which ends it
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("device: %v", err)
-		}
-	})
-	addr, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(addr)
+	return drivertest.StartPeer(t, delay.String())
 }
-
-// oneConn is an endpoint with one connection that is never lost.
-type oneConn struct{ net.Conn }
-
-func (c oneConn) Acquire(context.Context) (endpoint.Lease, error) { return c, nil }
-func (c oneConn) Release(error)                                   {}
-
-type discard struct{}
-
-func (discard) Publish(context.Context, *frame.Batch) error { return nil }
 
 // benchPoller is a poller of n uint16 points, every second one scaled.
 func benchPoller(t testing.TB, addr string, n, inflight int) *poller {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
 	m, err := newMetrics(prometheus.NewRegistry(), 1000)
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +73,7 @@ func benchPoller(t testing.TB, addr string, n, inflight int) *poller {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDriver("d", s, driver.Deps{Endpoint: oneConn{conn}, Out: discard{}, Log: slog.New(slog.DiscardHandler)}, m)
+	d := newDriver("d", s, driver.Deps{Endpoint: drivertest.Dial(t, addr), Out: drivertest.Discard{}, Log: slog.New(slog.DiscardHandler)}, m)
 	vars := make([]config.Variable, n)
 	for i := range vars {
 		vars[i] = config.Variable{Tag: fmt.Sprintf("line1.machine7.sensor_%05d", i), DriverID: "d", Access: config.AccessR,
@@ -169,16 +89,7 @@ func benchPoller(t testing.TB, addr string, n, inflight int) *poller {
 	if err := d.Update(table); err != nil {
 		t.Fatal(err)
 	}
-	made, ended, published := make(chan *poller), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(published)
-		_ = driver.Publishing(context.Background(), d.deps.Out, func(_ context.Context, out chan<- *frame.Batch) { // discard never fails
-			made <- newPoller(d, out)
-			<-ended
-		})
-	}()
-	t.Cleanup(func() { close(ended); <-published })
-	p := <-made
+	p := newPoller(d, drivertest.Published(t))
 	p.adopt()
 	return p
 }
@@ -196,22 +107,9 @@ func (p *poller) cycle(t testing.TB) {
 		}
 	}
 	p.deliver(context.Background())
-	p.d.mu.Lock() // a whole status would cost as much as some requests
-	text := p.d.status.Error
-	p.d.mu.Unlock()
-	if text != "" {
+	if text := p.d.Fault(); text != "" { // a whole status would cost as much as some requests
 		t.Fatal(text)
 	}
-}
-
-// cpu returns the CPU time of this process so far, user and system.
-func cpu(t testing.TB) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkPollPoints is the driver's budget: ask, decode, scale, publish, with
@@ -224,11 +122,11 @@ func BenchmarkPollPoints(b *testing.B) {
 			p.cycle(b)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			start := cpu(b)
+			start := drivertest.CPU(b)
 			for b.Loop() {
 				p.cycle(b)
 			}
-			used := cpu(b) - start
+			used := drivertest.CPU(b) - start
 			runtime.ReadMemStats(&after)
 			points := float64(n) * float64(b.N)
 			b.ReportMetric(float64(used)/points, "cpu-ns/point")

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	gomodbus "github.com/goburrow/modbus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
 
 // link speaks one framing with one unit, over one lease at a time. It belongs to
@@ -356,7 +358,7 @@ func (l *link) setDeadline(t time.Time) error {
 	}
 	l.until = t
 	err := l.conn.SetDeadline(t)
-	if last := time.Now().Add(answerGrace); err == nil && l.ctx.Err() != nil && last.Before(t) {
+	if last := time.Now().Add(driver.Grace); err == nil && l.ctx.Err() != nil && last.Before(t) {
 		err = l.conn.SetDeadline(last)
 	}
 	if err != nil {

@@ -2,16 +2,18 @@ package modbus
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
 
 // metrics are what all Modbus drivers of a process share.
 type metrics struct {
+	*driver.Series
 	pdu       *prometheus.CounterVec
 	points    *prometheus.CounterVec
 	latency   *prometheus.HistogramVec
@@ -26,32 +28,21 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer, tagSeries int) (*metrics, error) {
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"driver_id"}, labels...))
-	}
+	s := &driver.Series{}
 	m := &metrics{
-		pdu:       counter("modbus_pdu_total", "Requests by function code and result: ok, err, exception, timeout.", "func", "result"),
-		points:    counter("modbus_point_total", "Values read, by tag; tag is empty where there are too many tags for a series each.", "tag"),
-		reconnect: counter("modbus_reconnect_total", "Connections taken anew after one was lost."),
-		exception: counter("modbus_exception_total", "Exceptions that the device answered, by code.", "code"),
-		rejected:  counter("modbus_rejected_total", "Answers that were late, foreign or malformed, by reason.", "reason"),
-		overrun:   counter("modbus_overrun_total", "Poll cycles that were skipped since the one before was not done."),
-		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "modbus_point_latency_ms",
-			Help:    "Milliseconds from sending a request to having its points decoded, once per answer.",
-			Buckets: []float64{0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000},
-		}, []string{"driver_id"}),
-		fault: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "modbus_fault", Help: "1 while the device does not answer.",
-		}, []string{"driver_id"}),
+		Series:    s,
+		pdu:       s.Counter("modbus_pdu_total", "Requests by function code and result: ok, err, exception, timeout.", "func", "result"),
+		points:    s.Counter("modbus_point_total", "Values read, by tag; tag is empty where there are too many tags for a series each.", "tag"),
+		reconnect: s.Counter("modbus_reconnect_total", "Connections taken anew after one was lost."),
+		exception: s.Counter("modbus_exception_total", "Exceptions that the device answered, by code.", "code"),
+		rejected:  s.Counter("modbus_rejected_total", "Answers that were late, foreign or malformed, by reason.", "reason"),
+		overrun:   s.Counter("modbus_overrun_total", "Poll cycles that were skipped since the one before was not done."),
+		latency: s.Histogram("modbus_point_latency_ms", "Milliseconds from sending a request to having its points decoded, once per answer.",
+			[]float64{0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000}),
+		fault:  s.Gauge("modbus_fault", "1 while the device does not answer."),
 		series: tagSeries,
 	}
-	for _, c := range []prometheus.Collector{m.pdu, m.points, m.latency, m.reconnect, m.exception, m.fault, m.rejected, m.overrun} {
-		if err := reg.Register(c); err != nil {
-			return nil, fmt.Errorf("register the metrics of the modbus driver: %w", err)
-		}
-	}
-	return m, nil
+	return m, s.Register(reg, Proto)
 }
 
 // driverMetrics are one driver's. They belong to the goroutine that polls.
@@ -92,11 +83,7 @@ func (m *metrics) driver(id string) *driverMetrics {
 // close removes the driver's series.
 func (d *driverMetrics) close() {
 	d.setTags(nil)
-	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
-		d.pdu, d.points, d.latency, d.reconnect, d.exception, d.fault, d.rejected, d.overrun,
-	} {
-		v.DeletePartialMatch(prometheus.Labels{"driver_id": d.id})
-	}
+	d.Drop(d.id)
 }
 
 // setTags gives each of names a series, if the common number allows it, and

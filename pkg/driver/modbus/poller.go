@@ -59,7 +59,7 @@ type poller struct {
 	allowance allowance
 	teller    driver.Teller
 
-	job *driver.Job[*link] // the one being done, over several connections if need be
+	jobs driver.Turn[*link]
 }
 
 func newPoller(d *modbusDriver, out chan<- *frame.Batch) *poller {
@@ -70,6 +70,7 @@ func newPoller(d *modbusDriver, out chan<- *frame.Batch) *poller {
 		d: d, metrics: m,
 		link:  l,
 		out:   out,
+		jobs:  driver.NewTurn(d.jobs),
 		timer: time.NewTimer(far),
 	}
 }
@@ -100,21 +101,18 @@ func (p *poller) enough() bool { return !p.quick || len(p.waiting) >= handOver }
 // idle waits until something may be due, wanted or over.
 func (p *poller) idle(ctx context.Context, wait time.Duration) {
 	p.timer.Reset(wait)
-	jobs := p.d.jobs.C()
-	if p.job != nil {
-		jobs = nil // one at a time
-	}
 	select {
 	case <-ctx.Done():
 	case <-p.timer.C:
 	case <-p.d.plans.Wake():
-	case p.job = <-jobs:
+	case j := <-p.jobs.C():
+		p.jobs.Begin(j)
 	}
 }
 
 // untilNext returns how long there is nothing to do.
 func (p *poller) untilNext(now time.Time) time.Duration {
-	if p.jobWaiting(now) {
+	if p.jobs.Waiting(now) {
 		return 0
 	}
 	at := now.Add(far)
@@ -135,10 +133,7 @@ func (p *poller) untilNext(now time.Time) time.Duration {
 			at = p.retryAt
 		}
 	}
-	if p.job != nil && p.job.At.Before(at) {
-		at = p.job.At
-	}
-	return at.Sub(now)
+	return p.jobs.At(at).Sub(now)
 }
 
 // roll moves c to its next cycle, if this one is done.
@@ -150,7 +145,7 @@ func (p *poller) roll(c *class, now time.Time) {
 	if skipped > 0 {
 		p.metrics.overrun.WithLabelValues(p.d.id).Add(float64(skipped))
 	}
-	p.d.cycled(now, skipped)
+	p.d.Cycled(now, skipped)
 	p.heal(c, now)
 }
 
@@ -278,9 +273,9 @@ func closedByPeer(err error) bool {
 // flight are still in p.link.flights.
 func (p *poller) converse(ctx context.Context, lease endpoint.Lease) (err error) {
 	p.link.attach(ctx, lease)
-	p.d.setConn(lease)
+	p.d.last.Use(lease)
 	defer func() {
-		p.d.setConn(nil)
+		p.d.last.Use(nil)
 		broken := p.link.leave(err)
 		if err == nil {
 			err = broken
@@ -291,7 +286,7 @@ func (p *poller) converse(ctx context.Context, lease endpoint.Lease) (err error)
 		p.mute = false
 		lease.Release(broken)
 	}()
-	if p.takeJob() {
+	if p.jobs.Take(time.Now()) {
 		return p.runJob()
 	}
 	window := p.d.settings.MaxInflight
@@ -301,7 +296,7 @@ func (p *poller) converse(ctx context.Context, lease endpoint.Lease) (err error)
 	}
 	for {
 		now := time.Now()
-		for budget > 0 && len(p.link.flights) < window && !p.aloneInFlight() && ctx.Err() == nil && !p.jobWaiting(now) {
+		for budget > 0 && len(p.link.flights) < window && !p.aloneInFlight() && ctx.Err() == nil && !p.jobs.Waiting(now) {
 			r := p.pick(now)
 			if r == nil {
 				break
@@ -358,22 +353,23 @@ func (p *poller) send(b *frame.Batch) {
 // deliver waits until every batch has found room, doing jobs meanwhile.
 func (p *poller) deliver(ctx context.Context) {
 	for len(p.waiting) > 0 {
-		if p.job != nil && !p.jobWaiting(time.Now()) {
-			sleep(ctx, time.Until(p.job.At))
+		if j := p.jobs.Job(); j != nil && !p.jobs.Waiting(time.Now()) {
+			sleep(ctx, time.Until(j.At))
 		}
-		if p.takeJob() {
+		if p.jobs.Take(time.Now()) {
 			p.burst(ctx)
 			continue
 		}
 		select {
 		case p.out <- p.waiting[0]:
 			p.waiting = slices.Delete(p.waiting, 0, 1)
-		case p.job = <-p.d.jobs.C():
+		case j := <-p.jobs.C():
+			p.jobs.Begin(j)
 		case <-ctx.Done():
 			select {
 			case p.out <- p.waiting[0]:
 				p.waiting = slices.Delete(p.waiting, 0, 1)
-			case <-time.After(answerGrace):
+			case <-time.After(driver.Grace):
 				return // the log does not take them
 			}
 		}

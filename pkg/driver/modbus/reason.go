@@ -58,11 +58,9 @@ func (p *poller) unreadable(r *request, err error) {
 	reason := explain(err)
 	reason.Since = r.since
 	table := p.plan.table
-	p.d.mu.Lock()
 	for i := range r.points {
-		p.d.reasons[table.Variable(r.points[i].index).Tag] = reason
+		p.d.Note(table.Variable(r.points[i].index).Tag, reason)
 	}
-	p.d.mu.Unlock()
 	if r.why != nil && explain(r.why).Text == reason.Text {
 		return
 	}
@@ -81,11 +79,9 @@ func (p *poller) unreadable(r *request, err error) {
 // readable notes that r's points are not bad any more.
 func (p *poller) readable(r *request, tell bool) {
 	table := p.plan.table
-	p.d.mu.Lock()
 	for i := range r.points {
-		delete(p.d.reasons, table.Variable(r.points[i].index).Tag)
+		p.d.Forget(table.Variable(r.points[i].index).Tag)
 	}
-	p.d.mu.Unlock()
 	if !tell {
 		return
 	}
@@ -103,28 +99,11 @@ func (p *poller) readable(r *request, tell bool) {
 
 // Reasons implements driver.Reasoner.
 func (d *modbusDriver) Reasons() (device driver.Reason, tags map[string]driver.Reason) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	tags = make(map[string]driver.Reason, len(d.reasons))
-	for tag, r := range d.reasons {
-		tags[tag] = r
+	device, tags = d.Account.Reasons()
+	if late := d.lates.sinceAnswer(); device.Text != "" && late > 0 {
+		device.Hint = patience(late)
 	}
-	away := d.away
-	if away.Text != "" && d.figures.longest > 0 {
-		away.Hint = patience(d.figures.longest)
-	}
-	return away, tags
-}
-
-// setAway notes why no tag can be read; nil: some can.
-func (d *modbusDriver) setAway(err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.away = driver.Reason{}
-	if err != nil {
-		d.away = awayReason(err)
-		d.away.Since = time.Now()
-	}
+	return device, tags
 }
 
 // awayReason is why a whole device cannot be read.

@@ -166,9 +166,7 @@ func (p *poller) inherit(next *plan) {
 			}
 		}
 	}
-	p.d.mu.Lock()
-	p.d.reasons = reasons
-	p.d.mu.Unlock()
+	p.d.SetReasons(reasons)
 }
 
 // teach gives t what is known of its points.

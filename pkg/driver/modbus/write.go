@@ -78,18 +78,12 @@ type writeOp struct {
 
 // newWrite checks all that can be checked without the device.
 func (d *modbusDriver) newWrite(w driver.Write) (*writeOp, error) {
-	if !d.settings.EnableWrite {
-		return nil, fmt.Errorf("%w: driver %s has writing switched off (cfg.enable_write)", driver.ErrAccess, d.id)
-	}
 	p := d.plans.Newest()
-	i, ok := p.table.Index(w.Tag)
-	if !ok {
-		return nil, driver.ErrUnknownTag
+	i, err := driver.Writable(p.table, d.id, w.Tag, d.settings.EnableWrite)
+	if err != nil {
+		return nil, err
 	}
 	v := p.table.Variable(i)
-	if !v.Access.Writable() {
-		return nil, fmt.Errorf("%w: the variable has access %s", driver.ErrAccess, v.Access)
-	}
 	raw, err := p.table.Invert(i, w.Value)
 	if err != nil {
 		return nil, err

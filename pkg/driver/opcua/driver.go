@@ -3,7 +3,6 @@ package opcua
 import (
 	"context"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
@@ -55,9 +54,8 @@ func (f *factory) New(cfg driver.Config, deps driver.Deps) (driver.Driver, error
 		return nil, fmt.Errorf("driver %s: endpoint %s: %w", cfg.ID, cfg.Item.EndpointID, err)
 	}
 	d := &opcuaDriver{
-		id: cfg.ID, settings: s, deps: deps, metrics: f.metrics,
-		plans: driver.NewPlans[*plan](), reasons: map[string]driver.Reason{}, names: map[string]map[int64]string{},
-		status: driver.Status{State: driver.Stopped, Since: time.Now()},
+		Account: driver.NewAccount(), id: cfg.ID, settings: s, deps: deps, metrics: f.metrics,
+		plans: driver.NewPlans[*plan](), names: map[string]map[int64]string{},
 	}
 	d.client = client{
 		access: a, ep: deps.Endpoint, opts: f.opts, name: f.opts.Name + " " + cfg.ID, timeout: s.Timeout,
@@ -75,6 +73,7 @@ const leaveGrace = 400 * time.Millisecond
 // opcuaDriver implements driver.Driver. What speaks to the server is the [runner]
 // inside Run; this is what others see of it.
 type opcuaDriver struct {
+	*driver.Account
 	id       string
 	settings *Settings
 	deps     driver.Deps
@@ -84,12 +83,8 @@ type opcuaDriver struct {
 
 	mu      sync.Mutex
 	running bool
-	live    *live // nil: no session
-	status  driver.Status
-	figures driver.Figures
+	live    *live                       // nil: no session
 	names   map[string]map[int64]string // by tag: of an enumeration's values
-	reasons map[string]driver.Reason    // of tags that are bad on their own
-	away    driver.Reason               // of all tags
 }
 
 // live is a session in use.
@@ -125,9 +120,7 @@ func (d *opcuaDriver) Run(ctx context.Context) error {
 	d.metrics.begin(d.id)
 	defer d.metrics.end(d.id)
 	d.setRunning(true)
-	d.setState(driver.Starting)
-	defer d.setState(driver.Stopped)
-	err := driver.Publishing(ctx, d.deps.Out, func(ctx context.Context, out chan<- *frame.Batch) {
+	err := d.Publishing(ctx, d.deps.Out, func(ctx context.Context, out chan<- *frame.Batch) {
 		newRunner(d, out).run(ctx)
 		d.setRunning(false)
 	})
@@ -137,35 +130,10 @@ func (d *opcuaDriver) Run(ctx context.Context) error {
 	return nil
 }
 
-// Status implements driver.Driver.
-func (d *opcuaDriver) Status() driver.Status {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	st := d.status
-	d.figures.Fill(&st, time.Now())
-	return st
-}
-
-// Reasons implements driver.Reasoner.
-func (d *opcuaDriver) Reasons() (device driver.Reason, tags map[string]driver.Reason) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.away, maps.Clone(d.reasons)
-}
-
 func (d *opcuaDriver) setRunning(on bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.running = on
-}
-
-// setState changes the state, if it is another one.
-func (d *opcuaDriver) setState(s driver.State) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.status.State != s {
-		d.status.State, d.status.Since = s, time.Now()
-	}
 }
 
 func (d *opcuaDriver) setLive(l *live) {

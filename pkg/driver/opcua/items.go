@@ -10,6 +10,7 @@ import (
 	"github.com/gopcua/opcua/ua"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
@@ -70,7 +71,7 @@ func (r *runner) apply(ctx context.Context) error {
 	for _, it := range gone {
 		it.index = -1
 		delete(r.handles, it.handle)
-		r.d.forget(it.tag)
+		r.d.Forget(it.tag)
 	}
 	r.regroup()
 	if err := r.unwatch(ctx, gone); err != nil {
@@ -343,7 +344,7 @@ func ownReason(code ua.StatusCode) string {
 // explain notes why a tag is bad, and logs it where that is new.
 func (r *runner) explain(it *item, text, hint string) {
 	it.bad = true
-	if r.d.note(it.tag, text, hint) {
+	if r.d.Note(it.tag, driver.Reason{Text: text, Hint: hint}) {
 		r.d.deps.Log.Warn("tag cannot be read", "tag", it.tag, "node", it.target.node.String(), "reason", text)
 	}
 }
@@ -385,7 +386,7 @@ func (r *runner) observeOne(b *frame.Batch, it *item, dv *ua.DataValue, now time
 		r.explain(it, err.Error(), "set the variable's datatype to what the server has")
 	case it.bad:
 		it.bad = false
-		r.d.forget(it.tag)
+		r.d.Forget(it.tag)
 	}
 	it.last = ts
 	table.ObserveStatus(b, it.index, v, q, ts, ownReason(dv.Status))

@@ -2,13 +2,15 @@ package opcua
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
 
 // metrics are what all OPC UA drivers of a process share.
 type metrics struct {
+	*driver.Series
 	steps         *prometheus.CounterVec
 	requests      *prometheus.CounterVec
 	notifications *prometheus.CounterVec
@@ -25,14 +27,10 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
-	id := func(labels ...string) []string { return append([]string{"driver_id"}, labels...) }
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, id(labels...))
-	}
-	gauge := func(name, help string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, id())
-	}
+	s := &driver.Series{}
+	counter, gauge := s.Counter, s.Gauge
 	m := &metrics{
+		Series: s,
 		steps: counter("opcua_step_total",
 			"Steps to a working session by result: connect, session, activate, reactivate, transfer, resume, subscribe, monitor, resolve, renew.", "step", "result"),
 		requests:      counter("opcua_request_total", "Reads and writes by result: ok, err, timeout.", "service", "result"),
@@ -42,27 +40,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		backfilled:    counter("opcua_backfilled_total", "Values read from the server's history, to fill gaps."),
 		gaps:          counter("opcua_gap_total", "Gaps that nothing could fill, each told by a sys.gap frame."),
 		overflows:     counter("opcua_overflow_total", "Values before which the server threw others away, because its queue was full."),
-		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "opcua_request_latency_ms", Help: "Milliseconds from a read or write to its answer.",
-			Buckets: []float64{0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000},
-		}, id()),
+		latency: s.Histogram("opcua_request_latency_ms", "Milliseconds from a read or write to its answer.",
+			[]float64{0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000}),
 		session:       gauge("opcua_session", "1 while a session is active."),
 		subscriptions: gauge("opcua_subscriptions", "Subscriptions that the server has for us."),
 		items:         gauge("opcua_monitored_items", "Nodes that the server watches for us."),
 		fault:         gauge("opcua_fault", "1 while the server does not answer."),
 	}
-	for _, c := range m.all() {
-		if err := reg.Register(c.(prometheus.Collector)); err != nil {
-			return nil, fmt.Errorf("register the metrics of the opcua driver: %w", err)
-		}
-	}
-	return m, nil
-}
-
-func (m *metrics) all() []interface{ DeletePartialMatch(prometheus.Labels) int } {
-	return []interface{ DeletePartialMatch(prometheus.Labels) int }{
-		m.steps, m.requests, m.notifications, m.values, m.republished, m.gaps, m.backfilled, m.overflows, m.latency, m.session, m.subscriptions, m.items, m.fault,
-	}
+	return m, s.Register(reg, Proto)
 }
 
 // begin makes the driver's series, since a rate needs the zero.
@@ -77,9 +62,7 @@ func (m *metrics) begin(id string) {
 
 // end removes the driver's series.
 func (m *metrics) end(id string) {
-	for _, c := range m.all() {
-		c.DeletePartialMatch(prometheus.Labels{"driver_id": id})
-	}
+	m.Drop(id)
 }
 
 // result returns the label result.

@@ -208,7 +208,7 @@ func (r *runner) poll(ctx context.Context, now time.Time) (next time.Duration, e
 		}
 	}
 	if cycle {
-		r.d.cycled(now, skipped)
+		r.d.Cycled(now, skipped)
 	}
 	if err := r.readItems(ctx, due); err != nil {
 		return 0, err
@@ -227,9 +227,10 @@ func (d *opcuaDriver) use() (*live, error) {
 	switch {
 	case !d.running:
 		return nil, driver.ErrNotRunning
-	case d.live == nil && d.status.Error != "":
-		return nil, fmt.Errorf("no session with the server: %s", d.status.Error)
 	case d.live == nil:
+		if fault := d.Fault(); fault != "" {
+			return nil, fmt.Errorf("no session with the server: %s", fault)
+		}
 		return nil, errors.New("no session with the server yet")
 	}
 	return d.live, nil
@@ -254,12 +255,9 @@ func (d *opcuaDriver) node(l *live, t *target) (*ua.NodeID, error) {
 // Read implements driver.Driver.
 func (d *opcuaDriver) Read(ctx context.Context, tag string) (driver.Reading, error) {
 	p := d.plans.Newest()
-	i, ok := p.table.Index(tag)
-	switch {
-	case !ok:
-		return driver.Reading{}, fmt.Errorf("tag %s: %w", tag, driver.ErrUnknownTag)
-	case !p.points[i].read:
-		return driver.Reading{}, fmt.Errorf("tag %s: %w: its access is W", tag, driver.ErrAccess)
+	i, err := driver.Readable(p.table, tag)
+	if err != nil {
+		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, err)
 	}
 	dv, err := d.readNow(ctx, &p.points[i])
 	if err != nil {

@@ -32,7 +32,7 @@ func hintOf(code ua.StatusCode) string {
 
 // awayReason says why no tag can be read, and what may mend it.
 func awayReason(err error) driver.Reason {
-	r := driver.Reason{Text: err.Error(), Since: time.Now()}
+	r := driver.Reason{Text: err.Error()}
 	code := statusOf(err)
 	switch {
 	case errors.Is(err, ErrUntrusted), errors.Is(err, ErrExpired), errors.Is(err, ErrWrongHost), errors.Is(err, ErrWrongServer),
@@ -54,47 +54,6 @@ func awayReason(err error) driver.Reason {
 		r.Hint = "edge-ctl probe opc.tcp://HOST:PORT shows how far a question comes"
 	}
 	return r
-}
-
-// setAway notes why no tag can be read.
-func (d *opcuaDriver) setAway(err error) {
-	r := awayReason(err)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.away.Text != "" {
-		r.Since = d.away.Since
-	}
-	d.away = r
-}
-
-// recovered takes note that the server answers, and says whether that is new.
-func (d *opcuaDriver) recovered() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.status.State == driver.Running {
-		return false
-	}
-	d.status.State, d.status.Since = driver.Running, time.Now()
-	d.away = driver.Reason{}
-	return true
-}
-
-// note notes why a tag is bad, and says whether that is new.
-func (d *opcuaDriver) note(tag, text, hint string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.reasons[tag].Text == text {
-		return false
-	}
-	d.reasons[tag] = driver.Reason{Text: text, Hint: hint, Since: time.Now()}
-	return true
-}
-
-// forget drops the reason of a tag.
-func (d *opcuaDriver) forget(tag string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.reasons, tag)
 }
 
 // resolved notes where an item is at the server, for reads and writes on demand.

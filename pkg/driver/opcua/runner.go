@@ -109,9 +109,10 @@ func (r *runner) broken(err error) {
 		r.ch.close(err)
 		r.ch = nil
 	}
-	r.d.failed(now, err)
-	r.d.setState(driver.Fault)
-	r.d.setAway(err)
+	r.d.Failed(now, 1, 0)
+	r.d.SetError(now, err.Error())
+	r.d.SetState(driver.Fault)
+	r.d.SetAway(awayReason(err))
 	if text := err.Error(); text != r.logged && !errors.Is(err, endpoint.ErrDown) || r.logged == "" {
 		r.logged = text
 		r.d.deps.Log.Warn("no session with the server", "error", err)
@@ -341,8 +342,8 @@ func (r *runner) serve(ctx context.Context) error {
 
 // good takes note that the server answers; took is 0 if nobody waited for it.
 func (r *runner) good(now time.Time, took time.Duration) {
-	r.d.answered(now, took)
-	if r.d.recovered() {
+	r.d.Answered(now, took)
+	if r.d.Recovered() {
 		r.attempts, r.logged = 0, ""
 		r.d.metrics.fault.WithLabelValues(r.d.id).Set(0)
 	}

@@ -18,15 +18,9 @@ const maxSupertypes = 16
 // Write implements driver.Driver.
 func (d *opcuaDriver) Write(ctx context.Context, w driver.Write) (driver.WriteResult, error) {
 	p := d.plans.Newest()
-	i, ok := p.table.Index(w.Tag)
-	if !ok {
-		return driver.WriteResult{}, fmt.Errorf("tag %s: %w", w.Tag, driver.ErrUnknownTag)
-	}
-	switch access := p.table.Variable(i).Access; {
-	case !access.Writable():
-		return driver.WriteResult{}, fmt.Errorf("tag %s: %w: its access is %s", w.Tag, driver.ErrAccess, access)
-	case !d.settings.EnableWrite:
-		return driver.WriteResult{}, fmt.Errorf("tag %s: %w: the driver's cfg has no enable_write: true", w.Tag, driver.ErrAccess)
+	i, err := driver.Writable(p.table, d.id, w.Tag, d.settings.EnableWrite)
+	if err != nil {
+		return driver.WriteResult{}, fmt.Errorf("write %s: %w", w.Tag, err)
 	}
 	raw, err := p.table.Invert(i, w.Value) // its error names the tag
 	if err != nil {

@@ -4,16 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,53 +17,16 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
-	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
-	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/drivertest"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
 
-// The PLC of the benchmarks is this test binary in a process of its own, so that its CPU
-// time is not counted as the driver's. It grants PDUs of 480 bytes and 8 jobs.
-const plcEnv = "EDGE_TEST_S7_PLC"
-
+// TestMain is also the PLC of the benchmarks. It grants PDUs of 480 bytes and 8 jobs.
 func TestMain(m *testing.M) {
-	if _, ok := os.LookupEnv(plcEnv); ok {
-		if err := benchPLC(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
-		// Most tests wait for a PLC, so as many run at once as a larger machine runs.
-		if err := p.Value.Set("8"); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
-	os.Exit(m.Run())
+	os.Exit(drivertest.Main(m, func(c net.Conn, _ string) { benchServe(c) }))
 }
 
-// benchPLC answers reads with zeroes until stdin ends.
-func benchPLC() error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent
-		os.Exit(0)
-	}()
-	fmt.Println(l.Addr())
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		go benchServe(c)
-	}
-}
-
+// benchServe answers reads with zeroes.
 func benchServe(c net.Conn) {
 	in := bufio.NewReader(c)
 	head := make([]byte, tpktHead)
@@ -107,51 +66,12 @@ func benchAnswer(body []byte) []byte {
 
 func startPLC(t testing.TB) string {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), plcEnv+"=1")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close() // which ends it
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("PLC: %v", err)
-		}
-	})
-	addr, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(addr)
+	return drivertest.StartPeer(t, "")
 }
-
-// oneConn is an endpoint with one connection that is never lost.
-type oneConn struct{ net.Conn }
-
-func (c oneConn) Acquire(context.Context) (endpoint.Lease, error) { return c, nil }
-func (c oneConn) Release(error)                                   {}
-
-type discard struct{}
-
-func (discard) Publish(context.Context, *frame.Batch) error { return nil }
 
 // benchPoller is a poller of n points, every second one scaled, with a session.
 func benchPoller(t testing.TB, addr string, n int) *poller {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
 	m, err := newMetrics(prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +80,7 @@ func benchPoller(t testing.TB, addr string, n int) *poller {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDriver("d", s, driver.Deps{Endpoint: oneConn{conn}, Out: discard{}, Log: slog.New(slog.DiscardHandler)}, m)
+	d := newDriver("d", s, driver.Deps{Endpoint: drivertest.Dial(t, addr), Out: drivertest.Discard{}, Log: slog.New(slog.DiscardHandler)}, m)
 	vars := make([]config.Variable, n)
 	for i := range vars {
 		vars[i] = config.Variable{Tag: fmt.Sprintf("line1.machine7.sensor_%05d", i), DriverID: "d", Access: config.AccessR,
@@ -176,16 +96,7 @@ func benchPoller(t testing.TB, addr string, n int) *poller {
 	if err := d.Update(table); err != nil {
 		t.Fatal(err)
 	}
-	made, ended, published := make(chan *poller), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(published)
-		_ = driver.Publishing(context.Background(), d.deps.Out, func(_ context.Context, out chan<- *frame.Batch) { // discard never fails
-			made <- newPoller(d, m.begin("d"), out)
-			<-ended
-		})
-	}()
-	t.Cleanup(func() { close(ended); <-published })
-	p := <-made
+	p := newPoller(d, m.begin("d"), drivertest.Published(t))
 	p.adopt()
 	if p.ses, err = connect(context.Background(), d.deps.Endpoint, s, nil); err != nil {
 		t.Fatal(err)
@@ -216,16 +127,6 @@ func (p *poller) cycle(t testing.TB) {
 	p.deliver(context.Background(), true)
 }
 
-// cpu returns the CPU time of this process so far, user and system.
-func cpu(t testing.TB) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // BenchmarkPollPoints is the driver's budget: ask, decode, scale, publish, with the system
 // calls on a loopback connection, in PDUs of 480 bytes.
 func BenchmarkPollPoints(b *testing.B) {
@@ -234,11 +135,11 @@ func BenchmarkPollPoints(b *testing.B) {
 	p.cycle(b)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	start := cpu(b)
+	start := drivertest.CPU(b)
 	for b.Loop() {
 		p.cycle(b)
 	}
-	used := cpu(b) - start
+	used := drivertest.CPU(b) - start
 	runtime.ReadMemStats(&after)
 	points := float64(n) * float64(b.N)
 	b.ReportMetric(float64(used)/points, "cpu-ns/point")

@@ -2,13 +2,15 @@ package s7
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
 
 // metrics are what all S7 drivers of a process share.
 type metrics struct {
+	*driver.Series
 	requests  *prometheus.CounterVec
 	values    *prometheus.CounterVec
 	refused   *prometheus.CounterVec
@@ -22,40 +24,23 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
-	id := func(labels ...string) []string { return append([]string{"driver_id"}, labels...) }
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, id(labels...))
-	}
-	gauge := func(name, help string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, id())
-	}
+	s := &driver.Series{}
+	counter, gauge := s.Counter, s.Gauge
 	m := &metrics{
+		Series:    s,
 		requests:  counter("s7_request_total", "Requests by function (read, write, diag) and result: ok, refused, timeout, err.", "func", "result"),
 		values:    counter("s7_value_total", "Values read."),
 		refused:   counter("s7_refused_total", "Variables and requests that the PLC refused, by its code.", "code"),
 		rejected:  counter("s7_rejected_total", "Answers that were not believed, by reason.", "reason"),
 		overrun:   counter("s7_overrun_total", "Poll cycles that were skipped because the one before was not done."),
 		reconnect: counter("s7_reconnect_total", "Connections made anew after one was lost."),
-		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "s7_request_latency_ms", Help: "Milliseconds from a read to its answer.",
-			Buckets: []float64{0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000},
-		}, id()),
+		latency: s.Histogram("s7_request_latency_ms", "Milliseconds from a read to its answer.",
+			[]float64{0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000}),
 		pdu:   gauge("s7_pdu_bytes", "Size of messages that the PLC has agreed to; 0 without a connection."),
 		jobs:  gauge("s7_parallel_jobs", "Requests at the same time that the PLC has agreed to; 0 without a connection."),
 		fault: gauge("s7_fault", "1 while the PLC does not answer."),
 	}
-	for _, c := range m.all() {
-		if err := reg.Register(c.(prometheus.Collector)); err != nil {
-			return nil, fmt.Errorf("register the metrics of the s7 driver: %w", err)
-		}
-	}
-	return m, nil
-}
-
-func (m *metrics) all() []interface{ DeletePartialMatch(prometheus.Labels) int } {
-	return []interface{ DeletePartialMatch(prometheus.Labels) int }{
-		m.requests, m.values, m.refused, m.rejected, m.overrun, m.reconnect, m.latency, m.pdu, m.jobs, m.fault,
-	}
+	return m, s.Register(reg, Proto)
 }
 
 // driverMetrics are one driver's.
@@ -88,9 +73,7 @@ func (m *metrics) begin(id string) *driverMetrics {
 
 // end removes the driver's series.
 func (d *driverMetrics) end() {
-	for _, c := range d.all() {
-		c.DeletePartialMatch(prometheus.Labels{"driver_id": d.id})
-	}
+	d.Drop(d.id)
 }
 
 func (d *driverMetrics) agreed(pdu, jobs int) {

@@ -47,7 +47,7 @@ type poller struct {
 	logged   string    // why, so that it is logged once
 	teller   driver.Teller
 
-	job *driver.Job[*session] // the one being done, over several connections if need be
+	jobs driver.Turn[*session]
 }
 
 // flight is a request that waits for its answer.
@@ -58,7 +58,7 @@ type flight struct {
 }
 
 func newPoller(d *s7Driver, m *driverMetrics, out chan<- *frame.Batch) *poller {
-	return &poller{d: d, s: d.settings, m: m, out: out, timer: time.NewTimer(far)}
+	return &poller{d: d, s: d.settings, m: m, out: out, jobs: driver.NewTurn(d.jobs), timer: time.NewTimer(far)}
 }
 
 // run connects and polls until ctx ends.
@@ -82,10 +82,10 @@ func (p *poller) run(ctx context.Context) {
 // serve polls over a session until it is of no use any more.
 func (p *poller) serve(ctx context.Context, ses *session) (err error) {
 	p.ses = ses
-	p.d.setConn(ses.lease)
+	p.d.last.Use(ses.lease)
 	p.m.agreed(ses.pdu, ses.jobs)
 	defer func() {
-		p.d.setConn(nil)
+		p.d.last.Use(nil)
 		p.m.agreed(0, 0)
 		p.ses = nil
 		ses.close(err)
@@ -106,12 +106,12 @@ func (p *poller) serve(ctx context.Context, ses *session) (err error) {
 		case len(p.flights) == 0 && p.wanted():
 			p.adopt()
 			continue
-		case len(p.flights) == 0 && p.takeJob(now):
+		case len(p.flights) == 0 && p.jobs.Take(now):
 			if err := p.runJob(); err != nil {
 				return err
 			}
 			continue
-		case !p.wanted() && !p.jobWaiting(now):
+		case !p.wanted() && !p.jobs.Waiting(now):
 			if err := p.send(now); err != nil {
 				return err
 			}
@@ -141,22 +141,13 @@ func (p *poller) idle(ctx context.Context) {
 	if !p.retryAt.IsZero() && p.retryAt.Before(at) {
 		at = p.retryAt
 	}
-	jobs := p.d.jobs.C()
-	if p.job != nil {
-		jobs = nil // one at a time
-		if p.job.At.Before(at) {
-			at = p.job.At
-		}
-	}
+	at = p.jobs.At(at)
 	var out chan<- *frame.Batch
 	var first *frame.Batch
 	if len(p.waiting) > 0 {
 		out, first = p.out, p.waiting[0]
 		if len(p.waiting) >= handOver { // nothing is asked before there is room
-			at = now.Add(far)
-			if p.job != nil {
-				at = p.job.At
-			}
+			at = p.jobs.At(now.Add(far))
 		}
 	}
 	p.timer.Reset(at.Sub(now))
@@ -167,14 +158,15 @@ func (p *poller) idle(ctx context.Context) {
 		p.newer = true
 	case out <- first:
 		p.waiting = slices.Delete(p.waiting, 0, 1)
-	case p.job = <-jobs:
+	case j := <-p.jobs.C():
+		p.jobs.Begin(j)
 	}
 }
 
 // deliver hands over the batches that there is room for; at the end, it gives the log
 // a last while.
 func (p *poller) deliver(ctx context.Context, last bool) {
-	grace := time.Now().Add(answerGrace)
+	grace := time.Now().Add(driver.Grace)
 	for len(p.waiting) > 0 {
 		select {
 		case p.out <- p.waiting[0]:
@@ -248,7 +240,7 @@ func (p *poller) pick(now time.Time) *request {
 			if skipped > 0 {
 				p.m.overrun.WithLabelValues(p.d.id).Add(float64(skipped))
 			}
-			p.d.cycled(now, skipped)
+			p.d.Cycled(now, skipped)
 		}
 		if c.pos < len(c.requests) {
 			r := c.requests[c.pos]
@@ -330,7 +322,7 @@ func (p *poller) answer(f flight, m message, now time.Time) error {
 		p.alive(now)
 		p.m.reads["refused"].Inc()
 		p.m.refuse(err)
-		p.d.answered(now, took)
+		p.d.Answered(now, took)
 		p.refusedWhole(r, err, now)
 		return nil
 	}
@@ -342,7 +334,7 @@ func (p *poller) answer(f flight, m message, now time.Time) error {
 	p.m.reads["ok"].Inc()
 	p.m.read.Add(float64(r.values))
 	p.m.took.Observe(float64(took) / float64(time.Millisecond))
-	p.d.answered(now, took)
+	p.d.Answered(now, took)
 	return nil
 }
 
@@ -418,20 +410,7 @@ func (p *poller) alive(now time.Time) {
 		p.m.faulty.Set(0)
 		p.d.deps.Log.Info("the PLC answers again")
 	}
-	if p.d.recovered() {
-		p.d.setAway(nil)
-	}
-}
-
-// recovered sets the state to running and says whether that is new.
-func (d *s7Driver) recovered() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.status.State == driver.Running {
-		return false
-	}
-	d.status.State, d.status.Since, d.status.Error = driver.Running, time.Now(), ""
-	return true
+	p.d.Recovered()
 }
 
 // broken takes note that the connection is gone and why.
@@ -439,13 +418,18 @@ func (p *poller) broken(err error) {
 	now := time.Now()
 	p.fails++
 	p.blame(err, now)
-	p.d.failed(now, err, p.fails <= p.s.Retry)
+	repeated := 0
+	if p.fails <= p.s.Retry {
+		repeated = 1
+	}
+	p.d.Failed(now, 1, repeated)
+	p.d.SetError(now, err.Error())
 	p.failJob(err)
 	if p.fails <= p.s.Retry {
 		return
 	}
-	p.d.setState(driver.Fault)
-	p.d.setAway(err)
+	p.d.SetState(driver.Fault)
+	p.d.SetAway(awayReason(err))
 	p.fault = true
 	p.m.faulty.Set(1)
 	if text := err.Error(); p.logged == "" || text != p.logged && !errors.Is(err, endpoint.ErrDown) {
@@ -546,10 +530,6 @@ func (p *poller) pause(ctx context.Context, err error) {
 		if left <= 0 {
 			return
 		}
-		var jobs <-chan *driver.Job[*session]
-		if p.job == nil {
-			jobs = p.d.jobs.C()
-		}
 		if len(p.waiting) > 0 {
 			left = min(left, 10*time.Millisecond)
 		}
@@ -557,7 +537,8 @@ func (p *poller) pause(ctx context.Context, err error) {
 		select {
 		case <-ctx.Done():
 		case <-p.timer.C:
-		case p.job = <-jobs:
+		case j := <-p.jobs.C():
+			p.jobs.Begin(j)
 			p.failJobNow(err)
 		}
 	}

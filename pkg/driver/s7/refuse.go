@@ -97,7 +97,7 @@ func (p *poller) refuse(c *class, pt *Point, err error, now time.Time) {
 		p.retryAt = now.Add(p.s.RetryRefused)
 	}
 	reason, tag := explain(pt, err), p.plan.table.Variable(pt.index).Tag
-	if !p.d.note(tag, reason) {
+	if !p.d.Note(tag, reason) {
 		return
 	}
 	if log := p.teller.Logger(p.d.deps.Log, now); log != nil {
@@ -118,7 +118,7 @@ func (p *poller) readAgain(c *class, pt *Point) {
 	clear(c.cuts) // they may have been made because of it
 	c.stale = true
 	tag := p.plan.table.Variable(pt.index).Tag
-	p.d.forget(tag)
+	p.d.Forget(tag)
 	if log := p.teller.Logger(p.d.deps.Log, time.Now()); log != nil {
 		log.Info("tag is read again", "tag", tag, "address", pt.String())
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/drivertest"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus/modbustest"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/s7"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/s7/s7test"
@@ -97,29 +98,7 @@ func (r *rig) waitBad(tag string) {
 }
 
 // metric returns the value of a counter or gauge whose labels include the given ones.
-func (r *rig) metric(name string, labels ...string) (sum float64) {
+func (r *rig) metric(name string, labels ...string) float64 {
 	r.t.Helper()
-	families, err := r.reg.Gather()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			match := 0
-			for _, l := range m.GetLabel() {
-				for i := 0; i < len(labels); i += 2 {
-					if l.GetName() == labels[i] && l.GetValue() == labels[i+1] {
-						match++
-					}
-				}
-			}
-			if match == len(labels)/2 {
-				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
-			}
-		}
-	}
-	return sum
+	return drivertest.Metric(r.t, r.reg, name, labels...)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
@@ -30,9 +31,6 @@ type session struct {
 	heard  time.Time // when the last message came
 	sent   int       // packets that were handed over, whole or in part
 }
-
-// answerGrace is for the request in flight when the driver is to stop.
-const answerGrace = 300 * time.Millisecond
 
 // connect takes a connection and agrees with the PLC on how to speak.
 func connect(ctx context.Context, ep endpoint.Acquirer, s *Settings, reject func(string)) (*session, error) {
@@ -123,7 +121,7 @@ func (c *session) setDeadline(t time.Time) error {
 	}
 	c.until = t
 	err := c.lease.SetDeadline(t)
-	if last := time.Now().Add(answerGrace); err == nil && c.ctx.Err() != nil && last.Before(t) {
+	if last := time.Now().Add(driver.Grace); err == nil && c.ctx.Err() != nil && last.Before(t) {
 		err = c.lease.SetDeadline(last)
 	}
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/drivertest"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -276,30 +277,7 @@ func Start(t testing.TB, ep endpoint.Acquirer, vars []config.Variable, opts ...O
 // include labels, summed.
 func (r *Rig) Metric(t testing.TB, name string, labels ...string) float64 {
 	t.Helper()
-	families, err := r.reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := 0.0
-	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			match := 0
-			for _, l := range m.GetLabel() {
-				for i := 0; i < len(labels); i += 2 {
-					if l.GetName() == labels[i] && l.GetValue() == labels[i+1] {
-						match++
-					}
-				}
-			}
-			if match == len(labels)/2 {
-				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
-			}
-		}
-	}
-	return sum
+	return drivertest.Metric(t, r.reg, name, labels...)
 }
 
 // Holding is a variable in the holding registers.
