@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/logtest"
 )
 
 // gateway is a follower whose applier is the test's.
@@ -220,7 +221,7 @@ func TestRestoredCluster(t *testing.T) {
 	s := openStore(t, endpoint)
 	old := docOf(t, 10, "old")
 	mustPush(t, s, old)
-	var said syncBuffer
+	var said logtest.Buffer
 	g := startGateway(t, endpoint, "gw", func(c *FollowerConfig) {
 		c.Recheck = 200 * time.Millisecond
 		c.Log = slog.New(slog.NewTextHandler(&said, nil))

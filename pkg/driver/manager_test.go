@@ -1,7 +1,6 @@
 package driver_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/logtest"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
 
@@ -156,31 +156,14 @@ type rig struct {
 	t       *testing.T
 	factory *stubFactory
 	reg     *prometheus.Registry
-	log     *logBuffer
+	log     *logtest.Buffer
 	open    atomic.Int64 // endpoints opened and not given up
-}
-
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 func newRig(t *testing.T, f *stubFactory) *rig {
 	t.Helper()
 	f.runs = map[string]int{}
-	r := &rig{t: t, factory: f, reg: prometheus.NewRegistry(), log: &logBuffer{}}
+	r := &rig{t: t, factory: f, reg: prometheus.NewRegistry(), log: &logtest.Buffer{}}
 	m, err := driver.NewManager(driver.ManagerConfig{
 		Factories: map[string]driver.Factory{"stub": f},
 		Open: func(id string, _ config.Endpoint) (endpoint.Acquirer, func(), error) {

@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"schemas":              {},
 	"pkg/version":          {},
 	"pkg/durable":          {},
+	"pkg/logtest":          {},
 	"pkg/backup":           {},
 	"pkg/number":           {},
 	"pkg/errkind":          {},

@@ -1,14 +1,11 @@
 package center_test
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,25 +13,8 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/feed"
+	"github.com/edge-gateway/edge-gateway/pkg/logtest"
 )
-
-// lines is a log that a test reads while it is written.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *lines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.buf.String(), text)
-}
 
 // TestCutOff takes the store away from a gateway in the ways that happen: it stops, it
 // hangs, its certificate is of another authority, the password changes. Each time the link
@@ -62,12 +42,12 @@ func TestCutOff(t *testing.T) {
 	setPassword("secret")
 	store := center.Config{Endpoints: []string{client}, TLS: &files, User: "operator", DialTimeout: 2 * time.Second,
 		ReadPassword: func() (string, error) { b, err := os.ReadFile(password); return string(b), err }}
-	log := &lines{}
+	var log logtest.Buffer
 	f, err := center.NewFollower(center.FollowerConfig{
 		Store: store, Gateway: "gw", Instance: "i", CacheFile: filepath.Join(t.TempDir(), "cache"), LeaseTTL: 2 * time.Second,
 		Seed:  func() (*config.Snapshot, error) { return document(3, 1).Snapshot(nil) },
 		Apply: func(context.Context, *config.Snapshot) center.Outcome { return center.Outcome{State: center.Applied} },
-		Log:   slog.New(slog.NewTextHandler(log, nil)),
+		Log:   log.Logger(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -97,8 +77,8 @@ func TestCutOff(t *testing.T) {
 	back := func() {
 		t.Helper()
 		link(true)
-		if again++; log.count("the config center is followed again") != again {
-			t.Errorf("the return was told %d times, expected %d", log.count("followed again"), again)
+		if again++; strings.Count(log.String(), "the config center is followed again") != again {
+			t.Errorf("the return was told %d times, expected %d", strings.Count(log.String(), "followed again"), again)
 		}
 	}
 	link(true)
@@ -106,7 +86,7 @@ func TestCutOff(t *testing.T) {
 	kill(member)
 	link(false, "connection refused")
 	time.Sleep(time.Second) // for more attempts, which are not told again
-	if n := log.count("connection refused"); n != 1 {
+	if n := strings.Count(log.String(), "connection refused"); n != 1 {
 		t.Errorf("one cause was logged %d times", n)
 	}
 	start()

@@ -306,7 +306,7 @@ func TestCertificateChanges(t *testing.T) {
 	r := run(t, options{port: srv.cfg.Port, trust: []string{srv.cfg.Cert}, vars: []config.Variable{variable("Count", "ns=2;s=Count", config.TypeUint32)},
 		cfg: map[string]any{"publishing": "200ms", "polling": "50ms", "keepalive": "1s", "timeout": "5s", "backoff_max": "1s"}})
 	r.wait("ten values", patience, func() bool { return len(r.of("Count")) > 10 })
-	srv.kill()
+	srv.Kill()
 	srv.cfg.Cert, srv.cfg.Key = certificate(t, srv.cfg.Dir, "other", func(*x509.Certificate) {})
 	srv.begin()
 	r.wait("the new certificate is told", patience, func() bool { return strings.Contains(r.driver.Status().Error, "not trusted") })
@@ -321,9 +321,9 @@ func TestCertificateChanges(t *testing.T) {
 }
 
 func freeze(srv *server, d time.Duration) {
-	_ = srv.cmd.Process.Signal(syscall.SIGSTOP) // it runs
+	srv.Signal(srv.t, syscall.SIGSTOP)
 	time.Sleep(d)
-	_ = srv.cmd.Process.Signal(syscall.SIGCONT)
+	srv.Signal(srv.t, syscall.SIGCONT)
 }
 
 // watchFault notes whether the driver is at fault until its result is asked for.

@@ -3,7 +3,6 @@
 package opcua
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -12,15 +11,11 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
-	"log/slog"
 	"math/big"
 	"net"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,6 +27,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/driver/opcua"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/logtest"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
@@ -58,13 +54,9 @@ type settings struct {
 
 // server is a node-opcua server in a process of its own.
 type server struct {
+	*peer.Node
 	t   *testing.T
 	cfg settings
-	cmd *exec.Cmd
-
-	mu      sync.Mutex
-	in      io.WriteCloser
-	answers chan string
 }
 
 // start runs a server until the test ends.
@@ -81,7 +73,7 @@ func start(t *testing.T, cfg settings) *server {
 	}
 	s := &server{t: t, cfg: cfg}
 	s.begin()
-	t.Cleanup(s.kill)
+	t.Cleanup(func() { s.Kill() })
 	return s
 }
 
@@ -96,7 +88,7 @@ var common everybody
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if common.srv != nil {
-		common.srv.kill()
+		common.srv.Kill()
 		_ = os.RemoveAll(common.srv.cfg.Dir) // of the system's temporary files
 	}
 	os.Exit(code)
@@ -118,97 +110,30 @@ func shared(t *testing.T) *server {
 	if common.srv == nil {
 		t.Fatal("the server did not start")
 	}
-	return &server{t: t, cfg: common.srv.cfg, cmd: common.srv.cmd, in: common.srv.in, answers: common.srv.answers}
+	return &server{Node: common.srv.Node, t: t, cfg: common.srv.cfg}
 }
 
 // begin starts the process and waits until it listens.
 func (s *server) begin() {
 	s.t.Helper()
-	arg, err := json.Marshal(s.cfg)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.cmd = exec.Command("node", "server.js", string(arg))
-	s.cmd.Dir = "server"
-	var noise strings.Builder
-	s.cmd.Stderr = &noise
-	in, err := s.cmd.StdinPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatalf("%v; scripts/setup installs the server", err)
-	}
-	ready := make(chan bool, 1)
-	answers := make(chan string, 16)
-	go func() {
-		lines := bufio.NewScanner(out)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			if text, ok := strings.CutPrefix(lines.Text(), "answer "); ok {
-				answers <- text
-			} else if lines.Text() == "ready" {
-				ready <- true
-			} else {
-				noise.WriteString(lines.Text() + "\n")
-			}
-		}
-		close(answers)
-		close(ready)
-	}()
-	select {
-	case ok := <-ready:
-		if !ok {
-			_ = s.cmd.Wait() // it failed; what it said is below
-			s.t.Fatalf("the server does not start:\n%s", noise.String())
-		}
-	case <-time.After(2 * patience): // it loads 30 MB of scripts
-		s.t.Fatal("the server does not become ready")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.in, s.answers = in, answers
-}
-
-// kill ends the process at once.
-func (s *server) kill() {
-	_ = s.cmd.Process.Kill() // it may have ended
-	_ = s.cmd.Wait()         // by a signal
+	s.Node = peer.StartNode(s.t, s.cfg)
 }
 
 // restart ends the server and starts it anew, at the same port.
 func (s *server) restart() {
-	s.kill()
+	s.Kill()
 	s.begin()
 }
 
 // do sends a command and returns the answer.
 func (s *server) do(command map[string]any) map[string]any {
 	s.t.Helper()
-	text, err := json.Marshal(command)
-	if err != nil {
-		s.t.Fatal(err)
+	line := s.Do(s.t, command)
+	var out map[string]any
+	if err := json.Unmarshal([]byte(line), &out); err != nil || out["error"] != nil {
+		s.t.Fatalf("%v: %s", command, line)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := fmt.Fprintf(s.in, "%s\n", text); err != nil {
-		s.t.Fatal(err)
-	}
-	select {
-	case line := <-s.answers:
-		var out map[string]any
-		if err := json.Unmarshal([]byte(line), &out); err != nil || out["error"] != nil {
-			s.t.Fatalf("%v: %s", command, line)
-		}
-		return out
-	case <-time.After(patience):
-		s.t.Fatalf("%v: no answer", command)
-		return nil
-	}
+	return out
 }
 
 // certificate makes one for a server on 127.0.0.1; edit changes it before.
@@ -258,10 +183,10 @@ type rig struct {
 	reg    *prometheus.Registry
 	table  *point.Table
 	vars   []config.Variable
+	log    logtest.Buffer
 
 	mu     sync.Mutex
 	frames []published
-	log    strings.Builder
 	cancel context.CancelFunc
 	ended  chan struct{}
 }
@@ -328,19 +253,11 @@ func build(t *testing.T, o options) *rig {
 	}
 	r.driver, err = factory.New(
 		driver.Config{ID: "d", Item: config.Driver{Kind: config.KindStatic, Proto: opcua.Proto, EndpointID: "e", Cfg: o.cfg}, Endpoint: item, Points: r.table},
-		driver.Deps{Endpoint: h, Out: r, Log: slog.New(slog.NewTextHandler(syncWriter{r}, nil))})
+		driver.Deps{Endpoint: h, Out: r, Log: r.log.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
-}
-
-type syncWriter struct{ r *rig }
-
-func (w syncWriter) Write(p []byte) (int, error) {
-	w.r.mu.Lock()
-	defer w.r.mu.Unlock()
-	return w.r.log.Write(p)
 }
 
 func (r *rig) run() {
@@ -355,8 +272,6 @@ func (r *rig) run() {
 	r.t.Cleanup(func() {
 		r.stop()
 		if r.t.Failed() || testing.Verbose() {
-			r.mu.Lock()
-			defer r.mu.Unlock()
 			r.t.Logf("the driver's log:\n%s", r.log.String())
 		}
 	})

@@ -117,7 +117,7 @@ func TestNamespacesMove(t *testing.T) {
 	r := run(t, options{port: srv.cfg.Port, opts: none(), vars: []config.Variable{variable("a", "nsu=urn:plant:line1;s=Temp", config.TypeFloat64)},
 		cfg: map[string]any{"publishing": "50ms", "keepalive": "500ms", "timeout": "2s"}})
 	r.waitValue("a", "20")
-	srv.kill()
+	srv.Kill()
 	r.wait("bad", patience, func() bool { f, _ := r.last("a"); return f.Quality == frame.Bad })
 	srv.cfg.Namespaces = []string{"urn:new:1", "urn:new:2"}
 	srv.begin()

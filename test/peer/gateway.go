@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/logtest"
 )
 
 // Gateway is edge-gw as a child process.
@@ -22,7 +23,7 @@ type Gateway struct {
 	Bin     string
 
 	cmd  *exec.Cmd
-	out  syncBuffer
+	out  logtest.Buffer
 	done chan struct{}
 }
 
@@ -202,24 +203,6 @@ func (g *Gateway) get(path string) (string, int) {
 		return "", 0
 	}
 	return string(body), resp.StatusCode
-}
-
-// syncBuffer is a bytes.Buffer for several goroutines.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // Readyz returns whether the gateway says that it is ready, and what it says.

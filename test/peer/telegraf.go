@@ -7,12 +7,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/logtest"
 )
 
 // Telegraf is Telegraf as a child process, to be compared with.
 type Telegraf struct {
 	cmd *exec.Cmd
-	out syncBuffer
+	out logtest.Buffer
 }
 
 // StartTelegraf builds Telegraf from the module beside the tests and runs it with

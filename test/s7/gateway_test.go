@@ -86,7 +86,7 @@ func TestGateway(t *testing.T) {
 	gw.WaitReady(t)
 	reached := sub.LastSeq()
 	peer.WaitFor(t, patience, "delivery after the kill", func() bool { return sub.LastSeq() > reached+500 })
-	srv.kill()
+	srv.Kill()
 	peer.WaitFor(t, patience, "the fault", func() bool { fault, _ := gw.Metric(`s7_fault{driver_id="line"}`); return fault == 1 })
 	srv.begin()
 	reached = sub.LastSeq()

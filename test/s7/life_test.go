@@ -57,7 +57,7 @@ func TestServerKilled(t *testing.T) {
 	for round := range 2 {
 		g.wait("a", "1")
 		g.wait("b", "2")
-		srv.kill()
+		srv.Kill()
 		g.waitBad("a")
 		g.waitBad("b")
 		g.eventually("fault", func() bool { return g.Status().State == driver.Fault })

@@ -3,14 +3,9 @@
 package s7
 
 import (
-	"bufio"
 	"context"
 	"encoding/hex"
-	"encoding/json"
-	"io"
 	"log/slog"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -41,80 +36,31 @@ type settings struct {
 
 // server is snap7's server in a process of its own.
 type server struct {
+	*peer.Node
 	t   *testing.T
 	cfg settings
-	cmd *exec.Cmd
-
-	mu      sync.Mutex
-	in      io.WriteCloser
-	answers *bufio.Scanner
 }
 
 // serve runs a server until the test ends.
 func serve(t *testing.T, cfg settings) *server {
 	t.Helper()
-	if _, err := os.Stat("server/node_modules/node-snap7"); err != nil {
-		t.Fatalf("the server is not installed: run scripts/setup (%v)", err)
-	}
 	cfg.Port = peer.FreePort(t)
 	s := &server{t: t, cfg: cfg}
 	s.begin()
-	t.Cleanup(s.kill)
+	t.Cleanup(func() { s.Kill() })
 	return s
 }
 
 // begin starts the process and waits until it listens.
 func (s *server) begin() {
 	s.t.Helper()
-	arg, err := json.Marshal(s.cfg)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.cmd = exec.Command("node", "server.js", string(arg))
-	s.cmd.Dir = "server"
-	var noise strings.Builder
-	s.cmd.Stderr = &noise
-	in, err := s.cmd.StdinPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.in, s.answers = in, bufio.NewScanner(out)
-	s.answers.Buffer(nil, 1<<20)
-	if !s.answers.Scan() || s.answers.Text() != "ready" {
-		_ = s.cmd.Wait() // it has ended, or is of no use
-		s.t.Fatalf("the server says %q: %s", s.answers.Text(), noise.String())
-	}
-}
-
-// kill ends the process at once, as a power cut does.
-func (s *server) kill() {
-	_ = s.cmd.Process.Kill() // it may have been killed before
-	_ = s.cmd.Wait()
+	s.Node = peer.StartNode(s.t, s.cfg)
 }
 
 // do has the server do something and returns what it says.
 func (s *server) do(command map[string]any) string {
 	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	line, err := json.Marshal(command)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := s.in.Write(append(line, '\n')); err != nil {
-		s.t.Fatal(err)
-	}
-	if !s.answers.Scan() {
-		s.t.Fatal("the server says nothing")
-	}
-	return strings.Trim(s.answers.Text(), `"`)
+	return strings.Trim(s.Do(s.t, command), `"`)
 }
 
 func (s *server) set(db int, data []byte) {

@@ -1,7 +1,7 @@
 "use strict";
 // The OPC UA server that the tests talk to. Its settings are a JSON object in the
 // first argument. It tells "ready" on stdout when it listens, and takes commands on
-// stdin, one JSON object a line, each answered by a line on stdout.
+// stdin, one JSON object a line, each answered by a line on stdout that begins with "answer ".
 const cfg = JSON.parse(process.argv[2]);
 if (cfg.clockOffset) { // the whole process believes in another time
   const True = Date;

@@ -3,7 +3,7 @@
 // JSON object in the first argument: host, port, pdu, clients, blocks (a data block's
 // number and its bytes in hexadecimal) and areas (inputs, outputs, flags, timers,
 // counters, likewise). It tells "ready" on stdout when it listens, and takes commands on
-// stdin, one JSON object a line, each answered by a line on stdout.
+// stdin, one JSON object a line, each answered by a line on stdout that begins with "answer ".
 const snap7 = require("node-snap7");
 const readline = require("readline");
 
@@ -38,5 +38,5 @@ const commands = {
 };
 readline.createInterface({ input: process.stdin }).on("line", (line) => {
   const c = JSON.parse(line);
-  console.log(JSON.stringify(commands[c.do](c)));
+  console.log("answer " + JSON.stringify(commands[c.do](c)));
 }).on("close", () => process.exit(0));
