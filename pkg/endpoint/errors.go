@@ -86,38 +86,3 @@ func (e *DownError) Error() string {
 
 // Unwrap makes errors.Is find both [ErrDown] and the cause.
 func (e *DownError) Unwrap() []error { return []error{ErrDown, e.Err} }
-
-// nearest is the name that a person probably meant, or "".
-func nearest(name string, names []string) string {
-	best, limit := "", max(1, min(3, len(name)/2))
-	for _, n := range names {
-		if d := distance(name, n); d <= limit {
-			best, limit = n, d-1
-		}
-	}
-	return best
-}
-
-// distance is how many letters to insert, delete, replace or swap to get from a
-// to b.
-func distance(a, b string) int {
-	prev, cur, before := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], before[j-2]+1)
-			}
-		}
-		before, prev, cur = prev, cur, before
-	}
-	return prev[len(b)]
-}

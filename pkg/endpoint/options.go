@@ -195,7 +195,7 @@ func unknownOption(name string) error {
 		names[i] = options[i].Name
 	}
 	msg := "no such option"
-	if near := nearest(strings.ToLower(name), names); near != "" {
+	if near := config.Nearest(strings.ToLower(name), names); near != "" {
 		msg += fmt.Sprintf(", did you mean %q?", near)
 	} else {
 		msg += "; known are " + strings.Join(names, ", ")

@@ -186,7 +186,7 @@ func (s *stack) check(text string) error {
 func unknownScheme(name string) error {
 	names := schemeNames[Serial:]
 	msg := fmt.Sprintf("unknown scheme %q", config.MaskUser(name))
-	if near := nearest(name, names); near != "" {
+	if near := config.Nearest(name, names); near != "" {
 		msg += fmt.Sprintf(", did you mean %q?", near)
 	} else {
 		msg += "; known are " + strings.Join(names, ", ")

@@ -34,6 +34,12 @@ func TestTrial(t *testing.T) {
 			tr.timer.Stop()
 		}
 	}
+	proven := func(dir string) *trial { // a ran long enough
+		tr, _ := process(t, dir)
+		apply(tr, a)
+		time.Sleep(2 * healthyAfter)
+		return tr
+	}
 	for name, x := range map[string]struct {
 		live    func(dir string)
 		unclean int
@@ -54,16 +60,12 @@ func TestTrial(t *testing.T) {
 			crash(tr)
 		}, 1, "a", ""},
 		"a crash within the apply": {func(dir string) {
-			tr, _ := process(t, dir)
-			apply(tr, a)
-			time.Sleep(2 * healthyAfter)
+			tr := proven(dir)
 			tr.begin(b)
 			crash(tr)
 		}, 1, "b", "a"},
 		"two crashes": {func(dir string) {
-			tr, _ := process(t, dir)
-			apply(tr, a)
-			time.Sleep(2 * healthyAfter)
+			tr := proven(dir)
 			apply(tr, b)
 			crash(tr)
 			tr, _ = process(t, dir)
@@ -72,9 +74,7 @@ func TestTrial(t *testing.T) {
 			crash(tr)
 		}, 1, "b", "a"},
 		"two crashes, begun with it": {func(dir string) {
-			tr, _ := process(t, dir)
-			apply(tr, a)
-			time.Sleep(2 * healthyAfter)
+			tr := proven(dir)
 			for range 2 {
 				apply(tr, b)
 				crash(tr)
@@ -89,24 +89,18 @@ func TestTrial(t *testing.T) {
 			tr.end()
 		}, 0, "", ""},
 		"refused, then a crash": {func(dir string) {
-			tr, _ := process(t, dir)
-			apply(tr, a)
-			time.Sleep(2 * healthyAfter)
+			tr := proven(dir)
 			tr.begin(b)()
 			crash(tr)
 		}, 0, "", "a"},
 		"refused while another was being tried": {func(dir string) {
-			tr, _ := process(t, dir)
-			apply(tr, a)
-			time.Sleep(2 * healthyAfter)
+			tr := proven(dir)
 			apply(tr, b)
 			tr.begin(c)()
 			crash(tr)
 		}, 1, "b", "a"},
 		"back to the proven one": {func(dir string) {
-			tr, _ := process(t, dir)
-			apply(tr, a)
-			time.Sleep(2 * healthyAfter)
+			tr := proven(dir)
 			apply(tr, b)
 			apply(tr, a)
 			crash(tr)

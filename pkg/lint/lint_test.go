@@ -25,6 +25,20 @@ func dirOf(t *testing.T, files map[string]string) string {
 	return dir
 }
 
+// finds checks that the findings of files are those of want, of which each has a part.
+func finds(t *testing.T, files map[string]string, want []string) {
+	t.Helper()
+	got := Paths(dirOf(t, files)).Findings
+	if len(got) != len(want) {
+		t.Fatalf("got %v, want %d findings: %q", got, len(want), want)
+	}
+	for i, part := range want {
+		if !strings.Contains(got[i].String(), part) {
+			t.Errorf("got %v, want %q", got[i], part)
+		}
+	}
+}
+
 const (
 	tcpEndpoint    = "plc: {scheme: tcp, host: 10.0.0.1, port: 502}\n"
 	serialEndpoint = "plc: {scheme: serial, host: /dev/ttyUSB0, opts: {baud: 9600}}\n"

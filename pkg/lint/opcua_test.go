@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 )
@@ -44,22 +45,7 @@ func TestOPCUA(t *testing.T) {
 		"no words": {variables: strings.Replace(temp, "datatype", "byte_order: CDAB, datatype", 1), want: []string{"warning: byte_order: has no effect on a node"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pick := func(given, standard string) string {
-				if given != "" {
-					return given
-				}
-				return standard
-			}
-			dir := dirOf(t, map[string]string{"endpoints.yml": pick(c.endpoints, server), "drivers.yml": pick(c.drivers, reader), "variables.yml": pick(c.variables, temp)})
-			got := Paths(dir).Findings
-			if len(got) != len(c.want) {
-				t.Fatalf("got %v, want %d findings: %q", got, len(c.want), c.want)
-			}
-			for i, part := range c.want {
-				if !strings.Contains(got[i].String(), part) {
-					t.Errorf("got %v, want %q", got[i], part)
-				}
-			}
+			finds(t, map[string]string{"endpoints.yml": cmp.Or(c.endpoints, server), "drivers.yml": cmp.Or(c.drivers, reader), "variables.yml": cmp.Or(c.variables, temp)}, c.want)
 		})
 	}
 }
