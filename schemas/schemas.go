@@ -13,6 +13,11 @@
 //     a file that is read
 //   - x-minimum, x-maximum: the least and the largest duration or size; checked like
 //     minimum and maximum, which are for numbers alone
+//   - x-less-than: the number is less than that of the key named here, beside it
+//   - x-default-from: where the value is missing or empty, it is that of this key of
+//     gateway.yml
+//   - x-unique: no two connectors of a kind have the same value here and at the key that
+//     "with" names; "text" says what is wrong then
 package schemas
 
 import "embed"

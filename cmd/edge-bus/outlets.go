@@ -38,7 +38,7 @@ func readOutlets(file string, log *slog.Logger) (*outlets, error) {
 
 // place is where that gateway is to be found.
 func (o *outlets) place() place {
-	return place{socket: o.cfg.Admin.Socket, dir: o.cfg.Bus.WALDir, outlets: o}
+	return place{socket: o.cfg.Admin.Socket, dir: o.cfg.WALDir(), outlets: o}
 }
 
 // names are those of the connectors.

@@ -68,10 +68,9 @@ type queued struct {
 
 // Open opens the log in cfg.WALDir, or makes one there, and starts the bus.
 func Open(cfg Config, deps Deps) (*Bus, error) {
-	if err := cfg.Check(); err != nil {
+	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	cfg.setDefaults()
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}

@@ -1,12 +1,12 @@
 package bus
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/wal"
 )
 
@@ -25,27 +25,46 @@ const (
 	DropOldest Overflow = "drop_oldest"
 )
 
-// Config is the bus's settings. The zero value of a field means its default,
-// except where 0 has a meaning of its own.
+// Config is the bus's settings. Their defaults and bounds stand in
+// schemas/bus.schema.json, and nowhere else.
 type Config struct {
-	RingPow     uint8         // the ring holds 2^RingPow frames: 14–22, default 16
-	PauseHi     float64       // 0 < ResumeLo < PauseHi ≤ 1, default 0.8
-	ResumeLo    float64       // default 0.6
-	WALDir      string        // required
-	WALFlush    time.Duration // most time until a frame is durable; 0: a sync per group. DefaultConfig has 100 ms
-	WALMaxBytes uint64        // default 4 GiB, at least 1 MiB
-	MinFree     uint64        // publishing stops when the disk has less; 0: never. DefaultConfig has 256 MiB
-	Overflow    Overflow      // default spill
-	Retain      time.Duration // how long delivered frames are kept for replay; 0: not at all. DefaultConfig has 1 h
-	RetainBytes uint64        // and how many bytes of them at most; 0: no limit of its own. DefaultConfig has 1 GiB
+	RingPow     uint8         `json:"ring_pow"` // the ring holds 2^RingPow frames
+	PauseHi     float64       `json:"pause_hi"`
+	ResumeLo    float64       `json:"resume_lo"`
+	WALDir      string        `json:"wal_dir"`
+	WALFlush    time.Duration `json:"wal_flush_ms" unit:"ms"` // most time until a frame is durable; 0: a sync per group
+	WALMaxBytes uint64        `json:"wal_max_bytes"`
+	MinFree     uint64        `json:"min_free"` // publishing stops when the disk has less; 0: never
+	Overflow    Overflow      `json:"overflow"`
+	Retain      time.Duration `json:"retain"`       // how long delivered frames are kept for replay; 0: not at all
+	RetainBytes uint64        `json:"retain_bytes"` // and how many bytes of them at most; 0: no limit of its own
 }
+
+// ParseConfig makes a Config of the section bus of gateway.yml. What is missing has its
+// default, but for wal_dir. Its errors name the key.
+func ParseConfig(section map[string]any) (Config, error) {
+	c, err := config.Decode[Config](schema, section)
+	if err == nil && c.WALDir == "" {
+		err = config.FieldErrorf("wal_dir", "missing")
+	}
+	return *c, err
+}
+
+const schema = "bus"
 
 // DefaultConfig returns the defaults for a log in dir.
 func DefaultConfig(dir string) Config {
-	return Config{
-		RingPow: 16, PauseHi: 0.8, ResumeLo: 0.6, WALDir: dir, WALFlush: 100 * time.Millisecond,
-		WALMaxBytes: 4 << 30, MinFree: 256 << 20, Overflow: Spill, Retain: time.Hour, RetainBytes: 1 << 30,
+	c, err := ParseConfig(map[string]any{"wal_dir": dir})
+	if err != nil {
+		panic(err) // of the schema's own defaults
 	}
+	return c
+}
+
+// check returns what is wrong with a Config that was not made by ParseConfig.
+func (c *Config) check() error {
+	_, err := ParseConfig(config.Encode(c))
+	return err
 }
 
 // Deps are what a bus works with.
@@ -66,47 +85,4 @@ type Deps struct {
 	Now      func() time.Time // nil: time.Now; for tests
 
 	patience time.Duration // with a log whose directory is gone; 0: movedPatience
-}
-
-func (c *Config) setDefaults() {
-	d := DefaultConfig(c.WALDir)
-	if c.RingPow == 0 {
-		c.RingPow = d.RingPow
-	}
-	if c.PauseHi == 0 {
-		c.PauseHi = d.PauseHi
-	}
-	if c.ResumeLo == 0 {
-		c.ResumeLo = d.ResumeLo
-	}
-	if c.WALMaxBytes == 0 {
-		c.WALMaxBytes = d.WALMaxBytes
-	}
-	if c.Overflow == "" {
-		c.Overflow = d.Overflow
-	}
-}
-
-// Check returns what is wrong with c, naming the key of gateway.yml.
-func (c Config) Check() error {
-	c.setDefaults()
-	switch {
-	case c.WALDir == "":
-		return fmt.Errorf("wal_dir: missing")
-	case c.RingPow < 14 || c.RingPow > 22:
-		return fmt.Errorf("ring_pow %d: expected 14 to 22", c.RingPow)
-	case !(c.PauseHi > 0 && c.PauseHi <= 1):
-		return fmt.Errorf("pause_hi %v: expected more than 0 and at most 1", c.PauseHi)
-	case !(c.ResumeLo > 0 && c.ResumeLo < c.PauseHi):
-		return fmt.Errorf("resume_lo %v: expected more than 0 and less than pause_hi (%v)", c.ResumeLo, c.PauseHi)
-	case c.WALFlush < 0 || c.WALFlush > time.Minute:
-		return fmt.Errorf("wal_flush_ms %v: expected 0 to 60000", c.WALFlush)
-	case c.WALMaxBytes < 1<<20:
-		return fmt.Errorf("wal_max_bytes %d: expected at least 1M", c.WALMaxBytes)
-	case c.Overflow != Spill && c.Overflow != Pause && c.Overflow != DropOldest:
-		return fmt.Errorf("overflow %q: expected spill, pause or drop_oldest", c.Overflow)
-	case c.Retain < 0:
-		return fmt.Errorf("retain %v: expected 0 or more", c.Retain)
-	}
-	return nil
 }

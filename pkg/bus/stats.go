@@ -156,10 +156,9 @@ func (b *Bus) Update(cfg Config) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	cfg.WALDir = b.cfg.Load().WALDir
-	if err := cfg.Check(); err != nil {
+	if err := cfg.check(); err != nil {
 		return fmt.Errorf("bus: %w", err)
 	}
-	cfg.setDefaults()
 	b.use(cfg)
 	return nil
 }

@@ -205,15 +205,24 @@ type Field struct {
 	Enum        []string
 	Default     any // nil if none
 	Secret      bool
-	LiteralOK   bool // a secret that may stand there literally, such as a user name
-	NoReference bool // a secret that takes no reference, such as a name that is sent in the open
-	IsPath      bool // a path, relative to the file that holds it
-	IsFile      bool // a path of a file that is there to be read
-	Min, Max    any  // of a number, a duration or a size, as the schema writes it; nil: none
-	MinOut      bool // Min is the first number that is too small
-	MaxOut      bool // Max is the first number that is too large
-	MaxLen      int  // of a text, in characters; 0: no bound
+	LiteralOK   bool    // a secret that may stand there literally, such as a user name
+	NoReference bool    // a secret that takes no reference, such as a name that is sent in the open
+	IsPath      bool    // a path, relative to the file that holds it
+	IsFile      bool    // a path of a file that is there to be read
+	Min, Max    any     // of a number, a duration or a size, as the schema writes it; nil: none
+	MinOut      bool    // Min is the first number that is too small
+	MaxOut      bool    // Max is the first number that is too large
+	MaxLen      int     // of a text, in characters; 0: no bound
+	LessThan    string  // the key beside it that has a greater number; "": none
+	DefaultFrom string  // the key of gateway.yml whose value stands in for an empty one; "": none
+	Unique      *Unique // nil: others may have the same value
 	Description string
+}
+
+// Unique says that no two connectors of a kind have the same value of a field.
+type Unique struct {
+	With string // the key beside it that has to be the same, too
+	Text string // what is wrong then, with {other} for the other connector
 }
 
 // Key returns the path joined by dots.
@@ -287,6 +296,11 @@ func leafField(at []schemaAt, path []string) Field {
 	_, f.NoReference = annotation(at, "x-no-reference")
 	what, isPath := annotation(at, "x-path")
 	f.IsPath, f.IsFile = isPath, what == "file"
+	f.LessThan, f.DefaultFrom = annotationText(at, "x-less-than"), annotationText(at, "x-default-from")
+	if u, ok := annotation(at, "x-unique"); ok {
+		m, _ := u.(rawSchema)
+		f.Unique = &Unique{With: fmt.Sprint(m["with"]), Text: fmt.Sprint(m["text"])}
+	}
 	f.Description = annotationText(at, "description")
 	return f
 }

@@ -1,9 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
 // The keywords of ours that bound a duration or a size, which JSON Schema's minimum
@@ -70,6 +73,8 @@ type bounds struct {
 func (b bounds) Validate(ctx jsonschema.ValidationContext, v any) error {
 	n, ok := quantity(v, b.isDuration)
 	switch {
+	case !ok && b.isDuration && b.most.set && tooLong(v):
+		return ctx.Error(mostKeyword, "too large")
 	case !ok:
 		return nil
 	case b.least.set && n < b.least.n:
@@ -78,6 +83,13 @@ func (b bounds) Validate(ctx jsonschema.ValidationContext, v any) error {
 		return ctx.Error(mostKeyword, "too large")
 	}
 	return nil
+}
+
+// tooLong reports whether v is a duration that no [time.Duration] can hold.
+func tooLong(v any) bool {
+	text, _ := v.(string)
+	_, err := ParseDuration(text)
+	return errors.Is(err, number.ErrTooLong)
 }
 
 // quantityText words the bounds of a duration or size, "" if there are none.

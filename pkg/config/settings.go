@@ -59,6 +59,9 @@ func FieldErrors(err error) []*FieldError {
 // schema refuses is an error. The schema is the only place where a setting's type,
 // default and bounds stand. root is the path of value, for the errors.
 //
+// The fields of T have the keys as their json tags. Durations go into [time.Duration], of
+// a number too if its tag unit ("ms") says what it counts; sizes go into whole numbers.
+//
 // T is a struct whose fields have a json tag each, or are embedded, or have the
 // tag "-". Durations are time.Duration; a type of its own reads itself from text.
 // Decode fails with all that is wrong, joined; each part is a [FieldError].
@@ -77,11 +80,33 @@ func Decode[T any](schema string, value map[string]any, root ...string) (*T, err
 			SetAt(tree, f.Path, CloneTree(f.Default))
 		}
 	}
+	for _, e := range CheckOrder(fields, tree) {
+		errs = append(errs, &FieldError{Path: append(append([]string{}, root...), e.Path...), Msg: e.Msg})
+	}
 	out := new(T)
 	if len(errs) == 0 {
 		errs = assignStruct(reflect.ValueOf(out).Elem(), tree, root)
 	}
 	return out, errors.Join(errs...)
+}
+
+// CheckOrder finds the numbers in a tree with its defaults that must be less than the one
+// of another key, and are not.
+func CheckOrder(fields []Field, tree map[string]any) (errs []*FieldError) {
+	for i := range fields {
+		f := &fields[i]
+		if f.LessThan == "" {
+			continue
+		}
+		beside := append(append([]string{}, f.Path[:len(f.Path)-1]...), f.LessThan)
+		v, limit := ValueAt(tree, f.Path), ValueAt(tree, beside)
+		a, okA := numberOf(v)
+		b, okB := numberOf(limit)
+		if okA && okB && !(a < b) {
+			errs = append(errs, &FieldError{Path: f.Path, Msg: fmt.Sprintf("expected less than %s (%v), got %v", f.LessThan, limit, v)})
+		}
+	}
+	return errs
 }
 
 // fieldError words a violation for a value that stands at root.
@@ -135,6 +160,9 @@ func assignStruct(to reflect.Value, tree map[string]any, path []string) (errs []
 			continue
 		}
 		at := append(append([]string{}, path...), name)
+		if unit := f.Tag.Get("unit"); unit != "" {
+			v = scalarText(v) + unit
+		}
 		if m, isMap := v.(map[string]any); isMap && f.Type.Kind() == reflect.Struct {
 			errs = append(errs, assignStruct(to.Field(i), m, at)...)
 		} else if err := assign(to.Field(i), v); err != nil {
@@ -169,6 +197,12 @@ func assign(to reflect.Value, v any) error {
 		if to.Kind() == reflect.String {
 			to.SetString(x)
 			return nil
+		}
+		if to.CanUint() {
+			var n Size
+			err := n.UnmarshalText([]byte(x))
+			to.SetUint(uint64(n))
+			return err
 		}
 	case int64, uint64, float64:
 		if done := assignNumber(to, x); done {
@@ -228,4 +262,42 @@ func assignNumber(to reflect.Value, v any) bool {
 		return false
 	}
 	return true
+}
+
+// Encode is the opposite of [Decode]: the tree of a struct whose fields have the keys as
+// their json tags.
+func Encode(from any) map[string]any {
+	v := reflect.Indirect(reflect.ValueOf(from))
+	tree := map[string]any{}
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" || name == "-" {
+			continue
+		}
+		switch x := v.Field(i); {
+		case x.Type() != reflect.TypeFor[time.Duration]():
+			tree[name] = bare(x)
+		case f.Tag.Get("unit") != "":
+			unit, err := time.ParseDuration("1" + f.Tag.Get("unit"))
+			if err != nil {
+				panic(err) // of the struct's own tag
+			}
+			tree[name] = x.Int() / int64(unit)
+		default:
+			tree[name] = Duration(x.Int()).String()
+		}
+	}
+	return tree
+}
+
+// bare is a value without a name of its own.
+func bare(x reflect.Value) any {
+	switch {
+	case x.Kind() == reflect.String:
+		return x.String()
+	case x.Kind() == reflect.Bool:
+		return x.Bool()
+	}
+	return x.Interface() // Decode knows numbers of any kind
 }

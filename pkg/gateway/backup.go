@@ -85,7 +85,7 @@ type backupSource struct {
 }
 
 func openBackupSource(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger) (backupSource, error) {
-	archive, err := bus.OpenArchive(cfg.Bus.WALDir, false, log)
+	archive, err := bus.OpenArchive(cfg.WALDir(), false, log)
 	switch {
 	case err == nil:
 		return backupSource{stopped: archive}, nil

@@ -21,6 +21,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
@@ -81,8 +82,8 @@ func (c *checker) rehearse() *Gateway {
 	c.refuse("log.level", err)
 	_, err = NewLogger(io.Discard, c.cfg.Log.Format, new(slog.LevelVar))
 	c.refuse("log.format", err)
-	bus := busConfig(&c.cfg.Bus)
-	c.refuse("bus", bus.Check())
+	_, err = bus.ParseConfig(c.cfg.Bus)
+	c.refuse("bus", err)
 	for _, build := range []func() error{g.openPool, g.openSouth, g.openNorth} {
 		c.refuse("", build())
 	}
@@ -174,14 +175,18 @@ func (c *checker) surroundings() {
 		_, err := config.Secrets{Dir: c.cfg.Policy.SecretsDir}.Resolve(ref)
 		c.doubt("secret", "policy.secrets", err)
 	}
-	dir := existing(c.cfg.Bus.WALDir)
+	dir := existing(c.cfg.WALDir())
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return // the directories' own check tells
 	}
-	if free := st.Bavail * uint64(st.Bsize); free < uint64(c.cfg.Bus.MinFree) {
+	log, err := bus.ParseConfig(c.cfg.Bus)
+	if err != nil {
+		return // it was refused
+	}
+	if free := st.Bavail * uint64(st.Bsize); free < log.MinFree {
 		c.doubt("disk", "bus.min_free", fmt.Errorf("the disk of %s has %s free and min_free is %s: nothing is published until there is more; lower it, or make room",
-			dir, config.Size(free/uint64(config.MiB))*config.MiB, c.cfg.Bus.MinFree))
+			dir, config.Size(free/uint64(config.MiB))*config.MiB, config.Size(log.MinFree)))
 	}
 }
 
@@ -211,7 +216,7 @@ func existing(path string) string {
 func (c *checker) directories() {
 	c.refuse("data_dir", checkRestored(c.cfg.DataDir))
 	for _, d := range []struct{ key, path string }{
-		{"data_dir", c.cfg.DataDir}, {"bus.wal_dir", c.cfg.Bus.WALDir}, {"admin.socket", filepath.Dir(c.cfg.Admin.Socket)},
+		{"data_dir", c.cfg.DataDir}, {"bus.wal_dir", c.cfg.WALDir()}, {"admin.socket", filepath.Dir(c.cfg.Admin.Socket)},
 	} {
 		const writable, searchable = 2, 1 // access(2)
 		at := existing(d.path)

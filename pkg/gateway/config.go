@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 )
 
 // phaseTimeout bounds each phase of an apply but verify, which has a setting.
@@ -55,6 +57,15 @@ func (g *Gateway) commit(_ context.Context, snap *config.Snapshot) error {
 	return nil
 }
 
+// updateBus gives the bus its settings of cfg while it runs.
+func (g *Gateway) updateBus(cfg *bootstrap.Gateway) error {
+	c, err := bus.ParseConfig(cfg.Bus)
+	if err != nil {
+		return fmt.Errorf("bus: %w", err)
+	}
+	return g.bus.Update(c)
+}
+
 // settings applies the settings table to the bus and the connectors.
 type settings Gateway
 
@@ -66,8 +77,8 @@ func (s *settings) Check(groups map[string]map[string]any) error {
 	if err != nil {
 		return err
 	}
-	bus := busConfig(&cfg.Bus)
-	return errors.Join(bus.Check(), s.connectors.Check(cfg.Connectors))
+	_, err = bus.ParseConfig(cfg.Bus)
+	return errors.Join(err, s.connectors.Check(cfg.Connectors))
 }
 
 // Set implements [apply.Settings]. What the environment or a flag says wins, as at
@@ -76,7 +87,7 @@ func (s *settings) Set(ctx context.Context, groups map[string]map[string]any) er
 	s.setting.Lock()
 	cfg, err := (*Gateway)(s).withSettings(groups)
 	if err == nil {
-		err = s.bus.Update(busConfig(&cfg.Bus))
+		err = (*Gateway)(s).updateBus(cfg)
 	}
 	if err == nil {
 		s.groups = groups

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -318,14 +319,18 @@ func (d *doctor) time() {
 
 // disk looks whether the log may grow to what it is allowed to.
 func (d *doctor) disk() {
-	dir := existing(d.cfg.Bus.WALDir)
+	dir := existing(d.cfg.WALDir())
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		d.sick("disk", "%s: %v", dir, err)
 		return
 	}
+	log, err := bus.ParseConfig(d.cfg.Bus)
+	if err != nil {
+		return // the configuration's own check tells
+	}
 	var used uint64
-	_ = filepath.WalkDir(d.cfg.Bus.WALDir, func(_ string, e fs.DirEntry, err error) error { // what can't be read counts as nothing
+	_ = filepath.WalkDir(d.cfg.WALDir(), func(_ string, e fs.DirEntry, err error) error { // what can't be read counts as nothing
 		if err == nil && e.Type().IsRegular() {
 			if fi, err := e.Info(); err == nil {
 				used += uint64(fi.Size())
@@ -334,15 +339,15 @@ func (d *doctor) disk() {
 		return nil
 	})
 	free := st.Bavail * uint64(st.Bsize)
-	need := uint64(d.cfg.Bus.WALMaxBytes) + uint64(d.cfg.Bus.MinFree)
+	need := log.WALMaxBytes + log.MinFree
 	size := func(n uint64) config.Size { return config.Size(n/uint64(config.MiB)) * config.MiB }
 	switch {
 	case free+used < need:
 		d.doubt("disk", "%s has %s free, and the log may take %s more and leave %s: when the broker is away, it is full before bus.wal_max_bytes is reached: lower that, or make room",
-			dir, size(free), size(uint64(d.cfg.Bus.WALMaxBytes)-min(used, uint64(d.cfg.Bus.WALMaxBytes))), d.cfg.Bus.MinFree)
+			dir, size(free), size(log.WALMaxBytes-min(used, log.WALMaxBytes)), config.Size(log.MinFree))
 	case st.Files > 0 && st.Ffree < 1000:
 		d.doubt("disk", "%s has %d files left that can be made: find what makes so many", dir, st.Ffree)
 	default:
-		d.fine("disk", "%s has %s free; the log takes %s of %s", dir, size(free), size(used), d.cfg.Bus.WALMaxBytes)
+		d.fine("disk", "%s has %s free; the log takes %s of %s", dir, size(free), size(used), config.Size(log.WALMaxBytes))
 	}
 }

@@ -29,7 +29,7 @@ const birthMark = "birth"
 // one, before it was put back. That is known before anything is sent, with or without
 // somebody outside who remembers.
 func (g *Gateway) checkCopy() error {
-	mark := filepath.Join(g.cfg.Bus.WALDir, birthMark)
+	mark := filepath.Join(g.cfg.WALDir(), birthMark)
 	born, err := durable.Born(mark)
 	if err != nil {
 		g.log.Warn("it isn't known whether the log's directory is a copy", "error", err)

@@ -38,7 +38,7 @@ func Migrate(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger) ([]F
 }
 
 func formats(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger, migrate bool) (out []Format, err error) {
-	archive, err := bus.OpenArchive(cfg.Bus.WALDir, migrate, log)
+	archive, err := bus.OpenArchive(cfg.WALDir(), migrate, log)
 	switch {
 	case errors.Is(err, bus.ErrLocked):
 		return nil, fmt.Errorf("the gateway runs: stop it first: %w", err)
@@ -49,7 +49,7 @@ func formats(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger, migr
 	}
 	defer func() { err = errors.Join(err, archive.Close()) }()
 	found, newest := archive.Format()
-	out = []Format{{"log", cfg.Bus.WALDir, found, newest}}
+	out = []Format{{"log", cfg.WALDir(), found, newest}}
 	if migrate && found < newest {
 		if err := archive.Migrate(); err != nil {
 			return out, err

@@ -175,7 +175,11 @@ func (g *Gateway) openHTTP() (err error) {
 }
 
 func (g *Gateway) openBus() (err error) {
-	g.bus, err = bus.Open(busConfig(&g.cfg.Bus), bus.Deps{
+	cfg, err := bus.ParseConfig(g.cfg.Bus)
+	if err != nil {
+		return fmt.Errorf("bus: %w", err)
+	}
+	g.bus, err = bus.Open(cfg, bus.Deps{
 		Log: g.log, Registerer: g.reg, OnPressure: g.onPressure, OnFailure: g.fail, OnBehind: g.onBehind, Earliest: g.clock.notBefore,
 	})
 	if errors.Is(err, bus.ErrLocked) {
@@ -185,16 +189,6 @@ func (g *Gateway) openBus() (err error) {
 		return err
 	}
 	return g.checkCopy()
-}
-
-// busConfig turns the section of gateway.yml into the bus's settings.
-func busConfig(b *bootstrap.Bus) bus.Config {
-	return bus.Config{
-		RingPow: uint8(b.RingPow), PauseHi: b.PauseHi, ResumeLo: b.ResumeLo, WALDir: b.WALDir,
-		WALFlush: time.Duration(b.WALFlushMS) * time.Millisecond, WALMaxBytes: uint64(b.WALMaxBytes),
-		MinFree: uint64(b.MinFree), Overflow: bus.Overflow(b.Overflow),
-		Retain: b.Retain.Std(), RetainBytes: uint64(b.RetainBytes),
-	}
 }
 
 // stamped is the bus as the drivers see it: each batch bears the revision of the

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -43,10 +42,10 @@ func (a adminBus) Set(_ context.Context, key, value string) (*adminpb.SetBusSett
 	if err != nil { // what runs can't be wrong
 		return nil, err
 	}
-	old := busSettings(&before.Bus)
-	if old[key] == nil || key == "wal_dir" {
-		delete(old, "wal_dir") // a log does not move while it is used
-		return nil, fmt.Errorf("%w: %s: no such setting: expected one of %s", errkind.Invalid, key, strings.Join(slices.Sorted(maps.Keys(old)), ", "))
+	if before.Bus[key] == nil || key == "wal_dir" {
+		known := maps.Clone(before.Bus)
+		delete(known, "wal_dir") // a log does not move while it is used
+		return nil, fmt.Errorf("%w: %s: no such setting: expected one of %s", errkind.Invalid, key, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 	}
 	was := g.passing
 	if g.passing = maps.Clone(was); g.passing == nil {
@@ -59,26 +58,13 @@ func (a adminBus) Set(_ context.Context, key, value string) (*adminpb.SetBusSett
 	}
 	now, err := g.withSettings(g.groups)
 	if err == nil {
-		err = g.bus.Update(busConfig(&now.Bus))
+		err = g.updateBus(now)
 	}
 	if err != nil {
 		g.passing = was
 		return nil, fmt.Errorf("%w: %w", errkind.Invalid, err)
 	}
-	return &adminpb.SetBusSettingResponse{OldValue: fmt.Sprint(old[key]), NewValue: fmt.Sprint(busSettings(&now.Bus)[key])}, nil
-}
-
-// busSettings returns the bus's settings by key, as gateway.yml would have them.
-func busSettings(b *bootstrap.Bus) map[string]any {
-	text, err := json.Marshal(b)
-	values := map[string]any{}
-	if err == nil {
-		err = json.Unmarshal(text, &values)
-	}
-	if err != nil {
-		panic(err) // of plain values
-	}
-	return values
+	return &adminpb.SetBusSettingResponse{OldValue: fmt.Sprint(before.Bus[key]), NewValue: fmt.Sprint(now.Bus[key])}, nil
 }
 
 // passingText names what holds until the end of the process, "" for nothing: it is

@@ -58,14 +58,14 @@ func Restore(ctx context.Context, cfg *bootstrap.Gateway, path string, log *slog
 	if contents.Gateway != cfg.GatewayID {
 		return nil, fmt.Errorf("%s is a backup of gateway %q, but gateway.yml says gateway_id %q; nothing was restored", path, contents.Gateway, cfg.GatewayID)
 	}
-	for _, dir := range []struct{ key, path string }{{"data_dir", cfg.DataDir}, {"bus.wal_dir", cfg.Bus.WALDir}} {
+	for _, dir := range []struct{ key, path string }{{"data_dir", cfg.DataDir}, {"bus.wal_dir", cfg.WALDir()}} {
 		if err := mustBeEmpty(dir.key, dir.path); err != nil {
 			return nil, err
 		}
 	}
 	// The log is made beside its directory and renamed into its place, on the disk
 	// that a link leads to.
-	walDir := cfg.Bus.WALDir
+	walDir := cfg.WALDir()
 	if target, err := filepath.EvalSymlinks(walDir); err == nil {
 		walDir = target
 	}

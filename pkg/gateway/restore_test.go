@@ -26,9 +26,9 @@ func TestRestoreRefusesMountPointOfLog(t *testing.T) {
 		err = errors.Join(w.Close(), f.Close())
 	}
 	cfg := &bootstrap.Gateway{GatewayID: "gw", DataDir: filepath.Join(dir, "data")}
-	cfg.Bus.WALDir = filepath.Join(dir, "log")
+	cfg.Bus = map[string]any{"wal_dir": filepath.Join(dir, "log")}
 	if err == nil {
-		err = errors.Join(os.MkdirAll(filepath.Join(dir, "ssd", "lost+found"), 0o700), os.Symlink("ssd", cfg.Bus.WALDir))
+		err = errors.Join(os.MkdirAll(filepath.Join(dir, "ssd", "lost+found"), 0o700), os.Symlink("ssd", cfg.WALDir()))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +36,7 @@ func TestRestoreRefusesMountPointOfLog(t *testing.T) {
 	if _, err := Restore(t.Context(), cfg, file, nil); err == nil || !strings.Contains(err.Error(), "nothing was restored") {
 		t.Errorf("error: %v", err)
 	}
-	if _, err := os.Lstat(cfg.Bus.WALDir); err != nil {
+	if _, err := os.Lstat(cfg.WALDir()); err != nil {
 		t.Errorf("the link to the log's disk: %v", err)
 	}
 	if _, err := os.Stat(cfg.DataDir); !errors.Is(err, fs.ErrNotExist) {

@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// ErrTooLong is what is wrong with a duration that no [time.Duration] can hold.
+var ErrTooLong = errors.New("is longer than 292 years")
+
 // unit is one of the units that durations are written in.
 type unit struct {
 	name string
@@ -67,7 +70,7 @@ func Duration(s string) (time.Duration, error) {
 		}
 	}
 	if total >= math.MaxInt64 {
-		return 0, fmt.Errorf("%q is longer than 292 years", s)
+		return 0, fmt.Errorf("%q %w", s, ErrTooLong)
 	}
 	if whole {
 		return time.Duration(exact), nil

@@ -48,7 +48,7 @@ func numberReaders(t *testing.T) map[string]func(text string) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		return int64(g.Bus.WALFlushMS), nil
+		return g.Bus["wal_flush_ms"].(int64), nil
 	}
 	setting := Key{Table: config.Settings, ID: "bus", Field: []string{"wal_flush_ms"}}
 	return map[string]func(text string) (int64, error){

@@ -33,10 +33,12 @@ type Gateway struct {
 	Metrics    Metrics `json:"metrics"`
 	Admin      Admin   `json:"admin"`
 	Config     Config  `json:"config"`
-	Bus        Bus     `json:"bus"`
 
-	// Connectors holds each connector's settings by its name, defaults filled
-	// in, secrets still as references. Numbers are int64 or float64.
+	// Bus holds the settings of the bus, with their defaults. Numbers are int64 or
+	// float64. The bus decodes them.
+	Bus map[string]any `json:"-"`
+	// Connectors holds each connector's settings by its name, likewise, secrets still as
+	// references.
 	Connectors map[string]map[string]any `json:"connectors"`
 	// ConnectorNames are their names in the order of the file.
 	ConnectorNames []string `json:"-"`
@@ -118,20 +120,6 @@ type TLS struct {
 	CA         string `json:"ca"`
 	ClientCert string `json:"client_cert"`
 	ClientKey  string `json:"client_key"`
-}
-
-// Bus is the frame bus and its log.
-type Bus struct {
-	RingPow     int             `json:"ring_pow"`      // 14–22: the ring holds 2^RingPow frames
-	PauseHi     float64         `json:"pause_hi"`      // 0–1
-	ResumeLo    float64         `json:"resume_lo"`     // 0–1, less than PauseHi
-	WALDir      string          `json:"wal_dir"`       // absolute path
-	WALFlushMS  int             `json:"wal_flush_ms"`  // 0: a sync per group
-	WALMaxBytes config.Size     `json:"wal_max_bytes"` //
-	MinFree     config.Size     `json:"min_free"`      // of the disk
-	Overflow    string          `json:"overflow"`      // spill, pause, drop_oldest
-	Retain      config.Duration `json:"retain"`        // how long delivered frames stay
-	RetainBytes config.Size     `json:"retain_bytes"`  // how many bytes of them
 }
 
 // Value is one key with its value and where that came from.
@@ -222,6 +210,12 @@ func (g *Gateway) Pos(key string) config.Pos {
 		return g.sources.pos(nil, false)
 	}
 	return g.sources.pos(strings.Split(key, "."), false)
+}
+
+// WALDir returns the directory of the log: bus.wal_dir, absolute.
+func (g *Gateway) WALDir() string {
+	dir, _ := g.Bus["wal_dir"].(string)
+	return dir
 }
 
 // Values lists every key, in the order of gateway.yml's documentation, with

@@ -38,8 +38,8 @@ func TestDefaults(t *testing.T) {
 		Log: Log{"info", "json"}, Clock: Clock{NotBefore: config.Date(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC))}, Metrics: Metrics{":9100"}, Admin: Admin{"/var/lib/edge-gw/admin.sock", "0600", "", Roles{[]string{}, []string{}, []string{}, []string{}}},
 		Config: Config{Source: "etcd", Dir: filepath.Join(base, "config"), Etcd: Etcd{Endpoints: []string{}, Listen: "unix", Prefix: "/edge/config/v1"},
 			Rollback: "auto", Verify: "connect", VerifyTimeout: config.Duration(10 * time.Second)},
-		Bus: Bus{RingPow: 16, PauseHi: 0.8, ResumeLo: 0.6, WALDir: "/var/lib/edge-gw/log", WALFlushMS: 100, WALMaxBytes: 4 * config.GiB,
-			MinFree: 256 * config.MiB, Overflow: "spill", Retain: config.Duration(time.Hour), RetainBytes: config.GiB},
+		Bus: map[string]any{"ring_pow": int64(16), "pause_hi": 0.8, "resume_lo": 0.6, "wal_dir": "/var/lib/edge-gw/log", "wal_flush_ms": int64(100), "wal_max_bytes": "4G",
+			"min_free": "256M", "overflow": "spill", "retain": "1h", "retain_bytes": "1G"},
 		ConnectorNames: []string{"mqtt"},
 	}
 	got := *g
@@ -117,7 +117,7 @@ func TestLayers(t *testing.T) {
 	if _, ok := g.Connectors["other"]; ok {
 		t.Error("settings made a connector")
 	}
-	if back, err := g.WithSettings(nil); err != nil || back.Bus.WALFlushMS != 50 {
+	if back, err := g.WithSettings(nil); err != nil || back.Bus["wal_flush_ms"] != int64(50) {
 		t.Errorf("without settings: %v, %v", back, err)
 	}
 	if g.Origin("bus.nothing") != "" {
@@ -143,7 +143,7 @@ func TestPaths(t *testing.T) {
 		"secrets_dir":    {g.SecretsDir, filepath.Join(filepath.Dir(dir), "secrets")},
 		"admin.socket":   {g.Admin.Socket, filepath.Join(dir, "data/admin.sock")},
 		"config.dir":     {g.Config.Dir, filepath.Join(wd, "here")}, // a flag: the working directory's
-		"bus.wal_dir":    {g.Bus.WALDir, filepath.Join(wd, "wal")},
+		"bus.wal_dir":    {g.WALDir(), filepath.Join(wd, "wal")},
 		"tls.ca":         {tls["ca"], filepath.Join(dir, "ca.pem")},
 		"tls.client_key": {tls["client_key"], "${file:key}"},
 	} {
@@ -186,7 +186,7 @@ func TestErrors(t *testing.T) {
 		"flag for nothing": {file: "gateway_id: g\n", flags: map[string]string{"log.levl": "info"}, want: []string{"there is no such key; did you mean log.level? (unknown-key)"}},
 		"ambiguous variable": {file: "gateway_id: g\nconnectors: {a-b: {kind: mqtt5}, a_b: {kind: mqtt5}}\n", env: []string{"EDGE_GW_CONNECTORS_A_B_QOS=1"},
 			want: []string{"EDGE_GW_CONNECTORS_A_B_QOS: error: stands for both connectors.a-b.qos and connectors.a_b.qos; rename one of the connectors (ambiguous)"}},
-		"300 years": {file: "gateway_id: g\nbus: {retain: 110000d}\n", want: []string{"gateway.yml:1:1: error: \"110000d\" is longer than 292 years (value)"}},
+		"300 years": {file: "gateway_id: g\nbus: {retain: 110000d}\n", want: []string{"gateway.yml:2:15: error: bus.retain: expected a duration of at most 36500d, got \"110000d\" (value)"}},
 		"not YAML":  {file: "gateway_id: [\n", want: []string{"gateway.yml:", "not YAML"}},
 		"a list":    {file: "- a\n", want: []string{"gateway.yml:1:1: error: expected a mapping, got a list (type)"}},
 	} {
@@ -215,14 +215,14 @@ func TestErrors(t *testing.T) {
 // TestEmptySections: commenting out all keys of a section leaves its defaults.
 func TestEmptySections(t *testing.T) {
 	g, err := Load(write(t, "gateway_id: g\nbus:\n#  ring_pow: 17\nlog:\n  level:\nconnectors:\n"), nil, nil)
-	if err != nil || g.Bus.RingPow != 16 || g.Log.Level != "info" || len(g.Connectors) != 0 {
+	if err != nil || g.Bus["ring_pow"] != int64(16) || g.Log.Level != "info" || len(g.Connectors) != 0 {
 		t.Errorf("got %+v, %v", g, err)
 	}
 }
 
 func TestWithoutFile(t *testing.T) {
 	g, err := Load("", map[string]string{"gateway_id": "demo", "data_dir": "/tmp/d"}, nil)
-	if err != nil || g.GatewayID != "demo" || g.Bus.WALDir != "/tmp/d/log" || g.Origin("gateway_id") != "flag" {
+	if err != nil || g.GatewayID != "demo" || g.WALDir() != "/tmp/d/log" || g.Origin("gateway_id") != "flag" {
 		t.Errorf("got %+v, %v", g, err)
 	}
 }

@@ -200,17 +200,15 @@ func (b *builder) defaults() {
 			b.set(path, value, "default")
 		}
 	}
-	id, data := b.tree["gateway_id"], b.text("data_dir")
-	derive(id, "device")
+	for _, f := range config.Fields(schema, b.tree) {
+		if f.DefaultFrom != "" {
+			derive(config.ValueAt(b.tree, strings.Split(f.DefaultFrom, ".")), f.Path...)
+		}
+	}
+	data := b.text("data_dir")
 	derive(filepath.Join(data, "admin.sock"), "admin", "socket")
 	derive(filepath.Join(data, "log"), "bus", "wal_dir")
 	derive(filepath.Join(b.text("secrets_dir"), "tables"), "policy", "secrets_dir")
-	connectors, _ := b.tree["connectors"].(map[string]any)
-	for name, c := range connectors {
-		if m, ok := c.(map[string]any); ok && m["kind"] == "mqtt5" {
-			derive(id, "connectors", name, "client_id")
-		}
-	}
 }
 
 func (b *builder) text(path ...string) string {
@@ -249,6 +247,7 @@ func (b *builder) decode() (*Gateway, error) {
 	if err := json.Unmarshal(doc, g); err != nil { // such as a duration of 300 years
 		return nil, config.Findings{config.Finding{Severity: config.SeverityError, Rule: "value", Message: err.Error()}.At(b.place(nil, false))}
 	}
+	g.Bus, _ = b.tree["bus"].(map[string]any)
 	connectors, _ := b.tree["connectors"].(map[string]any)
 	for name, c := range connectors {
 		g.Connectors[name], _ = c.(map[string]any) // with its numbers as they were decoded
@@ -269,14 +268,14 @@ func (b *builder) checkTogether(g *Gateway) {
 		b.findings = append(b.findings, config.Finding{Severity: config.SeverityError, Rule: "value", Message: msg,
 			Key: strings.Join(path, ".")}.At(b.place(path, false)))
 	}
-	if g.Bus.ResumeLo >= g.Bus.PauseHi {
-		fail(fmt.Sprintf("bus.resume_lo: expected less than pause_hi (%v), got %v", g.Bus.PauseHi, g.Bus.ResumeLo), "bus", "resume_lo")
+	for _, e := range config.CheckOrder(config.Fields(schema, b.tree), b.tree) {
+		fail(e.Error(), e.Path...)
 	}
 	if n := len(g.Admin.Socket); n > maxSocketPath {
 		fail(fmt.Sprintf("admin.socket: %s has %d characters; a socket's path can have %d: set admin.socket or a shorter data_dir",
 			g.Admin.Socket, n, maxSocketPath), "admin", "socket")
 	}
-	b.checkClientIDs(g, fail)
+	b.checkUnique(fail)
 	checkRenames(g, fail)
 }
 
@@ -299,18 +298,22 @@ func checkRenames(g *Gateway, fail func(msg string, path ...string)) {
 	}
 }
 
-// checkClientIDs refuses two connectors that a broker would take for one: each
-// would have the other's session, and take what it did not deliver for delivered.
-func (b *builder) checkClientIDs(g *Gateway, fail func(msg string, path ...string)) {
-	type session struct{ endpoint, id string }
-	owner := map[session]string{}
-	for _, name := range slices.Sorted(maps.Keys(g.Connectors)) {
-		c := g.Connectors[name]
-		s := session{fmt.Sprint(c["endpoint"]), fmt.Sprint(c["client_id"])}
-		if other, taken := owner[s]; taken && c["kind"] == "mqtt5" {
-			fail(fmt.Sprintf("connectors.%s.client_id: %q is the client id of connectors.%s at the same broker; give one of them another",
-				name, s.id, other), "connectors", name)
+// checkUnique refuses two connectors of a kind that have a value in common which may not
+// be: a broker would take two of one client id for one, and each would have the other's
+// session, and take what it did not deliver for delivered.
+func (b *builder) checkUnique(fail func(msg string, path ...string)) {
+	type value struct{ kind, key, with, text string }
+	owner := map[value]string{}
+	for _, f := range config.Fields(schema, b.tree) {
+		if f.Unique == nil || len(f.Path) < 3 || f.Path[0] != "connectors" {
+			continue
 		}
-		owner[s] = name
+		name, key := f.Path[1], strings.Join(f.Path[2:], ".")
+		in := func(key string) string { return fmt.Sprint(config.ValueAt(b.tree, []string{"connectors", name, key})) }
+		v := value{in("kind"), key, in(f.Unique.With), fmt.Sprint(config.ValueAt(b.tree, f.Path))}
+		if other, taken := owner[v]; taken {
+			fail(fmt.Sprintf("%s: %q %s", f.Key(), v.text, strings.ReplaceAll(f.Unique.Text, "{other}", "connectors."+other)), "connectors", name)
+		}
+		owner[v] = name
 	}
 }
