@@ -26,7 +26,7 @@ the datatype is long.`,
 			if err := g.Check(); err != nil {
 				return err
 			}
-			return editVariables(cmd, into, g.Put)
+			return editVariables(cmd, into, nil, g.Put)
 		},
 	}
 	f := cmd.Flags()

@@ -1,14 +1,21 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/cli/options"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 	"github.com/edge-gateway/edge-gateway/pkg/tables"
+	"github.com/edge-gateway/edge-gateway/pkg/xlsx"
 )
 
 // imported is the result of import and gen.
@@ -18,16 +25,17 @@ type imported struct {
 	Added   int      `json:"added"`
 	Changed int      `json:"changed"`
 	Same    int      `json:"same"`
+
+	Left []driver.LeftOut `json:"left,omitempty"` // what could not be taken
 }
 
 func newImport() *cobra.Command {
-	var into, driver string
-	var opts tables.SheetOptions
+	var im importing
 	cmd := &cobra.Command{
-		Use:   "import FILE.csv --into DIR",
-		Short: "Merge variables from a spreadsheet into DIR's variables",
-		Long: `import lays the rows of a CSV file over the variables of the same tags and adds the
-others; none is removed, and comments stay. A variable stays in the file that holds
+		Use:   "import FILE… --into DIR",
+		Short: "Merge variables from a spreadsheet, or from what a tool exports, into DIR's variables",
+		Long: `import lays the rows of a CSV or xlsx file over the variables of the same tags and adds
+the others; none is removed, and comments stay. A variable stays in the file that holds
 it, new ones go to variables.yml. The config center isn't touched.
 
 The first line names the columns: tag, driver_id, access, type, addr, addr2, len, bit,
@@ -43,31 +51,20 @@ semicolons and tabs numbers have decimal commas; where a number can be read in t
 ways (1.000), it asks for --decimal. Nothing is guessed: of a file that is not UTF-8
 it shows how a line of it would be read.`,
 		Example: `  edge-cfg import points.csv --into ./config --driver press-4`,
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			raw, err := os.ReadFile(args[0])
-			if err != nil {
-				return err
-			}
-			s, note, err := tables.ReadSheet(raw, opts)
-			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
-			}
-			if note != "" {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s is read as %s\n", args[0], cli.Printable(note))
-			}
-			return editVariables(cmd, into, func(v *tables.Variables) error {
-				if err := v.Import(s, driver); err != nil {
-					return fmt.Errorf("%s: %w", args[0], err)
-				}
-				return nil
-			})
-		},
+		Args:    cobra.MinimumNArgs(1),
+		RunE:    im.run,
 	}
-	cmd.Flags().StringVar(&into, "into", "", "the `directory` of the tables")
-	cmd.Flags().StringVar(&opts.Encoding, "encoding", "", "the file's encoding, where it doesn't say (`NAME`: windows-1252, gbk, …)")
-	cmd.Flags().StringVar(&opts.Decimal, "decimal", "", "the decimal sign of numbers, where it can't be told (`.|,`)")
-	cmd.Flags().StringVar(&driver, "driver", "", "driver_id of the rows that have none (`ID`)")
+	for _, p := range protocols.Builtin() {
+		if p.Import != nil {
+			cmd.Long += "\n\n" + p.Import.Help
+			cmd.Example += "\n" + p.Import.Example
+			options.Add(cmd.Flags(), p.Import.Options)
+		}
+	}
+	cmd.Flags().StringVar(&im.into, "into", "", "the `directory` of the tables")
+	cmd.Flags().StringVar(&im.opts.Encoding, "encoding", "", "the file's encoding, where it doesn't say (`NAME`: windows-1252, gbk, …)")
+	cmd.Flags().StringVar(&im.opts.Decimal, "decimal", "", "the decimal sign of numbers, where it can't be told (`.|,`)")
+	cmd.Flags().StringVar(&im.driver, "driver", "", "driver_id of the rows that have none (`ID`)")
 	if err := cmd.MarkFlagRequired("into"); err != nil {
 		panic(err) // the flag was added above
 	}
@@ -75,8 +72,129 @@ it shows how a line of it would be read.`,
 	return cmd
 }
 
+// importing is an import that was asked for.
+type importing struct {
+	into, driver string
+	opts         tables.SheetOptions
+	left         []driver.LeftOut
+}
+
+func (im *importing) run(cmd *cobra.Command, names []string) error {
+	files, by, err := im.read(cmd, names)
+	if err != nil {
+		return err
+	}
+	if by == nil {
+		return im.sheet(cmd, files[0])
+	}
+	found, err := by.Import.Read(files, options.Given(cmd.Flags(), by.Import.Options, ""))
+	if wrong, ok := errors.AsType[*driver.ArgsError](err); ok {
+		return cli.Usagef("%w", wrong)
+	}
+	if err != nil {
+		return err
+	}
+	im.left = found.Left
+	for _, l := range im.left {
+		cmd.PrintErrln(cli.Printable(leftOut(l)))
+	}
+	if len(found.Rows) == 0 {
+		return fmt.Errorf("%s: there is no variable in it that can be taken", strings.Join(names, ", "))
+	}
+	s, err := tables.NewSheet(found.Columns, found.Rows)
+	if err != nil {
+		return err
+	}
+	return im.edit(cmd, func(v *tables.Variables) error { return v.Import(s, im.driver) })
+}
+
+// leftOut says what could not be taken, as lint says what it finds.
+func leftOut(l driver.LeftOut) string {
+	name := ""
+	if l.Name != "" {
+		name = l.Name + ": "
+	}
+	what := "not taken: "
+	if l.Note {
+		what = "look at it: "
+	}
+	return fmt.Sprintf("%s:%d: %s%s%s", l.File, l.Line, name, what, l.Why)
+}
+
+// read reads the files, and finds the protocol that they are of; nil: a spreadsheet of
+// variables.
+func (im *importing) read(cmd *cobra.Command, names []string) (files []driver.ImportFile, by *driver.Protocol, err error) {
+	for i, name := range names {
+		f := driver.ImportFile{Name: name}
+		if f.Data, err = os.ReadFile(name); err != nil {
+			return nil, nil, err
+		}
+		this, err := im.owner(cmd, &f)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if i > 0 && (this == nil || by == nil || this.Name != by.Name) {
+			return nil, nil, cli.Usagef("%s and %s are of different kinds: import one after the other", names[0], name)
+		}
+		files, by = append(files, f), this
+	}
+	return files, by, nil
+}
+
+// owner returns the protocol that knows a file, whose text is UTF-8 then; nil: none does.
+func (im *importing) owner(cmd *cobra.Command, f *driver.ImportFile) (*driver.Protocol, error) {
+	raw, extension := f.Data, strings.ToLower(filepath.Ext(f.Name))
+	if extension == ".xlsx" && !xlsx.Is(raw) {
+		return nil, errors.New("it is no spreadsheet file (xlsx): save it as one, without a password")
+	}
+	for _, p := range protocols.Builtin() {
+		if p.Import == nil || !slices.Contains(p.Import.Extensions, extension) {
+			continue
+		}
+		note := ""
+		if !xlsx.Is(raw) {
+			var err error
+			if f.Data, note, err = im.opts.Decode(raw); err != nil {
+				return nil, err
+			}
+		}
+		if p.Import.Knows(*f) {
+			readAs(cmd, f.Name, note)
+			return &p, nil
+		}
+		f.Data = raw
+	}
+	return nil, nil
+}
+
+// readAs tells how a file is read, if that was not plain.
+func readAs(cmd *cobra.Command, name, note string) {
+	if note != "" {
+		cmd.PrintErrf("%s is read as %s\n", name, cli.Printable(note))
+	}
+}
+
+// sheet merges a spreadsheet of variables.
+func (im *importing) sheet(cmd *cobra.Command, f driver.ImportFile) error {
+	s, note, err := tables.ReadSheet(f.Data, im.opts)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Name, err)
+	}
+	readAs(cmd, f.Name, note)
+	return im.edit(cmd, func(v *tables.Variables) error {
+		if err := v.Import(s, im.driver); err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		return nil
+	})
+}
+
+func (im *importing) edit(cmd *cobra.Command, edit func(*tables.Variables) error) error {
+	return editVariables(cmd, im.into, im.left, edit)
+}
+
 // editVariables changes the variables of dir. If anything is wrong, no file is written.
-func editVariables(cmd *cobra.Command, dir string, edit func(*tables.Variables) error) error {
+func editVariables(cmd *cobra.Command, dir string, left []driver.LeftOut, edit func(*tables.Variables) error) error {
 	v, findings, err := tables.OpenVariables(dir)
 	if err != nil {
 		return err
@@ -91,7 +209,7 @@ func editVariables(cmd *cobra.Command, dir string, edit func(*tables.Variables) 
 	if err != nil {
 		return err
 	}
-	res := imported{v.Path(), files, v.Added, v.Changed, v.Same}
+	res := imported{v.Path(), files, v.Added, v.Changed, v.Same, left}
 	return cli.NewOutput(cmd).Print(res, func(t *cli.Table) {
 		where := strings.Join(files, ", ")
 		if where == "" {

@@ -8,14 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/cli/options"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 )
@@ -30,7 +28,7 @@ func askCommand(name string, cmd *cobra.Command, formats ...cli.Format) *cobra.C
 		if a := p.Ability(name); a != nil {
 			cmd.Long += "\n\n" + a.Help
 			examples = append(examples, a.Example)
-			addOptions(cmd, a.Options)
+			options.Add(cmd.Flags(), a.Options)
 		}
 	}
 	cmd.Example = strings.Join(examples, "\n")
@@ -46,51 +44,6 @@ func askCommand(name string, cmd *cobra.Command, formats ...cli.Format) *cobra.C
 		})
 	}
 	return cmd
-}
-
-// optionValue implements [pflag.Value] with the text of an option; its protocol reads it.
-type optionValue struct {
-	driver.Option
-	text string
-}
-
-func (v *optionValue) String() string { return v.text }
-func (v *optionValue) Type() string   { return v.Option.Type }
-
-func (v *optionValue) Set(s string) error {
-	if v.Option.Type == "bool" {
-		on, err := strconv.ParseBool(s)
-		if err != nil {
-			return fmt.Errorf("%q: expected true or false", s)
-		}
-		s = strconv.FormatBool(on)
-	}
-	v.text = s
-	return nil
-}
-
-// addOptions gives cmd the options of a protocol as flags. Protocols may share some.
-func addOptions(cmd *cobra.Command, options []driver.Option) {
-	for _, o := range options {
-		if cmd.Flags().Lookup(o.Name) != nil {
-			continue
-		}
-		f := cmd.Flags().VarPF(&optionValue{o, o.Default}, o.Name, "", o.Usage)
-		if o.Type == "bool" {
-			f.NoOptDefVal = "true"
-		}
-	}
-}
-
-// argsOf are the options that were given.
-func argsOf(cmd *cobra.Command, options []driver.Option, argument string) driver.Args {
-	a := driver.Args{Argument: argument, Options: map[string]string{}}
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if slices.ContainsFunc(options, func(o driver.Option) bool { return o.Name == f.Name }) {
-			a.Options[f.Name] = f.Value.String()
-		}
-	})
-	return a
 }
 
 // usage says of an error about arguments that it is one.

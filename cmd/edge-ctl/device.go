@@ -20,6 +20,7 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/asking"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/cli/options"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
@@ -108,7 +109,7 @@ func (d *device) take(cmd *cobra.Command, p driver.Protocol, argument string) (a
 	if d.ability == nil {
 		return "", cli.Usagef("%s: protocol %s has no %s; protocols that have: %s", d.url, p.Name, d.name, having(d.name))
 	}
-	d.args = argsOf(cmd, d.ability.Options, argument)
+	d.args = options.Given(cmd.Flags(), d.ability.Options, argument)
 	if d.ability.Check != nil {
 		if err := d.ability.Check(d.args); err != nil {
 			return "", usage(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/cli/options"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/protocols"
@@ -43,7 +44,7 @@ gateway reads the device, to DIR; -o yaml prints the same.`,
 		Example: s.Example,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := s.Start(argsOf(cmd, s.Options, ""))
+			d, err := s.Start(options.Given(cmd.Flags(), s.Options, ""))
 			if err != nil {
 				return usage(err)
 			}
@@ -60,7 +61,7 @@ gateway reads the device, to DIR; -o yaml prints the same.`,
 			return d.Run(cmd.Context())
 		},
 	}
-	addOptions(cmd, s.Options)
+	options.Add(cmd.Flags(), s.Options)
 	cmd.Flags().StringVar(&tables, "tables", "", "write the three tables for a gateway to this directory")
 	cli.AddOutputFlag(cmd)
 	return cmd

@@ -45,6 +45,7 @@ type Protocol struct {
 	Scan     *Ability // look for devices
 	Browse   *Ability // list what a device has
 	Simulate *Simulation
+	Import   *Import                    // read what engineering tools export
 	Trust    func(dir string) TrustList // of certificates
 }
 

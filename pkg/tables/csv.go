@@ -15,6 +15,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/number"
 	"github.com/edge-gateway/edge-gateway/pkg/visible"
+	"github.com/edge-gateway/edge-gateway/pkg/xlsx"
 )
 
 // columns are the fields of a variable as a spreadsheet has them, in the order of
@@ -61,14 +62,19 @@ type Sheet struct {
 }
 
 // ReadSheet decodes what spreadsheets write: UTF-8 or UTF-16 by their marks, or what opts
-// says; separated by comma, semicolon or tab, or by what its first line says ("sep=;").
+// says; separated by comma, semicolon or tab, or by what its first line says ("sep=;"); or
+// the first sheet of a spreadsheet file (xlsx).
 // What is doubtful is a [UsageError] that says what to say. The note tells how it was
 // read, "" if there is nothing to tell.
 func ReadSheet(raw []byte, opts SheetOptions) (s *Sheet, note string, err error) {
 	if opts.Decimal != "" && opts.Decimal != "." && opts.Decimal != "," {
 		return nil, "", usagef("--decimal %s: expected . or ,", opts.Decimal)
 	}
-	text, note, err := opts.decode(raw)
+	if xlsx.Is(raw) { // its numbers have decimal points, whatever the program shows
+		s = &Sheet{comma: ',', decimalSign: "."}
+		return s, "", s.readBook(raw)
+	}
+	text, note, err := opts.Decode(raw)
 	if err != nil {
 		return nil, "", err
 	}
@@ -84,6 +90,33 @@ func ReadSheet(raw []byte, opts SheetOptions) (s *Sheet, note string, err error)
 		s.comma = hint
 	}
 	return s, note, s.read(text, hint != 0)
+}
+
+// NewSheet makes a sheet of rows that a program has, not a person: numbers have decimal
+// points.
+func NewSheet(header []string, rows [][]string) (*Sheet, error) {
+	s := &Sheet{header: slices.Clone(header), rows: rows, lines: make([]int, len(rows)), comma: ',', decimalSign: "."}
+	for i := range s.lines {
+		s.lines[i] = i + 2
+	}
+	return s, s.checkHeader()
+}
+
+// readBook reads the first sheet of a spreadsheet file.
+func (s *Sheet) readBook(raw []byte) error {
+	first := ""
+	if err := xlsx.Read(raw, func(r xlsx.Row) error {
+		switch {
+		case s.header == nil:
+			s.header, first = r.Cells, r.Sheet
+		case r.Sheet == first:
+			s.rows, s.lines = append(s.rows, r.Cells), append(s.lines, r.Line)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return s.checkHeader()
 }
 
 // read reads header and rows; hinted: a line above them is gone.

@@ -21,8 +21,8 @@ type SheetOptions struct {
 // when a file doesn't say which one it has.
 var candidates = [...]string{"windows-1252", "gbk", "windows-1251", "shift_jis"}
 
-// decode makes text of a file, and says how it was read if that was not plain UTF-8.
-func (o SheetOptions) decode(raw []byte) (text []byte, note string, err error) {
+// Decode makes UTF-8 text of a file, and says how it was read if that was not plain UTF-8.
+func (o SheetOptions) Decode(raw []byte) (text []byte, note string, err error) {
 	marked := bytes.HasPrefix(raw, []byte("\xff\xfe")) || bytes.HasPrefix(raw, []byte("\xfe\xff"))
 	switch {
 	case marked && (o.Encoding == "" || strings.HasPrefix(strings.ToLower(o.Encoding), "utf-16")):

@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"pkg/regular":          {},
 	"pkg/intake":           {},
 	"pkg/visible":          {},
+	"pkg/xlsx":             {},
 	"pkg/address":          {},
 	"pkg/clienttls":        {"pkg/regular"},
 	"pkg/config":           {"pkg/address", "pkg/visible", "schemas", "pkg/number", "pkg/regular"},
@@ -48,7 +49,7 @@ var allowed = map[string][]string{
 	"pkg/lint":             {"pkg/config/...", "pkg/point", "pkg/connectors", "pkg/endpoint", "pkg/driver", "pkg/protocols", "pkg/regular", "pkg/visible"},
 	"pkg/feed":             {"pkg/errkind", "pkg/config", "pkg/durable"},
 	"pkg/center":           {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/durable", "pkg/feed", "pkg/regular"},
-	"pkg/tables":           {"pkg/errkind", "schemas", "pkg/config", "pkg/durable", "pkg/lint", "pkg/number", "pkg/protocols", "pkg/visible"},
+	"pkg/tables":           {"pkg/errkind", "schemas", "pkg/config", "pkg/durable", "pkg/lint", "pkg/number", "pkg/protocols", "pkg/visible", "pkg/xlsx"},
 	"pkg/center/embedded":  {},
 	"pkg/apply":            {"pkg/config", "pkg/driver"},
 	"pkg/admin":            {"pkg/errkind", "pkg/admin/adminpb", "pkg/frame", "pkg/intake", "pkg/version"},
@@ -58,12 +59,13 @@ var allowed = map[string][]string{
 	"pkg/admin/busadmin":   {"pkg/admin", "pkg/admin/adminpb", "pkg/bus", "pkg/errkind", "pkg/frame"},
 	"pkg/cli":              {"pkg/errkind", "pkg/admin/...", "pkg/version", "pkg/number", "pkg/visible"},
 	"pkg/cli/clitest":      {"pkg/cli"},
+	"pkg/cli/options":      {"pkg/driver"},
 }
 
 // allowedBelow is for packages below a directory: every driver, every connector.
 var allowedBelow = map[string][]string{
 	"pkg/driver/": {"pkg/config", "pkg/errkind", "pkg/driver/...", "pkg/durable", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/plcsim", "pkg/point",
-		"pkg/regular", "schemas"},
+		"pkg/regular", "pkg/xlsx", "schemas"},
 	"pkg/connector/": {"pkg/address", "pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/errkind", "pkg/frame", "pkg/mqtt311", "pkg/number", "pkg/regular", "pkg/supervise", "schemas"},
 	"pkg/endpoint/":  {"pkg/endpoint/..."},
 	"pkg/config/":    {"pkg/config/...", "schemas"},

@@ -22,6 +22,7 @@ func Protocol() driver.Protocol {
 		CheckAll:  checkAll,
 		Probe:     probeAbility(),
 		Browse:    browseAbility(),
+		Import:    importAbility(),
 	}
 }
 
