@@ -40,6 +40,9 @@ var errBusy = errors.New("another push is in progress")
 // If ctx ends, or etcd is lost, just when the push was to be completed, the error
 // says so; the log tells what became of it.
 func (s *Store) Push(ctx context.Context, base Version, doc *config.Document, opts PushOptions) (Commit, error) {
+	if doc.Layered() {
+		return Commit{}, errors.New("the document has groups or gateways, which no gateway can read: push what is rendered for each")
+	}
 	if len(opts.Message) > maxMessage {
 		return Commit{}, fmt.Errorf("the message has %d bytes; at most %d are kept", len(opts.Message), maxMessage)
 	}

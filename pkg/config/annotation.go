@@ -147,6 +147,34 @@ func condHolds(cond rawSchema, v any) bool {
 	return true
 }
 
+// namePatterns returns the compiled patterns of names in the schemas.
+var namePatterns = sync.OnceValue(func() map[string]*regexp.Regexp {
+	out := make(map[string]*regexp.Regexp)
+	var walk func(node any)
+	walk = func(node any) {
+		switch node := node.(type) {
+		case rawSchema:
+			patterns, _ := node["patternProperties"].(rawSchema)
+			for pattern := range patterns {
+				if re, err := regexp.Compile(pattern); err == nil { // else the validator panics
+					out[pattern] = re
+				}
+			}
+			for _, sub := range node {
+				walk(sub)
+			}
+		case []any:
+			for _, sub := range node {
+				walk(sub)
+			}
+		}
+	}
+	for _, doc := range rawSchemas() {
+		walk(doc)
+	}
+	return out
+})
+
 // property returns the schemas that apply to key name of a value with the
 // schemas given.
 func property(of []schemaAt, name string, value any) []schemaAt {
@@ -163,7 +191,7 @@ func property(of []schemaAt, name string, value any) []schemaAt {
 		known := add(s.file, props[name])
 		patterns, _ := s.node["patternProperties"].(rawSchema)
 		for pattern, node := range patterns {
-			if re, err := regexp.Compile(pattern); err == nil && re.MatchString(name) {
+			if re := namePatterns()[pattern]; re != nil && re.MatchString(name) {
 				known = add(s.file, node) || known
 			}
 		}

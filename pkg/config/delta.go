@@ -19,7 +19,7 @@ type ItemChange struct {
 // Changes lists what differs, ordered by table and id.
 func (d *Document) Changes(next *Document) []ItemChange {
 	var out []ItemChange
-	for i, t := range Tables() {
+	for i, t := range AllTables() {
 		out = append(out, CompareItems(t, d.tables[i], next.tables[i])...)
 	}
 	return out

@@ -14,6 +14,8 @@ type Difference struct {
 	Drivers   TableDiff `json:"drivers"`
 	Variables TableDiff `json:"variables"`
 	Settings  TableDiff `json:"settings"`
+	Groups    TableDiff `json:"groups,omitzero"`
+	Gateways  TableDiff `json:"gateways,omitzero"`
 
 	// ByDriver groups the changes of variables, where snapshots were compared: a
 	// variable that moved from one driver to another is removed from the first and
@@ -49,12 +51,12 @@ type VariableDiff struct {
 
 // Table returns the difference of one table.
 func (d *Difference) Table(t Table) *TableDiff {
-	return [tableCount]*TableDiff{&d.Endpoints, &d.Drivers, &d.Variables, &d.Settings}[t.Index()]
+	return [tableCount]*TableDiff{&d.Endpoints, &d.Drivers, &d.Variables, &d.Settings, &d.Groups, &d.Gateways}[t.Index()]
 }
 
 // Empty reports whether nothing differs.
 func (d *Difference) Empty() bool {
-	for _, t := range Tables() {
+	for _, t := range AllTables() {
 		if !d.Table(t).Empty() {
 			return false
 		}
@@ -65,7 +67,7 @@ func (d *Difference) Empty() bool {
 // Len returns the number of items that differ.
 func (d *Difference) Len() int {
 	n := 0
-	for _, t := range Tables() {
+	for _, t := range AllTables() {
 		n += d.Table(t).Len()
 	}
 	return n

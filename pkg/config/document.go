@@ -32,8 +32,9 @@ func (it Item) Tree() (map[string]any, error) {
 // knowledge of what they mean. It is immutable. [Document.Snapshot] decodes it;
 // [Snapshot.Document] returns the document of a snapshot.
 //
-// Its canonical form is one JSON object of the tables, in the order of [Tables],
-// each an object of its items. The hash of that form identifies the document.
+// Its canonical form is one JSON object of the tables, in the order of [AllTables],
+// each an object of its items; layers without items are left out. The hash of that form
+// identifies the document.
 type Document struct {
 	tables [tableCount][]Item
 	sha256 string
@@ -46,7 +47,7 @@ func NewDocument(tables map[Table][]Item) (*Document, error) {
 	for t, items := range tables {
 		i := t.Index()
 		if i < 0 {
-			return nil, fmt.Errorf("table %q: expected one of %v", t, Tables())
+			return nil, fmt.Errorf("table %q: expected one of %v", t, AllTables())
 		}
 		if !slices.IsSortedFunc(items, byID) {
 			slices.SortFunc(items, byID)
@@ -71,7 +72,7 @@ func byID(a, b Item) int { return cmp.Compare(a.ID, b.ID) }
 
 // check holds the document to what keys and lines can carry.
 func (d *Document) check() error {
-	for i, t := range Tables() {
+	for i, t := range AllTables() {
 		last := ""
 		for n, it := range d.tables[i] {
 			if err := it.check(); err != nil {
@@ -165,6 +166,21 @@ func (d *Document) SameTable(t Table, other *Document) bool {
 	return d == other || slices.EqualFunc(d.Items(t), other.Items(t), func(a, b Item) bool { return a.ID == b.ID && sameBytes(a.JSON, b.JSON) })
 }
 
+// Layered reports whether the document has layers: it is a fleet's, and no gateway may
+// run it as it is.
+func (d *Document) Layered() bool { return len(d.Items(Groups)) > 0 || len(d.Items(Gateways)) > 0 }
+
+// Base returns the document without its layers.
+func (d *Document) Base() *Document {
+	if !d.Layered() {
+		return d
+	}
+	next := &Document{tables: d.tables}
+	next.tables[Groups.Index()], next.tables[Gateways.Index()] = nil, nil
+	next.sha256 = next.sum()
+	return next
+}
+
 // TableSHA256 returns the hash of one table's canonical form.
 func (d *Document) TableSHA256(t Table) string {
 	h := sha256.New()
@@ -193,7 +209,10 @@ func (d *Document) sum() string {
 
 func (d *Document) writeTo(out io.Writer) {
 	w := &chunked{w: out}
-	for i, t := range Tables() {
+	for i, t := range AllTables() {
+		if t.IsLayer() && len(d.tables[i]) == 0 {
+			continue // what isn't a fleet's is as if there were none
+		}
 		if i == 0 {
 			w.buf = append(w.buf, '{')
 		} else {

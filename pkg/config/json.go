@@ -35,15 +35,19 @@ func DecodeSettings(group string, b []byte) (map[string]any, error) {
 // DecodeVariable reads an item of the variables table from JSON. Its tag must be
 // the id given.
 func DecodeVariable(tag string, b []byte) (Variable, error) {
-	tree, err := parseJSON(b)
-	if err != nil {
-		return Variable{}, jsonFinding(keyOf(Variables, []string{tag}), err)
-	}
-	v, findings := variableOfTree(tag, tree)
+	v, findings := checkVariable(tag, b)
 	if findings != nil {
 		return Variable{}, findings
 	}
 	return v, nil
+}
+
+func checkVariable(tag string, b []byte) (Variable, Findings) {
+	tree, err := parseJSON(b)
+	if err != nil {
+		return Variable{}, jsonFinding(keyOf(Variables, []string{tag}), err)
+	}
+	return variableOfTree(tag, tree)
 }
 
 func variableOfTree(tag string, tree any) (Variable, Findings) {
@@ -65,16 +69,23 @@ func variableOfTree(tag string, tree any) (Variable, Findings) {
 
 // decodeItem reads an item of a table that is a mapping.
 func decodeItem(t Table, id string, b []byte) (map[string]any, error) {
+	m, findings := checkItem(t, id, b)
+	if err := findings.Err(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// checkItem is decodeItem that tells warnings too.
+func checkItem(t Table, id string, b []byte) (map[string]any, Findings) {
 	tree, err := parseJSON(b)
 	if err != nil {
 		return nil, jsonFinding(keyOf(t, []string{id}), err)
 	}
 	table := map[string]any{id: tree}
-	if err := checkTree(t, table).Err(); err != nil {
-		return nil, err
-	}
+	findings := checkTree(t, table)
 	m, _ := table[id].(map[string]any)
-	return m, nil
+	return m, findings
 }
 
 // checkTree types and checks a table that has no file.
@@ -84,6 +95,10 @@ func checkTree(t Table, tree any) Findings {
 	tree = types.typed(namedSchema(t.Schema()), tree)
 	for _, v := range append(types.violations, checkSchema(t.Schema(), tree)...) {
 		fs = append(fs, v.finding(t, v.path))
+	}
+	if t.IsLayer() {
+		fs.Sort()
+		return fs // which fields are secret, the item below tells: what is rendered is checked
 	}
 	fs = append(fs, secretFindings(string(t), t, tree, func([]string, bool) Pos { return Pos{} })...)
 	fs.Sort()

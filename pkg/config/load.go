@@ -16,16 +16,26 @@ import (
 // that it lacks. Its Rev is 0.
 func LoadDir(dir string) (*Snapshot, error) {
 	snap, src, findings := ReadDir(dir)
-	for _, t := range []Table{Endpoints, Drivers, Variables} {
-		if !src.Has(t) {
-			findings = append(findings, missingTable(dir, t))
-		}
+	if src.Layered() {
+		findings = append(findings, layeredFinding.At(Pos{File: dir}))
 	}
+	findings = append(findings, Missing(dir, src)...)
 	findings.Sort()
 	if err := findings.Err(); err != nil {
 		return nil, err
 	}
 	return snap, nil
+}
+
+// Missing tells which tables that a gateway needs src, which was read from dir, hasn't got.
+func Missing(dir string, src *Source) Findings {
+	var out Findings
+	for _, t := range []Table{Endpoints, Drivers, Variables} {
+		if !src.Has(t) {
+			out = append(out, missingTable(dir, t))
+		}
+	}
+	return out
 }
 
 func missingTable(dir string, t Table) Finding {
@@ -54,8 +64,12 @@ func Unread(dir string) []string {
 		if isTableFile(name) || isCopy(name) || e.IsDir() && !hasYAML(filepath.Join(dir, name)) || !e.IsDir() && !isYAML(name) {
 			continue
 		}
-		for _, t := range Tables() {
-			if rest, ok := strings.CutPrefix(strings.ToLower(name), t.Singular()); ok && !isLetter(strings.TrimPrefix(rest, "s")) {
+		for _, t := range AllTables() {
+			word := t.Singular()
+			if t == Gateways {
+				word = string(t) // gateway.yml is something else
+			}
+			if rest, ok := strings.CutPrefix(strings.ToLower(name), word); ok && !isLetter(strings.TrimPrefix(rest, "s")) {
 				names = append(names, name)
 			}
 		}
@@ -105,7 +119,7 @@ func isLetter(rest string) bool { return rest != "" && rest[0] >= 'a' && rest[0]
 func ReadDir(dir string) (*Snapshot, *Source, Findings) {
 	var paths []string
 	var unread Findings
-	for _, t := range Tables() {
+	for _, t := range AllTables() {
 		files, err := TableFiles(dir, t)
 		if err != nil {
 			unread = append(unread, unreadable(filepath.Join(dir, string(t)), err)...)
@@ -153,14 +167,16 @@ func ReadText(t Table, name string, text []byte) (*Snapshot, *Source, Findings) 
 type reader struct {
 	src      *Source
 	snap     Snapshot                       // of what is good
+	layers   []layerItem                    // to be typed when all tables are read
 	owners   map[Table]map[string]*document // of items, where a table has several files: those before the last
 	findings Findings
 }
 
 func newReader() *reader {
 	return &reader{
-		src:    &Source{docs: make(map[Table][]*document)},
-		snap:   Snapshot{Endpoints: make(map[string]Endpoint), Drivers: make(map[string]Driver), Settings: make(map[string]map[string]any)},
+		src: &Source{docs: make(map[Table][]*document)},
+		snap: Snapshot{Endpoints: make(map[string]Endpoint), Drivers: make(map[string]Driver), Settings: make(map[string]map[string]any),
+			groups: make(map[string]map[string]any), gateways: make(map[string]map[string]any)},
 		owners: make(map[Table]map[string]*document),
 	}
 }
@@ -350,8 +366,12 @@ func itemName(tree any, i int) string {
 
 // finish checks what crosses tables and returns the result.
 func (r *reader) finish() (*Snapshot, *Source, Findings) {
-	snap := NewSnapshot(r.snap.Endpoints, r.snap.Drivers, r.snap.Variables, r.snap.Settings)
-	r.add(referenceFindings(snap, r.src)...)
+	r.typeLayers()
+	whole := r.snap
+	snap := newSnapshot(&whole)
+	if !r.src.Layered() { // else only what is rendered must be whole
+		r.add(referenceFindings(snap, r.src)...)
+	}
 	r.findings.Sort()
 	return snap, r.src, r.findings
 }

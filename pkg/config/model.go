@@ -19,6 +19,10 @@ type Snapshot struct {
 	Rev uint64
 
 	origin origin
+
+	// The layers that files have, by ids. Only a document takes them from here: no gateway
+	// gets a snapshot that has any.
+	groups, gateways map[string]map[string]any
 }
 
 // Endpoint is an item of the endpoints table: where a device is reached.

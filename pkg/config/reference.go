@@ -66,7 +66,11 @@ func hasKey[V any](m map[string]V, key string) bool {
 }
 
 // References reports what is dangling. The error is a [Findings].
-func (s *Snapshot) References() error { return referenceFindings(s, nil).Err() }
+func (s *Snapshot) References() error { return s.ReferencesIn(nil).Err() }
+
+// ReferencesIn is [Snapshot.References] with the places in src; of a table that src has
+// badly, nothing is missed.
+func (s *Snapshot) ReferencesIn(src *Source) Findings { return referenceFindings(s, src) }
 
 // maxHints bounds the names that others are looked through for: each takes a look at
 // every item of a table.

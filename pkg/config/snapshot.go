@@ -15,7 +15,10 @@ type origin struct {
 // NewSnapshot makes a snapshot of its items, which it keeps: it sorts the
 // variables and computes the hash. Nil maps are as good as empty ones.
 func NewSnapshot(endpoints map[string]Endpoint, drivers map[string]Driver, variables []Variable, settings map[string]map[string]any) *Snapshot {
-	s := &Snapshot{Endpoints: endpoints, Drivers: drivers, Variables: variables, Settings: settings}
+	return newSnapshot(&Snapshot{Endpoints: endpoints, Drivers: drivers, Variables: variables, Settings: settings})
+}
+
+func newSnapshot(s *Snapshot) *Snapshot {
 	if !slices.IsSortedFunc(s.Variables, byTag) {
 		slices.SortFunc(s.Variables, byTag)
 	}
@@ -36,7 +39,7 @@ func (s *Snapshot) Document() *Document {
 func (s *Snapshot) encode() *Document {
 	d := &Document{}
 	var room arena
-	for i, t := range Tables() {
+	for i, t := range AllTables() {
 		rows := t.rows()
 		items := make([]Item, 0, rows.len(s))
 		for id, form := range rows.forms(s) {

@@ -17,10 +17,12 @@ import (
 // place in a file.
 type Source struct {
 	docs map[Table][]*document // in the order in which they were read
+	// origin, of what is rendered, tells where a field comes from.
+	origin func(t Table, id string, path []string) Place
 }
 
 // Has reports whether the table was read, well or badly.
-func (s *Source) Has(t Table) bool { return s != nil && len(s.docs[t]) > 0 }
+func (s *Source) Has(t Table) bool { return s != nil && (len(s.docs[t]) > 0 || s.origin != nil) }
 
 // Whole reports whether all files of the table could be read: what it lacks isn't there.
 func (s *Source) Whole(t Table) bool {
@@ -44,13 +46,19 @@ func (s *Source) Pos(t Table, id string, path ...string) Pos {
 	if !s.Has(t) {
 		return Pos{}
 	}
+	if s.origin != nil {
+		from := s.origin(t, id, path)
+		if t, id, path = from.Table, from.ID, from.Path; len(s.docs[t]) == 0 {
+			return Pos{}
+		}
+	}
 	return s.of(t, id).posOf(t, id, path...)
 }
 
 // Span returns which bytes of its file an item's lines are, with the comments that
 // follow; false where items could not be read one by one.
 func (s *Source) Span(t Table, id string) (start, end int, ok bool) {
-	if !s.Has(t) {
+	if !s.Has(t) || s.origin != nil {
 		return 0, 0, false
 	}
 	d := s.of(t, id)
@@ -64,13 +72,13 @@ func (s *Source) Span(t Table, id string) (start, end int, ok bool) {
 // declares reports whether the table has an item of that id, good or bad, or is
 // so broken that nobody can tell.
 func (s *Source) declares(t Table, id string) bool {
-	return s.Has(t) && slices.ContainsFunc(s.docs[t], func(d *document) bool { return d.broken || d.has(id) })
+	return s.Has(t) && s.origin == nil && slices.ContainsFunc(s.docs[t], func(d *document) bool { return d.broken || d.has(id) })
 }
 
 // ids returns the ids that a table declares, sorted; those given if the source
 // doesn't know.
 func (s *Source) ids(t Table, good iter.Seq[string]) []string {
-	if !s.Has(t) || t == Variables {
+	if !s.Has(t) || t == Variables || s.origin != nil {
 		return slices.Sorted(good)
 	}
 	all := map[string]bool{}

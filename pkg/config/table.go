@@ -24,13 +24,27 @@ const (
 	Settings  Table = "settings"
 )
 
-const tableCount = 4
+// The layers of a fleet's tables: what groups of gateways, and single ones, have
+// differently. A document with layers is not for a gateway to run: package overlay
+// renders from it what each of them runs.
+const (
+	Groups   Table = "groups"
+	Gateways Table = "gateways"
+)
 
-// Tables lists all tables in the order that documents have them in.
+const tableCount = 6
+
+// Tables lists the tables that a gateway runs, in the order that documents have them in.
 func Tables() []Table { return []Table{Endpoints, Drivers, Variables, Settings} }
 
-// Index returns the table's place in [Tables]; -1 for what is no table.
-func (t Table) Index() int { return slices.Index(Tables(), t) }
+// AllTables lists [Tables] and the layers above them, from the bottom to the top.
+func AllTables() []Table { return append(Tables(), Groups, Gateways) }
+
+// Index returns the table's place in [AllTables]; -1 for what is no table.
+func (t Table) Index() int { return slices.Index(AllTables(), t) }
+
+// IsLayer reports whether the table's items change those of the tables below it.
+func (t Table) IsLayer() bool { return t == Groups || t == Gateways }
 
 // FileName is the table's file in a directory: "drivers.yml".
 func (t Table) FileName() string { return string(t) + ".yml" }
@@ -52,7 +66,14 @@ func (t Table) IDField() string {
 
 // Canonical checks an item against its schema and returns its canonical form. The
 // error is a [Findings].
-func (t Table) Canonical(id string, raw []byte) ([]byte, error) { return t.rows().canonical(id, raw) }
+func (t Table) Canonical(id string, raw []byte) ([]byte, error) {
+	form, findings := t.rows().canonical(id, raw)
+	return form, findings.Err()
+}
+
+// Check is [Table.Canonical] that tells warnings too. Without a canonical form, one of the
+// findings is an error.
+func (t Table) Check(id string, raw []byte) ([]byte, Findings) { return t.rows().canonical(id, raw) }
 
 // Splits reports whether the table may have several files: those in the directory of its
 // name.
@@ -67,7 +88,7 @@ const PartNames = "more of the first three are in directories of these names (va
 // TableOfFile returns the table that a file is named for: by its own name (drivers.yml)
 // or by its directory's (drivers/press.yml).
 func TableOfFile(path string) (Table, bool) {
-	for _, t := range Tables() {
+	for _, t := range AllTables() {
 		if filepath.Base(path) == t.FileName() {
 			return t, true
 		}
@@ -82,7 +103,7 @@ func TableOfFile(path string) (Table, bool) {
 
 // isTableFile reports whether a name alone says that a file is a table's.
 func isTableFile(name string) bool {
-	return slices.ContainsFunc(Tables(), func(t Table) bool { return t.FileName() == name })
+	return slices.ContainsFunc(AllTables(), func(t Table) bool { return t.FileName() == name })
 }
 
 // isPart reports whether a file of that name in the directory of t is a part of it.
@@ -146,8 +167,9 @@ type rows interface {
 	forms(s *Snapshot) iter.Seq2[string, func([]byte) []byte]
 	// form returns the canonical form of one item, nil if there is none.
 	form(s *Snapshot, id string) []byte
-	// canonical decodes an item strictly and returns its canonical form.
-	canonical(id string, raw []byte) ([]byte, error)
+	// canonical decodes an item strictly and returns its canonical form, nil where a
+	// finding is an error.
+	canonical(id string, raw []byte) ([]byte, Findings)
 	// readFile reads the table's file.
 	readFile(r *reader, doc *document)
 	// readTree reads the table from an object of items by id.
@@ -177,6 +199,12 @@ func (t Table) rows() rows {
 		}
 	case Variables:
 		return variableRows{}
+	case Groups, Gateways:
+		return layerRows{mapRows[map[string]any]{
+			t, func(s *Snapshot) *map[string]map[string]any { return s.layer(t) },
+			func(m map[string]any) map[string]any { return m },
+			func(m map[string]any, b []byte) []byte { return appendValue(b, m) },
+		}}
 	}
 	panic("config: there is no table " + string(t)) // callers check names that others gave
 }
@@ -219,12 +247,12 @@ func (r mapRows[V]) item(id string, raw []byte) (V, error) {
 	return r.fromTree(m), nil
 }
 
-func (r mapRows[V]) canonical(id string, raw []byte) ([]byte, error) {
-	v, err := r.item(id, raw)
-	if err != nil {
-		return nil, err
+func (r mapRows[V]) canonical(id string, raw []byte) ([]byte, Findings) {
+	m, findings := checkItem(r.table, id, raw)
+	if findings.Err() != nil {
+		return nil, findings
 	}
-	return r.canonForm(v, nil), nil
+	return r.canonForm(r.fromTree(m), nil), findings
 }
 
 func (r mapRows[V]) decode(d *decoder) {
@@ -270,10 +298,10 @@ func (variableRows) form(s *Snapshot, id string) []byte {
 	return v.appendCanonical(nil)
 }
 
-func (variableRows) canonical(id string, raw []byte) ([]byte, error) {
-	v, err := DecodeVariable(id, raw)
-	if err != nil {
-		return nil, err
+func (variableRows) canonical(id string, raw []byte) ([]byte, Findings) {
+	v, findings := checkVariable(id, raw)
+	if findings != nil {
+		return nil, findings
 	}
 	return v.appendCanonical(nil), nil
 }

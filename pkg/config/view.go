@@ -8,9 +8,13 @@ import (
 
 // Snapshot decodes the document. prev may be nil, or an earlier snapshot: then only
 // what differs from its document is decoded, and the rest is shared. The error is a
-// [Findings] that names the items that can't be used. Whether the items' references
+// [Findings] that names the items that can't be used; a document with layers is nothing
+// that can be run, and so an error. Whether the items' references
 // lead somewhere is [Snapshot.References]' business. The snapshot's Rev is 0.
 func (d *Document) Snapshot(prev *Snapshot) (*Snapshot, error) {
+	if d.Layered() {
+		return nil, layeredFinding.asError()
+	}
 	dec := decoder{doc: d, prev: prev, snap: &Snapshot{SHA256: d.sha256}}
 	if prev == nil {
 		dec.prev, dec.prevDoc = &Snapshot{}, &Document{}

@@ -32,7 +32,7 @@ func lookAt(dir string, prev look, whole bool) (look, error) {
 	now := look{size: map[string]int64{}}
 	var stat strings.Builder
 	var paths []string
-	for _, table := range config.Tables() {
+	for _, table := range config.AllTables() { // of layers too: they end what was a gateway's own
 		files, err := config.TableFiles(dir, table)
 		if err != nil {
 			return look{}, err

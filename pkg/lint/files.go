@@ -71,7 +71,7 @@ func (res *Result) directory(dir string) (tables, gateways []string) {
 		res.unreadable(dir, err)
 		return nil, nil
 	}
-	for _, t := range config.Tables() {
+	for _, t := range config.AllTables() {
 		files, err := config.TableFiles(dir, t)
 		if err != nil {
 			res.unreadable(filepath.Join(dir, string(t)), err)
@@ -106,7 +106,7 @@ func (res *Result) directory(dir string) (tables, gateways []string) {
 }
 
 func isKnown(name string) bool {
-	return name == gatewayFile || slices.ContainsFunc(config.Tables(), func(t config.Table) bool { return t.FileName() == name })
+	return name == gatewayFile || slices.ContainsFunc(config.AllTables(), func(t config.Table) bool { return t.FileName() == name })
 }
 
 func (res *Result) warn(file, rule, msg string) {
@@ -143,6 +143,10 @@ func (res *Result) tables(paths []string) {
 	res.Files = append(res.Files, paths...)
 	res.Snapshot = snap
 	res.Findings = append(res.Findings, findings...)
+	if src.Layered() {
+		res.layered(snap, src)
+		return
+	}
 	res.Findings = append(res.Findings, Snapshot(snap, src, protocols.Builtin())...)
 }
 

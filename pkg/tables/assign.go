@@ -15,6 +15,10 @@ func ParseAssignment(keyText, text string) (Key, string, error) {
 	if err != nil {
 		return key, "", err
 	}
+	if key.Table.IsLayer() {
+		return key, "", fmt.Errorf("%s: the config center has no %s yet: change %s in the fleet's directory, and push what 'edge-cfg render' makes of it",
+			keyText, key.Table, key.Table.FileName())
+	}
 	if key.ID == "" {
 		return key, "", usagef("key %q: expected TABLE/ID FIELD=VALUE, or a setting and its value", keyText)
 	}

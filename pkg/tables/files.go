@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/lint"
@@ -29,7 +28,7 @@ func Find(path string) (*Files, error) {
 		return nil, err
 	}
 	l := &Files{Dir: path, paths: map[config.Table][]string{}}
-	wanted := config.Tables()
+	wanted := config.AllTables()
 	if !st.IsDir() {
 		t, ok := config.TableOfFile(path)
 		if !ok {
@@ -177,11 +176,5 @@ func (l *Files) Place(findings config.Findings) {
 		return
 	}
 	_, src, _ := config.ReadFiles(l.all()...)
-	for i, f := range findings {
-		table, key, _ := strings.Cut(f.Key, "/")
-		id, field, _ := strings.Cut(key, "/")
-		if t := config.Table(table); src.Has(t) {
-			findings[i] = f.At(src.Pos(t, id, strings.Split(field, ".")...))
-		}
-	}
+	src.Locate(findings)
 }

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -60,6 +61,9 @@ type Pulled struct {
 func (p *Pull) Run() (*Pulled, error) {
 	if err := os.MkdirAll(p.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("pull: %w", err)
+	}
+	if layered, err := Layered(p.Dir); err != nil || layered {
+		return nil, errors.Join(err, fleetError("pulled to", p.Dir))
 	}
 	b, err := LoadBase(p.Dir, p.Store)
 	if err != nil {

@@ -21,10 +21,28 @@ func secretPaths(t config.Table, id string, item map[string]any) [][]string {
 	if t == config.Variables {
 		return nil // they have none
 	}
+	if t.IsLayer() {
+		return layerSecrets(nil, item)
+	}
 	var out [][]string
 	for _, f := range config.Fields(string(t), map[string]any{id: item}) {
 		if f.Secret && !f.LiteralOK && len(f.Path) > 1 && f.Path[0] == id {
 			out = append(out, f.Path[1:])
+		}
+	}
+	return out
+}
+
+// layerSecrets lists the fields of a layer's item that may hold secrets: those that are
+// called like one, since only the item below says what it is.
+func layerSecrets(path []string, item map[string]any) [][]string {
+	var out [][]string
+	for name, v := range item {
+		at := append(slices.Clone(path), name)
+		if fields, isMap := v.(map[string]any); isMap {
+			out = append(out, layerSecrets(at, fields)...)
+		} else if slices.Contains(config.SecretNames(), name) {
+			out = append(out, at)
 		}
 	}
 	return out
