@@ -32,7 +32,7 @@ type compared struct {
 }
 
 func newDiff() *cobra.Command {
-	var from, to string
+	var from, to, gateway string
 	var exitCode bool
 	cmd := &cobra.Command{
 		Use:   "diff [DIR]",
@@ -42,10 +42,14 @@ with +, removed ones with -, changed ones with Δ and their fields. Without DIR,
 without revisions, it is the current directory.
 
 --from compares with an older revision. Without DIR, --from and --to compare two
-revisions; the one that is left out is the one in force.`,
+revisions; the one that is left out is the one in force.
+
+--gateway takes the directory of a fleet, and shows what the layers make different
+from the base for one gateway. No config center is needed for it.`,
 		Example: `  edge-cfg diff ./config
   edge-cfg diff --from rev=120 --to rev=125
-  edge-cfg diff ./config --exit-code || echo "not pushed yet"`,
+  edge-cfg diff ./config --exit-code || echo "not pushed yet"
+  edge-cfg diff fleet/ --gateway lyon-01`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fromRev, err := optionalRev("from", from)
@@ -54,6 +58,16 @@ revisions; the one that is left out is the one in force.`,
 			}
 			toRev, err := optionalRev("to", to)
 			if err != nil {
+				return err
+			}
+			if gateway != "" {
+				if len(args) == 0 || from != "" || to != "" {
+					return cli.Usagef("--gateway takes the DIR of a fleet, and no revisions")
+				}
+				differs, err := diffGateway(cmd, args[0], gateway)
+				if err == nil && differs && exitCode {
+					return cli.Exit(exitDiffers, nil)
+				}
 				return err
 			}
 			if len(args) == 0 && from == "" && to == "" {
@@ -79,6 +93,7 @@ revisions; the one that is left out is the one in force.`,
 	}
 	cmd.Flags().StringVar(&from, "from", "", "compare with this revision instead of the one in force (`rev=N`)")
 	cmd.Flags().StringVar(&to, "to", "", "compare this revision (`rev=N`)")
+	cmd.Flags().StringVar(&gateway, "gateway", "", "compare the base of a fleet with what the gateway of this `ID` runs")
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 5 if something differs")
 	cli.AddOutputFlag(cmd)
 	return cmd
@@ -114,14 +129,19 @@ func showDiff(ctx context.Context, cmd *cobra.Command, s *center.Store, files *t
 	if err != nil {
 		return false, err
 	}
-	d := tables.Compare(from.Document(), to.Document())
+	return printDiff(cmd, side{from.Commit.Rev, from.Document().SHA256()}, side{to.Commit.Rev, to.Document().SHA256()},
+		tables.Compare(from.Document(), to.Document()))
+}
+
+// printDiff prints what differs.
+func printDiff(cmd *cobra.Command, from, to side, d *tables.Difference) (differs bool, err error) {
 	out := cli.NewOutput(cmd)
 	if out.Format == cli.FormatTable {
 		return !d.Empty(), showChanges(out.Writer(), cli.ColorEnabled(cmd, out.Writer()), d, 0)
 	}
 	d.HideSecrets()
 	return !d.Empty(), out.Print(compared{
-		From: side{from.Commit.Rev, from.Document().SHA256()}, To: side{to.Commit.Rev, to.Document().SHA256()}, Changed: d.Len(),
+		From: from, To: to, Changed: d.Len(),
 		Endpoints: d.Endpoints, Drivers: d.Drivers, Variables: d.Variables, Settings: d.Settings,
 	}, nil)
 }

@@ -73,7 +73,7 @@ func writeFindings(cmd *cobra.Command, out *cli.Output, res *lint.Result) error 
 func writeSummary(w io.Writer, res *lint.Result) error {
 	var checked []string
 	if s := res.Snapshot; s != nil {
-		for _, t := range config.Tables() {
+		for _, t := range config.AllTables() {
 			if n := s.Len(t); n > 0 {
 				checked = append(checked, count(n, strings.TrimSuffix(string(t), "s")))
 			}

@@ -27,7 +27,7 @@ Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
 	}
 	cli.AddColorFlag(root)
 	addStoreFlags(root)
-	root.AddCommand(newLint(), newPush(), newDiff(), newPull(), newShow(), newLog(), newStatus(), newWatch(), newRollback(),
+	root.AddCommand(newLint(), newRender(), newPush(), newDiff(), newPull(), newShow(), newLog(), newStatus(), newWatch(), newRollback(),
 		newSet(), newGet(), newRetry(), newForget(), newEnroll(), newRevoke(), newKey(), newDoctor(), newCompact(), newContext(), newImport(), newExport(), newGen(), cli.NewVersion())
 	return root
 }

@@ -12,20 +12,35 @@ import (
 )
 
 func newShow() *cobra.Command {
-	var rev string
+	var rev, gateway string
+	var origin bool
 	cmd := &cobra.Command{
-		Use:   "show [TABLE[/ID]]",
+		Use:   "show [TABLE[/ID]] | DIR [TABLE[/ID]] --gateway ID",
 		Short: "Print tables, or one item, as they are or were in the config center",
 		Long: `show prints the tables as YAML. Secrets that stand in them literally are not shown;
-references to secrets are.`,
+references to secrets are.
+
+With --gateway it reads the directory of a fleet, and prints what one gateway runs.
+--origin tells of every field which layer it comes from, and where it stands. No config
+center is needed for it.`,
 		Example: `  edge-cfg show
   edge-cfg show drivers -o json
-  edge-cfg show variables/plant.flow --rev 120`,
-		Args: cobra.MaximumNArgs(1),
+  edge-cfg show variables/plant.flow --rev 120
+  edge-cfg show fleet/ drivers/press --gateway lyon-01 --origin`,
+		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := optionalRev("rev", rev)
 			if err != nil {
 				return err
+			}
+			dir := ""
+			switch {
+			case gateway != "" && (len(args) == 0 || rev != ""):
+				return cli.Usagef("--gateway takes the DIR of a fleet, and no revision")
+			case gateway != "":
+				dir, args = args[0], args[1:]
+			case len(args) > 1 || origin:
+				return cli.Usagef("a DIR and --origin go with --gateway ID")
 			}
 			var key tables.Key
 			if len(args) > 0 {
@@ -35,6 +50,9 @@ references to secrets are.`,
 				if key.Field != nil {
 					return cli.Usagef("%s: expected TABLE or TABLE/ID; 'edge-cfg get' prints a field", args[0])
 				}
+			}
+			if gateway != "" {
+				return showGateway(cmd, dir, gateway, key, origin)
 			}
 			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
 				v, err := loadRev(ctx, s, n)
@@ -46,6 +64,8 @@ references to secrets are.`,
 		},
 	}
 	cmd.Flags().StringVar(&rev, "rev", "", "as it was at this revision (`N`)")
+	cmd.Flags().StringVar(&gateway, "gateway", "", "what the gateway of this `ID` in a fleet's directory runs")
+	cmd.Flags().BoolVar(&origin, "origin", false, "with --gateway: where every field comes from")
 	cli.AddOutputFlag(cmd, cli.FormatYAML, cli.FormatJSON)
 	return cmd
 }

@@ -16,6 +16,9 @@ import (
 // is an error: the rest is for the gateways to refuse.
 func readTables(cmd *cobra.Command, path string, force bool) (*tables.Files, error) {
 	l, err := tables.Find(path)
+	if err == nil {
+		err = l.CheckPushable()
+	}
 	if err != nil {
 		return nil, err
 	}
