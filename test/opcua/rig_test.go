@@ -50,6 +50,7 @@ type settings struct {
 	Namespaces    []string `json:"namespaces,omitempty"`
 	Hostname      string   `json:"hostname,omitempty"`
 	History       bool     `json:"history,omitempty"` // of Count
+	Structures    bool     `json:"structures,omitempty"`
 }
 
 // server is a node-opcua server in a process of its own.

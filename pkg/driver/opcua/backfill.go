@@ -154,6 +154,11 @@ func (r *runner) fillSome(ctx context.Context, f *filling, part []*item) error {
 	if len(values) == 0 {
 		return nil
 	}
+	for _, v := range values {
+		if err := r.types.unfold(ctx, r.ask, v.dv.Value); err != nil {
+			return err
+		}
+	}
 	slices.SortStableFunc(values, func(a, b old) int { return cmp.Compare(a.ts, b.ts) })
 	r.d.metrics.backfilled.WithLabelValues(r.d.id).Add(float64(len(values)))
 	r.mark(f, part, len(values))

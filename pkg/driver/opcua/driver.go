@@ -94,6 +94,8 @@ type live struct {
 	ids  map[string]*ua.NodeID // by Node.String; guarded by the driver's mutex
 	typ  map[string]ua.TypeID  // ditto
 	caps limits
+
+	types *structTypes
 }
 
 // Update implements driver.Driver.

@@ -112,17 +112,17 @@ func namesIn(x any) map[int64]string {
 		if x == nil {
 			return nil
 		}
-		switch def := x.Value.(type) {
-		case *ua.EnumDefinition:
+		var def ua.EnumDefinition
+		var value ua.EnumValueType
+		switch {
+		case bodyOf(x, encEnumDefinition, &def):
 			for _, f := range def.Fields {
 				if f != nil {
 					names[f.Value] = f.Name
 				}
 			}
-		case *ua.EnumValueType:
-			if def.DisplayName != nil {
-				names[def.Value] = def.DisplayName.Text
-			}
+		case bodyOf(x, encEnumValue, &value) && value.DisplayName != nil:
+			names[value.Value] = value.DisplayName.Text
 		}
 	case []*ua.ExtensionObject:
 		for _, e := range x {

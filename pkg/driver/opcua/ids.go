@@ -2,6 +2,7 @@ package opcua
 
 // Nodes of namespace 0 that the driver uses (OPC 10000-6, annex A).
 const (
+	idHasEncoding            = 38
 	idHasSubtype             = 45
 	idHasProperty            = 46
 	idHierarchicalReferences = 33

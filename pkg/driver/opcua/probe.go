@@ -102,7 +102,8 @@ func (p *Probed) ask(ctx context.Context, ep endpoint.Acquirer, item config.Endp
 	if !ok {
 		return nil
 	}
-	if st, ok := object.Value.(*ua.ServerStatusDataType); ok {
+	var st ua.ServerStatusDataType
+	if bodyOf(object, encServerStatus, &st) {
 		p.State, p.Started, p.Clock = strings.TrimPrefix(st.State.String(), "ServerState"), st.StartTime, time.Until(st.CurrentTime)
 		if st.BuildInfo != nil {
 			p.Product = strings.TrimSpace(st.BuildInfo.ProductName + " " + st.BuildInfo.SoftwareVersion)

@@ -36,7 +36,7 @@ func (r *runner) learn(ctx context.Context) error {
 			r.lose(s, "the server has other namespaces than before")
 		}
 	}
-	r.enums = map[string]map[int64]string{}
+	r.enums, r.types = map[string]map[int64]string{}, newStructTypes()
 	for _, it := range r.handles { // a path may lead elsewhere now
 		it.asked = false
 		if it.sub == nil {
@@ -123,6 +123,9 @@ func (r *runner) readItems(ctx context.Context, items []*item) error {
 	}
 	began := time.Now()
 	values, err := r.readNodes(ctx, nodes)
+	if err == nil {
+		err = r.types.unfoldAll(ctx, r.ask, values)
+	}
 	if err != nil {
 		return err
 	}
@@ -266,7 +269,7 @@ func (d *opcuaDriver) Read(ctx context.Context, tag string) (driver.Reading, err
 	if isBad(dv.Status) {
 		return driver.Reading{}, fmt.Errorf("tag %s: %w", tag, &serviceError{"Read", dv.Status})
 	}
-	raw, err := dv.Value.Encode()
+	raw, err := encodeValue(dv.Value)
 	if err != nil {
 		return driver.Reading{}, fmt.Errorf("tag %s: %w", tag, err)
 	}
@@ -294,6 +297,9 @@ func (d *opcuaDriver) readNow(ctx context.Context, t *target) (*ua.DataValue, er
 	began := time.Now()
 	values, err := readNodes(ctx, l.ask, []*ua.ReadValueID{valueOf(id)}, 1)
 	d.requested("read", time.Since(began), err)
+	if err == nil {
+		err = l.types.unfoldAll(ctx, l.ask, values)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -230,7 +230,7 @@ func decodeService(b []byte) (resp ua.Response, err error) {
 			err = fmt.Errorf("the server's answer cannot be read: %v", p)
 		}
 	}()
-	if err := check(b); err != nil {
+	if b, err = check(b); err != nil {
 		return nil, err
 	}
 	_, body, err := ua.DecodeService(b)

@@ -35,6 +35,7 @@ type runner struct {
 	namespaces []string
 	caps       limits
 	enums      map[string]map[int64]string // by data type
+	types      *structTypes
 	subs       []*subscription
 	gap        *gap // nobody was told of yet
 
@@ -276,15 +277,24 @@ var errSessionGone = errors.New("the server has closed the session")
 // ask sends a request of the session and waits for the answer. A session that the
 // server has closed is a connection that is of no use.
 func (r *runner) ask(ctx context.Context, req ua.Request) (ua.Response, error) {
+	if r.sess == nil {
+		return nil, &linkError{"session", errSessionGone}
+	}
 	resp, err := r.ch.call(ctx, r.sess.auth, req)
 	if sessionGone(err) {
 		r.sess = nil
-		return nil, &linkError{"session", fmt.Errorf("%w: %w", errSessionGone, err)}
+		return nil, closedSession(err)
 	}
 	if errors.Is(err, errNoAnswer) {
 		return nil, &linkError{"request", err}
 	}
 	return resp, err
+}
+
+// closedSession is the end of a connection. It is no [serviceError], which would mean
+// that the connection is in order.
+func closedSession(err error) error {
+	return &linkError{"session", fmt.Errorf("%w: %s", errSessionGone, err.Error())}
 }
 
 func sessionGone(err error) bool {
@@ -300,7 +310,7 @@ func sessionGone(err error) bool {
 
 // serve subscribes, or reads, until the connection is of no use any more.
 func (r *runner) serve(ctx context.Context) error {
-	r.d.setLive(&live{ch: r.ch, auth: r.sess.auth, ids: map[string]*ua.NodeID{}, typ: map[string]ua.TypeID{}, caps: r.caps})
+	r.d.setLive(&live{ch: r.ch, auth: r.sess.auth, ids: map[string]*ua.NodeID{}, typ: map[string]ua.TypeID{}, caps: r.caps, types: r.types})
 	for _, it := range r.items {
 		r.d.resolved(it)
 	}

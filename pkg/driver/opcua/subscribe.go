@@ -98,7 +98,7 @@ func (r *runner) unpublished(ctx context.Context, err error) error {
 	}
 	if sessionGone(err) {
 		r.sess = nil
-		err = fmt.Errorf("%w: %w", errSessionGone, err)
+		return closedSession(err)
 	}
 	return &linkError{"publish", err}
 }
@@ -177,7 +177,11 @@ func (r *runner) process(ctx context.Context, s *subscription, m *ua.Notificatio
 	for _, data := range m.NotificationData {
 		switch n := data.Value.(type) {
 		case *ua.DataChangeNotification:
-			if err := r.settleGaps(ctx, s, laterOf(s.published, at), n.MonitoredItems); err != nil {
+			err := r.unfold(ctx, n.MonitoredItems)
+			if err == nil {
+				err = r.settleGaps(ctx, s, laterOf(s.published, at), n.MonitoredItems)
+			}
+			if err != nil {
 				s.next = m.SequenceNumber // it is asked for again
 				return err
 			}
@@ -292,9 +296,6 @@ func (r *runner) resume(ctx context.Context) error {
 		for n := 0; s.next != 0 && n < mostMissing; n++ {
 			ok, err := r.republish(ctx, s, s.next)
 			if _, answered := errors.AsType[*serviceError](err); answered {
-				if sessionGone(err) {
-					return err
-				}
 				r.lose(s, "the server has the subscription no more: "+StatusText(statusOf(err)))
 				break
 			}

@@ -46,7 +46,7 @@ func typeName(t ua.TypeID) string {
 }
 
 func clip(v *ua.Variant) string {
-	if isArray(v) {
+	if isArray(v) || v.Type() == ua.TypeIDExtensionObject {
 		return ""
 	}
 	s := fmt.Sprint(v.Value())
@@ -78,6 +78,9 @@ func (m *meaning) value(v *ua.Variant) (frame.Value, error) {
 	}
 	if isArray(v) {
 		return m.array(v)
+	}
+	if object, ok := v.Value().(*ua.ExtensionObject); ok {
+		return m.structure(v, object)
 	}
 	if m.names != nil && m.datatype == config.TypeString {
 		if n := numberOf(v.Value()); n.Kind() == frame.KindInt {

@@ -27,19 +27,30 @@ const (
 	encPublishResponse    = 829
 	encRepublishResponse  = 835
 	encDataChange         = 811
+	encHistoryResponse    = 667
+	encHistoryData        = 658
 	encBrowseResponse     = 530
 	encBrowseNextResponse = 536
 )
 
-// walker goes through an encoded message without keeping anything of it.
+// walker goes through an encoded message. Of it, it keeps only where the structures are.
 type walker struct {
-	b   []byte
-	err error
+	b     []byte
+	end   int // of b in the message
+	err   error
+	spots []spot
+	outer int // where the length of the body stands that b is of; 0: of none
 }
 
-// check says whether an encoded answer can be given to the library.
-func check(b []byte) error {
-	w := &walker{b: b}
+func newWalker(b []byte) *walker { return &walker{b: b, end: len(b)} }
+
+// at is where the walker is in the message.
+func (w *walker) at() int { return w.end - len(w.b) }
+
+// check says whether an encoded answer can be given to the library. It returns the
+// answer, in which the structures among the values keep their bodies: see [keepBodies].
+func check(b []byte) ([]byte, error) {
+	w := newWalker(b)
 	kind := w.nodeID()
 	w.skip(8 + 4 + 4) // timestamp, handle, result
 	w.diagnostic(0)
@@ -58,15 +69,25 @@ func check(b []byte) error {
 		w.list(func() { w.diagnostic(0) })
 	case encRepublishResponse:
 		w.notification()
+	case encHistoryResponse:
+		w.list(func() {
+			w.skip(4)
+			w.bytes()
+			w.extension(0)
+		})
+		w.list(func() { w.diagnostic(0) })
 	case encBrowseResponse, encBrowseNextResponse: // long, and values stand in none of them but the diagnostics
 		w.list(func() { w.browseResult() })
 		w.list(func() { w.diagnostic(0) })
 	default:
 		if len(b) > shallow {
-			return fmt.Errorf("the server's answer has %d bytes; set cfg.max_per_request lower", len(b))
+			return nil, fmt.Errorf("the server's answer has %d bytes; set cfg.max_per_request lower", len(b))
 		}
 	}
-	return w.err
+	if w.err != nil {
+		return nil, w.err
+	}
+	return keepBodies(b, w.spots), nil
 }
 
 func (w *walker) skip(n int) {
@@ -202,8 +223,27 @@ func (w *walker) diagnostic(depth int) {
 	}
 }
 
-// extension passes an extension object. A notification's values are walked through;
-// other bodies must be short, since nobody looks at them before the library does.
+// structure passes an extension object that is a value, and notes where it is.
+func (w *walker) structure(depth int) {
+	if w.deep(depth) {
+		return
+	}
+	s := spot{from: w.at(), outer: w.outer}
+	w.nodeID()
+	s.body = w.at()
+	kind := w.byte()
+	if kind == ua.ExtensionObjectEmpty {
+		return
+	}
+	w.bytes()
+	if s.end = w.at(); w.err == nil && s.end > s.body+1+4 && kind == ua.ExtensionObjectBinary {
+		w.spots = append(w.spots, s)
+	}
+}
+
+// extension passes an extension object. The values of a notification and of a history
+// are walked through; other bodies must be short, because nobody looks at them before the
+// library does.
 func (w *walker) extension(depth int) {
 	if w.deep(depth) {
 		return
@@ -216,13 +256,18 @@ func (w *walker) extension(depth int) {
 	if n == 0xffffffff {
 		return
 	}
-	if kind == encDataChange && int(n) <= len(w.b) {
-		body := &walker{b: w.b[:n]}
+	if (kind == encDataChange || kind == encHistoryData) && int(n) <= len(w.b) {
+		body := &walker{b: w.b[:n], end: w.at() + int(n), outer: w.at() - 4, spots: w.spots}
 		body.list(func() {
-			body.skip(4)
+			if kind == encDataChange {
+				body.skip(4)
+			}
 			body.dataValue(depth + 1)
 		})
-		body.list(func() { body.diagnostic(depth + 1) })
+		if kind == encDataChange {
+			body.list(func() { body.diagnostic(depth + 1) })
+		}
+		w.spots = body.spots
 		if w.err = body.err; w.err != nil {
 			w.b = nil
 		}
@@ -271,6 +316,9 @@ func (w *walker) variant(depth int) {
 		return
 	}
 	mask := w.byte()
+	if mask&0x3f == 0 {
+		return // the library ends here, whatever the other bits say
+	}
 	if mask&0x80 != 0 {
 		w.list(func() { w.scalar(ua.TypeID(mask&0x3f), depth) })
 	} else {
@@ -303,7 +351,7 @@ func (w *walker) scalar(t ua.TypeID, depth int) {
 	case ua.TypeIDLocalizedText:
 		w.localizedText()
 	case ua.TypeIDExtensionObject:
-		w.extension(depth + 1)
+		w.structure(depth + 1)
 	case ua.TypeIDDataValue:
 		w.dataValue(depth + 1)
 	case ua.TypeIDVariant:

@@ -149,6 +149,9 @@ func (d *opcuaDriver) typeOf(ctx context.Context, l *live, id *ua.NodeID) (ua.Ty
 	if t, err = builtIn(ctx, l.ask, dt); err != nil {
 		return 0, err
 	}
+	if t == ua.TypeIDExtensionObject || t == ua.TypeIDVariant {
+		return 0, fmt.Errorf("%w: its data type is %s", errCannotWrite, dt)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l.typ[id.String()] = t
@@ -164,34 +167,43 @@ func (d *opcuaDriver) forgetType(l *live, id *ua.NodeID) {
 // builtIn returns the built-in type that a data type is of (OPC 10000-6, 5.1.2): the
 // first one on the way up its supertypes.
 func builtIn(ctx context.Context, ask asker, dt *ua.NodeID) (ua.TypeID, error) {
-	const lastBuiltIn, enumeration = 25, 29
+	const enumeration = 29
 	for range maxSupertypes {
-		if dt.Namespace() == 0 && dt.StringID() == "" {
-			switch n := dt.IntID(); {
-			case n >= 1 && n <= lastBuiltIn && n != uint32(ua.TypeIDExtensionObject) && n != uint32(ua.TypeIDVariant):
-				return ua.TypeID(n), nil
-			case n == enumeration:
-				return ua.TypeIDInt32, nil
-			case n == uint32(ua.TypeIDVariant), n == uint32(ua.TypeIDExtensionObject):
-				return 0, fmt.Errorf("%w: its data type is %s", errCannotWrite, dt)
-			}
+		if isBuiltIn(dt) && dt.IntID() > 0 {
+			return ua.TypeID(dt.IntID()), nil
 		}
-		resp, err := ask(ctx, &ua.BrowseRequest{
-			View: noView(), RequestedMaxReferencesPerNode: 2,
-			NodesToBrowse: []*ua.BrowseDescription{{
-				NodeID: dt, BrowseDirection: ua.BrowseDirectionInverse, ReferenceTypeID: ua.NewNumericNodeID(0, idHasSubtype), ResultMask: uint32(ua.BrowseResultMaskNone),
-			}},
-		})
+		if dt.Namespace() == 0 && dt.StringID() == "" && dt.IntID() == enumeration {
+			return ua.TypeIDInt32, nil
+		}
+		up, err := backwards(ctx, ask, dt, idHasSubtype)
 		if err != nil {
 			return 0, err
 		}
-		got, ok := resp.(*ua.BrowseResponse)
-		if !ok || len(got.Results) != 1 || len(got.Results[0].References) != 1 || got.Results[0].References[0].NodeID == nil {
-			return 0, fmt.Errorf("%w: the server does not tell of which type %s is", errCannotWrite, dt)
+		if up == nil {
+			break
 		}
-		dt = ua.NewNodeIDFromExpandedNodeID(got.Results[0].References[0].NodeID)
+		dt = up
 	}
-	return 0, fmt.Errorf("%w: the server does not tell of which type %s is", errCannotWrite, dt)
+	return 0, fmt.Errorf("the server does not tell of which type %s is", dt)
+}
+
+// backwards returns the one node from which a reference of that type leads to id; nil if
+// the server tells of none, or of several.
+func backwards(ctx context.Context, ask asker, id *ua.NodeID, reference uint32) (*ua.NodeID, error) {
+	resp, err := ask(ctx, &ua.BrowseRequest{
+		View: noView(), RequestedMaxReferencesPerNode: 2,
+		NodesToBrowse: []*ua.BrowseDescription{{
+			NodeID: id, BrowseDirection: ua.BrowseDirectionInverse, ReferenceTypeID: ua.NewNumericNodeID(0, reference), ResultMask: uint32(ua.BrowseResultMaskNone),
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	got, ok := resp.(*ua.BrowseResponse)
+	if !ok || len(got.Results) != 1 || len(got.Results[0].References) != 1 || got.Results[0].References[0].NodeID == nil {
+		return nil, nil
+	}
+	return ua.NewNodeIDFromExpandedNodeID(got.Results[0].References[0].NodeID), nil
 }
 
 func noView() *ua.ViewDescription { return &ua.ViewDescription{ViewID: ua.NewTwoByteNodeID(0)} }

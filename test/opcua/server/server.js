@@ -17,6 +17,7 @@ const { Variant, DataType, VariantArrayType } = require("node-opcua-variant");
 const { StatusCodes } = require("node-opcua-status-code");
 const { SecurityPolicy } = require("node-opcua-secure-channel");
 const { MessageSecurityMode } = require("node-opcua-service-secure-channel");
+const { nodesets } = require("node-opcua-nodesets");
 const path = require("path");
 const readline = require("readline");
 
@@ -35,12 +36,40 @@ function rank(value, extra) {
   return { valueRank: 1, arrayDimensions: [value.length] };
 }
 
+// addStructures adds variables of the types in types.xml.
+function addStructures(space, ns, line) {
+  const types = space.getNamespaceIndex("urn:plant:types");
+  const make = (type, fields) => space.constructExtensionObject(space.findDataType(type, types), fields);
+  const tree = (value, depth) => make("Tree", { value, children: depth ? [tree(2 * value, depth - 1), tree(2 * value + 1, depth - 1)] : [] });
+  const motor = {
+    name: "M1 \"grün\"", position: { x: 1.5, y: -2 }, trail: [{ x: 1, y: 2 }, { x: 3, y: 4 }], speeds: [0.5, 1.5], when: new Date("2026-11-27T14:03:00.123Z"),
+    state: 3, any: new Variant({ dataType: DataType.ExtensionObject, value: make("Point", { x: 7, y: 8 }) }),
+    choice: { text: "second" }, reading: { name: "r", value: 0.25, level: 9 }, big: [0x00200000, 1], raw: Buffer.from([0, 255]), none: null,
+    code: StatusCodes.BadNodeIdUnknown, node: resolveNodeId("ns=2;s=Temp"),
+  };
+  const values = {
+    Point: make("Point", { x: 1, y: 2.5 }), Reading: make("Reading", { name: "r", note: { text: "hot", locale: "en" }, level: 65535 }),
+    Choice: make("Choice", { place: { x: 1, y: 2 } }), Tree: tree(1, 2), Motor: make("Motor", motor), MotorPlus: make("MotorPlus", { ...motor, extra: -5 }),
+  };
+  for (const [name, value] of Object.entries(values)) {
+    ns.addVariable({
+      componentOf: line, browseName: name, nodeId: "s=" + name, dataType: space.findDataType(name, types), minimumSamplingInterval: 10,
+      value: { dataType: DataType.ExtensionObject, value },
+    });
+  }
+  ns.addVariable({
+    componentOf: line, browseName: "Points", nodeId: "s=Points", dataType: space.findDataType("Point", types), minimumSamplingInterval: 10, valueRank: 1, arrayDimensions: [2],
+    value: { dataType: DataType.ExtensionObject, arrayType: VariantArrayType.Array, value: [make("Point", { x: 1, y: 2 }), make("Point", { x: 3, y: 4 })] },
+  });
+}
+
 async function main() {
   const pki = (name) => new OPCUACertificateManager({ automaticallyAcceptUnknownCertificate: true, rootFolder: path.join(cfg.dir, name) });
   const certs = pki("pki"), users = pki("users");
   await certs.initialize();
   await users.initialize();
   const server = new OPCUAServer({
+    nodeset_filename: cfg.structures ? [nodesets.standard, path.join(__dirname, "types.xml")] : undefined,
     port: cfg.port, hostname: cfg.hostname || "127.0.0.1",
     serverCertificateManager: certs, userCertificateManager: users,
     certificateFile: cfg.cert, privateKeyFile: cfg.key,
@@ -94,6 +123,7 @@ async function main() {
   add("Matrix", "Double", new Float64Array([1, 2.5, 3, 4, 5, 6]), { arrayType: VariantArrayType.Matrix, dimensions: [2, 3] });
   add("Empty", "Double", new Float64Array(0), { arrayType: VariantArrayType.Array });
   for (let i = 0; i < (cfg.nodes || 0); i++) add("N" + i, "Int32", i);
+  if (cfg.structures) addStructures(space, ns, line);
   let count = 0;
   add("Count", "UInt32", 0);
   if (cfg.history) space.installHistoricalDataNode(variables.get("Count").variable, { maxOnlineValues: 10000 });
