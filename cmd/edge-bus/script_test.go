@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
+	"github.com/edge-gateway/edge-gateway/pkg/audit"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/cli/clitest"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
@@ -27,12 +30,13 @@ func TestMain(m *testing.M) {
 //	gateway            serves the small gateway of admintest on $WORK/admin.sock
 //	log DIR FRAMES     makes the log of a stopped gateway
 //	lock DIR           opens it, as a running gateway would
+//	records DIR N      appends a chain of N audit records to a log; $ANCHOR is its end, $FIRSTANCHOR that of the first such log
 //	park DIR ID FIRST LAST TOPIC   puts frames of it aside as a message that was refused
 //
 // and those of clitest.
 func TestScripts(t *testing.T) {
 	cmds := clitest.Commands()
-	cmds["gateway"], cmds["log"], cmds["lock"], cmds["park"] = serve, makeLog, lock, park
+	cmds["gateway"], cmds["log"], cmds["lock"], cmds["park"], cmds["records"] = serve, makeLog, lock, park, records
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -87,6 +91,22 @@ func makeLog(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(b.Publish(ctx, batch))
 	}
 	ts.Check(b.Sync(ctx))
+	ts.Check(b.Close())
+}
+
+func records(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	b := openBus(ts, args[0])
+	chain := audit.NewChain(filepath.Join(ts.MkAbs(ts.Getenv("WORK")), rand.Text()))
+	for i := range n {
+		r := map[string]any{"time": time.Now().UTC(), "method": "TagService/WriteTag", "user": "ann", "uid": i, "request": `{"tag":"<x>\u202e"}`, "code": "OK", "error": ""}
+		ts.Check(chain.Record(r, func() error { return b.PublishSys(audit.Tag, r) }))
+		ts.Setenv("ANCHOR", fmt.Sprintf("%v:%v", r["n"], r["hash"]))
+	}
+	if ts.Getenv("FIRSTANCHOR") == "" {
+		ts.Setenv("FIRSTANCHOR", ts.Getenv("ANCHOR"))
+	}
 	ts.Check(b.Close())
 }
 

@@ -257,6 +257,15 @@ func Import(dir string, r io.Reader, log *slog.Logger) (ExportReport, error) {
 	return wal.Import(dir, r, wal.Options{Log: log})
 }
 
+// ReadExport hands the batches of an export to f, and returns what it says of itself at its
+// end: frames that could not be read when it was made are named there.
+func ReadExport(r io.Reader, f func(*frame.Batch) error) (ExportReport, error) {
+	return wal.ReadExport(r, func(ExportHeader) error { return nil }, func(b *frame.Batch, _ int64) error { return f(b) })
+}
+
+// IsExport reports whether a file that begins so is an export.
+func IsExport(head []byte) bool { return wal.IsExport(head) }
+
 // Restore makes a log in dir, which must be empty or not exist, from an export, for
 // a gateway to go on with: a new epoch begins, frames keep their seqs, consumers
 // their places, but not their sessions.

@@ -140,6 +140,17 @@ func TestDamagedStore(t *testing.T) {
 		{"header promises too much", func(t *testing.T, s *Store) {
 			put(t, s.keys.document(good.SHA256()).header(), `{"format":1,"size":268435456,"chunks":292}`)
 		}, nil},
+		{"document is another's, and an item too", func(t *testing.T, s *Store) {
+			other := docOf(t, 2, "document is another's, and an item too") // whole, under a hash that is not its own
+			for _, of := range []func(stored) string{stored.header, func(k stored) string { return k.chunk(0) }} {
+				r, err := etcd.Get(t.Context(), of(s.keys.document(other.SHA256())))
+				if err != nil || len(r.Kvs) != 1 {
+					t.Fatalf("%v, %v", r, err)
+				}
+				put(t, of(s.keys.document(good.SHA256())), string(r.Kvs[0].Value))
+			}
+			del(t, s.keys.item(config.Variables, variable(3, "").ID))
+		}, ErrDamaged},
 		{"document is gone", func(t *testing.T, s *Store) { del(t, string(s.keys.document(good.SHA256()))) }, nil},
 		{"document is gone and an item too", func(t *testing.T, s *Store) {
 			del(t, string(s.keys.document(good.SHA256())))

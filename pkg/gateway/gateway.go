@@ -16,6 +16,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
+	"github.com/edge-gateway/edge-gateway/pkg/audit"
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
@@ -68,7 +69,7 @@ type Gateway struct {
 
 	safe     bool
 	trial    *trial // nil in a rehearsal
-	chain    *auditChain
+	chain    *audit.Chain
 	started  time.Time
 	booted   chan struct{} // closed when the first configuration runs
 	bootOnce sync.Once

@@ -140,6 +140,10 @@ func (e exportWriter) record(kind byte, p []byte) error {
 // ErrBadExport is wrapped by errors about files that are no whole export.
 var ErrBadExport = errkind.New(errkind.Invalid, "not a whole export")
 
+// IsExport reports whether a file that begins so is an export; what is shorter than eight
+// bytes is none.
+func IsExport(head []byte) bool { return bytes.HasPrefix(head, []byte(exportMagic)) }
+
 // ReadExport reads an export. header is called first, then batch with each batch
 // and when it was logged (Unix ms).
 func ReadExport(r io.Reader, header func(ExportHeader) error, batch func(b *frame.Batch, logged int64) error) (t ExportTrailer, err error) {

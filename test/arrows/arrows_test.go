@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"pkg/endpoint":         {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/number", "pkg/supervise"},
 	"pkg/wal":              {"pkg/errkind", "pkg/durable", "pkg/frame"},
 	"pkg/bus":              {"pkg/config", "pkg/errkind", "pkg/frame", "pkg/wal"},
+	"pkg/audit":            {"pkg/durable", "pkg/frame", "pkg/regular"},
 	"pkg/driver":           {"pkg/errkind", "pkg/config", "pkg/endpoint", "pkg/frame", "pkg/point", "pkg/supervise"},
 	"pkg/protocols":        {"pkg/config", "pkg/driver", "pkg/driver/..."},
 	"pkg/connector":        {"pkg/errkind", "pkg/bus", "pkg/frame", "pkg/supervise"},
