@@ -64,7 +64,12 @@ far as the log goes. What the log no longer holds is not known.`,
 }
 
 func showAt(ctx context.Context, cmd *cobra.Command, log source, tags []string, at time.Time) error {
-	found, damages, err := lastValues(ctx, log, tags, at)
+	var found map[string]valueThen
+	var damages []*pb.LogDamage
+	err := cli.During(cmd, "looking back", func() (err error) {
+		found, damages, err = lastValues(ctx, log, tags, at)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,11 @@ A connector acknowledges what its own filter leaves out, too.`,
 				return err
 			}
 			return withLog(cmd, reading, func(ctx context.Context, log source) error {
-				d, err := log.Delivery(ctx, r)
+				var d *pb.GetDeliveryResponse
+				err := cli.During(cmd, "counting", func() (err error) {
+					d, err = log.Delivery(ctx, r)
+					return err
+				})
 				if err != nil {
 					return err
 				}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -8,20 +9,21 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
-// progress shows on a terminal how far a replay is.
+// progress follows a replay.
 type progress struct {
-	cmd   *cobra.Command // nil: nobody looks
+	line  *cli.Progress
 	begun time.Time
-	shown time.Time
-	sent  uint64
-	first uint64
+	sent  uint64 // frames
+	first uint64 // seq
+	seq   uint64 // up to which it has come
+	last  uint64
 }
 
 // newProgress shows progress only where it does not mix with the frames.
-func newProgress(cmd *cobra.Command) *progress {
+func newProgress(cmd *cobra.Command, target string) *progress {
 	p := &progress{begun: time.Now()}
-	if cli.IsTerminal(cmd.ErrOrStderr()) && !cli.IsTerminal(cmd.OutOrStdout()) {
-		p.cmd = cmd
+	if target != "stdout" || !cli.IsTerminal(cmd.OutOrStdout()) {
+		p.line = cli.NewProgress(cmd, "replaying")
 	}
 	return p
 }
@@ -32,23 +34,24 @@ func (p *progress) set(sent, seq, last uint64) {
 	if p.first == 0 {
 		p.first = seq - min(seq, sent)
 	}
-	p.sent = sent
-	now := time.Now()
-	if p.cmd == nil || now.Sub(p.shown) < 200*time.Millisecond {
-		return
-	}
-	p.shown = now
-	percent := 100.0
-	if last > p.first {
-		percent = 100 * float64(seq-p.first) / float64(last-p.first)
-	}
-	rate := float64(sent) / now.Sub(p.begun).Seconds()
-	p.cmd.PrintErrf("\r%3.0f%%  %d frames  seq %d of %d  %s frames/s \x1b[K", percent, sent, seq, last, cli.Count(uint64(rate)))
+	p.sent, p.seq, p.last = sent, seq, last
+	p.line.Set(p.String())
 }
 
-// done clears the line.
-func (p *progress) done() {
-	if p.cmd != nil && !p.shown.IsZero() {
-		p.cmd.PrintErr("\r\x1b[K")
+// String says how far it is.
+func (p *progress) String() string {
+	percent := 100.0
+	if p.last > p.first {
+		percent = 100 * float64(p.seq-p.first) / float64(p.last-p.first)
 	}
+	rate := float64(p.sent) / max(time.Since(p.begun).Seconds(), 0.001)
+	return fmt.Sprintf("%.0f%%, %d frames, seq %d of %d, %s frames/s", percent, p.sent, p.seq, p.last, cli.Count(uint64(rate)))
+}
+
+// interrupted is err, or what a replay to target had done when a signal ended it.
+func (p *progress) interrupted(cmd *cobra.Command, err error, target string) error {
+	if p.sent == 0 {
+		return cli.Interrupted(cmd, err, "no frame was sent to %s yet", target)
+	}
+	return cli.Interrupted(cmd, err, "%d frames went to %s, up to seq %d of %d; the rest: --from %d", p.sent, target, p.seq, p.last, p.seq+1)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,7 +106,6 @@ func parseSpeed(s string) (float64, error) {
 
 func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, speed float64, target string) error {
 	out := cli.NewOutput(cmd)
-	p := newProgress(cmd)
 	known := connectors(ctx, log)
 	switch {
 	case slices.Contains(known, target):
@@ -113,16 +113,18 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 	case target == "mqtt" && len(known) == 1: // the only one, whatever its name
 		target = "connector:" + known[0]
 	}
+	p := newProgress(cmd, target)
+	defer p.line.Done()
 	switch name, isConnector := strings.CutPrefix(target, "connector:"); {
 	case target == "stdout":
 		if err := replayTo(ctx, log, r, speed, newFrameWriter(out.Writer(), out.Format, out.Width()), p); err != nil || p.sent > 0 {
-			return err
+			return p.interrupted(cmd, err, target)
 		}
 		return sayEmpty(ctx, cmd, log)
 	case isConnector && log.stopped != nil && log.outlets == nil, target == "mqtt" && log.stopped != nil && log.outlets == nil:
 		return cli.Usagef("--target %s: the gateway is stopped: name its gateway.yml with --config", target)
 	case isConnector:
-		return replayConnector(ctx, out, log, r, speed, name, p)
+		return p.interrupted(cmd, replayConnector(ctx, out, log, r, speed, name, p), name)
 	case target == "mqtt":
 		return cli.Usagef("--target mqtt: no connector has this name: expected one of %s", strings.Join(known, ", "))
 	}
@@ -137,11 +139,16 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 			format = formatCSV
 		}
 	}
+	var stopped error
 	err := writeNew(target, func(w io.Writer) error {
-		return replayTo(ctx, log, r, speed, newFrameWriter(w, format, 0), p)
-	})
-	if err != nil {
+		err := replayTo(ctx, log, r, speed, newFrameWriter(w, format, 0), p)
+		if cmd.Context().Err() != nil && p.sent > 0 { // its lines are whole: they stay
+			stopped, err = err, nil
+		}
 		return err
+	})
+	if err != nil || stopped != nil {
+		return p.interrupted(cmd, cmp.Or(stopped, err), target)
 	}
 	cmd.PrintErrf("%d frames written to %s\n", p.sent, target)
 	if p.sent > 0 {
@@ -209,7 +216,6 @@ func replayTo(ctx context.Context, log source, r admin.Range, speed float64, w *
 		damages = append(damages, part.Damages...)
 		return nil
 	})
-	p.done()
 	if ferr := w.flush(); err == nil {
 		err = ferr
 	}
@@ -234,7 +240,7 @@ func replayConnector(ctx context.Context, out *cli.Output, log source, r admin.R
 		p.set(rp.Frames, rp.Seq, rp.LastSeq)
 		return nil
 	})
-	p.done()
+	p.line.Done()
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
   edge-bus --wal-dir /var/lib/edge-gw/log check`,
 	}
 	cli.AddColorFlag(root)
+	cli.AddQuietFlag(root)
 	cli.AddSocketFlag(root)
 	root.PersistentFlags().String("wal-dir", "", "directory of the log of a stopped gateway (bus.wal_dir; default: log in its data_dir)")
 	if err := root.MarkPersistentFlagDirname("wal-dir"); err != nil {

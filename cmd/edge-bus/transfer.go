@@ -40,16 +40,21 @@ them: an export has no holes.`,
 				if err != nil {
 					return err
 				}
+				p := cli.NewProgress(cmd, "exporting")
+				defer p.Done()
 				var sum *pb.ExportSummary
 				write := func(w io.Writer) (err error) {
-					sum, err = log.Export(ctx, first, last, w)
+					sum, err = log.Export(ctx, first, last, p.Writer(ctx, w))
 					return err
 				}
 				if args[0] == "-" {
-					if err := write(cmd.OutOrStdout()); err != nil {
-						return err
-					}
-				} else if err := writeNew(args[0], write); err != nil {
+					err = write(cmd.OutOrStdout())
+					err = cli.Interrupted(cmd, err, "what was written is no whole export, and import refuses it: export again")
+				} else {
+					err = writeNew(args[0], write)
+					err = cli.Interrupted(cmd, err, "%s was not finished and is removed: export again", args[0])
+				}
+				if err != nil {
 					return err
 				}
 				cmd.PrintErrf("%d frames exported\n", sum.Frames)
@@ -120,20 +125,29 @@ func importFile(cmd *cobra.Command, f *os.File, yes bool) (sum *pb.ExportSummary
 	if err != nil {
 		return sum, err
 	}
+	info, err := f.Stat()
+	if err != nil {
+		return sum, err
+	}
 	if dir != "" {
-		if sum, err = busadmin.ImportDir(dir, f); err != nil {
+		p := cli.NewProgress(cmd, "importing")
+		defer p.Done()
+		if sum, err = busadmin.ImportDir(dir, p.Reader(cmd.Context(), f, info.Size())); err != nil {
 			err = fmt.Errorf("%s: %w", f.Name(), err)
 		}
-		return sum, err
+		return sum, cli.Interrupted(cmd, err, "%s was not made: import again", dir)
 	}
 	err = cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
 		if err := cli.Confirm(cmd, yes, fmt.Sprintf("Publish the frames of %s through this gateway?", f.Name())); err != nil {
 			return err
 		}
-		if sum, err = c.Bus.Import(ctx, f); err != nil {
-			return fmt.Errorf("%s: %w", f.Name(), err)
+		p := cli.NewProgress(cmd, "importing")
+		defer p.Done()
+		read := p.Reader(ctx, f, info.Size())
+		if sum, err = c.Bus.Import(ctx, read); err != nil {
+			err = fmt.Errorf("%s: %w", f.Name(), err)
 		}
-		return nil
+		return cli.Interrupted(cmd, err, "%s of the file were sent, and the frames in them are published; to import it again publishes them twice", read)
 	})
 	return sum, err
 }

@@ -51,7 +51,11 @@ them too, and a sys.gap frame then tells which are gone. --dry-run only shows.`,
 			}
 			gc.KeepBytes = uint64(size)
 			return withLog(cmd, writing, func(ctx context.Context, log source) error {
-				r, err := log.CollectGarbage(ctx, &gc)
+				var r *pb.CollectGarbageResponse
+				err := cli.During(cmd, "deleting the oldest frames", func() (err error) {
+					r, err = log.CollectGarbage(ctx, &gc)
+					return cli.Interrupted(cmd, err, "what is deleted stays deleted: 'edge-bus stats' shows what is left, and gc goes on when it is run again")
+				})
 				if err != nil {
 					return err
 				}
@@ -105,7 +109,11 @@ of them with sys.gap frames.`,
 					}
 					check = log.stopped.Repair
 				}
-				r, err := check(ctx)
+				var r *pb.CheckLogResponse
+				err := cli.During(cmd, "reading the log", func() (err error) {
+					r, err = check(ctx)
+					return cli.Interrupted(cmd, err, "%s", interruptedCheck(repair))
+				})
 				if err != nil {
 					return err
 				}
@@ -122,6 +130,14 @@ of them with sys.gap frames.`,
 	cmd.Flags().BoolVar(&repair, "repair", false, "mend the log of a stopped gateway")
 	cli.AddOutputFlag(cmd)
 	return cmd
+}
+
+// interruptedCheck says what a check leaves that a signal ends.
+func interruptedCheck(repair bool) string {
+	if repair {
+		return "the repair may be half done, which takes nothing from the log: run it again before the gateway starts"
+	}
+	return "not all of the log was read, and nothing was changed"
 }
 
 func checkTable(t *cli.Table, r *pb.CheckLogResponse) {

@@ -160,7 +160,10 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 			return center.Commit{}, err
 		}
 		opts.Author, opts.Message, opts.Force = author(cmd), flags.message, ch.force
-		c, err = ch.push(ctx, s, opts)
+		err = cli.During(cmd, fmt.Sprintf("writing %s", count(diff.Len(), "change")), func() (err error) {
+			c, err = ch.push(ctx, s, opts)
+			return cli.Interrupted(cmd, err, "the change was made whole or not at all: 'edge-cfg log' shows it if it was")
+		})
 		if err != nil {
 			return center.Commit{}, err
 		}

@@ -25,7 +25,11 @@ takes root's rights.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
-				done, err := s.Compact(ctx)
+				var done []center.Compacted
+				err := cli.During(cmd, "making room, one server after the other", func() (err error) {
+					done, err = s.Compact(ctx)
+					return cli.Interrupted(cmd, err, "the servers above are done: run it again for the others")
+				})
 				printErr := cli.NewOutput(cmd).Print(done, func(t *cli.Table) {
 					for _, c := range done {
 						t.Row(c.String())

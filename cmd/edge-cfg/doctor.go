@@ -32,7 +32,11 @@ gateways run what they ran.`,
 						return err
 					}
 				}
-				found, err := s.Doctor(ctx)
+				var found []center.Diagnosis
+				err := cli.During(cmd, "examining", func() (err error) {
+					found, err = s.Doctor(ctx)
+					return err
+				})
 				if printErr := printDiagnoses(cmd, found); err != nil || printErr != nil {
 					return errors.Join(err, printErr)
 				}

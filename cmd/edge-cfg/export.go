@@ -25,8 +25,11 @@ reads; "-" is standard output.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
-				head, err := s.Load(ctx)
-				if err != nil {
+				var head center.Version
+				if err := cli.During(cmd, "reading the tables", func() (err error) {
+					head, err = s.Load(ctx)
+					return err
+				}); err != nil {
 					return err
 				}
 				if file != "" {

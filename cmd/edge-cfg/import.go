@@ -195,6 +195,8 @@ func (im *importing) edit(cmd *cobra.Command, edit func(*tables.Variables) error
 
 // editVariables changes the variables of dir. If anything is wrong, no file is written.
 func editVariables(cmd *cobra.Command, dir string, left []driver.LeftOut, edit func(*tables.Variables) error) error {
+	p := cli.NewProgress(cmd, "merging into "+dir)
+	defer p.Done()
 	v, findings, err := tables.OpenVariables(dir)
 	if err != nil {
 		return err
@@ -209,6 +211,7 @@ func editVariables(cmd *cobra.Command, dir string, left []driver.LeftOut, edit f
 	if err != nil {
 		return err
 	}
+	p.Done()
 	res := imported{v.Path(), files, v.Added, v.Changed, v.Same, left}
 	return cli.NewOutput(cmd).Print(res, func(t *cli.Table) {
 		where := strings.Join(files, ", ")

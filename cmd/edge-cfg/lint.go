@@ -37,7 +37,9 @@ Errors end it with 1. Warnings do so only with --strict.`,
   edge-cfg lint --strict -o json ./config`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			p := cli.NewProgress(cmd, "checking the tables")
 			res := lint.Paths(args...)
+			p.Done()
 			out := cli.NewOutput(cmd)
 			if err := writeFindings(cmd, out, res); err != nil {
 				return err

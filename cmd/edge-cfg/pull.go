@@ -49,9 +49,11 @@ read them then.`,
 }
 
 func pull(ctx context.Context, cmd *cobra.Command, s *center.Store, dir string, force bool) error {
+	progress := cli.NewProgress(cmd, "bringing the tables to "+dir)
+	defer progress.Done()
 	head, err := s.Load(ctx)
 	if err != nil {
-		return err
+		return cli.Interrupted(cmd, err, "no file was changed")
 	}
 	if head.Commit.None() {
 		return fmt.Errorf("nothing was ever pushed to this config center")
@@ -63,6 +65,7 @@ func pull(ctx context.Context, cmd *cobra.Command, s *center.Store, dir string, 
 	p := tables.Pull{Dir: dir, Store: store, Doc: head.Document(), Label: fmt.Sprintf("rev %d", head.Commit.Rev), Force: force}
 	p.Base = func(t config.Table, sha string) (*config.Document, error) { return s.WithTable(ctx, t, sha) }
 	done, err := p.Run()
+	progress.Done()
 	if findings := (config.Findings)(nil); errors.As(err, &findings) {
 		return reportFindings(cmd, findings)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/tables"
 )
@@ -62,6 +63,8 @@ gateway still checks what it gets, and refuses what it can't run.`,
 
 // pushTables brings l to the store.
 func pushTables(ctx context.Context, cmd *cobra.Command, s *center.Store, l *tables.Files, rev int64, force bool, flags *pushFlags) error {
+	p := cli.NewProgress(cmd, "comparing with what is in force")
+	defer p.Done()
 	head, err := s.Load(ctx)
 	broken := force && l.Whole() && errors.Is(err, center.ErrDamaged)
 	if err != nil && !broken {
@@ -76,6 +79,7 @@ func pushTables(ctx context.Context, cmd *cobra.Command, s *center.Store, l *tab
 			return err
 		}
 	}
+	p.Done()
 	c, err := commitDocument(ctx, cmd, s, change{head: head, doc: doc, force: force}, flags)
 	if c.None() || flags.dryRun {
 		return err

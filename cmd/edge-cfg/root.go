@@ -26,6 +26,7 @@ Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
   edge-cfg rollback variables --to previous`,
 	}
 	cli.AddColorFlag(root)
+	cli.AddQuietFlag(root)
 	addStoreFlags(root)
 	root.AddCommand(newLint(), newRender(), newPush(), newDiff(), newPull(), newShow(), newLog(), newStatus(), newWatch(), newRollback(),
 		newSet(), newGet(), newRetry(), newForget(), newEnroll(), newRevoke(), newKey(), newDoctor(), newCompact(), newContext(), newImport(), newExport(), newGen(), cli.NewVersion())

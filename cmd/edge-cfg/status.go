@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -106,6 +107,8 @@ func waitApplied(ctx context.Context, cmd *cobra.Command, s *center.Store, c cen
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	last, told := map[string]gatewayStatus{}, map[string]string{}
+	p := cli.NewProgress(cmd, fmt.Sprintf("waiting until rev %d runs", c.Rev))
+	defer p.Done()
 	err := s.WaitApplied(ctx, c, whom, func(g center.Gateway) {
 		st := statusOf(g)
 		last[g.Gateway] = st
@@ -119,6 +122,7 @@ func waitApplied(ctx context.Context, cmd *cobra.Command, s *center.Store, c cen
 				text = fmt.Sprintf("%s: applied, runs rev %d, and went offline", g.Gateway, g.Rev)
 			}
 		}
+		p.Set(waitText(last, c))
 		if told[g.Gateway] != text {
 			told[g.Gateway] = text
 			fmt.Fprintln(cmd.ErrOrStderr(), cli.Printable(text))
@@ -128,6 +132,24 @@ func waitApplied(ctx context.Context, cmd *cobra.Command, s *center.Store, c cen
 		fmt.Fprintln(cmd.ErrOrStderr(), "no gateway has registered yet; there is nothing to wait for")
 	}
 	return sorted(last), err
+}
+
+// waitText sums up a wait for c: how many run it, and who comes next.
+func waitText(all map[string]gatewayStatus, c center.Commit) string {
+	var open []string
+	for _, g := range sorted(all) {
+		if g.SHA256 != c.SHA256 {
+			open = append(open, g.Gateway)
+		}
+	}
+	text := fmt.Sprintf("%d of %d gateways", len(all)-len(open), len(all))
+	if n := len(open); n > 3 {
+		open = append(open[:3], fmt.Sprintf("%d more", n-3))
+	}
+	if len(open) > 0 {
+		text += ", not yet " + strings.Join(open, ", ")
+	}
+	return text
 }
 
 // String tells a status in a line.

@@ -22,10 +22,14 @@ func readTables(cmd *cobra.Command, path string, force bool) (*tables.Files, err
 	if err != nil {
 		return nil, err
 	}
+	p := cli.NewProgress(cmd, "reading the tables")
+	defer p.Done()
 	if force {
 		return l, l.ReadRaw()
 	}
-	return l, reportFindings(cmd, l.Lint())
+	findings := l.Lint()
+	p.Done()
+	return l, reportFindings(cmd, findings)
 }
 
 // reportFindings prints findings for a person. Errors end the command with 1.

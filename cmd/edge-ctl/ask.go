@@ -59,12 +59,20 @@ type findings struct {
 	items  []driver.Item
 	report driver.Report
 	steps  []driver.Step // on the way to the device, and those of the report
+	last   string        // that was told of the progress
+}
+
+// interrupted is err, or how far the ability was when a signal ended it.
+func (f *findings) interrupted(cmd *cobra.Command, name string, err error) error {
+	return cli.Interrupted(cmd, err, "the %s is not complete: %s; '%s --help' says how to ask for the rest alone", name,
+		cmp.Or(f.last, "nothing was found yet"), cmd.CommandPath())
 }
 
 // ask runs the ability and prints what it finds.
 func ask(ctx context.Context, cmd *cobra.Command, d *device) error {
 	out := cli.NewOutput(cmd)
-	progress := cli.IsTerminal(cmd.ErrOrStderr())
+	progress := cli.NewProgress(cmd, d.name)
+	defer progress.Done()
 	table := csv.NewWriter(out.Writer())
 	isCSV := out.Format == formatCSV
 	if isCSV && d.ability.Import == nil {
@@ -77,9 +85,8 @@ func ask(ctx context.Context, cmd *cobra.Command, d *device) error {
 	steps, report, err := d.ask(ctx, func(e driver.Event) error {
 		switch {
 		case e.Item == nil:
-			if progress {
-				cmd.PrintErrf("\r%s \x1b[K", cli.Printable(e.Progress))
-			}
+			f.last = e.Progress
+			progress.Set(e.Progress)
 		case !isCSV:
 			f.items = append(f.items, *e.Item)
 		case e.Item.Import != nil:
@@ -87,9 +94,8 @@ func ask(ctx context.Context, cmd *cobra.Command, d *device) error {
 		}
 		return nil
 	})
-	if progress {
-		cmd.PrintErr("\r\x1b[K")
-	}
+	progress.Done()
+	err = f.interrupted(cmd, d.name, err)
 	if isCSV {
 		table.Flush()
 		return cmp.Or(err, table.Error())

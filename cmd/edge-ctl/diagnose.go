@@ -166,8 +166,11 @@ and the time by default; - is standard output. Nothing is overwritten.`,
 // save writes what a gateway sends to a new file and prints its name. "" names the
 // file for the gateway and the time, with suffix behind; "-" is standard output.
 func save(ctx context.Context, cmd *cobra.Command, c *admin.Client, name, suffix string, write func(io.Writer) error) error {
+	p := cli.NewProgress(cmd, "receiving")
+	defer p.Done()
+	measured := func(w io.Writer) error { return write(p.Writer(ctx, w)) }
 	if name == "-" {
-		return write(cmd.OutOrStdout())
+		return measured(cmd.OutOrStdout())
 	}
 	if name == "" {
 		st, err := c.Status.GetStatus(ctx, &pb.GetStatusRequest{})
@@ -176,9 +179,10 @@ func save(ctx context.Context, cmd *cobra.Command, c *admin.Client, name, suffix
 		}
 		name = fmt.Sprintf("edge-gateway-%s-%s%s", st.Gateway, time.Now().Format("20060102-150405"), suffix)
 	}
-	if err := writeNew(name, write); err != nil {
-		return err
+	if err := writeNew(name, measured); err != nil {
+		return cli.Interrupted(cmd, err, "%s was not finished and is removed", name)
 	}
+	p.Done()
 	v := struct {
 		File string `json:"file"`
 	}{name}

@@ -33,6 +33,7 @@ Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
   edge-ctl --socket ./data/admin.sock top`,
 	}
 	cli.AddColorFlag(root)
+	cli.AddQuietFlag(root)
 	cli.AddSocketFlag(root)
 	root.AddCommand(
 		newStatus(), newWhy(), newEndpoints(), newDrivers(), newTags(), newRead(), newWrite(), newConnector(), newBus(),

@@ -50,19 +50,24 @@ func runBackup(cmd *cobra.Command, file string, secrets bool) error {
 		return err
 	}
 	opts := gateway.BackupOptions{File: cmd.Flag("config").Value.String(), Secrets: secrets, Log: toolLog(cmd)}
+	p := cli.NewProgress(cmd, "backing up")
+	defer p.Done()
+	write := func(w io.Writer) error { return gateway.Backup(cmd.Context(), cfg, p.Writer(cmd.Context(), w), opts) }
 	if file == "-" {
-		return gateway.Backup(cmd.Context(), cfg, cmd.OutOrStdout(), opts)
+		return cli.Interrupted(cmd, write(cmd.OutOrStdout()), "what was written is no whole backup")
 	}
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(err, fmt.Errorf("%s exists; name another file or remove it", file))
 	}
-	if err := durable.Write(file, 0o600, func(w io.Writer) error { return gateway.Backup(cmd.Context(), cfg, w, opts) }); err != nil {
-		return fmt.Errorf("backup to %s: %w", file, err)
+	if err := durable.Write(file, 0o600, write); err != nil {
+		return cli.Interrupted(cmd, fmt.Errorf("backup to %s: %w", file, err), "%s was not made", file)
 	}
+	p.Set("reading it back")
 	c, err := gateway.CheckBackup(file)
 	if err != nil {
 		return fmt.Errorf("the backup was written, and can't be read back: %w", err)
 	}
+	p.Done()
 	printContents(cmd, file, c)
 	return nil
 }
@@ -132,8 +137,11 @@ func runRestore(cmd *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
-	done, err := gateway.Restore(cmd.Context(), cfg, file, toolLog(cmd))
-	if err != nil {
+	var done *gateway.Restored
+	if err := cli.During(cmd, "restoring", func() (err error) {
+		done, err = gateway.Restore(cmd.Context(), cfg, file, toolLog(cmd))
+		return err
+	}); err != nil {
 		return err
 	}
 	cmd.PrintErrf("Restored to %s: gateway %s as it was at %s, with %d frames.\n",

@@ -33,8 +33,11 @@ format 1 leaves it out.`,
 			if check {
 				look = gateway.Formats
 			}
-			list, err := look(cmd.Context(), cfg, toolLog(cmd))
-			if err != nil {
+			var list []gateway.Format
+			if err := cli.During(cmd, "looking at the data", func() (err error) {
+				list, err = look(cmd.Context(), cfg, toolLog(cmd))
+				return cli.Interrupted(cmd, err, "each part is in its old format or in the new one: run it again")
+			}); err != nil {
 				return err
 			}
 			if err := cli.NewOutput(cmd).Print(list, func(t *cli.Table) {

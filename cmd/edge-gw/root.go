@@ -26,6 +26,7 @@ disk, and delivers it to an MQTT 5 broker exactly once.`,
   edge-gw run --config my-plant/gateway.yml`,
 	}
 	cli.AddColorFlag(root)
+	cli.AddQuietFlag(root)
 	root.AddCommand(newRun(), newDemo(), newInit(), newConfig(), newDoctor(), newBackup(), newRestore(), newMigrate(), newVersion())
 	return root
 }

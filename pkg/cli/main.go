@@ -34,6 +34,7 @@ func Main(root *cobra.Command, envPrefix string) int {
 // Execute is [Main] without the signals, for a caller that has a context.
 func Execute(ctx context.Context, root *cobra.Command, envPrefix string) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetErr(&bottomLine{w: root.ErrOrStderr()})
 	root.InitDefaultCompletionCmd() // here, so that it is prepared like the others
 	prepare(root, envPrefix)
 	root.SetFlagErrorFunc(flagError)
@@ -68,11 +69,16 @@ func report(ctx context.Context, cmd *cobra.Command, err error) {
 		text = "interrupted"
 	}
 	// It may quote what others wrote: a commit's author, a device's answer.
-	lines := strings.Split(text, "\n")
-	for i := range lines {
-		lines[i] = Printable(lines[i])
+	var lines []string
+	for line := range strings.SplitSeq(cmd.Root().Name()+": "+text, "\n") {
+		line = Printable(line)
+		if width := terminalWidth(cmd.ErrOrStderr()); width > 0 {
+			lines = append(lines, wrapText(line, width)...)
+		} else {
+			lines = append(lines, line)
+		}
 	}
-	cmd.PrintErrf("%s: %s\n", cmd.Root().Name(), strings.Join(lines, "\n"))
+	cmd.PrintErrln(strings.Join(lines, "\n"))
 	if CodeOf(err) == Usage {
 		cmd.PrintErrf("Type '%s --help' to see how it is used.\n", cmd.CommandPath())
 	}

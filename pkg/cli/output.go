@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 	"gopkg.in/yaml.v3"
 
 	"github.com/edge-gateway/edge-gateway/pkg/visible"
@@ -99,10 +98,8 @@ func NewOutput(cmd *cobra.Command) *Output {
 	if f := cmd.Flags().Lookup("output"); f != nil {
 		o.Format = Format(f.Value.String())
 	}
-	if f, ok := o.w.(*os.File); ok && IsTerminal(f) {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
-			o.width, o.terminal = w, w > 0
-		}
+	if w := terminalWidth(o.w); w > 0 {
+		o.width, o.terminal = w, true
 	}
 	if w, err := strconv.Atoi(os.Getenv("EDGE_COLUMNS")); err == nil && w > 0 && o.width == 0 {
 		o.width = w // as on a terminal of that width
