@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
@@ -68,7 +69,9 @@ func (c connection) complete(other connection) connection {
 
 // config makes it what package center opens.
 func (c connection) config() (center.Config, error) {
-	cfg := center.Config{Endpoints: c.Endpoints, Prefix: c.Prefix, User: c.User}
+	cfg := center.Config{Endpoints: c.Endpoints, Prefix: c.Prefix, User: c.User,
+		Settings: clienttls.Settings{Peer: "etcd", CA: "--cacert", Cert: "--cert", Key: "--key", Address: "--endpoints",
+			Plain: "leave --cacert and --cert out", User: "--user", Password: "--password-file"}}
 	if c.CACert != "" || c.Cert != "" {
 		cfg.TLS = &center.TLS{CA: c.CACert, Cert: c.Cert, Key: c.Key}
 	}

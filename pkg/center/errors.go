@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 )
@@ -39,6 +40,7 @@ type StoreError struct {
 	Endpoints []string
 	Op        string
 	Err       error
+	Settings  clienttls.Settings // as a person finds them; without a Peer no advice is given
 }
 
 // Error names the endpoints, what was tried and what went wrong.
@@ -52,14 +54,15 @@ func (e *StoreError) Error() string {
 			cause = strings.TrimPrefix(strings.TrimPrefix(text, "transport: "), "Error while dialing: ")
 		}
 	}
+	advice := e.advice()
 	switch {
+	case advice != "":
+		cause = advice + " (" + cause + ")"
 	case strings.HasSuffix(cause, context.DeadlineExceeded.Error()):
 		cause = "no answer in time"
 	case strings.Contains(cause, rpctypes.ErrorDesc(rpctypes.ErrNoSpace)):
 		cause += " (edge-cfg compact makes room; an embedded etcd does so by itself within seconds)"
 	case strings.Contains(cause, "tls: "), strings.Contains(cause, "x509: "):
-	case strings.HasPrefix(cause, "error reading server preface"):
-		cause += " (does the server expect TLS? --cacert)"
 	case strings.HasPrefix(cause, "dial unix") && strings.HasSuffix(cause, "permission denied"):
 		cause += " (only the gateway's own user may use it: try sudo)"
 	case strings.HasPrefix(cause, "dial unix"):
@@ -70,6 +73,35 @@ func (e *StoreError) Error() string {
 		where[i] = config.MaskUser(at)
 	}
 	return fmt.Sprintf("%s: %v (%s): %s", e.Op, e.Kind, strings.Join(where, ","), cause)
+}
+
+// advice says what a person can do about e, "" if nothing more than its cause tells.
+func (e *StoreError) advice() string {
+	s := e.Settings
+	if s.Peer == "" {
+		return ""
+	}
+	if text := s.Explain(clienttls.CauseOf(e.Err)); text != "" {
+		return text
+	}
+	switch {
+	case is(e.Err, rpctypes.ErrAuthFailed):
+		return fmt.Sprintf("user name or password is wrong: check %s and %s", s.User, s.Password)
+	case is(e.Err, rpctypes.ErrUserEmpty):
+		return fmt.Sprintf("etcd wants a user name and a password: set %s and %s", s.User, s.Password)
+	case is(e.Err, rpctypes.ErrAuthNotEnabled):
+		return "this etcd has no users: leave " + s.User + " out"
+	case is(e.Err, rpctypes.ErrPermissionDenied):
+		return "the rights of this user don't allow it: an administrator gives them with 'edge-cfg enroll' to a gateway, with 'etcdctl role grant-permission' to a person"
+	case strings.Contains(e.Err.Error(), "error reading server preface"):
+		return "the server does not answer as etcd does: it may expect TLS (set " + s.CA + ")"
+	}
+	return ""
+}
+
+// is reports whether err is one of etcd's own, or has its text.
+func is(err, etcds error) bool {
+	return errors.Is(err, etcds) || strings.Contains(err.Error(), rpctypes.ErrorDesc(etcds))
 }
 
 // Unwrap returns kind and cause.
@@ -124,12 +156,12 @@ func (s *Store) classify(op string, err error) error {
 	if refused(err) {
 		kind = ErrRefused
 	}
-	return &StoreError{Kind: kind, Endpoints: s.cfg.Endpoints, Op: op, Err: err}
+	return &StoreError{Kind: kind, Endpoints: s.cfg.Endpoints, Op: op, Err: err, Settings: s.cfg.Settings}
 }
 
 // isCompacted reports that a revision is compacted already.
 func isCompacted(err error) bool {
-	return errors.Is(err, rpctypes.ErrCompacted) || strings.Contains(err.Error(), rpctypes.ErrorDesc(rpctypes.ErrCompacted))
+	return is(err, rpctypes.ErrCompacted)
 }
 
 // refused reports errors that trying again will not change.
@@ -139,7 +171,7 @@ func refused(err error) bool {
 		rpctypes.ErrAuthNotEnabled, rpctypes.ErrInvalidAuthToken, rpctypes.ErrNoSpace, rpctypes.ErrRequestTooLarge,
 		rpctypes.ErrTooManyOps,
 	} {
-		if errors.Is(err, e) || strings.Contains(err.Error(), rpctypes.ErrorDesc(e)) {
+		if is(err, e) {
 			return true
 		}
 	}

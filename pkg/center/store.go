@@ -53,6 +53,10 @@ type Config struct {
 	ReadPassword func() (string, error)
 	TLS          *TLS // nil: no TLS. Its files are read at each connect
 
+	// Settings are what errors call the settings; without a Peer they are those of
+	// gateway.yml.
+	Settings clienttls.Settings
+
 	DialTimeout    time.Duration // until the first answer of a server; 0: DefaultDialTimeout
 	RequestTimeout time.Duration // of one request with its repetitions; 0: DefaultRequestTimeout
 	KeepReleases   int           // documents of at least so many releases are kept; 0: DefaultKeepReleases
@@ -72,6 +76,10 @@ func (c *Config) setDefaults() {
 	setDefault(&c.KeepReleases, DefaultKeepReleases)
 	setDefault(&c.MaxTxnOps, defaultMaxTxnOps)
 	setDefault(&c.MaxTxnBytes, defaultMaxTxnBytes)
+	if c.Settings.Peer == "" {
+		c.Settings = clienttls.Settings{Peer: "etcd", CA: "config.etcd.tls.ca", Cert: "config.etcd.tls.client_cert", Key: "config.etcd.tls.client_key",
+			Address: "config.etcd.endpoints", Plain: "leave config.etcd.tls out", User: "config.etcd.username", Password: "config.etcd.password"}
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"github.com/edge-gateway/edge-gateway/pkg/address"
+	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
 	"github.com/edge-gateway/edge-gateway/pkg/supervise"
@@ -34,6 +35,12 @@ type Config struct {
 	SessionExpiry time.Duration // 0: nothing is kept while we are away
 	Unit          frame.TimestampUnit
 	Ledger        *Ledger
+
+	// Refusal ends Run with an error where the broker, or TLS on the way to it, turns down
+	// the first connection or the subscription for a reason that trying again does not
+	// change. Without it Run goes on trying.
+	Refusal  bool
+	Settings clienttls.Settings // as errors call them; without a Peer they give no advice
 
 	// OnFrames is given the frames of each message that were not known, before
 	// the message is acknowledged; an error ends Run. nil: only count them.
@@ -66,11 +73,15 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer decoder.Close()
 	arrivals := make(chan received, inflight)
-	client, err := connect(ctx, broker.Reveal(), &cfg, arrivals)
+	refused := make(chan error, 1)
+	server := withPort(broker.Reveal())
+	client, err := connect(ctx, server, &cfg, arrivals, newDoorman(&cfg, server, refused))
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", broker, err)
 	}
-	err = work(ctx, &cfg, decoder, arrivals)
+	if err = work(ctx, &cfg, decoder, arrivals, refused); err != nil {
+		err = fmt.Errorf("%s: %w", broker, err)
+	}
 	time.Sleep(2 * ackEvery) // paho sends acknowledgements at intervals; what it has not sent comes again
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
@@ -80,8 +91,19 @@ func Run(ctx context.Context, cfg Config) error {
 	return errors.Join(err, cfg.Ledger.Save())
 }
 
+// withPort completes the URL of a broker by the port of its scheme.
+func withPort(broker *url.URL) *url.URL {
+	port := map[string]string{"mqtt": "1883", "tcp": "1883", "mqtts": "8883", "ssl": "8883", "tls": "8883", "ws": "80", "wss": "443"}[broker.Scheme]
+	if broker.Port() != "" || port == "" {
+		return broker
+	}
+	u := *broker
+	u.Host = net.JoinHostPort(broker.Hostname(), port)
+	return &u
+}
+
 // connect starts the client, which keeps a subscription up by itself.
-func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- received) (*autopaho.ConnectionManager, error) {
+func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- received, door *doorman) (*autopaho.ConnectionManager, error) {
 	receive, packet := uint16(inflight), uint32(maxPayload+1<<18)
 	var attempt func(context.Context, autopaho.ClientConfig, *url.URL) (net.Conn, error)
 	if cfg.Old {
@@ -104,12 +126,14 @@ func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- 
 		},
 		OnConnectionUp: func(m *autopaho.ConnectionManager, _ *paho.Connack) {
 			sub := &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: cfg.Topic, QoS: cfg.QoS}}}
-			if _, err := m.Subscribe(ctx, sub); err != nil && ctx.Err() == nil {
-				cfg.Log.Error("not subscribed", "topic", cfg.Topic, "error", err)
+			if ack, err := m.Subscribe(ctx, sub); err == nil {
+				door.opened()
+			} else if ctx.Err() == nil {
+				door.subscription(ack, err)
 			}
 		},
 		ReconnectBackoff: backoff,
-		OnConnectError:   func(err error) { cfg.Log.Warn("no connection to the broker", "error", err) },
+		OnConnectError:   door.connection,
 		ClientConfig: paho.ClientConfig{
 			ClientID: cfg.ClientID, EnableManualAcknowledgment: true, SendAcksInterval: ackEvery,
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
@@ -135,14 +159,10 @@ func dialOld(ctx context.Context, cfg autopaho.ClientConfig, broker *url.URL) (n
 	var d interface {
 		DialContext(ctx context.Context, network, addr string) (net.Conn, error)
 	} = &net.Dialer{}
-	port := "1883"
 	if tlsOn {
-		d, port = &tls.Dialer{Config: cfg.TlsCfg}, "8883"
+		d = &tls.Dialer{Config: cfg.TlsCfg}
 	}
-	if broker.Port() != "" {
-		port = broker.Port()
-	}
-	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(broker.Hostname(), port))
+	c, err := d.DialContext(ctx, "tcp", broker.Host)
 	if err != nil {
 		return nil, err
 	}
@@ -174,12 +194,14 @@ func fromPaho(p paho.PublishReceived) received {
 }
 
 // work takes messages into the ledger, as many as there are at a time.
-func work(ctx context.Context, cfg *Config, decoder *Decoder, arrivals <-chan received) error {
+func work(ctx context.Context, cfg *Config, decoder *Decoder, arrivals <-chan received, refused <-chan error) error {
 	for {
 		var group []received
 		select {
 		case <-ctx.Done():
 			return nil
+		case err := <-refused:
+			return err
 		case r := <-arrivals:
 			group = append(group, r)
 		}

@@ -147,7 +147,7 @@ func explainDTLS(err error, asked bool) error {
 	return fmt.Errorf("%w: %w", kind, err)
 }
 
-// refusesDTLS is refusesCertificate with pion's names of the alerts.
+// refusesDTLS knows the alerts about our certificate by the names that pion gives them.
 func refusesDTLS(text string, asked bool) bool {
 	for _, alert := range [...]string{
 		"BadCertificate", "UnsupportedCertificate", "CertificateRevoked", "CertificateExpired",

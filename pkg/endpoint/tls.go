@@ -3,12 +3,10 @@ package endpoint
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -198,34 +196,19 @@ func explainTLS(err error, asked bool) error {
 
 // certificateError is the sentinel for a failure, or nil.
 func certificateError(err error, asked bool) error {
-	var authority x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	var op *net.OpError
-	switch {
-	case errors.As(err, &authority):
+	switch clienttls.CauseOf(err) {
+	case clienttls.UnknownAuthority:
 		return ErrUnknownAuthority
-	case errors.As(err, &name):
+	case clienttls.OtherName:
 		return ErrCertificateName
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+	case clienttls.NotValidNow:
 		return ErrCertificateExpired
-	case errors.As(err, &op) && op.Op == "remote error" && refusesCertificate(op.Err.Error(), asked):
+	case clienttls.CertWanted, clienttls.CertExpired, clienttls.CertRefused, clienttls.CertUnknown, clienttls.CertRevoked:
 		return ErrClientCertificate
-	}
-	return nil
-}
-
-// refusesCertificate knows the texts of the alerts (RFC 8446, 6.2) that a peer
-// sends about our certificate; crypto/tls doesn't export their type. Before TLS
-// 1.3 a peer that got no certificate says "handshake failure".
-func refusesCertificate(alert string, asked bool) bool {
-	for _, text := range [...]string{
-		"bad certificate", "unsupported certificate", "revoked certificate", "expired certificate",
-		"unknown certificate", "certificate required", "access denied", "error decrypting message",
-	} {
-		if strings.Contains(alert, text) {
-			return true
+	case clienttls.NoCipher: // before TLS 1.3 a peer says so that got no certificate
+		if asked {
+			return ErrClientCertificate
 		}
 	}
-	return asked && strings.Contains(alert, "handshake failure")
+	return nil
 }

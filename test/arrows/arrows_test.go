@@ -32,7 +32,7 @@ var allowed = map[string][]string{
 	"pkg/visible":          {},
 	"pkg/xlsx":             {},
 	"pkg/address":          {},
-	"pkg/clienttls":        {"pkg/regular"},
+	"pkg/clienttls":        {"pkg/errkind", "pkg/regular"},
 	"pkg/config":           {"pkg/address", "pkg/visible", "schemas", "pkg/number", "pkg/regular"},
 	"pkg/config/bootstrap": {"pkg/config"},
 	"pkg/point":            {"pkg/errkind", "pkg/config", "pkg/frame"},
@@ -45,7 +45,8 @@ var allowed = map[string][]string{
 	"pkg/connector":        {"pkg/errkind", "pkg/bus", "pkg/frame", "pkg/supervise"},
 	"pkg/connectors":       {"pkg/connector", "pkg/connector/..."},
 	"pkg/mqtt311":          {},
-	"pkg/consumer":         {"pkg/address", "pkg/durable", "pkg/frame", "pkg/mqtt311", "pkg/supervise"},
+	"pkg/mqttreason":       {},
+	"pkg/consumer":         {"pkg/address", "pkg/clienttls", "pkg/durable", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/supervise"},
 	"pkg/plcsim":           {"pkg/config"},
 	"pkg/selector":         {},
 	"pkg/overlay":          {"pkg/config", "pkg/selector"},
@@ -69,7 +70,7 @@ var allowed = map[string][]string{
 var allowedBelow = map[string][]string{
 	"pkg/driver/": {"pkg/config", "pkg/errkind", "pkg/driver/...", "pkg/durable", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/plcsim", "pkg/point",
 		"pkg/regular", "pkg/xlsx", "schemas"},
-	"pkg/connector/": {"pkg/address", "pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/errkind", "pkg/frame", "pkg/mqtt311", "pkg/number", "pkg/regular", "pkg/supervise", "schemas"},
+	"pkg/connector/": {"pkg/address", "pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/errkind", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/number", "pkg/regular", "pkg/supervise", "schemas"},
 	"pkg/endpoint/":  {"pkg/endpoint/..."},
 	"pkg/config/":    {"pkg/config/...", "schemas"},
 }

@@ -106,18 +106,26 @@ func TestTLSAndPasswords(t *testing.T) {
 	}
 	enableAuth(t, client, good)
 
+	_, port, err := net.SplitHostPort(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := "localhost:" + port // its certificate is for the address alone
 	for name, tc := range map[string]struct {
 		change func(*center.Config)
 		want   error
+		says   string
 	}{
 		"another CA": {func(c *center.Config) {
 			c.TLS = &center.TLS{CA: stranger.path("ca.crt"), Cert: good.Cert, Key: good.Key}
-		}, center.ErrRefused},
-		"no client certificate": {func(c *center.Config) { c.TLS = &center.TLS{CA: good.CA} }, center.ErrRefused},
-		"no TLS":                {func(c *center.Config) { c.TLS = nil }, center.ErrUnavailable},
-		"wrong password":        {func(c *center.Config) { c.User, c.Password = "operator", "wrong" }, center.ErrRefused},
-		"unknown user":          {func(c *center.Config) { c.User, c.Password = "nobody", "pw" }, center.ErrRefused},
-		"right password":        {func(c *center.Config) { c.User, c.Password = "operator", "secret" }, nil},
+		}, center.ErrRefused, "set config.etcd.tls.ca to the certificate"},
+		"another name":          {func(c *center.Config) { c.Endpoints = []string{elsewhere} }, center.ErrRefused, "use one in config.etcd.endpoints"},
+		"no client certificate": {func(c *center.Config) { c.TLS = &center.TLS{CA: good.CA} }, center.ErrRefused, "config.etcd.tls.client_cert"},
+		"no TLS":                {func(c *center.Config) { c.TLS = nil }, center.ErrUnavailable, "it may expect TLS (set config.etcd.tls.ca)"},
+		"TLS for none":          {func(c *center.Config) { c.Endpoints = []string{peerAddr} }, center.ErrRefused, "leave config.etcd.tls out"},
+		"wrong password":        {func(c *center.Config) { c.User, c.Password = "operator", "wrong" }, center.ErrRefused, "check config.etcd.username and config.etcd.password"},
+		"unknown user":          {func(c *center.Config) { c.User, c.Password = "nobody", "pw" }, center.ErrRefused, "check config.etcd.username"},
+		"right password":        {func(c *center.Config) { c.User, c.Password = "operator", "secret" }, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := cfg
@@ -128,6 +136,9 @@ func TestTLSAndPasswords(t *testing.T) {
 			}
 			if !errors.Is(err, tc.want) {
 				t.Fatalf("Open: %v, expected %v", err, tc.want)
+			}
+			if err != nil && !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("it doesn't say %q: %v", tc.says, err)
 			}
 			t.Log(err)
 		})
@@ -148,9 +159,9 @@ func TestTLSAndPasswords(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"--cacert", stranger.path("ca.crt"), "log"}, 2, "certificate signed by unknown authority"},
-		{[]string{"--cacert", good.CA, "--user", "operator", "--password-file", wrong, "log"}, 2, "etcd refused"},
-		{[]string{"--cacert", good.CA, "--user", "reader", "--password-file", password, "set", "bus.wal_flush_ms", "20"}, 2, "permission denied"},
+		{[]string{"--cacert", stranger.path("ca.crt"), "log"}, 2, "set --cacert to the certificate of the authority that signed it"},
+		{[]string{"--cacert", good.CA, "--user", "operator", "--password-file", wrong, "log"}, 2, "user name or password is wrong: check --user and --password-file"},
+		{[]string{"--cacert", good.CA, "--user", "reader", "--password-file", password, "set", "bus.wal_flush_ms", "20"}, 2, "the rights of this user don't allow it"},
 		{[]string{"--cacert", good.CA, "--user", "reader", "--password-file", password, "log"}, 0, ""},
 		{[]string{"--cacert", good.CA, "--user", "operator", "--password-file", password, "set", "bus.wal_flush_ms", "20"}, 0, ""},
 		{[]string{"--cacert", good.CA, "--user", "operator", "--password-file", password, "log"}, 0, "operator ("},

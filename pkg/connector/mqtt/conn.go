@@ -279,7 +279,7 @@ func (d *dialer) handshake(ctx context.Context, plain net.Conn) (net.Conn, strin
 	defer cancel()
 	c := tls.Client(plain, cfg)
 	if err := c.HandshakeContext(ctx); err != nil {
-		return nil, "", explainTLS(err)
+		return nil, "", brokerSettings().ExplainedHandshake(err)
 	}
 	s := c.ConnectionState()
 	if d.certified != nil {

@@ -2,16 +2,15 @@ package mqtt
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
 )
@@ -77,71 +76,13 @@ func explainEnd(err error) error {
 	case errors.As(err, &n) && n.Timeout():
 		return fmt.Errorf("the broker has taken nothing for %s: %w", writeTimeout, err)
 	}
-	return explainAlert(err)
+	return brokerSettings().Explained(err) // an alert about our certificate comes with the first read
 }
 
-// explainAlert adds what to do about a TLS alert of the broker, which comes with
-// the first read when it concerns our certificate.
-func explainAlert(err error) error {
-	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "remote error" {
-		return err
-	}
-	text := strings.TrimPrefix(op.Err.Error(), "tls: ")
-	if advice := alertAdvice(text); advice != "" {
-		return fmt.Errorf("%s (%w)", advice, err)
-	}
-	return err
-}
-
-// alertAdvice says what a TLS alert means here, "" if nothing more than its name.
-func alertAdvice(alert string) string {
-	switch alert {
-	case "expired certificate":
-		return "the broker says that tls.client_cert has expired: renew it, and check the clocks"
-	case "certificate required":
-		return "the broker wants a client certificate: set tls.client_cert and tls.client_key"
-	case "bad certificate":
-		return "the broker does not accept tls.client_cert: it wants one, or another one, or one of another authority"
-	case "unknown certificate authority":
-		return "the broker does not know the authority that signed tls.client_cert"
-	case "unknown certificate", "unsupported certificate", "access denied":
-		return "the broker does not accept tls.client_cert"
-	case "revoked certificate":
-		return "tls.client_cert was revoked: renew it"
-	case "protocol version not supported":
-		return "the broker speaks no version of TLS from 1.2 on, and older ones are not safe: update it"
-	case "handshake failure":
-		return "the broker and the gateway agree on no cipher, or it wants a client certificate (tls.client_cert)"
-	case "unrecognized name":
-		return "the broker does not know the name in endpoint: set tls.server_name to the one that it expects"
-	case "no application protocol":
-		return "the broker expects another protocol name (ALPN): set tls.alpn, such as [mqtt]"
-	}
-	return ""
-}
-
-// explainTLS adds what to do about a common fault of a handshake.
-func explainTLS(err error) error {
-	var unknown x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	var header tls.RecordHeaderError
-	switch {
-	case errors.As(err, &unknown):
-		return fmt.Errorf("%w; set tls.ca to the certificate of the authority that signed the broker's", err)
-	case errors.As(err, &name):
-		return fmt.Errorf("%w; use a name in endpoint that the certificate holds, or set tls.server_name to one", err)
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return fmt.Errorf("the broker's certificate is not valid now, %s: it has expired, or the gateway's clock is wrong (%w)", time.Now().Format(time.DateOnly), err)
-	case errors.As(err, &header):
-		return fmt.Errorf("the server does not answer in TLS: this port is for plain connections; use mqtt:// (or ws://) in endpoint (%w)", err)
-	case errors.Is(err, io.EOF), errkind.Reset(err):
-		return fmt.Errorf("the server closed the connection at the first word of TLS: this port may be for plain connections; use mqtt:// (or ws://) in endpoint then (%w)", err)
-	case isTimeout(err):
-		return fmt.Errorf("no answer to the first word of TLS: this port may be for plain connections; use mqtt:// (or ws://) in endpoint then (%w)", err)
-	}
-	return explainAlert(err)
+// brokerSettings are the settings that an error of TLS may be about.
+func brokerSettings() clienttls.Settings {
+	return clienttls.Settings{Peer: "the broker", CA: "tls.ca", Cert: "tls.client_cert", Key: "tls.client_key", Address: "endpoint",
+		ServerName: "tls.server_name", ALPN: "tls.alpn", Plain: "use mqtt:// (or ws://) in endpoint"}
 }
 
 // errClientCert says that the client certificate cannot be used; a person must act.

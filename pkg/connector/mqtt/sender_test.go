@@ -17,6 +17,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 	"github.com/edge-gateway/edge-gateway/pkg/connector/connectortest"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/mqttreason"
 )
 
 // wire collects what the sender writes.
@@ -304,7 +305,7 @@ func TestFaultStates(t *testing.T) {
 		codeNotAuthorized: "fault", 0x90: "fault", codeTooLarge: "fault", 0x99: "fault", 0x9B: "fault"} {
 		b.conn.setFault(fmt.Errorf("message on t refused: %w", &refusal{code: code}))
 		st := b.conn.Status()
-		if st.State != want || !strings.Contains(st.Error, reasonText(code)) {
+		if st.State != want || !strings.Contains(st.Error, mqttreason.Text(code)) {
 			t.Errorf("0x%02X: state %s (%s), want %s", code, st.State, st.Error, want)
 		}
 	}
