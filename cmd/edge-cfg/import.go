@@ -27,7 +27,11 @@ type imported struct {
 	Same    int      `json:"same"`
 
 	Left []driver.LeftOut `json:"left,omitempty"` // what could not be taken
+	Conflicts []string `json:"conflicts,omitempty"` // what a person should look at
 }
+
+// mostConflicts bounds how many are shown to people.
+const mostConflicts = 20
 
 func newImport() *cobra.Command {
 	var im importing
@@ -36,7 +40,9 @@ func newImport() *cobra.Command {
 		Short: "Merge variables from a spreadsheet, or from what a tool exports, into DIR's variables",
 		Long: `import lays the rows of a CSV or xlsx file over the variables of the same tags and adds
 the others; none is removed, and comments stay. A variable stays in the file that holds
-it, new ones go to variables.yml. The config center isn't touched.
+it, new ones go to variables.yml. The config center isn't touched. It says how many are
+new, changed and the same, and where the file is in conflict with what was there: a tag
+that leads to another address than before, an address that another tag has already.
 
 The first line names the columns: tag, driver_id, access, type, addr, addr2, len, bit,
 byte, chars, node, area, db, start, size, datatype, byte_order, charset, pad, scale,
@@ -212,7 +218,14 @@ func editVariables(cmd *cobra.Command, dir string, left []driver.LeftOut, edit f
 		return err
 	}
 	p.Done()
-	res := imported{v.Path(), files, v.Added, v.Changed, v.Same, left}
+	res := imported{v.Path(), files, v.Added, v.Changed, v.Same, left, v.Conflicts()}
+	for i, c := range res.Conflicts {
+		if i == mostConflicts {
+			cmd.PrintErrf("conflict: … %d more; -o json lists all\n", len(res.Conflicts)-i)
+			break
+		}
+		cmd.PrintErrf("conflict: %s\n", cli.Printable(c))
+	}
 	return cli.NewOutput(cmd).Print(res, func(t *cli.Table) {
 		where := strings.Join(files, ", ")
 		if where == "" {

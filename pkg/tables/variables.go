@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
@@ -15,6 +17,9 @@ type Variables struct {
 	seen  map[string]bool   // changed or added
 
 	Added, Changed, Same int // by this change
+
+	placed map[string]bool // changed or added, and not as before
+	moved  []string        // told of by [Variables.Conflicts]
 }
 
 // OpenVariables reads the variables of dir; there may be none yet. If the findings have
@@ -24,7 +29,7 @@ func OpenVariables(dir string) (*Variables, config.Findings, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	v := &Variables{shelf: s, items: map[string][]byte{}, seen: map[string]bool{}}
+	v := &Variables{shelf: s, items: map[string][]byte{}, seen: map[string]bool{}, placed: map[string]bool{}}
 	s.each(func(_ *File, it config.Item, _ *File) { v.items[it.ID] = it.JSON })
 	return v, s.findings(), nil
 }
@@ -113,7 +118,47 @@ func (v *Variables) Put(tag string, item map[string]any) error {
 		v.Same++
 	default:
 		v.Changed++
+		if was, is := placeOf(old), placeOf(raw); was != is {
+			v.moved = append(v.moved, fmt.Sprintf("tag %s was %s and is now %s", tag, was, is))
+		}
 	}
 	v.items[tag] = raw
+	v.placed[tag] = string(old) != string(raw)
 	return nil
+}
+
+// place is where a variable's value is.
+type place struct {
+	Driver  string          `json:"driver_id"`
+	Address json.RawMessage `json:"address"`
+}
+
+// placeOf returns the place of a canonical variable.
+func placeOf(raw []byte) string {
+	var p place
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return "unknown" // it is canonical: it can be read
+	}
+	return fmt.Sprintf("%s of driver %s", p.Address, p.Driver)
+}
+
+// Conflicts says which changes a person should look at: tags that lead to another place
+// than before, and places to which another tag leads already.
+func (v *Variables) Conflicts() []string {
+	out := slices.Sorted(slices.Values(v.moved))
+	at := map[string]string{} // by place: the first tag of before, else the first one
+	sorted := slices.Sorted(maps.Keys(v.items))
+	for _, placed := range []bool{false, true} {
+		for _, tag := range sorted {
+			if p := placeOf(v.items[tag]); v.placed[tag] == placed && at[p] == "" {
+				at[p] = tag
+			}
+		}
+	}
+	for _, tag := range sorted {
+		if p := placeOf(v.items[tag]); v.placed[tag] && at[p] != tag {
+			out = append(out, fmt.Sprintf("tag %s is %s, as tag %s is", tag, p, at[p]))
+		}
+	}
+	return out
 }

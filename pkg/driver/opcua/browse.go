@@ -14,11 +14,11 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
-// Session is a session for people's questions, besides the drivers' own.
+// Session is a session for people's questions: one of its own, or a driver's.
 type Session struct {
-	c          *client
-	ch         *channel
+	ch         *channel // nil: a driver's, which is not ended
 	sess       *session
+	ask        asker
 	namespaces []string
 	caps       limits
 }
@@ -36,7 +36,14 @@ func Connect(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint, op
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{c: c, ch: ch}
+	s := &Session{ch: ch}
+	s.ask = func(ctx context.Context, req ua.Request) (ua.Response, error) {
+		var auth *ua.NodeID
+		if s.sess != nil {
+			auth = s.sess.auth
+		}
+		return ch.call(ctx, auth, req)
+	}
 	if s.sess, err = c.create(ctx, ch, o, time.Minute); err == nil {
 		if err = c.activate(ctx, ch, s.sess); err == nil {
 			s.namespaces, s.caps, err = learn(ctx, s.ask, 1000)
@@ -59,20 +66,15 @@ func newClient(ep endpoint.Acquirer, item config.Endpoint, opts Options) (*clien
 
 // Close ends the session.
 func (s *Session) Close() {
+	if s.ch == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveGrace)
 	defer cancel()
 	if s.sess != nil && closeSession(ctx, s.ch, s.sess) == nil {
 		s.ch.goodbye()
 	}
 	s.ch.close(errLeaving)
-}
-
-func (s *Session) ask(ctx context.Context, req ua.Request) (ua.Response, error) {
-	var auth *ua.NodeID
-	if s.sess != nil {
-		auth = s.sess.auth
-	}
-	return s.ch.call(ctx, auth, req)
 }
 
 // Namespaces returns the server's namespace table.

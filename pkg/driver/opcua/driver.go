@@ -95,7 +95,8 @@ type live struct {
 	typ  map[string]ua.TypeID  // ditto
 	caps limits
 
-	types *structTypes
+	types      *structTypes
+	namespaces []string
 }
 
 // Update implements driver.Driver.

@@ -2,13 +2,17 @@ package opcua
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
 	"time"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
@@ -118,9 +122,11 @@ type browsing struct {
 	depth  int // 0: all levels
 	filter string
 	stable bool // import nodes with their namespace's URI
+	tags   map[string]int
 }
 
 func browsingOf(a driver.Args) (b browsing, err error) {
+	b.tags = map[string]int{}
 	start := a.Argument
 	if start == "" {
 		start = objects
@@ -163,15 +169,31 @@ of the server; its index may not.`,
 }
 
 func runBrowse(ctx context.Context, to driver.Target, a driver.Args, emit func(driver.Event) error) (r driver.Report, err error) {
-	b, err := browsingOf(a)
-	if err != nil {
-		return r, err
-	}
 	s, err := Connect(ctx, to.Endpoint, to.Item, options(to))
 	if err != nil {
 		return r, err
 	}
 	defer s.Close()
+	return s.list(ctx, a, emit)
+}
+
+// Ask implements driver.Asker: browsing needs no session of its own, of which some
+// servers have few.
+func (d *opcuaDriver) Ask(ctx context.Context, ability string, a driver.Args, emit func(driver.Event) error) (r driver.Report, err error) {
+	l, err := d.use()
+	if err != nil || ability != driver.AbilityBrowse {
+		return r, fmt.Errorf("driver %s: %s over its session: %w", d.id, ability, errors.ErrUnsupported)
+	}
+	s := &Session{ask: l.ask, namespaces: l.namespaces, caps: l.caps}
+	return s.list(ctx, a, emit)
+}
+
+// list lists nodes.
+func (s *Session) list(ctx context.Context, a driver.Args, emit func(driver.Event) error) (r driver.Report, err error) {
+	b, err := browsingOf(a)
+	if err != nil {
+		return r, err
+	}
 	return r, s.Browse(ctx, b.start, BrowseOptions{
 		Depth: b.depth, Filter: b.filter, Values: true,
 		Found: func(f Found) error {
@@ -216,14 +238,24 @@ func (b *browsing) variable(f Found) []string {
 	if b.stable {
 		node = f.Stable
 	}
-	return []string{tagOf(prefix + f.Path), f.Access, string(config.AddrOPCNode), node, t}
+	return []string{b.tag(prefix + f.Path), f.Access, string(config.AddrOPCNode), node, t}
 }
 
 // datatypeOf returns the datatype that reads values of an OPC UA type, "" for what is
 // no value that a variable can have.
 func datatypeOf(t string) string {
+	element, array := strings.CutSuffix(t, "[]")
+	own := scalarType(element)
+	if array && !config.DataType(own).Numeric() && own != string(config.TypeBool) {
+		return string(config.TypeJSON)
+	}
+	return own
+}
+
+// scalarType is that of one value.
+func scalarType(t string) string {
 	switch t {
-	case "":
+	case "", "Null":
 		return ""
 	case "Boolean":
 		return string(config.TypeBool)
@@ -240,12 +272,24 @@ func datatypeOf(t string) string {
 	case "ByteString":
 		return string(config.TypeBinary)
 	case "ExtensionObject":
-		return ""
+		return string(config.TypeJSON)
 	}
 	return string(config.TypeString)
 }
 
-// tagOf makes a tag of a path: the names without their namespaces, joined by dots.
+// tag makes a tag of a path, which no other path has: nodes may have the same name.
+func (b *browsing) tag(path string) string {
+	name := tagOf(path)
+	tag := name
+	for n := b.tags[name] + 1; b.tags[tag] > 0; n++ {
+		tag, b.tags[name] = tagOf(fmt.Sprintf("%s_%d", path, n)), n
+	}
+	b.tags[tag]++
+	return tag
+}
+
+// tagOf makes a tag of a path: the names without their namespaces, joined by dots. Of a
+// long one it has the end.
 func tagOf(path string) string {
 	var names []string
 	for _, name := range strings.Split(strings.Trim(path, "/"), "/") {
@@ -253,13 +297,18 @@ func tagOf(path string) string {
 			name = name[i+1:]
 		}
 		names = append(names, strings.Map(func(c rune) rune {
-			if strings.ContainsRune("/#+$&. \t", c) {
+			if c == '.' || !config.ValidTag("x"+string(c)) {
 				return '_'
 			}
 			return c
-		}, name))
+		}, norm.NFC.String(name)))
 	}
-	return strings.Join(names, ".")
+	tag := []rune(strings.Join(names, "."))
+	text := string(tag[max(0, len(tag)-config.MaxTag):])
+	if !config.ValidTag(text) || strings.HasPrefix(text, frame.SysPrefix) { // it begins with a mark, or is the gateway's
+		text = "_" + text[min(1, len(text)):]
+	}
+	return text
 }
 
 // trustList implements [driver.TrustList].

@@ -310,7 +310,7 @@ func sessionGone(err error) bool {
 
 // serve subscribes, or reads, until the connection is of no use any more.
 func (r *runner) serve(ctx context.Context) error {
-	r.d.setLive(&live{ch: r.ch, auth: r.sess.auth, ids: map[string]*ua.NodeID{}, typ: map[string]ua.TypeID{}, caps: r.caps, types: r.types})
+	r.d.setLive(&live{ch: r.ch, auth: r.sess.auth, ids: map[string]*ua.NodeID{}, typ: map[string]ua.TypeID{}, caps: r.caps, types: r.types, namespaces: r.namespaces})
 	for _, it := range r.items {
 		r.d.resolved(it)
 	}
