@@ -26,8 +26,8 @@ type imported struct {
 	Changed int      `json:"changed"`
 	Same    int      `json:"same"`
 
-	Left []driver.LeftOut `json:"left,omitempty"` // what could not be taken
-	Conflicts []string `json:"conflicts,omitempty"` // what a person should look at
+	Left      []driver.LeftOut `json:"left,omitempty"`      // what could not be taken
+	Conflicts []string         `json:"conflicts,omitempty"` // what a person should look at
 }
 
 // mostConflicts bounds how many are shown to people.

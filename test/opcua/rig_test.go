@@ -51,6 +51,7 @@ type settings struct {
 	Hostname      string   `json:"hostname,omitempty"`
 	History       bool     `json:"history,omitempty"` // of Count
 	Structures    bool     `json:"structures,omitempty"`
+	Loop          bool     `json:"loop,omitempty"`
 }
 
 // server is a node-opcua server in a process of its own.
@@ -88,6 +89,7 @@ var common everybody
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	peer.Cleanup()
 	if common.srv != nil {
 		common.srv.Kill()
 		_ = os.RemoveAll(common.srv.cfg.Dir) // of the system's temporary files

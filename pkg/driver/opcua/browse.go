@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,6 +133,8 @@ func (s *Session) Browse(ctx context.Context, start Node, o BrowseOptions) error
 		depth int
 	}
 	stack := []level{{id, "", 0}}
+	var refused refusals
+	ahead, most := map[*ua.NodeID]*inside{}, min(s.caps.browse, mostAhead)
 	o.known[id.String()] = struct{}{}
 	for len(stack) > 0 {
 		at := stack[len(stack)-1]
@@ -139,16 +142,35 @@ func (s *Session) Browse(ctx context.Context, start Node, o BrowseOptions) error
 		if at.depth == o.Depth {
 			continue
 		}
-		refs, err := s.references(ctx, at.id)
-		if err != nil {
+		if ahead[at.id] == nil {
+			ids := []*ua.NodeID{at.id}
+			for i := len(stack) - 1; i >= 0 && len(ids) < most; i-- {
+				if stack[i].depth < o.Depth && ahead[stack[i].id] == nil {
+					ids = append(ids, stack[i].id)
+				}
+			}
+			served, err := s.lookAhead(ctx, ahead, ids)
+			if err != nil {
+				return err
+			}
+			if served < len(ids) {
+				most = served
+			}
+		}
+		below, err := ahead[at.id].refs, ahead[at.id].err
+		delete(ahead, at.id)
+		if err != nil && at.depth == 0 {
 			return fmt.Errorf("browse %s: %w", at.id, err)
 		}
-		var below []level
-		for _, ref := range refs {
-			next := ua.NewNodeIDFromExpandedNodeID(ref.NodeID)
+		if refused = refused.add(at.id, err); err != nil {
+			continue
+		}
+		var next []level
+		for _, ref := range below {
+			id := ua.NewNodeIDFromExpandedNodeID(ref.NodeID)
 			name := elementOf(ref.BrowseName)
 			f := Found{
-				Depth: at.depth + 1, Path: at.path + "/" + name, Node: next.String(), Stable: s.stable(next),
+				Depth: at.depth + 1, Path: at.path + "/" + name, Node: id.String(), Stable: s.stable(id),
 				Class: strings.TrimPrefix(ref.NodeClass.String(), "NodeClass"),
 			}
 			_, f.Seen = o.known[f.Node]
@@ -156,21 +178,43 @@ func (s *Session) Browse(ctx context.Context, start Node, o BrowseOptions) error
 				return fmt.Errorf("more than %d nodes: begin further below, or set a depth", mostNodes)
 			}
 			o.known[f.Node] = struct{}{}
-			if err := s.found(ctx, &o, f, next, ref); err != nil {
+			if err := s.found(ctx, &o, f, id, ref); err != nil {
 				return err
 			}
 			if !f.Seen {
-				below = append(below, level{next, f.Path, f.Depth})
+				next = append(next, level{id, f.Path, f.Depth})
 			}
 		}
-		for i := len(below) - 1; i >= 0; i-- {
-			stack = append(stack, below[i])
-		}
+		slices.Reverse(next)
+		stack = append(stack, next...)
 		if o.Seen != nil {
 			o.Seen(len(o.known), len(stack))
 		}
 	}
-	return s.flush(ctx, &o)
+	return errors.Join(s.flush(ctx, &o), refused.error())
+}
+
+// refusals are nodes that the server does not let us look into. The others are listed.
+type refusals struct {
+	nodes int
+	first error
+}
+
+func (r refusals) add(id *ua.NodeID, err error) refusals {
+	if err == nil {
+		return r
+	}
+	if r.nodes++; r.nodes == 1 {
+		r.first = fmt.Errorf("browse %s: %w", id, err)
+	}
+	return r
+}
+
+func (r refusals) error() error {
+	if r.nodes == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d nodes cannot be looked into; the first: %w", r.nodes, r.first)
 }
 
 // elementOf writes a name as an element of a path.
@@ -265,29 +309,70 @@ func (s *Session) resolve(ctx context.Context, n Node) (*ua.NodeID, error) {
 	return ua.NewNodeIDFromExpandedNodeID(got.Results[0].Targets[0].TargetID), nil
 }
 
-// references returns what is below a node, however many answers that takes.
-func (s *Session) references(ctx context.Context, id *ua.NodeID) ([]*ua.ReferenceDescription, error) {
-	resp, err := s.ask(ctx, &ua.BrowseRequest{
-		View: noView(), RequestedMaxReferencesPerNode: 1000,
-		NodesToBrowse: []*ua.BrowseDescription{{
+// mostAhead is how many nodes are browsed in one request. What is below them is kept until
+// it is their turn.
+const mostAhead = 100
+
+// inside is what is below a node, or why that is not known.
+type inside struct {
+	refs []*ua.ReferenceDescription
+	err  error
+}
+
+// lookAhead notes what is below the first of the nodes, and below as many of the others as
+// the server takes in one request.
+func (s *Session) lookAhead(ctx context.Context, ahead map[*ua.NodeID]*inside, ids []*ua.NodeID) (served int, err error) {
+	for most := len(ids); ; most /= 2 {
+		results, err := s.browseSome(ctx, ids[:most])
+		if _, answered := errors.AsType[*serviceError](err); answered && most > 1 {
+			continue // too many for the server, or too much for one answer
+		}
+		if err != nil {
+			return 0, fmt.Errorf("browse %s: %w", ids[0], err)
+		}
+		for i, res := range results {
+			if res.StatusCode == ua.StatusBadNoContinuationPoints && i > 0 {
+				continue // it is asked for alone, when it is its turn
+			}
+			refs, err := s.rest(ctx, res)
+			if ofLink(err) != nil {
+				return 0, fmt.Errorf("browse %s: %w", ids[i], err)
+			}
+			ahead[ids[i]] = &inside{refs, err}
+		}
+		return most, nil
+	}
+}
+
+// browseSome asks for what is below nodes.
+func (s *Session) browseSome(ctx context.Context, ids []*ua.NodeID) ([]*ua.BrowseResult, error) {
+	req := &ua.BrowseRequest{View: noView(), RequestedMaxReferencesPerNode: 1000}
+	for _, id := range ids {
+		req.NodesToBrowse = append(req.NodesToBrowse, &ua.BrowseDescription{
 			NodeID: id, BrowseDirection: ua.BrowseDirectionForward, ReferenceTypeID: ua.NewNumericNodeID(0, idHierarchicalReferences),
 			IncludeSubtypes: true, ResultMask: uint32(ua.BrowseResultMaskAll),
-		}},
-	})
+		})
+	}
+	resp, err := s.ask(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	first, ok := resp.(*ua.BrowseResponse)
-	if !ok || len(first.Results) != 1 {
+	got, ok := resp.(*ua.BrowseResponse)
+	if !ok || len(got.Results) != len(ids) || slices.Contains(got.Results, nil) {
 		return nil, unexpected(resp)
 	}
+	return got.Results, nil
+}
+
+// rest returns what is below a node, however many answers that takes.
+func (s *Session) rest(ctx context.Context, res *ua.BrowseResult) ([]*ua.ReferenceDescription, error) {
 	var out []*ua.ReferenceDescription
-	for res := first.Results[0]; ; {
+	for {
 		if isBad(res.StatusCode) {
-			return nil, errors.New(StatusText(res.StatusCode))
+			return nil, &serviceError{"Browse", res.StatusCode}
 		}
 		for _, ref := range res.References {
-			if ref.NodeID != nil && ref.NodeID.ServerIndex == 0 {
+			if ref != nil && ref.NodeID != nil && ref.NodeID.ServerIndex == 0 {
 				out = append(out, ref)
 			}
 		}
@@ -302,7 +387,7 @@ func (s *Session) references(ctx context.Context, id *ua.NodeID) ([]*ua.Referenc
 			return nil, err
 		}
 		next, ok := resp.(*ua.BrowseNextResponse)
-		if !ok || len(next.Results) != 1 {
+		if !ok || len(next.Results) != 1 || next.Results[0] == nil {
 			return nil, unexpected(resp)
 		}
 		res = next.Results[0]

@@ -21,6 +21,8 @@
 //	session                   discovery, choice of an endpoint, sessions, users
 //	runner                    supervision: connect, notice silence, take up again
 //	subscribe, items, read    subscriptions and nodes; mode poll
+//	past                      what a driver leaves for the next one
+//	structure, structtype     structures by their types' definitions
 //	value, write              values of the server and back
 //	browse, probe             for people
 //
@@ -37,7 +39,8 @@
 //
 // # Crash
 //
-// Nothing is on disk but the trust list. A gateway that is killed leaves a session and
-// its subscriptions at the server, which ends them after their timeout. The next start
-// makes new ones; the sys.start frame tells of the gap.
+// On disk are the trust list and, for each driver, until when it had values. A gateway
+// that is killed leaves a session and its subscriptions at the server, which ends them
+// after their timeout. The next start makes new ones, and tells with its first values of
+// the gap since then, which it takes up to [pastEvery] too long.
 package opcua

@@ -18,6 +18,8 @@ import (
 type Options struct {
 	PKI  *PKI
 	Name string // of the gateway, for its sessions
+	// State is a directory for what outlives a driver; "": nothing does.
+	State string
 	// Secret resolves a reference such as ${file:NAME} for a connection to an address;
 	// nil refuses them.
 	Secret func(reference, address string) (string, error)
@@ -56,6 +58,7 @@ func (f *factory) New(cfg driver.Config, deps driver.Deps) (driver.Driver, error
 	d := &opcuaDriver{
 		Account: driver.NewAccount(), id: cfg.ID, settings: s, deps: deps, metrics: f.metrics,
 		plans: driver.NewPlans[*plan](), names: map[string]map[int64]string{},
+		tried: make(chan struct{}),
 	}
 	d.client = client{
 		access: a, ep: deps.Endpoint, opts: f.opts, name: f.opts.Name + " " + cfg.ID, timeout: s.Timeout,
@@ -84,6 +87,7 @@ type opcuaDriver struct {
 	mu      sync.Mutex
 	running bool
 	live    *live                       // nil: no session
+	tried   chan struct{}               // closed once a session was had or not
 	names   map[string]map[int64]string // by tag: of an enumeration's values
 }
 
@@ -143,4 +147,27 @@ func (d *opcuaDriver) setLive(l *live) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.live = l
+	select {
+	case <-d.tried:
+	default:
+		close(d.tried)
+	}
+}
+
+// begun waits, shortly, until the driver has tried to get a session: commands that have
+// waited for the gateway come before that.
+func (d *opcuaDriver) begun(ctx context.Context) {
+	d.mu.Lock()
+	running := d.running
+	d.mu.Unlock()
+	if !running {
+		return
+	}
+	timer := time.NewTimer(d.settings.Timeout)
+	defer timer.Stop()
+	select {
+	case <-d.tried:
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }

@@ -15,7 +15,8 @@ func Protocol() driver.Protocol {
 		Transport: Transport,
 		New: func(h driver.Host) (driver.Factory, error) {
 			return NewFactory(h.Registerer, Options{
-				PKI: NewPKI(filepath.Join(h.DataDir, "pki"), h.GatewayID), Name: h.GatewayID, Secret: h.Secret, File: h.File,
+				PKI: NewPKI(filepath.Join(h.DataDir, "pki"), h.GatewayID), Name: h.GatewayID, State: filepath.Join(h.DataDir, "opcua"),
+				Secret: h.Secret, File: h.File,
 			})
 		},
 		Check:  checkSetup,

@@ -53,9 +53,12 @@ type runner struct {
 	refreshAt time.Time    // read what is still bad; zero: nothing is
 	overflow  overflow
 	attempts  int
-	reopened  int    // failed attempts to reach the session of before again
-	logged    string // the last fault, so that it is logged once
-	slow      bool   // it was logged that the server samples more slowly
+	reopened  int       // failed attempts to reach the session of before again
+	logged    string    // the last fault, so that it is logged once
+	slow      bool      // it was logged that the server samples more slowly
+	past      time.Time // until when there were values, as it was written, at
+	pastAt    time.Time
+	forgetful bool // it was logged that this cannot be written
 }
 
 func newRunner(d *opcuaDriver, out chan<- *frame.Batch) *runner {
@@ -65,6 +68,7 @@ func newRunner(d *opcuaDriver, out chan<- *frame.Batch) *runner {
 // run connects and serves until ctx ends.
 func (r *runner) run(ctx context.Context) {
 	r.ctx = ctx
+	r.recall()
 	defer r.leave()
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -86,6 +90,7 @@ func (r *runner) run(ctx context.Context) {
 // leave ends the session, if that can be done quickly.
 func (r *runner) leave() {
 	r.d.setLive(nil)
+	r.remember(time.Now())
 	if r.ch == nil {
 		return
 	}
@@ -370,6 +375,9 @@ func (r *runner) look(ctx context.Context, now time.Time) error {
 		}
 	}
 	r.tellOverflow(now)
+	if now.Sub(r.pastAt) >= pastEvery {
+		r.remember(now)
+	}
 	if err := r.listen(ctx, now); err != nil {
 		return err
 	}

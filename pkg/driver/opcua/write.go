@@ -35,6 +35,7 @@ func (d *opcuaDriver) Write(ctx context.Context, w driver.Write) (driver.WriteRe
 
 // write writes a raw value, once.
 func (d *opcuaDriver) write(ctx context.Context, p *plan, i int, raw frame.Value) (driver.WriteResult, error) {
+	d.begun(ctx)
 	l, err := d.use()
 	if err != nil {
 		return driver.WriteResult{}, err

@@ -124,6 +124,11 @@ async function main() {
   add("Empty", "Double", new Float64Array(0), { arrayType: VariantArrayType.Array });
   for (let i = 0; i < (cfg.nodes || 0); i++) add("N" + i, "Int32", i);
   if (cfg.structures) addStructures(space, ns, line);
+  if (cfg.loop) { // two folders that have each other, and one that has itself
+    const loop = ns.addFolder(line, { browseName: "Loop" });
+    loop.addReference({ referenceType: "Organizes", nodeId: line });
+    loop.addReference({ referenceType: "Organizes", nodeId: loop });
+  }
   let count = 0;
   add("Count", "UInt32", 0);
   if (cfg.history) space.installHistoricalDataNode(variables.get("Count").variable, { maxOnlineValues: 10000 });
