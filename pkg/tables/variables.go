@@ -18,8 +18,8 @@ type Variables struct {
 
 	Added, Changed, Same int // by this change
 
-	placed map[string]bool // changed or added, and not as before
-	moved  []string        // told of by [Variables.Conflicts]
+	placed []string // changed or added, and not as before
+	moved  []string // told of by [Variables.Conflicts]
 }
 
 // OpenVariables reads the variables of dir; there may be none yet. If the findings have
@@ -29,7 +29,7 @@ func OpenVariables(dir string) (*Variables, config.Findings, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	v := &Variables{shelf: s, items: map[string][]byte{}, seen: map[string]bool{}, placed: map[string]bool{}}
+	v := &Variables{shelf: s, items: map[string][]byte{}, seen: map[string]bool{}}
 	s.each(func(_ *File, it config.Item, _ *File) { v.items[it.ID] = it.JSON })
 	return v, s.findings(), nil
 }
@@ -123,7 +123,9 @@ func (v *Variables) Put(tag string, item map[string]any) error {
 		}
 	}
 	v.items[tag] = raw
-	v.placed[tag] = string(old) != string(raw)
+	if string(old) != string(raw) {
+		v.placed = append(v.placed, tag)
+	}
 	return nil
 }
 
@@ -146,17 +148,20 @@ func placeOf(raw []byte) string {
 // than before, and places to which another tag leads already.
 func (v *Variables) Conflicts() []string {
 	out := slices.Sorted(slices.Values(v.moved))
-	at := map[string]string{} // by place: the first tag of before, else the first one
-	sorted := slices.Sorted(maps.Keys(v.items))
-	for _, placed := range []bool{false, true} {
-		for _, tag := range sorted {
-			if p := placeOf(v.items[tag]); v.placed[tag] == placed && at[p] == "" {
-				at[p] = tag
-			}
-		}
+	placed := slices.Sorted(slices.Values(v.placed))
+	rest := slices.DeleteFunc(slices.Sorted(maps.Keys(v.items)), func(tag string) bool {
+		_, new := slices.BinarySearch(placed, tag)
+		return new
+	})
+	at := map[string]string{} // by place: the tag that has it
+	for _, tag := range rest {
+		at[placeOf(v.items[tag])] = tag
 	}
-	for _, tag := range sorted {
-		if p := placeOf(v.items[tag]); v.placed[tag] && at[p] != tag {
+	for _, tag := range placed {
+		p := placeOf(v.items[tag])
+		if at[p] == "" {
+			at[p] = tag
+		} else {
 			out = append(out, fmt.Sprintf("tag %s is %s, as tag %s is", tag, p, at[p]))
 		}
 	}

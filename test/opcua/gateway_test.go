@@ -284,7 +284,7 @@ func TestBrowseCommand(t *testing.T) {
 	}
 	ctl(t, "edge-cfg", "lint", gw.Dir+"/config")
 	want := float64(strings.Count(through, "\n") - 1 - strings.Count(through, ",W,")) // beside those of before
-	if !long() { // it watches the directory
+	if !long() {                                                                      // it watches the directory
 		peer.WaitFor(t, 2*patience, "the nodes to be watched", func() bool { n, _ := gw.Metric(`opcua_monitored_items{driver_id="line"}`); return n >= want })
 	}
 }
