@@ -56,11 +56,10 @@ func (s *sender) resolve(t *turn, m *message) error {
 			s.honesty, t.more = dishonest, true
 		}
 	case honest:
-		m.record.Released, m.record.Again, m.record.Asked = true, true, true
-		m.onWire, m.asking = true, true
-		s.stepped(m)
-		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
-		return t.put(m.record.key(), m.record, m.pin())
+		if _, err := m.on(evAsk); err != nil {
+			return err
+		}
+		return s.release(t, m)
 	case dishonest:
 		if m.aside != nil {
 			return s.park(t, m, m.aside)
@@ -95,18 +94,13 @@ func (s *sender) probed(a ack) bool {
 	return true
 }
 
-// answeredInDoubt takes the answer about a message in doubt.
-func (s *sender) answeredInDoubt(t *turn, m *message, code byte) error {
-	if code < 0x80 && s.honesty == honest {
-		return s.done(t, m)
-	}
-	if !m.asking || code != codeNotFound {
-		// It was asked on an earlier connection too, and may have been completed then.
+// notHeld deals with a message in doubt that the broker does not hold, as it says; or that
+// it may have completed (told).
+func (s *sender) notHeld(t *turn, m *message, told bool) error {
+	if told {
 		s.tellRemade(m, remadeDoubt)
 	}
-	m.record.Released, m.record.Again, m.record.Asked, m.asking = false, false, false, false
 	if m.aside != nil {
-		m.record.Doubt, m.unsure = false, false
 		return s.park(t, m, m.aside)
 	}
 	return s.remake(t, m, false)
@@ -176,7 +170,7 @@ func (u *suspicion) note(s *sender, err error) {
 func (s *sender) unanswered() []*message {
 	var open []*message
 	for _, m := range s.session.inflight {
-		if m.onWire && !m.record.Released && !m.sentAt.IsZero() {
+		if m.phase.onWire() && !m.phase.released() && !m.sentAt.IsZero() {
 			open = append(open, m)
 		}
 	}
@@ -251,7 +245,6 @@ func (s *sender) convicted(t *turn, m *message) error {
 		s.make.recycle(m.made.body)
 		m.made.body = nil
 	}
-	m.record.Doubt = m.record.QoS == 2
 	switch {
 	case s.differs(m):
 		u.corrected = true
@@ -260,7 +253,14 @@ func (s *sender) convicted(t *turn, m *message) error {
 	default:
 		u.learned.Store(0) // its size is not the reason
 		u.strikes, u.halving, u.words = 0, false, nil
-		m.repeat, m.refusals = true, max(m.refusals, lasting-1)
+		m.refusals = max(m.refusals, lasting-1)
+		e := evNacked
+		if m.record.QoS == 2 {
+			e = evRefused
+		}
+		if _, err := m.on(e); err != nil {
+			return err
+		}
 		return s.refuse(t, m, &refusal{code: asRefusal(u.lastWord).code,
 			text: fmt.Sprintf("it ended %d connections or more at this message without an answer, the last one with: %v; check the topic, the user's rights and the broker's log", diedTwice, u.lastWord)})
 	}
@@ -281,13 +281,19 @@ func namesNoSize(err error) bool {
 	return false
 }
 
-// replace has a message made anew that the broker may hold.
+// replace has a message made anew, that the broker may hold.
 func (s *sender) replace(t *turn, m *message) error {
-	if m.record.QoS < 2 || !m.dup {
+	if m.record.QoS < 2 {
 		return s.remake(t, m, false)
 	}
-	m.unsure = true
-	return s.resolve(t, m)
+	do, err := m.on(evDoubt)
+	switch {
+	case err != nil:
+		return err
+	case do == doAsk:
+		return s.resolve(t, m)
+	}
+	return s.remake(t, m, false)
 }
 
 // tooMuch has messages be half as large as m from now on.

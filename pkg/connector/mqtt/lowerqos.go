@@ -56,7 +56,7 @@ func (t *terms) noteQoS(s *sender, err error) {
 // tells if it is less than qos asks for, or fails if that is not allowed.
 func (c *Connector) settleQoS(on *link, l *limits) error {
 	cfg, t := c.config(), c.terms[on.server]
-	if slices.ContainsFunc(c.session.inflight, func(m *message) bool { return m.record.Released }) {
+	if slices.ContainsFunc(c.session.inflight, func(m *message) bool { return m.phase.released() }) {
 		t.takes2 = true // it has taken that
 	}
 	why := "it said so"

@@ -28,9 +28,9 @@ const (
 // messageRecord is a message in flight: not its bytes, but all that is needed to
 // make them again from the log.
 type messageRecord struct {
-	ID       uint16 `json:"id"`    // packet identifier
-	Order    uint64 `json:"order"` // place in the order of sending
-	Released bool   `json:"released,omitempty"`
+	ID       uint16 `json:"id"`                 // packet identifier
+	Order    uint64 `json:"order"`              // place in the order of sending
+	Released bool   `json:"released,omitempty"` // as Again, Asked and Doubt: of the phase (phase.go)
 	QoS      byte   `json:"qos"`
 	Topic    string `json:"topic"`
 	Stream   string `json:"stream,omitempty"`
@@ -128,14 +128,10 @@ type message struct {
 	window *window
 	made   payload // empty when it was sent and can be made again
 
-	onWire   bool     // written on this connection
-	dup      bool     // the broker may have it: it was written before
-	repeat   bool     // it was written as a repeat on this connection
-	refused  bool     // the broker has refused it, and it is not sent again yet
+	phase    phase
+	refused  bool     // the broker has refused it, and has not taken it since: nothing new goes out
 	refusals int      // in a row
-	unsure   bool     // the broker is to be asked whether it holds it, before it is made anew
 	aside    *refusal // if the broker does not hold it, it is parked for this
-	asking   bool     // that was asked on this connection for the first time
 	remade   bool     // what the broker may have under its identifier is the whole that it is a piece of
 	after    *message // the first piece of the same whole, until the broker has answered it
 	sentAt   time.Time
@@ -214,11 +210,10 @@ func (s *stored) read(r bus.Record, byFirst map[uint64]*window) error {
 		s.session = new(sessionRecord)
 		return json.Unmarshal(r.Value, s.session)
 	case strings.HasPrefix(r.Key, keyMessage):
-		m := &message{dup: true}
+		m := new(message)
 		s.messages = append(s.messages, m)
 		err := json.Unmarshal(r.Value, &m.record)
-		m.refused = m.record.Refused != 0
-		m.dup = !m.refused || m.record.Doubt
+		m.phase, m.refused = m.record.phase(), m.record.Refused != 0
 		return err
 	case strings.HasPrefix(r.Key, keyWindow):
 		w := new(window)

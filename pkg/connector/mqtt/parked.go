@@ -58,12 +58,13 @@ func (s *sender) park(t *turn, m *message, reason *refusal) error {
 	s.parkedDue, t.more = true, true // to count them
 	m.refused, s.retryAt = false, time.Time{}
 	s.accepted(t, m, false)
-	m.frames, m.size = 0, 0 // of it nothing is delivered
-	if m.record.Doubt {     // its exchange may be open at the broker
-		m.record.Refused, m.record.Doubt, m.record.Released, m.onWire = 0, false, true, true
-		s.stepped(m)
-		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
-		return t.put(m.record.key(), m.record, m.pin())
+	m.frames, m.size = 0, 0     // of it nothing is delivered
+	if m.phase == phaseUnsure { // its exchange may be open at the broker
+		if _, err := m.on(evGone); err != nil {
+			return err
+		}
+		m.record.Refused = 0
+		return s.release(t, m)
 	}
 	s.session.forget(m)
 	t.commit.Delete = append(t.commit.Delete, m.record.key())
@@ -140,7 +141,7 @@ func (s *sender) unpark(t *turn, p *bus.Parked) error {
 		return err
 	}
 	s.session.order++
-	m.record.ID, m.record.Order, m.record.Refused, m.record.Doubt = id, s.session.order, max(m.record.Refused, notSent), false
+	m.record.ID, m.record.Order, m.record.Refused = id, s.session.order, max(m.record.Refused, notSent)
 	m.record.First, m.record.Last, m.record.From, m.record.To = p.First, p.Last, p.First, p.Last
 	m.refused = true
 	m.window = &window{record: windowRecord{First: p.First, Last: p.Last, Next: 1, Total: 1}, pending: 1, again: true}
@@ -148,5 +149,5 @@ func (s *sender) unpark(t *turn, p *bus.Parked) error {
 	s.session.inflight = append(s.session.inflight, m)
 	t.commit.Delete = append(t.commit.Delete, p.Key())
 	s.log.Info("a message that was put aside is sent again", "parked", p.ID, "topic", p.Topic, "first_seq", p.First, "last_seq", p.Last)
-	return t.put(m.record.key(), m.record, m.pin())
+	return t.store(m)
 }

@@ -54,20 +54,22 @@ func (e *refusedError) Unwrap() error { return e.reason }
 // for one that does not, and a message is parked.
 const lasting = 3
 
-// refuse keeps a message that the broker does not want for a later attempt, or parks it.
+// refuse keeps a message that the broker has refused for a later attempt, or parks it.
 // Nothing is skipped: all that comes after it waits.
 func (s *sender) refuse(t *turn, m *message, reason *refusal) error {
 	m.record.Refused = reason.code
-	m.record.Doubt = m.record.QoS == 2 && (m.record.Doubt || m.repeat)
-	m.refused, m.onWire, m.dup, m.remade = true, false, m.record.Doubt, m.remade && m.record.Doubt
+	m.refused, m.remade = true, m.remade && m.phase == phaseHeld
 	m.refusals++
 	s.stats.refused(reason.code)
 	if s.parks(m, reason.code) {
-		if !m.record.Doubt {
+		do, err := m.on(evDoubt)
+		switch {
+		case err != nil:
+			return err
+		case do != doAsk:
 			return s.park(t, m, reason)
 		}
-		m.unsure, m.aside, s.retryAt = true, reason, time.Now()
-		t.more = true
+		m.aside, s.retryAt, t.more = reason, time.Now(), true
 	}
 	if s.retryAt.IsZero() {
 		s.retryAt = time.Now()
@@ -83,7 +85,7 @@ func (s *sender) refuse(t *turn, m *message, reason *refusal) error {
 	if !slices.ContainsFunc(s.session.inflight, func(x *message) bool { return x.refused && x != m && x.record.Order < m.record.Order }) {
 		s.options.fault(err) // the first of them is the one that is in the way
 	}
-	return t.put(m.record.key(), m.record, m.pin())
+	return t.store(m)
 }
 
 func (m *message) firstMeant() uint64 { return max(m.record.First, m.record.From) }
@@ -95,9 +97,6 @@ func (m *message) span() (first, last uint64) {
 	}
 	return m.firstMeant(), m.lastMeant()
 }
-
-// pin is what a record of m pins.
-func (m *message) pin() bus.Range { return bus.Range{First: m.record.First, Last: m.record.Last} }
 
 // differs reports whether the message would be another one if it were made now.
 func (s *sender) differs(m *message) bool {
@@ -125,14 +124,10 @@ func (s *sender) retry(t *turn, m *message) (ready bool, err error) {
 		if m.record.Refused == codeTooLarge && m.frames > 1 {
 			s.tooMuch(m)
 		}
-		if m.record.Doubt {
-			m.unsure = true
-			return false, s.resolve(t, m)
-		}
-		return false, s.remake(t, m, false)
+		return false, s.replace(t, m)
 	}
 	m.record.Refused = 0 // from now on the broker may have it
-	return true, t.put(m.record.key(), m.record, m.pin())
+	return true, t.store(m)
 }
 
 // present is what new messages are made with.
@@ -170,7 +165,13 @@ func (s *sender) remake(t *turn, m *message, held bool) error {
 	if err != nil {
 		return fmt.Errorf("make message %d anew in %d parts: %w", m.record.ID, len(parts), err)
 	}
-	was := m.record
+	was, e := m.record, evRenew
+	if held {
+		e = evReplace
+	}
+	if _, err := m.on(e); err != nil {
+		return err
+	}
 	if held {
 		s.session.freeID(ids[0])
 		ids[0] = was.ID
@@ -197,16 +198,15 @@ func (s *sender) remake(t *turn, m *message, held bool) error {
 		if held {
 			x.record.QoS = 2
 		}
-		x.onWire, x.refusals, x.unsure = false, 0, false
+		x.refusals, x.remade = 0, held && i == 0
 		if x.refused = !held || i > 0; x.refused { // so that a change before it is written finds it free
 			x.record.Refused = notSent
 		}
-		x.dup, x.repeat, x.remade = held && i == 0, false, held && i == 0
 		x.take(p.payload)
 		s.make.recycle(x.made.body) // made again when it is sent: there may be many
 		x.made.body = nil
 		s.session.byID[ids[i]] = x
-		if err := t.put(x.record.key(), x.record, x.pin()); err != nil {
+		if err := t.store(x); err != nil {
 			return err
 		}
 	}

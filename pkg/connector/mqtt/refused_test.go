@@ -256,7 +256,7 @@ func TestTooLargeInWords(t *testing.T) {
 		b.log.Publish(frames(64))
 		if n := r.run(b, 1); n > 1 {
 			for _, m := range b.session.inflight {
-				t.Logf("%+v onwire %v refused %v", m.record, m.onWire, m.refused)
+				t.Logf("%+v %v refused %v", m.record, m.phase, m.refused)
 			}
 			t.Fatalf("QoS %d: it is not delivered: %v, learned %d", qos, len(b.faults), b.conn.suspicion.learned.Load())
 		}

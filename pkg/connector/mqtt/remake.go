@@ -43,7 +43,7 @@ func (s *sender) prepare(t *turn, m *message) (ready bool, err error) {
 		return false, s.lowerQoS(t, m)
 	}
 	switch {
-	case m.unsure:
+	case m.phase == phaseUnsure:
 		return false, s.resolve(t, m)
 	case m.record.Refused != 0:
 		if ready, err := s.retry(t, m); !ready {
@@ -78,7 +78,7 @@ func (s *sender) prepare(t *turn, m *message) (ready bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if m.dup {
+	if m.phase == phaseHeld {
 		s.tellRemade(m, remadeSize)
 	}
 	return true, s.cut(t, m, pieces)
@@ -144,10 +144,10 @@ func (s *sender) cut(t *turn, m *message, pieces []payload) error {
 		}
 		ids[i] = id
 	}
-	m.remade = m.dup && whole.QoS == 2
+	m.remade = m.phase == phaseHeld && whole.QoS == 2
 	m.take(pieces[0])
 	m.record.From, m.record.To = pieces[0].first, pieces[0].last
-	if err := t.put(m.record.key(), m.record, m.window.rng()); err != nil {
+	if err := t.store(m); err != nil {
 		return err
 	}
 	at := slices.Index(s.session.inflight, m) + 1
@@ -158,7 +158,7 @@ func (s *sender) cut(t *turn, m *message, pieces []payload) error {
 		s.session.byID[ids[i]] = x
 		s.session.inflight = slices.Insert(s.session.inflight, at+i, x)
 		m.window.pending++
-		if err := t.put(x.record.key(), x.record, x.window.rng()); err != nil {
+		if err := t.store(x); err != nil {
 			return err
 		}
 	}
@@ -197,21 +197,27 @@ func (s *sender) abandon(t *turn, m *message) error {
 	if m.record.QoS < 2 {
 		return s.done(t, m)
 	}
-	m.record.Released = true
-	t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
-	m.onWire = true
-	return t.put(m.record.key(), m.record, m.window.rng())
+	if _, err := m.on(evGone); err != nil {
+		return err
+	}
+	return s.release(t, m)
 }
 
 // lowerQoS ends the exchange of a message whose QoS the broker does not take any
 // more; when it has ended the message is sent anew.
 func (s *sender) lowerQoS(t *turn, m *message) error {
-	if m.record.QoS < 2 || !m.dup || s.limits.noRelease {
-		return s.anew(t, m)
+	e := evEnd
+	if m.record.QoS < 2 || s.limits.noRelease {
+		e = evRenew
 	}
-	m.record.Released, m.record.Again, m.onWire = true, true, true
-	t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
-	return t.put(m.record.key(), m.record, m.window.rng())
+	do, err := m.on(e)
+	switch {
+	case err != nil:
+		return err
+	case do == doRelease:
+		return s.release(t, m)
+	}
+	return s.anew(t, m)
 }
 
 // anew makes m a message that was never sent, in its old place, with the QoS that
@@ -224,9 +230,8 @@ func (s *sender) anew(t *turn, m *message) error {
 	t.commit.Delete = append(t.commit.Delete, m.record.key())
 	delete(s.session.byID, m.record.ID)
 	s.session.freeID(m.record.ID)
-	m.record.ID, m.record.QoS, m.record.Released, m.record.Again = id, s.options.present().qos, false, false
-	m.onWire, m.dup, m.repeat, m.sentAt = false, false, false, time.Time{}
+	m.record.ID, m.record.QoS, m.sentAt = id, s.options.present().qos, time.Time{}
 	s.session.byID[id] = m
 	t.more = true
-	return t.put(m.record.key(), m.record, m.window.rng())
+	return t.store(m)
 }

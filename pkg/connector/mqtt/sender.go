@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -209,50 +210,74 @@ func (s *sender) settle(t *turn, a ack) error {
 			t.pubrel = append(t.pubrel, pubrel{a.id, codeNotFound})
 		}
 		return nil // an answer to what was settled already
-	case a.kind == packets.PUBREC && m.record.QoS == 2:
-		return s.received(t, m, a)
-	case a.kind == packets.PUBCOMP && m.record.Asked:
-		return s.answeredInDoubt(t, m, a.code)
-	case a.kind == packets.PUBCOMP && m.record.Again:
-		return s.anew(t, m)
-	case a.kind == packets.PUBCOMP && m.record.Released:
-		return s.done(t, m) // 0x92 says that it was completed before
-	case a.kind == packets.PUBACK && m.record.QoS == 1:
-		if a.code >= 0x80 {
-			return s.refuse(t, m, &refusal{code: a.code, text: a.text})
-		}
-		return s.done(t, m)
 	}
-	return fmt.Errorf("protocol error: packet of type %d for message %d, which does not expect it", a.kind, a.id)
+	e, ok := s.meaning(m, a)
+	if ok && e == evRefused && a.code == codeNoQoS && !m.phase.released() && s.options.config().Lower {
+		return &refusal{code: a.code, text: a.text} // the next connection goes without
+	}
+	do, err := doProtest, error(nil)
+	if ok {
+		do, err = m.on(e)
+	}
+	switch do {
+	case doRelease:
+		return s.received(t, m, e)
+	case doRepeat:
+		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
+		return nil
+	case doFinish:
+		return s.done(t, m)
+	case doRefuse:
+		return s.refuse(t, m, &refusal{code: a.code, text: a.text})
+	case doRenumber:
+		return s.renumber(t, m)
+	case doAnew:
+		return s.anew(t, m)
+	case doRemake, doRemakeTold:
+		return s.notHeld(t, m, do == doRemakeTold)
+	}
+	return errors.Join(fmt.Errorf("protocol error: packet of type %d for message %d, which does not expect it", a.kind, a.id), err)
 }
 
-// received takes a PUBREC.
-func (s *sender) received(t *turn, m *message, a ack) error {
-	code := a.code
+// meaning returns what an answer says of m; ok is false if it has nothing to do with the
+// message's QoS.
+func (s *sender) meaning(m *message, a ack) (e event, ok bool) {
+	refused := a.code >= 0x80
 	switch {
-	case m.record.Released:
-		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID}) // a repeat
-	case code < 0x80, code == codeInUse && m.repeat:
-		// In use after a repeat: the broker has it from before.
-		s.took2 = true
-		s.accepted(t, m, m.remade && code == codeInUse)
-		m.record.Released, m.refused, m.refusals = true, false, 0
-		if s.parkedLike.Topic == m.record.Topic {
-			s.parkedLike = selector{}
-		}
-		s.stepped(m)
-		if err := t.put(m.record.key(), m.record, m.window.rng()); err != nil {
-			return err
-		}
-		t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
-	case code == codeInUse:
-		return s.renumber(t, m)
-	case code == codeNoQoS && s.options.config().Lower:
-		return &refusal{code: code, text: a.text} // the next connection goes without
-	default:
-		return s.refuse(t, m, &refusal{code: code, text: a.text})
+	case a.kind == packets.PUBREC && a.code == codeInUse:
+		return evInUse, m.record.QoS == 2
+	case a.kind == packets.PUBREC && refused:
+		return evRefused, m.record.QoS == 2
+	case a.kind == packets.PUBREC:
+		return evTaken, m.record.QoS == 2
+	case a.kind == packets.PUBACK && refused:
+		return evNacked, m.record.QoS == 1
+	case a.kind == packets.PUBACK:
+		return evAcked, m.record.QoS == 1
+	case a.code == codeNotFound:
+		return evNotFound, true
+	case !refused && s.honesty == honest:
+		return evCompleted, true
 	}
-	return nil
+	return evUnproved, true
+}
+
+// received takes note that the broker has a message, and completes the exchange.
+func (s *sender) received(t *turn, m *message, e event) error {
+	s.took2 = true
+	s.accepted(t, m, m.remade && e == evInUse)
+	m.refused, m.refusals = false, 0
+	if s.parkedLike.Topic == m.record.Topic {
+		s.parkedLike = selector{}
+	}
+	return s.release(t, m)
+}
+
+// release stores the phase of a message, and then sends PUBREL.
+func (s *sender) release(t *turn, m *message) error {
+	s.stepped(m)
+	t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
+	return t.store(m)
 }
 
 // done forgets a message that has arrived. With the last one of its window the
@@ -294,9 +319,9 @@ func (s *sender) renumber(t *turn, m *message) error {
 	if err != nil {
 		return err
 	}
-	m.record.ID, m.onWire, m.dup = id, false, false
+	m.record.ID = id
 	s.session.byID[id] = m
-	return t.put(m.record.key(), m.record, m.window.rng())
+	return t.store(m)
 }
 
 // again queues what was sent on an earlier connection, in order, and reports
@@ -304,7 +329,7 @@ func (s *sender) renumber(t *turn, m *message) error {
 func (s *sender) again(t *turn) (waiting bool, err error) {
 	onWire := 0
 	for _, m := range s.session.inflight {
-		if m.onWire {
+		if m.phase.onWire() {
 			onWire++
 		}
 	}
@@ -313,23 +338,25 @@ func (s *sender) again(t *turn) (waiting bool, err error) {
 	for i := 0; i < len(s.session.inflight); i++ { // which prepare may change at m and behind it
 		m := s.session.inflight[i]
 		switch {
-		case m.onWire:
-			waiting = waiting || m.record.Again
-		case m.record.Released && m.record.Asked && s.honesty == notAsked:
+		case m.phase.onWire():
+			waiting = waiting || m.phase.comesBack()
+		case m.phase == phaseAsked && s.honesty == notAsked:
 			waiting = true
 			if err := s.askHonesty(t); err != nil {
 				return true, err
 			}
-		case m.record.Released && m.record.Asked && s.honesty == asked:
+		case m.phase == phaseAsked && s.honesty == asked:
 			waiting = true
-		case m.record.Released:
-			m.onWire = true
+		case m.phase.released():
+			if _, err := m.on(evRelease); err != nil {
+				return true, err
+			}
 			onWire++
 			s.stepped(m)
 			s.stats.resent()
 			t.pubrel = append(t.pubrel, pubrel{id: m.record.ID})
 			alone = alone || s.careful()
-			waiting = waiting || m.record.Again
+			waiting = waiting || m.phase.comesBack()
 		case waiting || alone || onWire >= s.limits.inflight || len(t.send) >= resendAtOnce || m.refused && !due || m.after != nil:
 			waiting = true
 		default:
@@ -339,13 +366,15 @@ func (s *sender) again(t *turn) (waiting bool, err error) {
 			}
 			if !ready {
 				waiting = true
-				t.more = t.more || !m.unsure
+				t.more = t.more || m.phase != phaseUnsure && m.phase != phaseAsking
 				continue
 			}
 			if m.refused {
 				s.retryAt = time.Time{} // until it is refused once more
 			}
-			m.onWire = true
+			if _, err := m.on(evWrite); err != nil {
+				return true, err
+			}
 			onWire++
 			alone = s.suspicion.careful && !s.heard
 			s.stats.resent()
@@ -375,7 +404,7 @@ func (s *sender) careful() bool { return s.suspicion.careful && !s.heard }
 
 // alone reports whether something is on the wire that no message is to be sent beside.
 func (s *sender) alone() bool {
-	return s.careful() && slices.ContainsFunc(s.session.inflight, func(m *message) bool { return m.onWire })
+	return s.careful() && slices.ContainsFunc(s.session.inflight, func(m *message) bool { return m.phase.onWire() })
 }
 
 // admits reports whether a turn takes one more new message.
@@ -468,7 +497,9 @@ func (s *sender) register(t *turn, m *message) error {
 	s.stats.batch(m.frames)
 	fits := s.fits(&m.record, &m.made)
 	if fits {
-		m.onWire = true
+		if _, err := m.on(evWrite); err != nil {
+			return err
+		}
 		t.send = append(t.send, m)
 	} else { // of a window that was begun under another limit: it is remade in the next turn
 		s.make.recycle(m.made.body)
@@ -488,10 +519,16 @@ func (s *sender) register(t *turn, m *message) error {
 	m.record.ID, m.record.Order = id, s.session.order
 	s.session.byID[id] = m
 	s.session.inflight = append(s.session.inflight, m)
-	if err := t.put(m.record.key(), m.record, m.window.rng()); err != nil {
+	if err := t.store(m); err != nil {
 		return err
 	}
 	return t.put(ch.key(), chainRecord{ch.topic, ch.stream, m.made.last}, bus.Range{})
+}
+
+// store stores the record of a message, which pins its window.
+func (t *turn) store(m *message) error {
+	m.note()
+	return t.put(m.record.key(), m.record, m.window.rng())
 }
 
 func (t *turn) put(key string, v any, pin bus.Range) error {
@@ -545,14 +582,13 @@ func (s *sender) writeMessage(m *message) error {
 	err := s.conn.buffer(m.made.body)
 	s.make.recycle(m.made.body)
 	m.made.body = nil
-	m.repeat, m.dup = h.dup, true
 	return err
 }
 
 // describe returns the header of a message.
 func (s *sender) describe(m *message) publishHeader {
 	h := s.header0(&m.record, &m.made)
-	h.dup = m.dup && m.record.QoS > 0
+	h.dup = m.phase == phaseRepeated && m.record.QoS > 0
 	s.alias(&h)
 	return h
 }

@@ -132,9 +132,6 @@ func (s *session) expect(server string) {
 // else can be: otherwise a PUBREL for a message of the lost session would be
 // answered with "not found", which means delivered.
 func (s *session) ConAckReceived(w io.Writer, cp *packets.Connect, ca *packets.Connack) error {
-	for _, m := range s.inflight {
-		m.onWire = false
-	}
 	s.mu.Lock()
 	server := s.server
 	s.mu.Unlock()
@@ -179,11 +176,14 @@ func (s *session) adopt(server, clientID string, present bool) error {
 			}
 		}
 		for _, m := range s.inflight {
-			m.dup = false
-			if !m.record.Released && !m.record.Doubt && sameEpoch {
+			stands := !m.record.Released && !m.record.Doubt && sameEpoch
+			if _, err := m.on(evLost); err != nil {
+				return err
+			}
+			if stands {
 				continue
 			}
-			m.record.Released, m.record.Again, m.record.Asked, m.record.Doubt = false, false, false, false
+			m.note()
 			if !sameEpoch {
 				m.record.Prev = 0 // what came before has no number in this epoch
 			}

@@ -49,7 +49,7 @@ func (c *Connector) answerTime() time.Duration {
 // oldest returns the first message that is on the wire.
 func (s *sender) oldest() *message {
 	for _, m := range s.session.inflight {
-		if m.onWire {
+		if m.phase.onWire() {
 			return m
 		}
 	}
@@ -96,7 +96,7 @@ func (s *sender) overdue() error {
 	}
 	missing := "PUBACK"
 	switch {
-	case m.record.Released:
+	case m.phase.released():
 		missing = "PUBCOMP"
 	case m.record.QoS == 2:
 		missing = "PUBREC"
