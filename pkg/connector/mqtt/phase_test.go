@@ -72,7 +72,9 @@ func parseTable(t *testing.T) map[string]map[string]string {
 }
 
 // word makes one word of a name.
-func word(name fmt.Stringer) string { return strings.NewReplacer(" ", "-", ",", "").Replace(name.String()) }
+func word(name fmt.Stringer) string {
+	return strings.NewReplacer(" ", "-", ",", "").Replace(name.String())
+}
 
 // TestPhaseTable holds step to the table, in which no phase and no event may miss.
 func TestPhaseTable(t *testing.T) {
