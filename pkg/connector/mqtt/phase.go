@@ -18,14 +18,14 @@ const (
 	phaseCompleting              // that PUBREL is on the wire
 	phaseEnded                   // PUBREL has to go only to end the exchange; then it is sent anew (remake.go)
 	phaseEnding                  // that PUBREL is on the wire
-	phaseAsked                   // PUBREL has to go to ask whether the broker holds it, and went on an earlier connection
+	phaseAsked                   // PUBREL has to go, as before, to ask whether the broker holds it
 	phaseAskedAgain              // that PUBREL is on the wire
 	phaseAsking                  // the question is on the wire for the first time
 	phases                       // how many there are
 )
 
-var phaseNames = [...]string{"fresh", "held", "unsure", "published", "repeated", "released", "completing", "ended", "ending",
-	"asked", "asked again", "asking"}
+var phaseNames = [...]string{"fresh", "held", "unsure", "published", "repeated", "released", "completing",
+	"ended", "ending", "asked", "asked again", "asking"}
 
 // String returns the phase's name.
 func (p phase) String() string { return phaseNames[p] }
@@ -99,8 +99,8 @@ const (
 	actions                    // how many there are
 )
 
-var actionNames = [...]string{"protest", "nothing", "release", "repeat", "finish", "refuse", "renumber", "anew", "remake",
-	"remake, told", "ask"}
+var actionNames = [...]string{"protest", "nothing", "release", "repeat", "finish", "refuse", "renumber", "anew",
+	"remake", "told", "ask"}
 
 // String returns the action's name.
 func (a action) String() string { return actionNames[a] }

@@ -29,24 +29,24 @@ gone       completing:release  completing:release  completing:release  -        
 renew      =                   fresh               fresh               -                   -
 replace    -                   -                   held                -                   -
 
-           released           completing  ended          ending      asked               asked-again        asking
-taken      =:repeat           =:repeat    =:repeat       =:repeat    =:repeat            =:repeat           =:repeat
-in-use     =:repeat           =:repeat    =:repeat       =:repeat    =:repeat            =:repeat           =:repeat
-refused    =:repeat           =:repeat    =:repeat       =:repeat    =:repeat            =:repeat           =:repeat
-acked      -                  -           -              -           -                   -                  -
-nacked     -                  -           -              -           -                   -                  -
-completed  =:finish           =:finish    fresh:anew     fresh:anew  =:finish            =:finish           =:finish
-not-found  =:finish           =:finish    fresh:anew     fresh:anew  fresh:remake-told   fresh:remake-told  fresh:remake
-unproved   =:finish           =:finish    fresh:anew     fresh:anew  fresh:remake-told   fresh:remake-told  fresh:remake-told
-lost       fresh              fresh       fresh          fresh       fresh               fresh              fresh
-write      -                  -           -              -           -                   -                  -
-release    completing:repeat  -           ending:repeat  -           asked-again:repeat  -                  -
-doubt      -                  -           -              -           -                   -                  -
-ask        -                  -           -              -           -                   -                  -
-end        -                  -           -              -           -                   -                  -
-gone       -                  -           -              -           -                   -                  -
-renew      -                  -           -              -           -                   -                  -
-replace    -                  -           -              -           -                   -                  -
+           released           completing  ended          ending      asked               asked-again  asking
+taken      =:repeat           =:repeat    =:repeat       =:repeat    =:repeat            =:repeat     =:repeat
+in-use     =:repeat           =:repeat    =:repeat       =:repeat    =:repeat            =:repeat     =:repeat
+refused    =:repeat           =:repeat    =:repeat       =:repeat    =:repeat            =:repeat     =:repeat
+acked      -                  -           -              -           -                   -            -
+nacked     -                  -           -              -           -                   -            -
+completed  =:finish           =:finish    fresh:anew     fresh:anew  =:finish            =:finish     =:finish
+not-found  =:finish           =:finish    fresh:anew     fresh:anew  fresh:told          fresh:told   fresh:remake
+unproved   =:finish           =:finish    fresh:anew     fresh:anew  fresh:told          fresh:told   fresh:told
+lost       fresh              fresh       fresh          fresh       fresh               fresh        fresh
+write      -                  -           -              -           -                   -            -
+release    completing:repeat  -           ending:repeat  -           asked-again:repeat  -            -
+doubt      -                  -           -              -           -                   -            -
+ask        -                  -           -              -           -                   -            -
+end        -                  -           -              -           -                   -            -
+gone       -                  -           -              -           -                   -            -
+renew      -                  -           -              -           -                   -            -
+replace    -                  -           -              -           -                   -            -
 `
 
 // parseTable returns the cells of the table by phase and event.
@@ -126,7 +126,7 @@ func TestPhaseStored(t *testing.T) {
 		phase          phase
 		plain, refused phase // after a restart
 	}{
-		{phaseFresh, phaseHeld, phaseFresh}, // a record says that it may have been written, unless it was refused
+		{phaseFresh, phaseHeld, phaseFresh}, // one that was not refused may have been written
 		{phaseHeld, phaseHeld, phaseHeld},
 		{phaseUnsure, phaseHeld, phaseHeld},
 		{phasePublished, phaseHeld, phaseFresh}, // never with a refusal: that is taken out before it is written
@@ -140,7 +140,8 @@ func TestPhaseStored(t *testing.T) {
 		{phaseAsking, phaseAsked, phaseAsked},
 	} {
 		for code, want := range map[byte]phase{0: c.plain, codeNotAuthorized: c.refused} {
-			m := message{phase: c.phase, record: messageRecord{Refused: code, Released: !c.phase.released(), Doubt: true}} // of a phase before
+			m := message{phase: c.phase}
+			m.record = messageRecord{Refused: code, Released: !c.phase.released(), Doubt: true} // of a phase before
 			m.note()
 			if got := m.record.phase(); got != want || got.onWire() {
 				t.Errorf("%s, refused with %#x: loaded as %s, want %s", c.phase, code, got, want)
