@@ -101,42 +101,65 @@ func (c *Connector) termsOf(srv server) *terms {
 // attach makes a connection and goes on with the session that the server has, or
 // begins one.
 func (c *Connector) attach(ctx context.Context, d *dialer, run step) (*link, error) {
-	nc, err := d.dial(ctx, run)
-	if err != nil {
-		return nil, err
-	}
-	l := &link{conn: nc, errs: make(chan error, 1), says: c.session.farewell, inbox: newInbox(), server: d.server.String(), since: time.Now()}
+	l := &link{errs: make(chan error, 1), says: c.session.farewell, inbox: newInbox(), server: d.server.String(), since: time.Now()}
 	handling, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
-	l.client = paho.NewClient(paho.ClientConfig{
-		Conn: l.conn, Session: c.session, PacketTimeout: dialTimeout, PingHandler: pinger{l.conn},
+	terms := c.termsOf(d.server)
+	l.will, l.old = terms.next().will, d.old
+	v := &visit{dialer: d, run: run, name: connectStep, client: paho.ClientConfig{
+		Session: c.session,
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 			return true, c.incoming(l, p.Packet)
 		}},
 		OnClientError:      l.ended,
 		OnServerDisconnect: func(*paho.Disconnect) { l.ended(nil) }, // the session has its reason
-	})
-	terms := c.termsOf(d.server)
-	l.will, l.old = terms.next().will, d.old
-	err = run("connect", func() (string, error) {
+	}}
+	err := v.pay(ctx, func(nc *conn, client *paho.Client) (string, error) {
+		l.conn, l.client = nc, client
 		packet, err := c.connectPacket(c.clientID, terms)
 		if err != nil {
 			return "", err
 		}
 		c.session.expect(d.server.String())
-		_, err = call(ctx, l.client, nc, packet)
+		_, err = call(ctx, client, nc, packet)
 		return "", err
 	})
 	if err != nil {
-		terms.refused(err)
 		cancel()
-		_ = nc.Close() // paho has closed it in most cases
+		if v.arrived {
+			terms.refused(err)
+		}
 		return nil, err
 	}
 	if c.commands != nil {
 		l.inbox.work.Go(func() { c.handle(handling, l) })
 	}
 	return l, nil
+}
+
+// visit is a connection to a server for the sake of a CONNECT.
+type visit struct {
+	dialer  *dialer
+	run     step
+	name    string            // of the step in which the CONNECT goes out
+	client  paho.ClientConfig // pay fills in what all have alike
+	arrived bool              // there was a connection for it
+}
+
+// pay makes the connection, has greet send the CONNECT over it, and closes it if that fails.
+func (v *visit) pay(ctx context.Context, greet func(*conn, *paho.Client) (detail string, err error)) error {
+	nc, err := v.dialer.dial(ctx, v.run)
+	if err != nil {
+		return err
+	}
+	v.arrived = true
+	v.client.Conn, v.client.PacketTimeout, v.client.PingHandler = nc, dialTimeout, pinger{nc}
+	client := paho.NewClient(v.client)
+	err = v.run(v.name, func() (string, error) { return greet(nc, client) })
+	if err != nil {
+		_ = nc.Close() // paho has closed it in most cases
+	}
+	return err
 }
 
 // call sends a CONNECT and returns the CONNACK, or why there is none.
@@ -165,13 +188,8 @@ var errNoAnswer = fmt.Errorf("no answer to CONNECT within %s: the broker hangs, 
 // wipe ends a session that the server holds for us and that is not ours, with a
 // connection of its own.
 func (c *Connector) wipe(ctx context.Context, d *dialer, run step) error {
-	nc, err := d.dial(ctx, run)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = nc.Close() }() // closed by paho in most cases
-	return run("clean start", func() (string, error) {
-		client := paho.NewClient(paho.ClientConfig{Conn: nc, PacketTimeout: dialTimeout})
+	v := &visit{dialer: d, run: run, name: "clean start"}
+	return v.pay(ctx, func(nc *conn, client *paho.Client) (string, error) {
 		p := &paho.Connect{ClientID: c.clientID, KeepAlive: 30, CleanStart: true, Properties: &paho.ConnectProperties{RequestProblemInfo: true}}
 		if err := c.credentials(p); err != nil {
 			return "", err

@@ -55,19 +55,18 @@ type replayLink struct {
 
 func (c *Connector) openReplay(ctx context.Context, srv server) (*replayLink, error) {
 	t := c.termsOf(srv)
-	d := c.dialer(srv, t)
-	nc, err := d.dial(ctx, plainStep)
-	if err != nil {
-		return nil, err
-	}
-	l := &link{conn: nc, old: d.old}
-	l.client = paho.NewClient(paho.ClientConfig{Conn: l.conn, PacketTimeout: dialTimeout, PingHandler: pinger{nc}})
-	err = plainStep("connect", func() (string, error) { return "", c.joinReplay(ctx, l) })
-	if err != nil {
-		_ = nc.Close() // paho has closed it in most cases
-		if t.refused(err); isVersion(err) && t.next().old != d.old && c.pauseBetween(ctx) == nil {
+	v := &visit{dialer: c.dialer(srv, t), run: plainStep, name: connectStep}
+	l := &link{old: v.dialer.old}
+	err := v.pay(ctx, func(nc *conn, client *paho.Client) (string, error) {
+		l.conn, l.client = nc, client
+		return "", c.joinReplay(ctx, l)
+	})
+	if v.arrived && err != nil {
+		if t.refused(err); isVersion(err) && t.next().old != l.old && c.pauseBetween(ctx) == nil {
 			return c.openReplay(ctx, srv)
 		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	c.setLink(l)

@@ -97,31 +97,42 @@ func (t *tester) connect(ctx context.Context, srv server) (client *paho.Client, 
 				return nil, l
 			}
 		}
-		nc, err := t.c.dialer(srv, t.terms).dial(ctx, run)
-		if err != nil {
-			if !first { // which was not reported
-				_ = t.step("connect", func() (string, error) { return "", err }) // reported
+		last := connector.Step{Name: t.prefix + connectStep}
+		v := &visit{dialer: t.c.dialer(srv, t.terms), name: connectStep, run: func(name string, do func() (string, error)) error {
+			if name != connectStep {
+				return run(name, do)
 			}
-			return nil, l
-		}
-		began, before := time.Now(), *t.terms
-		client = paho.NewClient(paho.ClientConfig{Conn: nc, PacketTimeout: dialTimeout, PingHandler: pinger{nc}})
-		text := ""
-		text, l, err = t.call(ctx, client, nc)
-		if err != nil {
-			_ = nc.Close() // paho has closed it in most cases
+			began := time.Now()
+			last.Text, last.Err = do()
+			last.Took = time.Since(began)
+			return last.Err
+		}}
+		before := *t.terms
+		err := v.pay(ctx, func(nc *conn, c *paho.Client) (text string, err error) {
+			client = c
+			text, l, err = t.call(ctx, c, nc)
+			return text, err
+		})
+		switch {
+		case err == nil:
+			t.report(last)
+			return client, l
+		case v.arrived:
 			t.terms.refused(err)
 			if t.terms.at > before.at || t.terms.qos0 != before.qos0 || len(t.terms.offers) != len(before.offers) {
 				continue
 			}
-		}
-		t.report(connector.Step{Name: t.prefix + "connect", Err: err, Text: text, Took: time.Since(began)})
-		if err != nil {
+		case first: // the step was reported
 			return nil, l
 		}
-		return client, l
+		last.Err = err
+		t.report(last)
+		return nil, l
 	}
 }
+
+// connectStep is the step that sends CONNECT.
+const connectStep = "connect"
 
 // call sends the CONNECT and says what the broker allows.
 func (t *tester) call(ctx context.Context, client *paho.Client, nc *conn) (string, limits, error) {
