@@ -15,7 +15,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -112,17 +111,16 @@ func (factory) New(cfg driver.Config, deps driver.Deps) (driver.Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("driver %s: %w", cfg.ID, err)
 	}
-	return &counters{deps: deps, every: every, points: cfg.Points, status: driver.Status{State: driver.Stopped, Since: time.Now()}}, nil
+	c := &counters{Account: driver.NewAccount(), deps: deps, every: every, tables: driver.NewPlans[*point.Table]()}
+	return c, c.Update(cfg.Points)
 }
 
-// counters implements [driver.Driver].
+// counters implements [driver.Driver]. Its account has the status.
 type counters struct {
-	deps  driver.Deps
-	every time.Duration
-
-	mu     sync.Mutex
-	points *point.Table
-	status driver.Status
+	*driver.Account
+	deps   driver.Deps
+	every  time.Duration
+	tables *driver.Plans[*point.Table]
 }
 
 // timeout is how long an answer may take.
@@ -130,39 +128,46 @@ const timeout = time.Second
 
 // Run implements [driver.Driver].
 func (c *counters) Run(ctx context.Context) error {
-	c.state(driver.Starting, nil)
-	defer c.state(driver.Stopped, nil)
-	next := time.NewTimer(0)
-	defer next.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-next.C:
-		}
-		batch, err := c.poll(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			c.state(driver.Fault, err)
-		default:
-			c.state(driver.Running, nil)
-		}
-		if batch != nil {
-			if err := c.deps.Out.Publish(ctx, batch); err != nil && ctx.Err() == nil {
-				return err // the log takes nothing more
+	return c.Publishing(ctx, c.deps.Out, func(ctx context.Context, out chan<- *frame.Batch) {
+		next := time.NewTimer(0)
+		defer next.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-next.C:
 			}
+			began := time.Now()
+			batch, err := c.poll(ctx)
+			c.tell(began, err)
+			if batch != nil {
+				select {
+				case out <- batch:
+				case <-ctx.Done():
+				}
+			}
+			next.Reset(c.every)
 		}
-		next.Reset(c.every)
+	})
+}
+
+// tell says how a poll ended.
+func (c *counters) tell(began time.Time, err error) {
+	now := time.Now()
+	if err == nil {
+		c.Answered(now, now.Sub(began))
+		c.Recovered()
+		return
 	}
+	c.Failed(now, 1, 0)
+	c.SetError(now, err.Error())
+	c.SetState(driver.Fault)
+	c.SetAway(driver.Reason{Text: err.Error(), Hint: "check host and port"})
 }
 
 // poll asks for every counter. What was not answered is lost, once.
 func (c *counters) poll(ctx context.Context) (*frame.Batch, error) {
-	c.mu.Lock()
-	table := c.points
-	c.mu.Unlock()
+	table := c.tables.Newest()
 	b := table.Begin(table.Len())
 	lease, err := c.deps.Endpoint.Acquire(ctx)
 	if err == nil {
@@ -205,9 +210,7 @@ func ask(conn net.Conn, in *bufio.Reader, name string) (frame.Value, frame.Quali
 
 // Update implements [driver.Driver].
 func (c *counters) Update(points *point.Table) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.points = points
+	c.tables.Set(points)
 	return nil
 }
 
@@ -221,12 +224,10 @@ func (c *counters) Write(context.Context, driver.Write) (driver.WriteResult, err
 
 // Read implements [driver.Driver].
 func (c *counters) Read(ctx context.Context, tag string) (driver.Reading, error) {
-	c.mu.Lock()
-	table := c.points
-	c.mu.Unlock()
-	i, ok := table.Index(tag)
-	if !ok {
-		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, driver.ErrUnknownTag)
+	table := c.tables.Newest()
+	i, err := driver.Readable(table, tag)
+	if err != nil {
+		return driver.Reading{}, fmt.Errorf("read %s: %w", tag, err)
 	}
 	lease, err := c.deps.Endpoint.Acquire(ctx)
 	if err != nil {
@@ -242,33 +243,4 @@ func (c *counters) Read(ctx context.Context, tag string) (driver.Reading, error)
 		r.Quality = q
 	}
 	return r, nil
-}
-
-// Status implements [driver.Driver].
-func (c *counters) Status() driver.Status {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.status
-}
-
-// state notes what the driver is doing, and how the last poll ended.
-func (c *counters) state(s driver.State, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now, st := time.Now(), &c.status
-	if st.State != s {
-		st.State, st.Since = s, now
-	}
-	st.Error = ""
-	switch {
-	case err != nil:
-		st.Error, st.LastError, st.LastErrorAt = err.Error(), err.Error(), now
-		st.Errors++
-	case s == driver.Running:
-		st.Polls++
-		st.LastRead = now
-		if st.FirstRead.IsZero() {
-			st.FirstRead = now
-		}
-	}
 }
