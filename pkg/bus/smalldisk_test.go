@@ -75,7 +75,7 @@ func (d smallDisk) run(t *testing.T) {
 	if limit := d.max + d.max/4 + 8<<20; most > limit {
 		t.Errorf("%d MiB on the disk, expected %d at most", most>>20, limit>>20)
 	}
-	if amp > 2.6 {
+	if amp > 2.8 { // about 2.3; a machine with other work compacts later, and 2.62 was seen
 		t.Errorf("write amplification %.2f", amp)
 	}
 }

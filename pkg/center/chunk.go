@@ -67,14 +67,7 @@ func lines(d *config.Document, each func([]byte)) {
 	}
 }
 
-// textOf returns all lines.
-func textOf(d *config.Document) []byte {
-	var out []byte
-	lines(d, func(row []byte) { out = append(out, row...) })
-	return out
-}
-
-// parseText is the reverse of textOf. The document's items are slices of
+// parseText is the reverse of [lines]. The document's items are slices of
 // text.
 func parseText(text []byte) (*config.Document, error) {
 	tables := map[config.Table][]config.Item{}

@@ -140,3 +140,10 @@ func FuzzRecords(f *testing.F) {
 		_, _ = file.read(bufio.NewReader(bytes.NewReader(b))) // likewise
 	})
 }
+
+// textOf returns all lines.
+func textOf(d *config.Document) []byte {
+	var out []byte
+	lines(d, func(row []byte) { out = append(out, row...) })
+	return out
+}

@@ -139,14 +139,6 @@ func (b *Broker) Change(f func(*Script)) {
 // Heal makes a good broker of it.
 func (b *Broker) Heal() { b.Change(func(s *Script) { *s = Script{} }) }
 
-// Forget loses all sessions. It ends all connections before.
-func (b *Broker) Forget() {
-	b.Drop()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	clear(b.sessions)
-}
-
 // Accepted returns how many connections were made.
 func (b *Broker) Accepted() int {
 	b.mu.Lock()

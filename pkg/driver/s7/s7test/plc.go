@@ -101,13 +101,7 @@ func (p *PLC) Stop() {
 	p.cut()
 }
 
-// Cut breaks all connections.
-func (p *PLC) Cut() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.cut()
-}
-
+// cut breaks all connections. p.mu is held.
 func (p *PLC) cut() {
 	for c := range p.conns {
 		_ = c.Close() // the driver may have closed it
