@@ -131,8 +131,17 @@ docs: ## bring the tables of settings in docs/ up to the schemas
 check: test lint ## what CI runs
 
 .PHONY: package
-package: build ## a tarball with the commands, the examples and the unit file
+package: ## .deb, .rpm and tarball for this machine, in dist/
+	@scripts/package $(VERSION) $$($(GO) env GOOS)/$$($(GO) env GOARCH)
+
+.PHONY: release
+release: ## packages and archives for every platform, with checksums, in dist/
 	@scripts/package $(VERSION)
+
+.PHONY: package-test
+package-test: ## install, upgrade and remove the packages on a copy of this machine (root; lintian, rpm)
+	@scripts/setup lintian:lintian rpm:rpm man-db:man
+	EDGE_PACKAGES=1 $(GO) test -count=1 -timeout 30m -v ./test/packages
 
 .PHONY: clean
 clean: ## remove what was built

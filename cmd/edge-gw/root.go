@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -93,24 +94,34 @@ func loadConfig(cmd *cobra.Command) (*bootstrap.Gateway, error) {
 }
 
 func newInit() *cobra.Command {
-	return &cobra.Command{
+	var own bootstrap.Starter
+	cmd := &cobra.Command{
 		Use:   "init DIR",
 		Short: "Write a commented gateway.yml and starter tables",
 		Long:  `init writes gateway.yml and the tables in config/ into DIR. It overwrites nothing.`,
-		Args:  cobra.ExactArgs(1),
+		Example: `  edge-gw init my-plant
+  edge-gw init /etc/edge-gw --gateway-id press-7 --data-dir /var/lib/edge-gw`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := bootstrap.Init(args[0]); err != nil {
+			if err := bootstrap.Init(args[0], own); err != nil {
 				return err
+			}
+			data := own.DataDir
+			if data == "" {
+				data = filepath.Join(args[0], "data")
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), `Wrote %[1]s/gateway.yml and the tables in %[1]s/config. Next:
   edge-cfg lint %[1]s/config
   edge-gw run --config %[1]s/gateway.yml
 The tables fill the gateway's etcd at its first start. Change them there:
-  edge-cfg --endpoints unix:%[1]s/data/etcd.sock push %[1]s/config
-`, args[0])
+  edge-cfg --endpoints unix:%[2]s/etcd.sock push %[1]s/config
+`, args[0], data)
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&own.GatewayID, "gateway-id", "", "name of the gateway, unique in its fleet (gateway_id)")
+	cmd.Flags().StringVar(&own.DataDir, "data-dir", "", "where log, state and sockets live (data_dir)")
+	return cmd
 }
 
 func newConfig() *cobra.Command {

@@ -35,6 +35,7 @@ func Main(root *cobra.Command, envPrefix string) int {
 func Execute(ctx context.Context, root *cobra.Command, envPrefix string) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetErr(&bottomLine{w: root.ErrOrStderr()})
+	addMan(root)
 	root.InitDefaultCompletionCmd() // here, so that it is prepared like the others
 	prepare(root, envPrefix)
 	root.SetFlagErrorFunc(flagError)

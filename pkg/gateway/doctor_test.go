@@ -29,7 +29,7 @@ func TestDoctor(t *testing.T) {
 	}
 	unit := func(drop, add string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
-			text, err := os.ReadFile("../../examples/systemd/edge-gw.service")
+			text, err := os.ReadFile("../../packaging/edge-gw.service")
 			must(t, err)
 			must(t, os.WriteFile(filepath.Join(dir, "unit"), []byte(strings.Replace(string(text), drop, "", 1)+add), 0o600))
 		}

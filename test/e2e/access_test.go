@@ -21,7 +21,7 @@ import (
 // pass through; a member of admin.group uses it, and somebody else is told what to do.
 func TestGroupReachesTheSocket(t *testing.T) {
 	t.Parallel()
-	unit, err := os.ReadFile("../../examples/systemd/edge-gw.service")
+	unit, err := os.ReadFile("../../packaging/edge-gw.service")
 	must(t, err)
 	for _, line := range []string{"RuntimeDirectory=edge-gw", "RuntimeDirectoryMode=0755", "Environment=EDGE_GW_ADMIN_SOCKET=/run/edge-gw/admin.sock"} {
 		if !regexp.MustCompile("(?m)^" + regexp.QuoteMeta(line) + "$").Match(unit) {

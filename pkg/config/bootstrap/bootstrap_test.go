@@ -275,7 +275,7 @@ func TestPrint(t *testing.T) {
 
 func TestInit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "plant")
-	if err := Init(dir); err != nil {
+	if err := Init(dir, Starter{}); err != nil {
 		t.Fatal(err)
 	}
 	g, err := Load(filepath.Join(dir, "gateway.yml"), nil, nil)
@@ -296,7 +296,7 @@ func TestInit(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "config")); err != nil {
 		t.Fatal(err)
 	}
-	if err := Init(dir); err == nil || !strings.Contains(err.Error(), "gateway.yml is there already; nothing was written") {
+	if err := Init(dir, Starter{}); err == nil || !strings.Contains(err.Error(), "gateway.yml is there already; nothing was written") {
 		t.Errorf("got %v", err)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "gateway.yml")); err != nil || !bytes.Equal(b, mine) {
@@ -304,6 +304,20 @@ func TestInit(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "config")); err == nil {
 		t.Error("something was written beside what was there")
+	}
+}
+
+func TestInitForAPackage(t *testing.T) {
+	dir := t.TempDir()
+	if err := Init(dir, Starter{GatewayID: "press-7", DataDir: "/var/lib/with space # and more"}); err != nil {
+		t.Fatal(err)
+	}
+	g, err := Load(filepath.Join(dir, "gateway.yml"), nil, nil)
+	if err != nil || g.GatewayID != "press-7" || g.DataDir != "/var/lib/with space # and more" {
+		t.Errorf("gateway.yml: %+v, %v", g, err)
+	}
+	if err := Init(t.TempDir(), Starter{GatewayID: "press 7"}); err == nil || !strings.Contains(err.Error(), `expected an id of letters, digits, _ and -, got "press 7"`) {
+		t.Errorf("got %v", err)
 	}
 }
 

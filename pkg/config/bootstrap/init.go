@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+
+	"gopkg.in/yaml.v3"
 )
 
 //go:embed starter
@@ -28,12 +32,21 @@ func StarterFiles() (map[string][]byte, error) {
 	return files, err
 }
 
+// Starter is what differs between one new gateway.yml and another.
+type Starter struct {
+	GatewayID string // "": the template's
+	DataDir   string // "": data, beside gateway.yml
+}
+
 // Init writes a commented gateway.yml and starter tables into dir, which it
 // makes if need be. Nothing is ever overwritten: if one of the files is there,
 // none is written.
-func Init(dir string) error {
+func Init(dir string, own Starter) error {
 	files, err := StarterFiles()
 	if err != nil {
+		return fmt.Errorf("init %s: %w", dir, err)
+	}
+	if files[starterGateway], err = own.fill(files[starterGateway]); err != nil {
 		return fmt.Errorf("init %s: %w", dir, err)
 	}
 	for name := range files {
@@ -52,6 +65,34 @@ func Init(dir string) error {
 		return fmt.Errorf("init %s: %w", dir, err)
 	}
 	return nil
+}
+
+const starterGateway = "gateway.yml"
+
+// fill puts s's settings in the place of the template's.
+func (s Starter) fill(template []byte) ([]byte, error) {
+	settings := map[string]string{"gateway_id": s.GatewayID, "data_dir": s.DataDir}
+	for key, value := range settings {
+		if value == "" {
+			delete(settings, key)
+		}
+	}
+	given := maps.Clone(settings)
+	if s.GatewayID == "" {
+		given["gateway_id"] = "any"
+	}
+	if _, err := Load("", given, nil); err != nil {
+		return nil, err
+	}
+	for key, value := range settings {
+		text, err := yaml.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		line := regexp.MustCompile(`(?m)^` + key + `: \S+`)
+		template = line.ReplaceAllLiteral(template, []byte(key+": "+strings.TrimSpace(string(text))))
+	}
+	return template, nil
 }
 
 // writeNew writes a file that must not exist.
