@@ -1,6 +1,10 @@
 package frame
 
-import "math"
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+)
 
 // MapNumbers returns the array v with each of its numbers replaced by what f makes of it;
 // all else stays as it is. ok is false if f refused one, or v is no array.
@@ -80,4 +84,35 @@ func nextNumber(json string, at int) (from, to int) {
 
 func isNumeral(c byte) bool {
 	return c >= '0' && c <= '9' || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-'
+}
+
+// Elements returns the elements of an array. It fails if v is none, or not JSON.
+func (v Value) Elements() ([]Value, error) {
+	if v.kind != KindArray {
+		return nil, fmt.Errorf("%q is no array", v.String())
+	}
+	var parts []json.RawMessage
+	if err := json.Unmarshal([]byte(v.str), &parts); err != nil {
+		return nil, fmt.Errorf("array %q: %w", clip([]byte(v.str)), err)
+	}
+	list := make([]Value, len(parts))
+	for i, part := range parts {
+		var err error
+		if list[i], err = ParseJSONValue(part); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// ArrayOf is the reverse of [Value.Elements].
+func ArrayOf(list []Value) Value {
+	out := []byte{'['}
+	for i, v := range list {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = v.AppendJSON(out)
+	}
+	return ArrayValue(string(append(out, ']')))
 }

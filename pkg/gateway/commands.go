@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
@@ -73,6 +74,9 @@ func (c *commander) ReadBack(ctx context.Context, tag string) (frame.Value, erro
 func typedValue(v *config.Variable, text string) (frame.Value, error) {
 	if v.Datatype.Text() {
 		return frame.StringValue(text), nil
+	}
+	if strings.HasPrefix(text, "[") {
+		return frame.ParseJSONValue([]byte(text)) // an array, if the tag is one
 	}
 	switch v.Datatype {
 	case config.TypeBinary:

@@ -40,6 +40,23 @@ func (t *Table) Invert(i int, v frame.Value) (frame.Value, error) {
 	return raw, nil
 }
 
+// InvertArray is [Table.Invert] for an array of n values, element by element.
+func (t *Table) InvertArray(i int, v frame.Value, n int) (frame.Value, error) {
+	list, err := v.Elements()
+	if err == nil && len(list) != n {
+		err = fmt.Errorf("%w: the array has %d elements, expected %d", ErrRange, len(list), n)
+	}
+	if err != nil {
+		return frame.Value{}, fmt.Errorf("tag %s: %w", t.vars[i].Tag, err)
+	}
+	for k := range list {
+		if list[k], err = t.Invert(i, list[k]); err != nil {
+			return frame.Value{}, fmt.Errorf("element %d: %w", k, err)
+		}
+	}
+	return frame.ArrayOf(list), nil
+}
+
 func (p *point) invert(dt config.DataType, v frame.Value) (frame.Value, error) {
 	switch dt {
 	case config.TypeBool:

@@ -37,12 +37,12 @@ type settings struct {
 // server is snap7's server in a process of its own.
 type server struct {
 	*peer.Node
-	t   *testing.T
+	t   testing.TB
 	cfg settings
 }
 
 // serve runs a server until the test ends.
-func serve(t *testing.T, cfg settings) *server {
+func serve(t testing.TB, cfg settings) *server {
 	t.Helper()
 	cfg.Port = peer.FreePort(t)
 	s := &server{t: t, cfg: cfg}

@@ -64,8 +64,9 @@ func checkVariable(s *Settings, v *config.Variable, places map[Place]*config.Var
 		r.Warnf(config.Variables, v.Tag, []string{"access"}, "s7-write",
 			"access: %s, but the driver %s has no enable_write: true in its cfg; writes will be refused", v.Access, v.DriverID)
 	}
-	if v.Access.Writable() && pt.count > 0 {
-		r.Errorf(config.Variables, v.Tag, []string{"access"}, "s7-address", "access: %s, but an array is only read; take one variable for each element that is written", v.Access)
+	if v.Access.Writable() && !pt.wholeBytes() {
+		r.Errorf(config.Variables, v.Tag, []string{"access"}, "s7-address",
+			"access: %s, but this array of bits is no whole bytes, and the bits beside it would be written too; begin it at bit 0 with 8, 16 … bits, or take one variable for each bit", v.Access)
 	}
 	if v.Access.Writable() && pt.Area == AreaInput {
 		r.Warnf(config.Variables, v.Tag, []string{"access"}, "s7-write", "access: %s, but the PLC overwrites its inputs in each cycle", v.Access)

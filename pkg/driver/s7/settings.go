@@ -94,6 +94,7 @@ type Settings struct {
 	EnableWrite  bool          `json:"enable_write"`
 	VerifyWrite  bool          `json:"verify_write"`
 	VerifyDelay  time.Duration `json:"verify_delay"`
+	WriteRetry   int           `json:"write_retry"`
 }
 
 // ParseSettings reads a driver's cfg. The endpoint, whose timeout decides a default,

@@ -162,6 +162,44 @@ func (p *Point) decodeArray(data []byte) (frame.Value, frame.Quality) {
 	return frame.ArrayValue(string(append(out, ']'))), q
 }
 
+// encodeArray returns the bytes of an array whose elements are raw values. Bits are written
+// as whole bytes.
+func (p *Point) encodeArray(raw frame.Value) (data []byte, err error) {
+	list, err := raw.Elements()
+	if err == nil && len(list) != p.count {
+		err = fmt.Errorf("%w: the array has %d elements, expected %d", ErrRange, len(list), p.count)
+	}
+	if err == nil && !p.wholeBytes() {
+		err = fmt.Errorf("%w: the bits beside the array would be written too", ErrRange)
+	}
+	if err != nil {
+		return nil, err
+	}
+	one := *p
+	_, one.Size, _ = kindOf(p.Type)
+	one.count = 0
+	for i, v := range list {
+		b, err := one.encode(v)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("element %d: %w", i, err)
+		case p.kind != kindBool:
+			data = append(data, b...)
+			continue
+		case i%8 == 0:
+			data = append(data, 0)
+		}
+		data[i/8] |= b[0] << (i % 8)
+	}
+	return data, nil
+}
+
+// wholeBytes reports whether a write to p touches nothing else: a request writes one bit, or
+// whole bytes.
+func (p *Point) wholeBytes() bool {
+	return p.count == 0 || p.kind != kindBool || p.Bit == 0 && p.count%8 == 0
+}
+
 // bcd reads packed decimal digits; a nibble above 9 is no digit.
 func bcd(v uint64) (n int64, ok bool) {
 	for place := int64(1); v != 0; v >>= 4 {
@@ -316,7 +354,7 @@ var ErrRange = errkind.New(errkind.Invalid, "value out of range")
 // engineering units. Of a bit it is one byte, 0 or 1.
 func (p *Point) encode(raw frame.Value) ([]byte, error) {
 	if p.count > 0 {
-		return nil, fmt.Errorf("%w: an array is only read; take one variable for each element that is written", ErrRange)
+		return p.encodeArray(raw)
 	}
 	switch p.kind {
 	case kindBool:

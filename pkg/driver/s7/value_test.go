@@ -106,6 +106,7 @@ func TestArrays(t *testing.T) {
 		{"DB1.DBD0[2]", config.TypeFloat32, "4144CCCD BF000000", "[12.3,-0.5]", frame.Good},
 		{"DB1.DBD0[2]", config.TypeFloat32, "7FC00000 BF000000", "[null,-0.5]", frame.Uncertain},
 		{"DB1.DBW0[2]", config.TypeBCD16, "000A 0012", "[null,12]", frame.Uncertain},
+		{"DB1.DBX0.0[16]", config.TypeBool, "05 80", "[true,false,true,false,false,false,false,false,false,false,false,false,false,false,false,true]", frame.Good},
 		{"DB1.DBX0.6[5]", config.TypeBool, "40 05", "[true,false,true,false,true]", frame.Good},
 		{"MB0[1]", config.TypeUint8, "07", "[7]", frame.Good},
 		{"DB1.DBW0[2]", config.TypeDate, "0000 0001", `["1990-01-01","1990-01-02"]`, frame.Good},
@@ -124,8 +125,19 @@ func TestArrays(t *testing.T) {
 		if got, q := p.decode(data); got != frame.ArrayValue(tc.want) || q != tc.q {
 			t.Errorf("%s of %s is %s, %v; want %s, %v", tc.address, tc.hex, got, q, tc.want, tc.q)
 		}
-		if _, err := p.written(frame.ArrayValue(tc.want)); err == nil {
-			t.Errorf("%s is written", tc.address)
+		back, err := p.written(frame.ArrayValue(tc.want))
+		if writable := p.wholeBytes() && tc.q == frame.Good; writable != (err == nil) || writable && !bytes.Equal(back, data) {
+			t.Errorf("%s of %s is written as % X, %v", tc.address, tc.want, back, err)
+		}
+	}
+	for _, text := range []string{"[1]", "[1,2,3]", "[1,70000]", "[1,\"2\"]", "[1,[2]]", "[1,null]", "7", "[1,"} {
+		v := at("DB1.DBW0[2]", config.TypeInt16)
+		p, _, err := Resolve(&v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := p.written(frame.ArrayValue(text)); err == nil {
+			t.Errorf("%s is written as % X", text, b)
 		}
 	}
 	for text, dt := range map[string]config.DataType{"DB1.DBW0[0]": config.TypeInt16, "DB1.STRING0.4[2]": config.TypeString, "T0[2]": config.TypeS5Time,

@@ -53,8 +53,8 @@ const (
 )
 
 // writeOp writes one point, over several sessions if need be. The request is handed to
-// the kernel once: it is sent again only if nothing of it left the gateway. What can't be
-// found out is reported as [driver.ErrOutcomeUnknown].
+// the kernel once: it is sent again only if nothing of it left the gateway, or as often as
+// write_retry allows. What can't be found out is reported as [driver.ErrOutcomeUnknown].
 type writeOp struct {
 	d     *s7Driver
 	job   *driver.Job[*session]
@@ -65,6 +65,7 @@ type writeOp struct {
 	want  []byte // of pt's bytes from head on
 
 	stage  stage
+	resent int       // of write_retry
 	until  time.Time // when looking ends
 	why    error     // what left the outcome open
 	looked error     // why the last look showed nothing
@@ -80,12 +81,22 @@ func (d *s7Driver) newWrite(w driver.Write) (*writeOp, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := p.table.Variable(i)
-	raw, err := p.table.Invert(i, w.Value)
+	v, pt := p.table.Variable(i), p.points[i]
+	raw := w.Value
+	if pt.count > 0 {
+		if text := raw.Text(); raw.Kind() == frame.KindString { // from a command line
+			if raw, err = frame.ParseJSONValue([]byte(text)); err != nil {
+				return nil, fmt.Errorf("%w: expected an array such as [1,2]: %w", ErrRange, err)
+			}
+		}
+		raw, err = p.table.InvertArray(i, raw, pt.count)
+	} else {
+		raw, err = p.table.Invert(i, raw)
+	}
 	if err != nil {
 		return nil, err
 	}
-	op := &writeOp{d: d, table: p.table, pt: p.points[i], raw: raw}
+	op := &writeOp{d: d, table: p.table, pt: pt, raw: raw}
 	if op.check, err = verifyPoint(v, op.pt); err != nil {
 		return nil, err
 	}
@@ -142,7 +153,9 @@ func (op *writeOp) first(c *session) error {
 	if op.pt.codec != nil {
 		place.Start += uint32(op.pt.codec.head())
 	}
-	place.Size = len(op.want)
+	if place.Size = len(op.want); op.pt.count > 0 {
+		place.Bit = -1 // of bits whole bytes are written
+	}
 	if most := c.mostWrite(); place.Size > most {
 		return &driver.Ended{Result: fmt.Errorf("%w: %d bytes, but the PLC takes %d in one message, and in two it would see half of the value", ErrRange, place.Size, most)}
 	}
@@ -171,7 +184,7 @@ func (op *writeOp) first(c *session) error {
 	}
 	op.why = err
 	if !op.readable() {
-		return &driver.Ended{Result: op.unknown(err), Conn: err}
+		return op.unresolved(err)
 	}
 	op.stage, op.until = toFind, op.at.Add(op.d.settings.VerifyDelay+2*op.d.settings.Timeout+settleTime)
 	return &driver.GoOn{After: max(op.d.settings.VerifyDelay, lookPause), Conn: err}
@@ -242,7 +255,19 @@ func (op *writeOp) find(c *session) error {
 	case time.Now().Before(op.until) && (err == nil || !intact(err)):
 		return &driver.GoOn{After: lookPause, Conn: unlessIntact(err)}
 	}
-	return &driver.Ended{Result: op.unknown(op.why), Conn: unlessIntact(err)}
+	return op.unresolved(unlessIntact(err))
+}
+
+// unresolved ends a write of which nobody knows whether it was executed, or sends it again
+// if the configuration allows that.
+func (op *writeOp) unresolved(conn error) error {
+	if op.resent >= op.d.settings.WriteRetry {
+		return &driver.Ended{Result: op.unknown(op.why), Conn: conn}
+	}
+	op.resent++
+	op.stage, op.looked, op.got = toSend, nil, frame.Value{}
+	op.job.Unclaim()
+	return &driver.GoOn{After: lookPause, Conn: conn}
 }
 
 // look reads what the PLC holds into op.got.
@@ -253,7 +278,7 @@ func (op *writeOp) look(c *session) (same bool, err error) {
 	}
 	op.at = time.Now()
 	op.got, _ = op.check.decode(data)
-	if op.pt.codec == nil && op.pt.kind != kindBool {
+	if op.pt.codec == nil && (op.pt.kind != kindBool || op.pt.count > 0) {
 		return bytes.Equal(data, op.want), nil
 	}
 	return op.got == op.comparable(), nil

@@ -1,4 +1,4 @@
-// Command telegraf is Telegraf with the two plugins that the comparison needs.
+// Command telegraf is Telegraf with the plugins that the comparisons need.
 package main
 
 import (
