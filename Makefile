@@ -55,6 +55,7 @@ crash: ## the long campaigns of kill -9, crash points, histories, full disks (ro
 	EDGE_FULL_DISK=1 $(GO) test -count=1 -timeout 20m -v -run 'NoInodes|ReadOnly' ./test/e2e
 	EDGE_CAMPAIGN=1 $(GO) test -count=1 -timeout 60m -v ./test/center
 	EDGE_KILLS=200 EDGE_KILL_RATE=100000 $(GO) test -count=1 -timeout 60m -v -run 'Kill$$' ./test/mqtt
+	EDGE_FLEET_MODEL=all $(GO) test -count=1 -timeout 60m -v -run Model ./pkg/rollout
 	EDGE_APPLY_HISTORIES=10000 $(GO) test -count=1 -timeout 60m -run Histor ./pkg/apply
 	EDGE_KILLS=200 EDGE_APPLY_PUSHES=500 $(GO) test -count=1 -timeout 60m -v -run "Killed|Random" ./test/apply
 
