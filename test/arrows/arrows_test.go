@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 	"pkg/consumer":         {"pkg/address", "pkg/clienttls", "pkg/durable", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/supervise"},
 	"pkg/plcsim":           {"pkg/config"},
 	"pkg/selector":         {},
-	"pkg/rollout":          {},
+	"pkg/rollout":          {"pkg/number", "pkg/selector"},
 	"pkg/overlay":          {"pkg/config", "pkg/selector"},
 	"pkg/lint":             {"pkg/config/...", "pkg/overlay", "pkg/point", "pkg/connectors", "pkg/endpoint", "pkg/driver", "pkg/protocols", "pkg/regular", "pkg/visible"},
 	"pkg/feed":             {"pkg/errkind", "pkg/config", "pkg/durable"},
