@@ -41,18 +41,18 @@
 //
 // # Rollback
 //
-// Items of a phase are worked on side by side, so a failed phase is done in part:
-// some drivers are new, some old, some stopped. The rollback does not reason about
-// which. Every driver that an operation was begun on is started as it was, and the
-// contract of [Drivers] makes that right from anywhere: what runs as described is
-// left alone, what runs otherwise is replaced. The exceptions end first: drivers
-// that are new; those whose Stop or Start failed with driver.ErrStuck, because they
-// have been told to end and would be taken for running; those on an endpoint that
-// changes back, so that it can be drained between, or that go back to another
-// endpoint; those that changed and have to do with tags that move. Endpoints are drained only if drivers
-// may have connected to them since: a drain that failed is not tried again. The
-// rollback goes on after errors, ignores the end of Apply's context, and has a
-// phase's time of its own.
+// A rollback is the same code with the two snapshots swapped (transition.go), for the
+// drivers that an operation was begun on. It differs in one thing: items of a phase are
+// worked on side by side, so a failed phase is done in part, and some drivers are new,
+// some old, some stopped. The rollback does not reason about which. Every such driver is
+// started as it was, and the contract of [Drivers] makes that right from anywhere: what
+// runs as described is left alone, what runs otherwise is replaced. Two kinds end first
+// that do not on the way there: drivers whose Stop or Start failed with driver.ErrStuck,
+// because they have been told to end and would be taken for running; and drivers that
+// changed and may have a tag that goes back. Endpoints, those that the change added
+// included, are drained only if drivers may have connected to them: a drain that failed is
+// not tried again. The rollback goes on after errors, ignores the end of Apply's context,
+// and has a phase's time of its own.
 //
 // # Verify
 //
