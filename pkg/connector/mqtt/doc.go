@@ -14,6 +14,25 @@
 // written. A slow disk makes the turns longer and fuller, not the throughput
 // smaller.
 //
+// # Three parts
+//
+// The package has three parts, in one package because they share the session, which paho
+// calls from one side and the sender from the other: as packages of their own, most of
+// what they tell each other would have to be exported.
+//
+//	the wire      how a broker is reached: conn.go, proxy.go, link.go (visit, attach),
+//	              terms.go, limits.go, pinger.go, packet.go, probe.go, offline.go,
+//	              takeover.go, reason.go, explain.go
+//	the session   what is sent, stored and forgotten when: phase.go is the exchange of one
+//	              message, as a table; message.go its records; reader.go, maker.go and
+//	              payload.go make it; sender.go sends it; refused.go, doubt.go, remake.go,
+//	              parked.go, lowerqos.go and unanswered.go say what happens when it does
+//	              not arrive as it is; session.go, leftover.go and seen.go keep what the
+//	              broker has; uplink.go runs it on a connection, replay.go beside it
+//	commands      command.go, commands.go, commands_answer.go, inbox.go: what comes down
+//
+// connector.go runs them. state.go, status.go, stats.go and metrics.go tell of them.
+//
 // # What is durable when
 //
 //	record m/ID (before PUBLISH)            synced
