@@ -23,6 +23,8 @@ type Ledger struct {
 	mu     sync.Mutex
 	logs   map[logName]*logState
 	chains map[chainName]*chainState
+	names  int // of logs, chains and replays
+	runs   int // runs of seqs in them
 	bad    uint64
 	badMsg string
 	dirty  bool
@@ -106,12 +108,14 @@ func OpenLedger(path string) (*Ledger, error) {
 			return nil, fmt.Errorf("ledger %s: log of %s: state is missing", path, x.Name.Gateway)
 		}
 		l.logs[x.Name] = x.State
+		l.names, l.runs = l.names+1+len(x.State.Replays), l.runs+len(x.State.Seen)
 	}
 	for _, x := range f.Chains {
 		if x.State == nil {
 			return nil, fmt.Errorf("ledger %s: chain of %s: state is missing", path, x.Name.Topic)
 		}
 		l.chains[x.Name] = x.State
+		l.names, l.runs = l.names+1, l.runs+len(x.State.Vouched)
 	}
 	l.bad = f.Bad
 	return l, nil
@@ -143,24 +147,58 @@ func (l *Ledger) Save() error {
 	return nil
 }
 
+// What others publish can't make a ledger grow without end: so many gateways, epochs,
+// topics and replays, so many bytes of a name, so many runs of seqs in all.
+const (
+	maxNames   = 100_000
+	maxName    = 1 << 10
+	maxAllRuns = 4 << 20
+)
+
 // Take enters a message and returns its frames without those that were known.
-// The frames of a replay are never new.
+// The frames of a replay are never new. A message beyond the ledger's bounds is counted
+// as bad.
 func (l *Ledger) Take(b *Batch) []frame.Sample {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dirty = true
+	if err := l.admit(b); err != nil {
+		l.bad++
+		l.badMsg = err.Error()
+		return nil
+	}
 	s := l.log(b)
 	if b.Replay != "" {
 		if s.Replays == nil {
 			s.Replays = map[string]uint64{}
 		}
+		if _, known := s.Replays[b.Replay]; !known {
+			l.names++
+		}
 		s.Replays[b.Replay] += uint64(len(b.Samples))
 		return nil
 	}
 	s.Messages++
+	c := l.chain(b)
+	l.runs -= len(s.Seen) + len(c.Vouched)
 	fresh := s.take(b)
-	l.chain(b).take(b, len(fresh))
+	c.take(b, len(fresh))
+	l.runs += len(s.Seen) + len(c.Vouched)
 	return fresh
+}
+
+// admit returns why a message is not entered.
+func (l *Ledger) admit(b *Batch) error {
+	for _, name := range []string{b.Gateway, b.Epoch, b.Stream, b.Replay} {
+		if len(name) > maxName {
+			return fmt.Errorf("message on %s: a name of %d bytes", b.Topic, len(name))
+		}
+	}
+	if l.names >= maxNames || l.runs >= maxAllRuns {
+		return fmt.Errorf("message on %s: %d gateways, epochs, topics and replays with %d holes are known, and no more are entered: begin a new ledger, or give a narrower topic",
+			b.Topic, l.names, l.runs)
+	}
+	return nil
 }
 
 // Bad counts a message that could not be decoded.
@@ -177,6 +215,7 @@ func (l *Ledger) log(b *Batch) *logState {
 	if !ok {
 		s = new(logState)
 		l.logs[name] = s
+		l.names++
 	}
 	return s
 }
@@ -187,6 +226,7 @@ func (l *Ledger) chain(b *Batch) *chainState {
 	if !ok {
 		c = new(chainState)
 		l.chains[name] = c
+		l.names++
 	}
 	return c
 }

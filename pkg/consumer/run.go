@@ -11,13 +11,12 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
-	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
+	"golang.org/x/time/rate"
 
 	"github.com/edge-gateway/edge-gateway/pkg/address"
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
-	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
 	"github.com/edge-gateway/edge-gateway/pkg/supervise"
 )
 
@@ -72,14 +71,14 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer decoder.Close()
-	arrivals := make(chan received, inflight)
+	arrivals, r := make(chan received, inflight), newRoom()
 	refused := make(chan error, 1)
 	server := withPort(broker.Reveal())
-	client, err := connect(ctx, server, &cfg, arrivals, newDoorman(&cfg, server, refused))
+	client, err := connect(ctx, server, &cfg, r, arrivals, newDoorman(&cfg, server, refused))
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", broker, err)
 	}
-	if err = work(ctx, &cfg, decoder, arrivals, refused); err != nil {
+	if err = work(ctx, &cfg, decoder, r, arrivals, refused); err != nil {
 		err = fmt.Errorf("%s: %w", broker, err)
 	}
 	time.Sleep(2 * ackEvery) // paho sends acknowledgements at intervals; what it has not sent comes again
@@ -103,15 +102,14 @@ func withPort(broker *url.URL) *url.URL {
 }
 
 // connect starts the client, which keeps a subscription up by itself.
-func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- received, door *doorman) (*autopaho.ConnectionManager, error) {
-	receive, packet := uint16(inflight), uint32(maxPayload+1<<18)
-	var attempt func(context.Context, autopaho.ClientConfig, *url.URL) (net.Conn, error)
-	if cfg.Old {
-		attempt = dialOld
-	}
+func connect(ctx context.Context, broker *url.URL, cfg *Config, r *room, arrivals chan<- received, door *doorman) (*autopaho.ConnectionManager, error) {
+	receive, packet := uint16(inflight), uint32(maxPacket)
+	pause := newPauses()
 	return autopaho.NewConnection(context.WithoutCancel(ctx), autopaho.ClientConfig{
-		AttemptConnection: attempt,
-		ServerUrls:        []*url.URL{broker}, TlsCfg: cfg.TLS, KeepAlive: 20,
+		AttemptConnection: func(ctx context.Context, _ autopaho.ClientConfig, broker *url.URL) (net.Conn, error) {
+			return dial(ctx, cfg, broker, r)
+		},
+		ServerUrls: []*url.URL{broker}, KeepAlive: 20,
 		ConnectUsername: cfg.Username, ConnectPassword: []byte(cfg.Password),
 		SessionExpiryInterval: uint32(cfg.SessionExpiry / time.Second), CleanStartOnInitialConnection: cfg.SessionExpiry == 0,
 		ConnectPacketBuilder: func(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
@@ -132,10 +130,11 @@ func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- 
 				door.subscription(ack, err)
 			}
 		},
-		ReconnectBackoff: backoff,
+		ReconnectBackoff: pause.before,
 		OnConnectError:   door.connection,
 		ClientConfig: paho.ClientConfig{
-			ClientID: cfg.ClientID, EnableManualAcknowledgment: true, SendAcksInterval: ackEvery,
+			OnClientError: func(err error) { cfg.Log.Warn("the connection to the broker has ended", "error", err) },
+			ClientID:      cfg.ClientID, EnableManualAcknowledgment: true, SendAcksInterval: ackEvery,
 			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
 				select {
 				case arrivals <- fromPaho(p):
@@ -147,38 +146,20 @@ func connect(ctx context.Context, broker *url.URL, cfg *Config, arrivals chan<- 
 	})
 }
 
-// dialOld connects to a broker of MQTT 3.1.1.
-func dialOld(ctx context.Context, cfg autopaho.ClientConfig, broker *url.URL) (net.Conn, error) {
-	encrypted := map[string]bool{"mqtt": false, "tcp": false, "mqtts": true, "tls": true, "ssl": true}
-	tlsOn, known := encrypted[broker.Scheme]
-	if !known {
-		return nil, fmt.Errorf("%s: with MQTT 3.1.1 expected mqtt:// or mqtts://", broker.Host)
-	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	var d interface {
-		DialContext(ctx context.Context, network, addr string) (net.Conn, error)
-	} = &net.Dialer{}
-	if tlsOn {
-		d = &tls.Dialer{Config: cfg.TlsCfg}
-	}
-	c, err := d.DialContext(ctx, "tcp", broker.Host)
-	if err != nil {
-		return nil, err
-	}
-	return packets.NewThreadSafeConn(mqtt311.New(c, maxPayload)), nil
-}
+// pauses says how long to wait before an attempt to connect: nothing before the first,
+// then from a quarter of a second up to ten, with jitter. A broker that takes us and ends
+// the connection at once is waited for too.
+type pauses struct{ last time.Time }
 
-// dialTimeout bounds an attempt to connect.
-const dialTimeout = 10 * time.Second
+func newPauses() *pauses { return new(pauses) }
 
-// backoff returns how long to wait before an attempt to connect: nothing before the
-// first, then from a quarter of a second up to ten, with jitter.
-func backoff(attempt int) time.Duration {
-	if attempt == 0 {
+func (p *pauses) before(attempt int) time.Duration {
+	soon := time.Since(p.last) < time.Second
+	p.last = time.Now()
+	if attempt == 0 && !soon {
 		return 0
 	}
-	return supervise.Delay(250*time.Millisecond, 10*time.Second, attempt)
+	return supervise.Delay(250*time.Millisecond, 10*time.Second, max(1, attempt))
 }
 
 // fromPaho copies what a message holds.
@@ -194,7 +175,8 @@ func fromPaho(p paho.PublishReceived) received {
 }
 
 // work takes messages into the ledger, as many as there are at a time.
-func work(ctx context.Context, cfg *Config, decoder *Decoder, arrivals <-chan received, refused <-chan error) error {
+func work(ctx context.Context, cfg *Config, decoder *Decoder, r *room, arrivals <-chan received, refused <-chan error) error {
+	complaints := rate.Sometimes{First: 10, Interval: time.Second}
 	for {
 		var group []received
 		select {
@@ -202,41 +184,44 @@ func work(ctx context.Context, cfg *Config, decoder *Decoder, arrivals <-chan re
 			return nil
 		case err := <-refused:
 			return err
-		case r := <-arrivals:
-			group = append(group, r)
+		case m := <-arrivals:
+			group = append(group, m)
 		}
 		for more := true; more && len(group) < inflight; {
 			select {
-			case r := <-arrivals:
-				group = append(group, r)
+			case m := <-arrivals:
+				group = append(group, m)
 			default:
 				more = false
 			}
 		}
 		for i := range group {
-			if err := take(cfg, decoder, &group[i].message); err != nil {
+			if err := take(cfg, decoder, &complaints, &group[i].message); err != nil {
 				return err
 			}
 		}
 		if err := cfg.Ledger.Save(); err != nil {
 			return err
 		}
-		for _, r := range group {
-			if err := r.ack(); err != nil {
+		for _, m := range group {
+			if err := m.ack(); err != nil {
 				cfg.Log.Debug("not acknowledged; the broker will send it again", "error", err)
 			}
 		}
+		r.done(len(group))
 	}
 }
 
-func take(cfg *Config, decoder *Decoder, m *Message) error {
+// take enters one message. Complaints about what anybody may publish are few in the log;
+// the ledger counts them all.
+func take(cfg *Config, decoder *Decoder, complaints *rate.Sometimes, m *Message) error {
 	b, err := decoder.Decode(m)
 	if errors.Is(err, ErrNotData) {
 		return nil
 	}
 	if err != nil {
 		cfg.Ledger.Bad(err)
-		cfg.Log.Warn("message not understood", "error", err)
+		complaints.Do(func() { cfg.Log.Warn("message not understood", "error", err) })
 		return nil
 	}
 	fresh := cfg.Ledger.Take(b)

@@ -46,7 +46,8 @@ var allowed = map[string][]string{
 	"pkg/connectors":       {"pkg/connector", "pkg/connector/..."},
 	"pkg/mqtt311":          {},
 	"pkg/mqttreason":       {},
-	"pkg/consumer":         {"pkg/address", "pkg/clienttls", "pkg/durable", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/supervise"},
+	"pkg/mqttwire":         {},
+	"pkg/consumer":         {"pkg/address", "pkg/clienttls", "pkg/durable", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/mqttwire", "pkg/supervise"},
 	"pkg/plcsim":           {"pkg/config"},
 	"pkg/selector":         {},
 	"pkg/rollout":          {"pkg/number", "pkg/selector"},
@@ -71,7 +72,7 @@ var allowed = map[string][]string{
 var allowedBelow = map[string][]string{
 	"pkg/driver/": {"pkg/config", "pkg/errkind", "pkg/driver/...", "pkg/durable", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/plcsim", "pkg/point",
 		"pkg/regular", "pkg/xlsx", "schemas"},
-	"pkg/connector/": {"pkg/address", "pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/errkind", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/number", "pkg/regular", "pkg/supervise", "schemas"},
+	"pkg/connector/": {"pkg/address", "pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/errkind", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/mqttwire", "pkg/number", "pkg/regular", "pkg/supervise", "schemas"},
 	"pkg/endpoint/":  {"pkg/endpoint/..."},
 	"pkg/config/":    {"pkg/config/...", "schemas"},
 }

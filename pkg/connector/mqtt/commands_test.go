@@ -23,6 +23,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/mqttwire"
 )
 
 // shelf is a consumer that keeps records only.
@@ -421,8 +422,8 @@ func TestGreetingWithoutEnd(t *testing.T) {
 			}
 		}
 	}()
-	g := &greeting{Conn: ours, left: maxGreeting}
-	if n, err := io.Copy(io.Discard, g); n != maxGreeting || err == nil {
+	g := mqttwire.NewGreeting(ours)
+	if n, err := io.Copy(io.Discard, g); n != mqttwire.MaxGreeting || err == nil {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 }

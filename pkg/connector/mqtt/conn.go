@@ -14,10 +14,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
+	"github.com/edge-gateway/edge-gateway/pkg/mqttwire"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
@@ -39,9 +38,9 @@ type conn struct {
 	sync.Mutex
 	under *bounded // what Conn is made on
 	r     *bufio.Reader
-	w     *bufio.Writer // for the sender; empty whenever the lock is free
-	heard bool          // the first packet has come; for the one who reads
-	sizes sizes         // likewise
+	w     *bufio.Writer  // for the sender; empty whenever the lock is free
+	heard bool           // the first packet has come; for the one who reads
+	sizes mqttwire.Sizes // likewise
 
 	sent, received atomic.Int64 // when, in nanoseconds since opened
 	opened         time.Time
@@ -54,7 +53,7 @@ type conn struct {
 
 // newConn returns a connection of c, which is under itself or a layer on it.
 func newConn(c net.Conn, under *bounded) *conn {
-	k := &conn{Conn: c, under: under, r: bufio.NewReaderSize(c, 16<<10), opened: time.Now()}
+	k := &conn{Conn: c, under: under, r: bufio.NewReaderSize(c, 16<<10), opened: time.Now(), sizes: mqttwire.Sizes{Max: maxPacket}}
 	k.w = bufio.NewWriterSize(writerFunc(k.Write), 64<<10)
 	return k
 }
@@ -74,7 +73,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	n, err := c.r.Read(p)
 	if err == nil {
-		if err = c.sizes.follow(p[:n]); err != nil {
+		if err = c.sizes.Follow(p[:n]); err != nil {
 			n = 0 // else io.ReadFull would take n bytes for a success
 		}
 	}
@@ -334,16 +333,6 @@ func (d *dialer) pem(value string) ([]byte, error) {
 // websocket opens MQTT's subprotocol over a connection (6.0).
 func (d *dialer) websocket(ctx context.Context, under net.Conn) (net.Conn, error) {
 	u := *d.server.url.Reveal()
-	u.Scheme = "ws" // TLS, if any, is under it already
-	if u.Path == "" {
-		u.Path = "/mqtt"
-	}
-	head := &greeting{Conn: under, left: maxGreeting}
-	wd := websocket.Dialer{
-		NetDialContext:   func(context.Context, string, string) (net.Conn, error) { return head, nil },
-		Subprotocols:     []string{"mqtt"},
-		HandshakeTimeout: dialTimeout,
-	}
 	header := http.Header{}
 	for name, value := range d.headers {
 		text, err := d.secret(value)
@@ -356,52 +345,5 @@ func (d *dialer) websocket(ctx context.Context, under net.Conn) (net.Conn, error
 		}
 		header.Set(name, text)
 	}
-	c, resp, err := wd.DialContext(ctx, u.String(), header)
-	if resp != nil {
-		_ = resp.Body.Close() // of no use beside the status
-		if err != nil {
-			return nil, fmt.Errorf("%w: the server answered %s", err, resp.Status)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	head.over = true
-	c.SetReadLimit(4 * maxPacket) // of a message, which may hold several packets
-	return &wsConn{Conn: under, ws: c}, nil
+	return mqttwire.WebSocket(ctx, under, u, header, dialTimeout, 4*maxPacket)
 }
-
-// wsConn carries MQTT in binary WebSocket messages, whose borders mean nothing.
-type wsConn struct {
-	net.Conn // deadlines and addresses
-	ws       *websocket.Conn
-	left     []byte
-}
-
-// Read returns what is left of the message at hand, or of the next one.
-func (c *wsConn) Read(p []byte) (int, error) {
-	for len(c.left) == 0 {
-		kind, data, err := c.ws.ReadMessage()
-		if err != nil {
-			return 0, err
-		}
-		if kind != websocket.BinaryMessage {
-			return 0, errors.New("the broker sent a WebSocket message that is not binary")
-		}
-		c.left = data
-	}
-	n := copy(p, c.left)
-	c.left = c.left[n:]
-	return n, nil
-}
-
-// Write sends p as one message.
-func (c *wsConn) Write(p []byte) (int, error) {
-	if err := c.ws.WriteMessage(websocket.BinaryMessage, p); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-// Close ends the connection below.
-func (c *wsConn) Close() error { return c.ws.Close() }

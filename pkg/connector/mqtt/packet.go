@@ -2,7 +2,6 @@ package mqtt
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/eclipse/paho.golang/packets"
 )
@@ -97,37 +96,4 @@ func lenVarint(n int) int {
 		size++
 	}
 	return size
-}
-
-// sizes follows the packets of a broker and refuses one that is larger than we ask
-// for. paho would take what its header announces, also before the CONNACK.
-type sizes struct {
-	left   int  // bytes of the packet at hand
-	length int  // as far as it is read
-	shift  uint // of the next byte of the length; 0: the next byte is a packet's first
-}
-
-// follow takes the next bytes that were read.
-func (s *sizes) follow(p []byte) error {
-	for len(p) > 0 {
-		switch {
-		case s.left > 0:
-			n := min(s.left, len(p))
-			p, s.left = p[n:], s.left-n
-			continue
-		case s.shift == 0:
-			s.shift, s.length = 7, 0
-		default:
-			s.length |= int(p[0]&0x7F) << (s.shift - 7)
-			s.shift += 7
-			if p[0] < 0x80 {
-				s.left, s.shift = s.length, 0
-			}
-			if s.length > maxPacket || s.shift > 4*7+7 {
-				return fmt.Errorf("the broker sends a packet of more than %d bytes, which nobody asked for", maxPacket)
-			}
-		}
-		p = p[1:]
-	}
-	return nil
 }

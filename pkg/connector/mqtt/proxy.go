@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/proxy"
 
 	"github.com/edge-gateway/edge-gateway/pkg/address"
+	"github.com/edge-gateway/edge-gateway/pkg/mqttwire"
 )
 
 // parseProxy reads the setting proxy. What is a secret reference is read at each dial.
@@ -99,7 +100,7 @@ func dialHTTP(ctx context.Context, u *url.URL, addr string) (_ net.Conn, err err
 	if err := req.Write(c); err != nil {
 		return nil, err
 	}
-	head := &greeting{Conn: c, left: maxGreeting}
+	head := mqttwire.NewGreeting(c)
 	r := bufio.NewReader(head)
 	resp, err := http.ReadResponse(r, req) //nolint:bodyclose // what follows the header is the connection itself
 	if err != nil {
@@ -111,7 +112,7 @@ func dialHTTP(ctx context.Context, u *url.URL, addr string) (_ net.Conn, err err
 	case resp.StatusCode/100 != 2:
 		return nil, fmt.Errorf("the proxy does not connect to %s: it said %s", addr, resp.Status)
 	}
-	head.over = true
+	head.Over()
 	if r.Buffered() > 0 {
 		return &ahead{Conn: c, r: r}, nil
 	}
@@ -126,27 +127,3 @@ type ahead struct {
 
 // Read returns that first.
 func (a *ahead) Read(p []byte) (int, error) { return a.r.Read(p) }
-
-// maxGreeting bounds, in bytes, what a server says in HTTP before the connection is
-// ours: the answer of a proxy, the beginning of a WebSocket.
-const maxGreeting = 64 << 10
-
-// greeting is a connection of which only so much is read, until the greeting is over.
-type greeting struct {
-	net.Conn
-	left int
-	over bool
-}
-
-// Read reads what is left at most.
-func (g *greeting) Read(p []byte) (int, error) {
-	if g.over {
-		return g.Conn.Read(p)
-	}
-	if g.left <= 0 {
-		return 0, fmt.Errorf("the server's answer has no end: %d bytes were read", maxGreeting)
-	}
-	n, err := g.Conn.Read(p[:min(len(p), g.left)])
-	g.left -= n
-	return n, err
-}
