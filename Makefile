@@ -113,6 +113,15 @@ lint: breaking platforms ## golangci-lint, the protobuf linters, every platform
 	$(TOOLS) golangci-lint run ./...
 	cd schemas/admin && $(BUF) lint
 
+# Needs the database at vuln.go.dev, or a copy of it that GOVULNDB names (https:// or file://).
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities of what is linked and called
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 $(if $(GOVULNDB),-db $(GOVULNDB)) ./cmd/...
+
+.PHONY: licences
+licences: ## write THIRD_PARTY_LICENSES anew, after a change of what is linked
+	$(GO) test -count=1 ./test/licences -update
+
 .PHONY: breaking
 breaking: ## the admin API must still serve clients of the last release
 	cd schemas/admin && $(BUF) breaking --against released.binpb

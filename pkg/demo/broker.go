@@ -1,9 +1,10 @@
+//go:build !nobroker
+
 package demo
 
 import (
 	"fmt"
 	"log/slog"
-	"net"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
@@ -49,15 +50,3 @@ func (b *broker) URL() string { return "mqtt://" + b.addr }
 
 // Close ends the broker and its connections.
 func (b *broker) Close() error { return b.server.Close() }
-
-// listenNear listens on addr, or on any free port of its host.
-func listenNear(addr string) (net.Listener, error) {
-	if l, err := net.Listen("tcp", addr); err == nil {
-		return l, nil
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	return net.Listen("tcp", net.JoinHostPort(host, "0"))
-}

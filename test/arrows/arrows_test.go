@@ -222,6 +222,21 @@ func below(name string, who []string) bool {
 	return false
 }
 
+// TestBrokerStaysOut: what goes into packages links no broker.
+func TestBrokerStaysOut(t *testing.T) {
+	for tags, want := range map[string]bool{"": true, "nobroker": false} {
+		list := exec.Command("go", "list", "-deps", "-tags", tags, "./cmd/...")
+		list.Dir = "../.."
+		text, err := list.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(text), "mochi-mqtt"); got != want {
+			t.Errorf("with the tags %q a broker is linked: %v", tags, got)
+		}
+	}
+}
+
 // TestEmbeddedEtcdStaysOut keeps etcd's server out of the operators' tools: only
 // edge-gw links it.
 func TestEmbeddedEtcdStaysOut(t *testing.T) {
