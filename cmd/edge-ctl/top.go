@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,10 +52,14 @@ func takeSample(ctx context.Context, c *admin.Client) (s sample, err error) {
 func newTop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
-		Short: "Show poll rates, latency, backlog and faults, live, until Ctrl-C",
+		Short: "Show poll rates, latency, backlog and faults, live, until q or Ctrl-C",
 		Long: `top refreshes in place on a terminal. Rates are those since the picture before.
 Without a terminal one picture follows the other; with -o json each is a line, of
-counters, without rates.`,
+counters, without rates.
+
+Keys:
+` + topKeys() + `
+A gateway that goes away is waited for.`,
 		Example: `  edge-ctl top
   edge-ctl top --interval 5s`,
 		Args: cobra.NoArgs,
@@ -68,7 +73,11 @@ counters, without rates.`,
 			}
 			var before sample
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				return cli.NewOutput(cmd).Watch(ctx, interval, func(out *cli.Output) error {
+				out := cli.NewOutput(cmd)
+				if in, ok := cmd.InOrStdin().(*os.File); ok && cli.IsTerminal(in) && out.Interactive() {
+					return out.Interact(ctx, in, interval, &topView{client: c})
+				}
+				return out.Watch(ctx, interval, func(out *cli.Output) error {
 					now, err := takeSample(ctx, c)
 					if err != nil {
 						return err
@@ -88,14 +97,12 @@ counters, without rates.`,
 }
 
 func printTop(out *cli.Output, before, now sample) error {
-	perSecond := func(was, is uint64) string {
-		if before.at.IsZero() || is < was {
-			return "-" // the first picture, or a counter that began anew
-		}
-		return cli.Count(uint64(float64(is-was) / now.at.Sub(before.at).Seconds()))
-	}
+	perSecond := perSecondOf(before, now)
 	sections := []func(*cli.Table){
-		func(t *cli.Table) { topHead(t, before, now, perSecond) },
+		func(t *cli.Table) {
+			topHead(t, before, now, perSecond)
+			topProblems(t, now.status.Problems, len(now.status.Problems))
+		},
 		func(t *cli.Table) { topConnectors(t, before, now, perSecond) },
 		func(t *cli.Table) { topDrivers(t, before, now, perSecond) },
 	}
@@ -112,6 +119,16 @@ func printTop(out *cli.Output, before, now sample) error {
 	return nil
 }
 
+// perSecondOf returns how a counter's rate between two samples is shown.
+func perSecondOf(before, now sample) func(was, is uint64) string {
+	return func(was, is uint64) string {
+		if before.at.IsZero() || is < was {
+			return "-" // the first picture, or a counter that began anew
+		}
+		return cli.Count(uint64(float64(is-was) / now.at.Sub(before.at).Seconds()))
+	}
+}
+
 func topHead(t *cli.Table, before, now sample, perSecond func(was, is uint64) string) {
 	st, b := now.status, now.bus
 	t.Cells(cli.Cell{Text: st.Gateway, Color: cli.Bold}, stateCell(st.State),
@@ -126,7 +143,15 @@ func topHead(t *cli.Table, before, now sample, perSecond func(was, is uint64) st
 	}
 	t.Cells(cli.Cell{Text: "bus", Color: cli.Bold}, pressure,
 		text(fmt.Sprintf("%s frames/s   log %s   not durable yet %d   seq %d", perSecond(before.bus.GetLastSeq(), b.LastSeq), log, b.LastSeq-min(b.DurableSeq, b.LastSeq), b.LastSeq)))
-	for _, p := range st.Problems {
+}
+
+// topProblems lists at most n problems.
+func topProblems(t *cli.Table, problems []*pb.Problem, n int) {
+	for i, p := range problems {
+		if i == n-1 && len(problems) > n {
+			t.Row("…", "", fmt.Sprintf("%d more: edge-ctl status", len(problems)-i))
+			return
+		}
 		t.Cells(cli.Cell{Text: p.Part, Color: cli.Red}, cli.Cell{Text: p.Name, Color: cli.Red}, text(p.Text))
 	}
 }

@@ -87,6 +87,7 @@ type Output struct {
 	w      io.Writer
 	color  bool
 	width  int // of the terminal; 0: unlimited
+	height int // of the terminal; 0: unlimited
 
 	terminal bool // a person looks at it
 }
@@ -126,6 +127,9 @@ func (o *Output) Writer() io.Writer { return o.w }
 // Width is how many columns a line may have; 0: any number.
 func (o *Output) Width() int { return o.width }
 
+// Height is how many lines a picture may have; 0: any number.
+func (o *Output) Height() int { return o.height }
+
 // Interactive reports whether a person looks at a table on a terminal, so that
 // it may be refreshed in place.
 func (o *Output) Interactive() bool { return o.terminal && o.Format == FormatTable }
@@ -142,6 +146,15 @@ func (o *Output) Print(v any, table func(*Table)) error {
 	t := &Table{color: o.color, width: o.width}
 	table(t)
 	return t.print(o.w)
+}
+
+// Lines returns the lines of a table, as Print would write them.
+func (o *Output) Lines(table func(*Table)) []string {
+	t := &Table{color: o.color, width: o.width}
+	table(t)
+	var b bytes.Buffer
+	_ = t.print(&b) // a buffer takes everything
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 }
 
 // PrintLine prints v as one item of a stream that has no end: a line of JSON, or

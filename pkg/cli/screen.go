@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"time"
-
-	"golang.org/x/term"
 )
 
 // Watch calls show now and then every interval until ctx ends, which is no
@@ -54,13 +51,10 @@ func (s *screen) refresh(show func(*Output) error) error {
 	if !s.out.Interactive() {
 		return show(s.out)
 	}
-	height := 0
 	inner := *s.out
-	if f, ok := s.out.w.(*os.File); ok {
-		if w, h, err := term.GetSize(int(f.Fd())); err == nil {
-			inner.width, height = w, h
-		}
-	}
+	size := s.out.size()
+	inner.width, inner.height = size[0], size[1]
+	height := inner.height
 	var picture bytes.Buffer
 	inner.w = &picture
 	if err := show(&inner); err != nil {
