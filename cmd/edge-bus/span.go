@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -61,7 +62,8 @@ func parsePlace(s string, moment func(string) (time.Time, error)) (seq uint64, a
 	if err == nil {
 		return seq, time.Time{}, nil
 	}
-	if e, ok := errors.AsType[*numbers.Error](err); ok && e.Kind != numbers.NoNumber {
+	// 14:03:20 is a number to YAML 1.1 and a time to people.
+	if e, ok := errors.AsType[*numbers.Error](err); ok && e.Kind != numbers.NoNumber && !strings.Contains(s, ":") {
 		return 0, time.Time{}, err
 	}
 	if at, err = moment(s); err != nil {
