@@ -46,8 +46,9 @@ func topOrders() []topOrder {
 // topKeys explains the keys, for the help.
 func topKeys() string {
 	text := `  q, Ctrl-C           end
-  up, down, pgup, pgdown, home, end   scroll the drivers (also j and k)
-  /                   show the drivers only whose name, state or error has a text;
+  up, down, pgup, pgdown, home, end
+                      scroll the drivers (also j and k)
+  /                   show only drivers with this text in name, state or error:
                       Enter keeps it, Esc takes it away
 `
 	for _, o := range topOrders() {
