@@ -23,6 +23,7 @@ func Protocol() driver.Protocol {
 		Probe:     probeAbility(),
 		Browse:    browseAbility(),
 		Import:    importAbility(),
+		Simulate:  simulation(),
 	}
 }
 
