@@ -80,6 +80,9 @@ func statsTable(t *cli.Table, s *pb.GetBusStatsResponse) {
 	case s.Paused:
 		t.Cells(cli.Cell{Text: "pressure", Color: cli.Faint}, cli.Cell{Text: "drivers are paused until there is room", Color: cli.Red})
 	}
+	if s.NoTail != "" {
+		t.Cells(cli.Cell{Text: "kill -9", Color: cli.Faint}, cli.Cell{Text: "takes what is not synced yet: " + s.NoTail, Color: cli.Yellow})
+	}
 	for _, c := range s.Consumers {
 		state, color := "", cli.Plain
 		if c.Parked {

@@ -132,9 +132,10 @@ func (b *Bus) Failed() <-chan struct{} { return b.log.Failed() }
 // Err returns why the log failed, nil while it works. It wraps ErrFailed.
 func (b *Bus) Err() error { return b.log.Err() }
 
-// Publish gives every frame of batch its seq and hands the batch to the log. It
-// waits while the log exerts back-pressure, until ctx ends; it does not wait for
-// the disk: see Sync. From then on nobody may change the batch. A batch of more
+// Publish gives every frame of batch its seq and hands the batch to the log. On return
+// the end of the process takes nothing of it; a power cut may, until Sync. It waits
+// while the log exerts back-pressure, until ctx ends. It does not wait for the disk,
+// unless the batch, or its tag set, is too large for the log's tail. From then on nobody may change the batch. A batch of more
 // than frame.MaxBlockFrames frames is published in parts.
 func (b *Bus) Publish(ctx context.Context, batch *frame.Batch) error {
 	return b.publish(ctx, batch, false)
@@ -173,7 +174,19 @@ func (b *Bus) publish(ctx context.Context, batch *frame.Batch, always bool) erro
 		return fmt.Errorf("publish: %w", err)
 	}
 	b.mu.Lock()
-	for !b.closed && b.log.Err() == nil && !always && !b.admit(len(batch.Frames)) {
+	entry := wal.Entry{Count: len(batch.Frames), Set: batch.Set, Block: block}
+	held := wal.HoldLater
+	for !b.closed && b.log.Err() == nil {
+		if always || b.admit(len(batch.Frames)) {
+			entry.First = b.next
+			var pressed bool
+			if held, pressed = b.log.Hold(&entry, always); pressed {
+				wake(b.syncNow)
+			}
+			if held != wal.HoldLater {
+				break
+			}
+		}
 		if err := b.waitForSpace(ctx); err != nil {
 			b.mu.Unlock()
 			b.metrics.dropped("ring_full", uint64(len(batch.Frames)))
@@ -191,6 +204,9 @@ func (b *Bus) publish(ctx context.Context, batch *frame.Batch, always bool) erro
 	b.mu.Unlock()
 	wake(b.wakeWriter)
 	b.metrics.published(batch.Kind, len(batch.Frames))
+	if held == wal.HoldNever && !always {
+		return b.Sync(ctx) // too large for the tail: only what is synced may be called published
+	}
 	return nil
 }
 

@@ -8,7 +8,8 @@
 // # Publishing
 //
 // Publish encodes the batch in the caller's goroutine, takes the next seqs under
-// a short lock, and returns: the batch has its place, but is not durable yet.
+// a short lock, has the log's tail hold a copy under the same lock, and returns: the
+// batch has its place, survives the end of the process, and is not durable yet.
 // Batches get their seqs in the order of those locks; one publisher's batches
 // stay in its order. The writer appends what is queued, as one group. The syncer
 // syncs the log at most Config.WALFlush after the first frame that waits, earlier

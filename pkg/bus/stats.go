@@ -24,6 +24,7 @@ type Stats struct {
 	Overflow           Overflow        `json:"overflow"`
 	Paused             bool            `json:"paused"` // drivers are asked to pause
 	DiskFull           bool            `json:"disk_full"`
+	NoTail             string          `json:"no_tail,omitempty"` // why kill -9 takes what is not synced yet; empty: it takes nothing
 	Consumers          []ConsumerStats `json:"consumers"`
 
 	// When the first and the last frame were logged; zero where that is not known.
@@ -52,6 +53,9 @@ func (b *Bus) Stats() Stats {
 	}
 	if l.Appended > 0 {
 		s.WriteAmplification = float64(l.Written) / float64(l.Appended)
+	}
+	if err := b.log.Tail(); err != nil {
+		s.NoTail = err.Error()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,6 +9,7 @@
 //	LOCK         held while the log is open; a second opener gets ErrLocked
 //	frames/      a Pebble database: blocks of frames, and the tag sets they refer to
 //	state/       a Pebble database: positions, records, gaps, the next seq
+//	tail         copies of the blocks that are not synced yet, mapped into memory
 //	ballast      space that is given up when the disk is full
 //	quarantine/  what Repair took out
 //
@@ -28,12 +29,37 @@
 //
 // # What is durable when
 //
+// There are two crashes. The end of the process (kill -9) keeps what the kernel has;
+// a power cut keeps what was synced.
+//
 // Append gives blocks to Pebble without a sync: Pebble holds them in the memory
-// of the process, so that even kill -9 loses them. Sync appends a record of its
-// own and syncs; since Pebble's log is written in order, everything appended
-// before is durable then. The position is read before the sync begins. Nobody is
-// shown a frame behind it (package bus sees to that). So process crash and power
-// loss follow the same rule.
+// of the process. Sync appends a record of its own and syncs; because Pebble's log is
+// written in order, everything appended before is durable then. The position is read
+// before the sync begins. Nobody is shown a frame behind it (package bus sees to
+// that). So neither crash takes back what somebody has seen.
+//
+// Hold comes before Append, in the moment in which a block gets its number, and copies
+// the block into the tail, which is mapped from a file: from then on the kernel has it.
+// Publish returns after Hold, so the end of the process takes nothing that was
+// published. Open appends what the tail holds behind Pebble's last block, under the
+// numbers that it had, and syncs it before anybody can read or append. Nobody has seen
+// those frames, because they were not synced, and nobody was given their numbers,
+// because a number is given with Hold and under one lock. A block that was not held
+// completely is one whose Publish has not returned; its number is given to others.
+//
+// After a power cut the tail is any mix of old and new pages. Each block has a checksum
+// that includes a random number of the run and the checksum of its tag set; the file's
+// header has the run and the epoch and is synced before the first Hold. Blocks of this
+// run alone count, their numbers only grow, and only those that follow the last block
+// without a hole are taken. These were published under these numbers in the run that
+// the crash ended, so taking them in gives more than was promised, and nothing wrong.
+// If the log was used without its tail meanwhile (by an older release, or put back from
+// a copy), the numbers don't fit, or the block before differs, and the tail is ignored.
+//
+// A half of the tail is filled anew when all in it is synced; a log whose disk is
+// slower than its publishers has them wait for that. Where a file can't be mapped, or
+// the disk has no page for it, the log works without and says so: then both crashes
+// take what a power cut takes.
 //
 // A Commit of a consumer is one Pebble batch in state: all of it or nothing.
 // Without Sync it becomes durable with the next synced write to state; never
@@ -60,7 +86,12 @@
 // # Crash here ⇒ this
 //
 //	while the log is made                 state has the epoch and no "ready": the next open completes it
-//	after Append, before Sync             the frames are gone; nobody saw them; their seqs are given to others
+//	in Hold                               the block is gone; its Publish has not returned; its seq is given to others
+//	after Hold, before Sync               killed: the next open takes the frames in, under their seqs
+//	                                      power cut: the frames are gone, or the first of them; nobody saw them; the
+//	                                      seqs of those that are gone are given to others
+//	while the tail is taken in            it is taken in again; what Pebble has of it by then is skipped
+//	after that, before the new header     all in the tail is in Pebble, and is skipped
 //	during Sync                           as before or as after; nobody was told
 //	after Sync                            the frames are there
 //	after Commit without Sync             it may be undone, with all later ones; frames are delivered again, or
@@ -78,8 +109,9 @@
 //	Repair, between the two renames       the next open puts frames.new in place
 //
 // crash_test.go crashes the machine at each write of a long workload, with a
-// random part of what was not synced lost, and lets each write fail; test/crash
-// kills a real process.
+// random part of what was not synced lost, and lets each write fail. tail_test.go does
+// both crashes, with sectors of the tail old and new at random. test/crash kills a
+// real process.
 //
 // # The disk
 //

@@ -42,6 +42,7 @@ func (l *Log) NewEpoch(after ...string) (string, error) {
 		return "", fmt.Errorf("begin a new epoch: %w", err)
 	}
 	l.setEpoch(next)
+	_ = l.tail.rename(next) // told by lost, and by Tail
 	return next, nil
 }
 

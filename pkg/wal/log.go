@@ -47,8 +47,10 @@ type Options struct {
 	Epoch   string
 	NextSeq uint64
 
-	format   int    // of a new log; 0: the newest
-	memTable uint64 // bytes; 0: as is good. Small ones make tests flush often.
+	format   int                              // of a new log; 0: the newest
+	tailHalf int                              // bytes; 0: as is good
+	tail     func(size int) (tailFile, error) // instead of a file
+	memTable uint64                           // bytes; 0: as is good. Small ones make tests flush often.
 }
 
 // Log is an open log. One goroutine appends and one syncs; everything else may
@@ -63,6 +65,7 @@ type Log struct {
 	tool     bool
 	memTable uint64 // bytes; in tests that flush often
 	maxBytes uint64
+	tailHalf int    // as Options.tailHalf
 	startPos uint64 // endPos at Open
 	lock     io.Closer
 	origin   *durable.Place // nil: unknown
@@ -90,11 +93,12 @@ type Log struct {
 	sets setCache
 	st   stateStore
 	gc   collector
+	tail tail
 }
 
 // Open opens the log in dir, or makes one there.
 func Open(dir string, o Options) (*Log, error) {
-	l := &Log{dir: dir, log: o.Log, now: o.Now, readOnly: o.ReadOnly, tool: o.Tool, memTable: o.memTable, maxBytes: o.MaxBytes, failedCh: make(chan struct{})}
+	l := &Log{dir: dir, log: o.Log, now: o.Now, readOnly: o.ReadOnly, tool: o.Tool, memTable: o.memTable, maxBytes: o.MaxBytes, tailHalf: o.tailHalf, failedCh: make(chan struct{})}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
@@ -166,6 +170,9 @@ func (l *Log) open(o Options) (err error) {
 		return l.openError("state", err)
 	}
 	if err := l.recover(o); err != nil {
+		return err
+	}
+	if err := l.openTail(o); err != nil {
 		return err
 	}
 	return l.notePlace(l.disk.FS)
@@ -559,7 +566,7 @@ func (l *Log) shut() error {
 }
 
 func (l *Log) closeAll() error {
-	var errs []error
+	errs := []error{l.tail.close()}
 	if l.frames != nil {
 		errs = append(errs, l.frames.Close())
 	}

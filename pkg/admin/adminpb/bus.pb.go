@@ -77,6 +77,7 @@ type GetBusStatsResponse struct {
 	DiskFull           bool                   `protobuf:"varint,15,opt,name=disk_full,json=diskFull,proto3" json:"disk_full,omitempty"`
 	FirstTime          *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=first_time,json=firstTime,proto3" json:"first_time,omitempty"` // when the first and the last frame were logged
 	LastTime           *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
+	NoTail             string                 `protobuf:"bytes,18,opt,name=no_tail,json=noTail,proto3" json:"no_tail,omitempty"` // why kill -9 takes what is not synced yet; empty: it takes nothing
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -228,6 +229,13 @@ func (x *GetBusStatsResponse) GetLastTime() *timestamppb.Timestamp {
 		return x.LastTime
 	}
 	return nil
+}
+
+func (x *GetBusStatsResponse) GetNoTail() string {
+	if x != nil {
+		return x.NoTail
+	}
+	return ""
 }
 
 type BusConsumer struct {
@@ -2296,7 +2304,7 @@ var File_v1_bus_proto protoreflect.FileDescriptor
 const file_v1_bus_proto_rawDesc = "" +
 	"\n" +
 	"\fv1/bus.proto\x12\redge.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x0ev1/frame.proto\x1a\rv1/show.proto\"\x14\n" +
-	"\x12GetBusStatsRequest\"\xed\x04\n" +
+	"\x12GetBusStatsRequest\"\x86\x05\n" +
 	"\x13GetBusStatsResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x04R\bfirstSeq\x12\x19\n" +
@@ -2319,7 +2327,8 @@ const file_v1_bus_proto_rawDesc = "" +
 	"\tdisk_full\x18\x0f \x01(\bR\bdiskFull\x129\n" +
 	"\n" +
 	"first_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\tfirstTime\x127\n" +
-	"\tlast_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\blastTime\"\xda\x01\n" +
+	"\tlast_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\blastTime\x12\x17\n" +
+	"\ano_tail\x18\x12 \x01(\tR\x06noTail\"\xda\x01\n" +
 	"\vBusConsumer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
 	"\aack_seq\x18\x02 \x01(\x04R\x06ackSeq\x12\x10\n" +
