@@ -82,6 +82,7 @@ bench-e2e: setup build ## PLC -> broker: throughput, latency, start-up, CPU per 
 bench-peers: setup build ## beside other products, in one run: Telegraf (built from its module, which takes minutes)
 	$(GO) test -count=1 -timeout 60m -run '^$$' -bench 'CPUPerPoint|Peer' -benchtime 1x ./test/e2e/...
 	$(GO) test -count=1 -timeout 60m -run '^$$' -bench Peer -benchtime 1x ./test/s7
+	EDGE_OPCUA=peers $(GO) test -count=1 -timeout 30m -v -run TestBesideTelegraf ./test/opcua
 
 .PHONY: bench-bus
 bench-bus: ## the bus and its log beside raw Pebble and NATS JetStream's file store, in one run
