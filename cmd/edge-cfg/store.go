@@ -110,9 +110,9 @@ func findEmbedded() (string, error) {
 		"or say --endpoints HOST:PORT|unix:PATH (EDGE_CFG_ENDPOINTS), or choose a context with 'edge-cfg context use'", strings.Join(looked, ", ")))
 }
 
-// findStore returns the store that the flags, the context or this machine's gateway
-// lead to. Who names endpoints means another store than the context's: nothing of
-// its identity is sent there.
+// findStore returns the store that the flags, the context or this machine's gateway lead
+// to. With --endpoints it is another store than the context's: nothing of the context's
+// identity is sent there.
 func findStore(cmd *cobra.Command) (connection, error) {
 	conn := storeFlags(cmd)
 	if len(conn.Endpoints) > 0 {

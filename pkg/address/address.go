@@ -1,7 +1,7 @@
 // Package address holds addresses that a person wrote with a user name and a password in
 // them: a proxy's, a broker's. A [URL] can be printed in every way that there is, in
-// errors, logs, JSON and by %#v, and shows neither. Only [URL.Reveal] has them, for the one
-// who dials.
+// errors, logs, JSON and by %#v, and shows neither. Only [URL.Reveal] returns them, for
+// dialling.
 //
 // Devices' addresses are package endpoint's, which keeps the same promise.
 package address

@@ -21,15 +21,14 @@
 //
 // # The gateway comes first
 //
-// No call may slow a poll. What is watched is sampled, and shown within a budget
-// that all clients share (tags), or handed over through a bounded queue that drops,
-// and counts what it dropped (tail, trace, configuration events). Connections, calls
-// at once, message sizes and the rate of mutating calls are bounded. A panic in a
-// call ends the call.
+// No call may slow a poll. A watch of tags is sampled, within a budget that all clients
+// share. Events (tail, trace, changes of the configuration) go through a bounded queue
+// that drops and counts. Connections, calls at once, message sizes and the rate of
+// mutating calls are bounded. A panic in a call ends the call.
 //
 // # Who may call
 //
-// The file mode and group of the socket decide who can connect. The kernel names
-// the caller's process and user (SO_PEERCRED); each call that changes something is
-// handed to [Deps].Audit with them, whether it succeeded or not.
+// The file mode and group of the socket decide who can connect. The kernel names the
+// caller's process and user (SO_PEERCRED). Each call that changes something is handed to
+// [Deps].Audit with them, whether it succeeded or not.
 package admin

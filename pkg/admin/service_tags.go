@@ -178,8 +178,8 @@ func sameNames(names []string, tags TagList) bool {
 	return true
 }
 
-// tagWatch knows what one client has seen. It is small, since many clients may
-// watch many tags.
+// tagWatch knows what one client has seen. It is small, because many clients may watch
+// many tags.
 type tagWatch struct {
 	match   func(string) bool
 	names   *[]string // of the last sample

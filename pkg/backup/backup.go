@@ -1,6 +1,6 @@
-// Package backup is the file that edge-gw backup writes and edge-gw restore reads:
-// what is in it, in which order, and how it is known to be whole. What goes into
-// it is package gateway's business.
+// Package backup is the file that edge-gw backup writes and edge-gw restore reads: what
+// is in it, in which order, and how it is known to be whole. Package gateway decides what
+// goes into it.
 //
 // A backup is a tar archive, compressed with zstd, so that its parts can be looked
 // at with "tar --zstd":

@@ -149,9 +149,9 @@ func (b *Bus) PublishSync(ctx context.Context, batch *frame.Batch) error {
 	return b.Sync(ctx)
 }
 
-// PublishSys publishes one of the gateway's own frames: tag begins with
-// frame.SysPrefix, object becomes its JSON value. It does not wait for
-// back-pressure, since there are few such frames.
+// PublishSys publishes one of the gateway's own frames: tag begins with frame.SysPrefix,
+// object becomes its JSON value. It does not wait for back-pressure, because there are
+// few such frames.
 func (b *Bus) PublishSys(tag string, object any) error {
 	p, err := json.Marshal(object)
 	if err != nil {

@@ -40,7 +40,7 @@ type Config struct {
 	RetainBytes uint64        `json:"retain_bytes"` // and how many bytes of them at most; 0: no limit of its own
 }
 
-// ParseConfig makes a Config of the section bus of gateway.yml. What is missing has its
+// ParseConfig makes a Config of the section bus of gateway.yml. A missing key has its
 // default, but for wal_dir. Its errors name the key.
 func ParseConfig(section map[string]any) (Config, error) {
 	c, err := config.Decode[Config](schema, section)

@@ -27,31 +27,29 @@
 //
 // # When it gets full
 //
-// In this order: delivered frames that are only retained go; then frames that
-// only parked consumers need; then Config.Overflow decides. Whatever is given up
-// is acknowledged for those who miss it, noted, counted, and told by a sys.gap
-// frame, before it is deleted. What a record pins stays. Between PauseHi and
-// ResumeLo nothing changes (hysteresis); OnPressure tells the drivers. Publishers
-// that don't listen wait in Publish when the log or the ring is really full, when
-// as many frames as the ring holds wait for the disk, or when the disk has less
-// than MinFree.
+// In this order: delivered frames that are only retained go; then frames that only parked
+// consumers need; then Config.Overflow decides. Frames that are given up are acknowledged
+// for the consumers that miss them, noted, counted, and told by a sys.gap frame, before
+// they are deleted. Frames that a record pins stay. Between PauseHi and ResumeLo nothing
+// changes (hysteresis); OnPressure tells the drivers. Publishers that don't listen wait
+// in Publish when the log or the ring is really full, when as many frames as the ring
+// holds wait for the disk, or when the disk has less than MinFree.
 //
 // # When the disk fails
 //
-// Publish, Read, Sync and Commit return an error that wraps ErrFailed, OnFailure
-// is called once, and the process must end. What was durable is there at the next
-// start.
+// Publish, Read, Sync and Commit return an error that wraps ErrFailed, OnFailure is
+// called once, and the process must end. Durable frames are there at the next start.
 //
 // # Locks and goroutines
 //
-// Bus.mu guards the queue, the gauge and the set of consumers; it is held for no
-// input or output but the registration of consumers and Set. Five goroutines
-// belong to a bus: writer, syncer, pressure, collector, and one that watches for
-// the log's failure. Close ends them.
+// Bus.mu guards the queue, the gauge and the set of consumers; it is held for no input or
+// output but the registration of consumers and Update. Five goroutines belong to a bus:
+// writer, syncer, pressure, collector, and one that watches for the log's failure. Close
+// ends them.
 //
 // # Testing against it
 //
-// Open a bus in t.TempDir() with WALFlush of a millisecond, MinFree 0, Retain 0;
-// register consumers before the first Publish, or the collector may delete frames
-// that nobody was there to want.
+// Open a bus in t.TempDir() with WALFlush of a millisecond, MinFree 0, Retain 0; register
+// consumers before the first Publish, or the collector may delete frames that no consumer
+// has asked for yet.
 package bus

@@ -210,7 +210,7 @@ func (s *Store) checkUser(ctx context.Context, kind Kind, name string) error {
 	return nil
 }
 
-// change does the steps. What was done before is no error.
+// change does the steps. A change that was made before is no error.
 func (s *Store) change(ctx context.Context, steps []RoleStep) error {
 	for _, step := range steps {
 		if err := step.do(ctx, s.etcd); err != nil && (step.done == nil || !errors.Is(err, step.done)) {

@@ -3,6 +3,6 @@
 // also read the environment, the output formats table, json and yaml, colours only
 // where they help, and a question before something that cannot be undone.
 //
-// Standard output carries data and nothing else; what is meant for a person alone
-// (progress, questions, hints, errors) goes to standard error.
+// Standard output carries data and nothing else. Progress, questions, hints and errors
+// are for a person and go to standard error.
 package cli

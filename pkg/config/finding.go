@@ -95,8 +95,8 @@ func (fs Findings) Count() (errors, warnings int) {
 	return errors, len(fs) - errors
 }
 
-// Err returns fs as an error if one of them is of that severity, nil otherwise.
-// Warnings stay in it, since they may explain the errors.
+// Err returns fs as an error if one of them is of that severity, nil otherwise. Warnings
+// stay in it, because they may explain the errors.
 func (fs Findings) Err() error {
 	if n, _ := fs.Count(); n == 0 {
 		return nil

@@ -1,6 +1,6 @@
 // Package demo runs the whole gateway on one machine with nothing else installed:
-// simulated PLCs on loopback, an embedded MQTT broker, and a consumer that proves
-// that what the PLCs said arrives once and whole. The gateway between them is the
+// simulated PLCs on loopback, an embedded MQTT broker, and a consumer that proves that
+// every value of the PLCs arrives, and only once. The gateway between them is the
 // product, started from files like any other.
 package demo
 

@@ -1,10 +1,10 @@
 // Package driver is the southbound contract: what a protocol driver must do, and
 // the [Manager] that runs the drivers of a configuration.
 //
-// A driver owns the conversation with one device (one unit of one endpoint). It
-// polls its points, hands raw values to its [point.Table], which makes frames of
-// them, and publishes one batch per answer of the device. It knows nothing of
-// connectors or of the configuration center.
+// A driver owns the conversation with one device (one unit of one endpoint). It polls its
+// points, hands raw values to its [point.Table], which makes frames of them, and
+// publishes one batch per answer of the device. It knows nothing of connectors or of the
+// configuration center.
 package driver
 
 import (

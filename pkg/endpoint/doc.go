@@ -25,19 +25,18 @@
 //
 // # Pooling
 //
-// Endpoints whose [NormalizedURL] and credentials are the same share
-// connections, at most max_conns of them (1 by default: PLCs accept few). Who
-// waits for one is served first come, first served. One dial runs at a time; its
-// failure is everybody's, and starts a jittered exponential back-off during which
-// [Handle.Acquire] fails at once with a [DownError]. Nothing dials unless
-// somebody acquires, so an endpoint that is down costs no goroutine.
+// Endpoints whose [NormalizedURL] and credentials are the same share connections, at most
+// max_conns of them (1 by default: PLCs accept few). Waiters are served in order. One
+// dial runs at a time. A failed dial fails all of them, and starts a jittered exponential
+// back-off during which [Handle.Acquire] fails at once with a [DownError]. Only an
+// acquire dials, so an endpoint that is down costs no goroutine.
 //
-// An idle connection that its peer closed, or that received bytes nobody asked
-// for, is found by the pool's janitor (one goroutine, once per second) or, at the
-// latest, when it is acquired after a second or more of rest; a connection in
-// steady use pays nothing for it. A peer that hangs up soon after its answers is
-// remembered, and its connections are looked at each time. What a lease's holder can
-// know about its connection before it sends what must not be lost is [Trust].
+// An idle connection that its peer closed, or that received bytes nobody asked for, is
+// found by the pool's janitor (one goroutine, once per second) or, at the latest, when it
+// is acquired after a second or more of rest; a connection in steady use pays nothing for
+// it. A peer that hangs up soon after its answers is remembered, and its connections are
+// looked at each time. [Trust] tells the holder of a lease what is known of the
+// connection, before it sends something that must not be lost.
 //
 // # Secrets
 //

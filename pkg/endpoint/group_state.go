@@ -15,8 +15,8 @@ func (g *group) enter(h *Handle) {
 	}
 }
 
-// leave takes an endpoint out and points its handle to another group, or to none.
-// Who waits through it gets err, or goes along to the other group.
+// leave takes an endpoint out and points its handle to another group, or to none. Waiters
+// get err, or go along to the other group.
 func (g *group) leave(h *Handle, to *group, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

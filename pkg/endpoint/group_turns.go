@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// One unit's misbehaviour is its own. Who waits for a connection is served in
-// order of arrival while every device answers. Otherwise:
+// One unit's misbehaviour is its own. While every device answers, waiters are served in
+// order. Otherwise:
 //
 //   - Users whose device answered last time go first. The others get what is left,
 //     and a turn whenever they have waited for [patience]: first those that have not

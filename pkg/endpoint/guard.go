@@ -2,7 +2,7 @@ package endpoint
 
 import "context"
 
-// Guard says what of this machine and its network endpoints may use. Who writes
+// Guard says what of this machine and its network endpoints may use. A person who writes
 // endpoints need not have the rights of the process that dials them. Its methods may be
 // called from any goroutine.
 type Guard interface {

@@ -56,9 +56,8 @@ func (h *Handle) URL() URL {
 	return h.url
 }
 
-// Close forgets the endpoint and its metrics. Who waits for a connection gets
-// [ErrClosed]; leases in use stay good until they are released. Closing twice is
-// harmless.
+// Close forgets the endpoint and its metrics. A waiter gets [ErrClosed]; leases in use
+// stay good until they are released. Closing twice is harmless.
 func (h *Handle) Close() {
 	h.pool.mu.Lock()
 	defer h.pool.mu.Unlock()

@@ -39,9 +39,9 @@ func (c *certificates) forget() {
 	c.config = nil
 }
 
-// load returns the configuration that the files as they are now make. Who chooses
-// the files need not be somebody who may know which there are: where there is a guard,
-// the log alone says what is wrong.
+// load returns the configuration that the files as they are now make. A person who
+// chooses the files may not be allowed to know which files exist: where there is a guard,
+// only the log says what is wrong.
 func (c *certificates) load() (*tls.Config, error) {
 	if c.guard == nil {
 		return c.read()

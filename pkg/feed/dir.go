@@ -164,7 +164,8 @@ func (d *Dir) useUp() {
 	}
 }
 
-// refuse notes why tables are not run. What is held back was counted when it failed.
+// refuse notes why tables are not run. Tables that are held back were counted when they
+// failed.
 func (d *Dir) refuse(err error) {
 	if held := (*heldError)(nil); errors.As(err, &held) {
 		d.set(Pinned, err)
@@ -214,8 +215,8 @@ func (d *Dir) reloadByHand(ctx context.Context, meant bool) (err error) {
 }
 
 // reload loads the directory and applies it unless held has an objection; meant: a person
-// has said that it may remove what it does. What was refused is refused once: d.seen is
-// set either way.
+// has said that it may remove what it does. A refused directory is refused once: d.seen
+// is set either way.
 func (d *Dir) reload(ctx context.Context, held func(*config.Snapshot) error, meant bool) error {
 	snap, err := d.load()
 	if err == nil {

@@ -46,8 +46,7 @@ func appendText(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
-// DecodeTagSet decodes a tag set. What it allocates is bounded by a multiple of
-// len(p).
+// DecodeTagSet decodes a tag set. Its allocations are bounded by a multiple of len(p).
 func DecodeTagSet(p []byte) (*TagSet, error) {
 	if len(p) < 4 {
 		return nil, fmt.Errorf("tag set: %w: %d bytes", ErrBadBlock, len(p))

@@ -32,7 +32,7 @@
 //  5. admin socket and metrics
 //  6. log
 //
-// Parts that fail for good (the disk, the admin socket) end Run with their error;
-// the process exits and its supervisor starts it again. What cannot be reached (a
-// PLC, a broker) is never such a failure.
+// Parts that fail for good (the disk, the admin socket) end Run with their error. The
+// process exits and its supervisor starts it again. A PLC or a broker that can't be
+// reached is never such a failure.
 package gateway

@@ -159,7 +159,8 @@ func (p *policy) device(name string) error {
 	return fmt.Errorf("%w: %s is not one of policy.serial", errPolicy, name)
 }
 
-// File implements [endpoint.Guard]. What a path leads to counts, not what it says.
+// File implements [endpoint.Guard]. The file that a path leads to counts, not the path's
+// text.
 func (p *policy) File(name string) error {
 	if len(p.cfg.Certificates) == 0 {
 		return nil

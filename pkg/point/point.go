@@ -200,8 +200,7 @@ func sameMeaning(a, b *config.Variable) bool {
 	return x == y && (bitA == nil) == (bitB == nil) && (bitA == nil || *bitA == *bitB)
 }
 
-// tagSet returns prev's set where it is equal, since readers keep work by its
-// address.
+// tagSet returns prev's set where it is equal, because readers keep work by its address.
 func tagSet(driverID string, vars []config.Variable, prev *Table) *frame.TagSet {
 	set := &frame.TagSet{Driver: driverID, Tags: make([]frame.Tag, len(vars))}
 	for i := range vars {

@@ -115,13 +115,13 @@
 //
 // # The disk
 //
-// Full: Pebble ends the process when it can't write its log or manifest. So the
-// file system (fs.go) makes a full disk a wait: the write gives up the ballast and
-// tries again until there is space. Failing: a sync that failed has lost data and
-// can't be repeated; the log is failed from then on (Failed, Err), and the process
-// must end. Pebble's goroutine that met the error never returns; Close does not
-// wait for it. Lying about order: fs.go syncs the directory before Pebble moves
-// its marker files, since some file systems don't keep the order of such changes.
+// Full: Pebble ends the process when it can't write its log or manifest. So the file
+// system (fs.go) makes a full disk a wait: the write gives up the ballast and tries again
+// until there is space. Failing: a sync that failed has lost data and can't be repeated;
+// the log is failed from then on (Failed, Err), and the process must end. Pebble's
+// goroutine that met the error never returns; Close does not wait for it. Lying about
+// order: fs.go syncs the directory before Pebble moves its marker files, because some
+// file systems don't keep the order of such changes.
 //
 // Gone: open files outlive their names, so that a process whose directory is deleted,
 // moved, replaced by a copy or hidden by a mount goes on writing to what nobody will

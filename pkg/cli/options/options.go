@@ -1,4 +1,4 @@
-// Package options makes flags of what protocols can be told on a command line.
+// Package options makes command-line flags of the options of protocols.
 package options
 
 import (

@@ -1,11 +1,11 @@
 // Package bootstrap reads gateway.yml, the file that a gateway starts from, and
 // lays the other sources of settings over it.
 //
-// From lowest to highest, a value comes from: its default (in the schema), the
-// file, the settings of the config center (for the bus's and connectors'
-// tunables), an EDGE_GW_* variable, a flag. [Gateway.Origin] tells for each key
-// which it was. The variable of a key is the key in upper case with _ for dots
-// and dashes: EDGE_GW_BUS_WAL_FLUSH_MS for bus.wal_flush_ms.
+// From lowest to highest, a value comes from: its default (in the schema), the file, the
+// settings of the config center (for the bus's and connectors' tunables), an EDGE_GW_*
+// variable, a flag, and while the gateway runs a temporary value (edge-ctl).
+// [Gateway.Origin] tells for each key which it was. The variable of a key is the key in
+// upper case with _ for dots and dashes: EDGE_GW_BUS_WAL_FLUSH_MS for bus.wal_flush_ms.
 package bootstrap
 
 import (

@@ -4,7 +4,9 @@
 //
 //	func TestConformance(t *testing.T) { drivertest.Run(t, newDevice) }
 //
-// The suite uses real time and a real connection; it takes some ten seconds.
+// The suite uses real time and a real connection. It takes some ten seconds. [Main],
+// [StartPeer] and [CPU] are for benchmarks of a driver against a device in a process of
+// its own.
 package drivertest
 
 import (
@@ -197,8 +199,7 @@ func (f *fixture) waitEnd(limit time.Duration) error {
 // tag returns the name of point i.
 func (f *fixture) tag(i int) string { return f.vars[i].Tag }
 
-// eventually waits until ok says so. It polls, since what it waits for happens in
-// a driver that has no way to tell.
+// eventually waits until ok says so. It polls, because a driver has no way to tell.
 func (f *fixture) eventually(what string, ok func() bool) {
 	f.t.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {

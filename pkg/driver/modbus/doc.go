@@ -15,11 +15,10 @@
 //
 // # What is believed
 //
-// A value is decoded only from an answer that has the transaction id (TCP) or
-// checksum (RTU, ASCII), unit, function and length that were asked for, with
-// nothing behind it. Answers to another transaction are dropped while waiting
-// goes on; anything else that is wrong costs the connection, since what it says
-// next could be late too.
+// A value is decoded only from an answer that has the transaction id (TCP) or checksum
+// (RTU, ASCII), unit, function and length that were asked for, with nothing behind it.
+// Answers to another transaction are dropped while waiting goes on; any other fault costs
+// the connection, because its next answer could be late too.
 //
 // # Failures
 //
@@ -40,7 +39,7 @@
 //
 // # goburrow/modbus
 //
-// That library packs every request and is the client for writes, reads on demand
-// and diagnostics. Answers of polls over TCP are parsed in place instead, since
-// it would allocate for each; see docs/adr/modbus-codec.md.
+// That library packs every request and is the client for writes, reads on demand and
+// diagnostics. Answers of polls over TCP are parsed in place instead, because the library
+// would allocate for each; see docs/adr/modbus-codec.md.
 package modbus

@@ -78,7 +78,7 @@ func (p *poller) trySample(h *hunt) {
 	}
 }
 
-// part makes a request for a part of a root. It fits, since the root did.
+// part makes a request for a part of a root. It fits, because the root did.
 func (p *poller) part(t *root, lo, hi int) *request {
 	r, err := t.request(lo, hi)
 	if err != nil {

@@ -18,9 +18,9 @@ import (
 //   - an answer that could pay an older debt is never the current request's.
 //
 // Where the current request looks like a debt, the link first asks for something of
-// another length, see link.prove. A ledger belongs to the line: a new connection
-// proves nothing, since a serial device server gives late answers to whoever is
-// connected then.
+// another length, see link.prove. A ledger belongs to the line: a new connection proves
+// nothing, because a serial device server gives late answers to whoever is connected
+// then.
 type ledger struct {
 	accounts []*account
 	order    uint64        // of the last request

@@ -155,7 +155,7 @@ const (
 	formatLocal = "2006-01-02T15:04:05.999"
 )
 
-// decodeTime reads a date with its time as text. What is no date is bad.
+// decodeTime reads a date with its time as text. Bytes that are no date are bad.
 func (p *Point) decodeTime(data []byte) (frame.Value, frame.Quality) {
 	var at time.Time
 	format := formatLocal

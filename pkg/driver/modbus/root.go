@@ -96,8 +96,8 @@ func (t *root) gap(lo, i int) bool {
 }
 
 // split says where to divide the points at lo to hi-1 to find out what the device
-// refuses: in at most n parts, at bridged gaps if there are any, since those are
-// the first suspects. There are at least two points.
+// refuses: in at most n parts, at bridged gaps if there are any, because those are the
+// first suspects. There are at least two points.
 func (t *root) split(lo, hi, n int) (bounds []int) {
 	var gaps []int
 	for i := lo + 1; i < hi; i++ {

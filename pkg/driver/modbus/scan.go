@@ -127,12 +127,12 @@ func (s *Scanner) try(ctx context.Context, line Line) (found int, err error) {
 // scanPatience is how long a scan waits for a unit at most, while polls wait.
 const scanPatience = time.Second
 
-// ScanShared looks for devices over an endpoint that others use at the same time:
-// each unit is asked over a lease of its own, and afterwards the line is theirs
-// for as long as the question took. each is called after every question, with
-// whether a device answered; its error ends the scan. A device that closes the
-// connection twice in a row is left alone, since they would lose theirs each time.
-// Without a timeout of q's, a unit has as long as a driver gives it, a second at most.
+// ScanShared looks for devices over an endpoint that others use at the same time: each
+// unit is asked over a lease of its own, and afterwards the line is theirs for as long as
+// the question took. each is called after every question, with whether a device answered;
+// its error ends the scan. A device that closes the connection twice in a row is left
+// alone, because they would lose theirs each time. Without a timeout of q's, a unit has
+// as long as a driver gives it, a second at most.
 func ScanShared(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint, q Question, units []uint8, each func(f Found, answered bool) error) error {
 	if q.Timeout == 0 {
 		s, err := ParseSettings(q.settings(), item)
