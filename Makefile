@@ -60,8 +60,8 @@ crash: ## the long campaigns of kill -9, crash points, histories, full disks (ro
 	EDGE_KILLS=200 EDGE_APPLY_PUSHES=500 $(GO) test -count=1 -timeout 60m -v -run "Killed|Random" ./test/apply
 
 .PHONY: soak
-soak: setup build ## 5,000 frames/s for ten minutes, flat memory, no loss
-	EDGE_SOAK=10m $(GO) test -count=1 -timeout 30m -v -run Soak ./test/e2e/...
+soak: setup build ## 5,000 frames/s for ten minutes (DURATION=24h): nothing grows, no loss
+	EDGE_SOAK=$(or $(DURATION),10m) $(GO) test -count=1 -timeout 0 -v -run Soak ./test/e2e/...
 
 .PHONY: campaign
 campaign: setup build ## a million frames/s for a minute, half of it for ten, an hour without a broker: no loss

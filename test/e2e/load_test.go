@@ -81,7 +81,7 @@ func (l *load) published(tb testing.TB) float64 {
 
 // TestSoak runs 5,000 points a second for EDGE_SOAK (five seconds by default):
 // every request of the PLCs is answered well, every frame arrives once, and, in a
-// run of a minute or more, memory does not grow.
+// run of a minute or more, goroutines, memory, descriptors and disk don't grow.
 func TestSoak(t *testing.T) {
 	period := 5 * time.Second
 	if text := os.Getenv("EDGE_SOAK"); text != "" {
@@ -90,12 +90,12 @@ func TestSoak(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := newLoad(t, 5, 100, 100*time.Millisecond, "")
+	l := newLoad(t, 5, 100, 100*time.Millisecond, "bus: {retain: 10s}\n")
 	sub := peer.Subscribe(t, l.broker.Addr, "soak", topic)
 	time.Sleep(period / 5) // warming up
 	warm, _ := l.gw.Proc().Memory(t)
 	began, before := time.Now(), l.published(t)
-	time.Sleep(period * 4 / 5) // the measurement
+	watchGrowth(t, period*4/5, growing(t, l.gw))
 	rate := (l.published(t) - before) / time.Since(began).Seconds()
 	rss, anon := l.gw.Proc().Memory(t)
 	t.Logf("%.0f frames/s, RSS %.1f MiB (%.1f MiB after warming up), anonymous %.1f MiB", rate, rss, warm, anon)
