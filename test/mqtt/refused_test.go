@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -236,6 +237,53 @@ func TestMosquittoForbids(t *testing.T) {
 	r.publish(100)
 	r.waitDelivered(20 * time.Second)
 	checkAll(t, sub, 400)
+}
+
+// TestStoppedInARetry: a message that was refused is tried again, and the gateway stops
+// before the answer. What is new must not overtake it then: the answer may be no again.
+func TestStoppedInARetry(t *testing.T) {
+	tries := 0
+	b := fakebroker.Start(t, fakebroker.Script{On: func(p *fakebroker.Packet) fakebroker.Answer {
+		if !data(p) || p.TopicName != "re/old" {
+			return fakebroker.Answer{}
+		}
+		if tries++; tries == 2 {
+			return fakebroker.Answer{Lost: true}
+		}
+		return fakebroker.Answer{Code: 0x87, Delay: 100 * time.Millisecond}
+	}})
+	r := newRig(t, b.URL(), map[string]any{"topic": "re/old"})
+	r.start()
+	r.publish(1)
+	b.WaitFor(10*time.Second, "the second try", func() bool {
+		n := 0
+		for _, p := range b.Packets(packets.Publish) {
+			if data(p) {
+				n++
+			}
+		}
+		return n == 2
+	})
+	r.stopConnector()
+	r.cfg["topic"] = "re/new"
+	r.publish(100)
+	r.start()
+	r.waitDelivered(20 * time.Second)
+	next := uint64(1)
+	for _, p := range b.Delivered() {
+		if !data(p) {
+			continue
+		}
+		first, err := strconv.ParseUint(p.User("first_seq"), 10, 64)
+		last, err2 := strconv.ParseUint(p.User("last_seq"), 10, 64)
+		if err != nil || err2 != nil || first != next {
+			t.Errorf("frames %s to %s came when %d was next", p.User("first_seq"), p.User("last_seq"), next)
+		}
+		next = last + 1
+	}
+	if next < 102 {
+		t.Errorf("frame %d did not come", next)
+	}
 }
 
 // TestParked puts messages aside that the broker refuses, goes on without them, and

@@ -47,6 +47,7 @@ type messageRecord struct {
 
 	// Of a message that the broker does not take (refused.go, doubt.go):
 	Refused byte       `json:"refused,omitempty"` // the reason code: the broker has turned it down
+	Waited  bool       `json:"waited,omitempty"`  // it was turned down, and is tried again: what is new still waits
 	Doubt   bool       `json:"doubt,omitempty"`   // but may hold it from an attempt before
 	Asked   bool       `json:"asked,omitempty"`   // released to find that out
 	Of      []selector `json:"of,omitempty"`      // the frames that are meant went to these topics before
@@ -213,7 +214,7 @@ func (s *stored) read(r bus.Record, byFirst map[uint64]*window) error {
 		m := new(message)
 		s.messages = append(s.messages, m)
 		err := json.Unmarshal(r.Value, &m.record)
-		m.phase, m.refused = m.record.phase(), m.record.Refused != 0
+		m.phase, m.refused = m.record.phase(), m.record.Refused != 0 || m.record.Waited
 		return err
 	case strings.HasPrefix(r.Key, keyWindow):
 		w := new(window)

@@ -56,7 +56,7 @@ func (s *sender) park(t *turn, m *message, reason *refusal) error {
 	s.log.Error("message put aside: the broker does not take it; 'edge-bus parked' shows it, sends it again or drops it", "topic", p.Topic,
 		"first_seq", p.First, "last_seq", p.Last, "parked", p.ID, "error", reason)
 	s.parkedDue, t.more = true, true // to count them
-	m.refused, s.retryAt = false, time.Time{}
+	m.refused, m.record.Waited, s.retryAt = false, false, time.Time{}
 	s.accepted(t, m, false)
 	m.frames, m.size = 0, 0     // of it nothing is delivered
 	if m.phase == phaseUnsure { // its exchange may be open at the broker

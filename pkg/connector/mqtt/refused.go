@@ -57,7 +57,7 @@ const lasting = 3
 // refuse keeps a message that the broker has refused for a later attempt, or parks it.
 // Nothing is skipped: all that comes after it waits.
 func (s *sender) refuse(t *turn, m *message, reason *refusal) error {
-	m.record.Refused = reason.code
+	m.record.Refused, m.record.Waited = reason.code, false
 	m.refused, m.remade = true, m.remade && m.phase == phaseHeld
 	m.refusals++
 	s.stats.refused(reason.code)
@@ -126,7 +126,7 @@ func (s *sender) retry(t *turn, m *message) (ready bool, err error) {
 		}
 		return false, s.replace(t, m)
 	}
-	m.record.Refused = 0 // from now on the broker may have it
+	m.record.Refused, m.record.Waited = 0, true // from now on the broker may have it
 	return true, t.store(m)
 }
 

@@ -266,7 +266,7 @@ func (s *sender) meaning(m *message, a ack) (e event, ok bool) {
 func (s *sender) received(t *turn, m *message, e event) error {
 	s.took2 = true
 	s.accepted(t, m, m.remade && e == evInUse)
-	m.refused, m.refusals = false, 0
+	m.refused, m.refusals, m.record.Waited = false, 0, false
 	if s.parkedLike.Topic == m.record.Topic {
 		s.parkedLike = selector{}
 	}
