@@ -2,7 +2,7 @@ package opcua
 
 import (
 	"bufio"
-	"context" //nolint:gosec // the standard names a certificate by it
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
