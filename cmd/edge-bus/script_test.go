@@ -74,7 +74,7 @@ func makeLog(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	b := openBus(ts, args[0])
-	_, err = b.Consumer("mqtt", bus.StartOldest)
+	_, err = b.OpenReader("mqtt", bus.StartOldest)
 	ts.Check(err)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -118,7 +118,7 @@ func park(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	b := openBus(ts, args[0])
-	c, err := b.Consumer("mqtt", bus.StartOldest)
+	c, err := b.OpenReader("mqtt", bus.StartOldest)
 	ts.Check(err)
 	p := bus.Parked{ID: n[0], First: n[1], Last: n[2], Frames: int(n[2] - n[1] + 1), Topic: args[4], Reason: "the broker said 0x87: not authorized",
 		Time: time.Now().UnixMilli(), Message: json.RawMessage("{}")}

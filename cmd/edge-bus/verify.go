@@ -16,13 +16,13 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
-	"github.com/edge-gateway/edge-gateway/pkg/consumer"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/receiver"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 type verifyFlags struct {
-	cfg                    consumer.Config
+	cfg                    receiver.Config
 	qos                    uint8
 	unit, password, ledger string
 	version                string
@@ -81,7 +81,7 @@ func (f *verifyFlags) run(cmd *cobra.Command) error {
 		ctx, cancel = context.WithTimeout(ctx, f.duration)
 		defer cancel()
 	}
-	if err := consumer.Run(ctx, f.cfg); err != nil {
+	if err := receiver.Run(ctx, f.cfg); err != nil {
 		return err
 	}
 	report := f.cfg.Ledger.Report()
@@ -132,7 +132,7 @@ func (f *verifyFlags) complete(cmd *cobra.Command) (err error) {
 		return err
 	}
 	f.cfg.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	f.cfg.Ledger, err = consumer.OpenLedger(f.ledger)
+	f.cfg.Ledger, err = receiver.OpenLedger(f.ledger)
 	return err
 }
 
@@ -154,7 +154,7 @@ func (f *verifyFlags) tls() (*tls.Config, error) {
 	return cfg, nil
 }
 
-func verifyTable(t *cli.Table, r consumer.Report) {
+func verifyTable(t *cli.Table, r receiver.Report) {
 	if len(r.Gateways) == 0 && r.Bad == 0 {
 		return // the command ends with that
 	}
@@ -175,7 +175,7 @@ func verifyTable(t *cli.Table, r consumer.Report) {
 			t.Cells(cli.Cell{Text: g.Gateway}, cli.Cell{Text: "missing", Color: cli.Red}, cli.Cell{Text: fmt.Sprintf("%d–%d", gap.First, gap.Last)}, cli.Cell{Text: gap.Topic})
 		}
 	}
-	if slices.ContainsFunc(r.Gateways, func(g consumer.GatewayReport) bool { return g.Repeats > 0 }) {
+	if slices.ContainsFunc(r.Gateways, func(g receiver.GatewayReport) bool { return g.Repeats > 0 }) {
 		t.Cells(cli.Cell{Text: "repeats: frames of messages that the broker delivered again, as it does when a connection breaks before it has read the acknowledgement"})
 	}
 	if r.Bad > 0 {

@@ -90,7 +90,7 @@ func (a *Archive) figures() Stats {
 	}
 	l := a.log.Stats()
 	s := Stats{Epoch: l.Epoch, FirstSeq: l.First, LastSeq: l.Last, DurableSeq: l.Durable, WALBytes: l.Bytes, DiskBytes: l.DiskBytes, FreeBytes: l.Free, Consumers: []ConsumerStats{}}
-	for _, c := range a.log.Consumers() {
+	for _, c := range a.log.Bookmarks() {
 		s.Consumers = append(s.Consumers, ConsumerStats{Name: c.Name(), AckSeq: c.Acked(), Lag: l.Durable - min(c.Acked(), l.Durable), Parked: true})
 	}
 	return s

@@ -42,7 +42,7 @@ func TestReplaySelections(t *testing.T) {
 	now.Store(start.Unix())
 	cfg := testConfig(filepath.Join(t.TempDir(), "log"))
 	b := openBus(t, cfg, Deps{Now: func() time.Time { return time.Unix(now.Load(), 0) }})
-	openConsumer(t, b, "mqtt")
+	openReader(t, b, "mqtt")
 	set := testSet("plc", 10)
 	for i := range 60 { // one batch of 10 frames a minute, frame j one second after frame j-1
 		batch := batchOf(set, 10, int64(i*10))
@@ -124,7 +124,7 @@ func TestReplaySelections(t *testing.T) {
 	}
 	// Into another gateway's log they go as new frames.
 	other := openBus(t, testConfig(t.TempDir()), Deps{})
-	c := openConsumer(t, other, "mqtt")
+	c := openReader(t, other, "mqtt")
 	publish(t, other, batchOf(set, 3, 0))
 	if _, err := other.Import(t.Context(), bytes.NewReader(exported)); err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func TestReplayOfLateFrames(t *testing.T) {
 	start := time.Unix(1763888400, 0)
 	cfg := testConfig(filepath.Join(t.TempDir(), "log"))
 	b := openBus(t, cfg, Deps{Now: func() time.Time { return time.Unix(now.Load(), 0) }})
-	openConsumer(t, b, "mqtt")
+	openReader(t, b, "mqtt")
 	set := testSet("plc", 10)
 	at := func(clock, source time.Duration) {
 		t.Helper()
@@ -179,7 +179,7 @@ func TestReplayOfLateFrames(t *testing.T) {
 
 func TestGC(t *testing.T) {
 	b := openBus(t, testConfig(t.TempDir()), Deps{})
-	c := openConsumer(t, b, "mqtt")
+	c := openReader(t, b, "mqtt")
 	set := testSet("plc", 100)
 	for i := range 100 {
 		publish(t, b, batchOf(set, 100, int64(i*100)))
@@ -326,7 +326,7 @@ func TestModel(t *testing.T) {
 }
 
 type modelConsumer struct {
-	c      *Consumer
+	c      *Reader
 	cursor uint64
 	done   map[uint64]bool
 	inRead []Range // read, not acknowledged
@@ -358,7 +358,7 @@ func runModel(t *testing.T, seed uint64) {
 				m = &modelConsumer{done: map[uint64]bool{}}
 				model[name] = m
 			}
-			m.c = openConsumer(t, b, name)
+			m.c = openReader(t, b, name)
 			m.cursor, m.inRead = m.acked()+1, nil
 			if m.c.Acked() != m.acked() {
 				t.Fatalf("%s stands at %d, expected %d", name, m.c.Acked(), m.acked())

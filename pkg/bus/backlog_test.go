@@ -23,7 +23,7 @@ func TestBacklog(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	cfg.WALMaxBytes, cfg.WALFlush, cfg.RingPow = 64<<30, 100*time.Millisecond, 16
 	b := openBus(t, cfg, Deps{})
-	openConsumer(t, b, "mqtt")
+	openReader(t, b, "mqtt")
 	set := testSet("plc", 1000)
 	r := rand.New(rand.NewPCG(1, 1))
 	values := make([]frame.Frame, 4000) // doubles that take all their bytes

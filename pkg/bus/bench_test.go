@@ -56,7 +56,7 @@ func BenchmarkPublish100(b *testing.B) {
 	for i := range batches {
 		batches[i] = plantBatch(set, i)
 	}
-	c := openConsumer(b, bus, "mqtt")
+	c := openReader(b, bus, "mqtt")
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan struct{})
 	go func() {
@@ -98,7 +98,7 @@ func BenchmarkReplay(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	openConsumer(b, bus, "mqtt")
+	openReader(b, bus, "mqtt")
 	const batches = 20000
 	for _, driver := range []string{"plc1", "plc2"} {
 		set := testSet(driver, 100)
@@ -136,7 +136,7 @@ func BenchmarkPublishPaced(b *testing.B) {
 		b.Run(map[bool]string{true: "live", false: "backlog"}[live], func(b *testing.B) {
 			bus := benchBus(b, Spill)
 			set := testSet("plc", 100)
-			c := openConsumer(b, bus, "mqtt")
+			c := openReader(b, bus, "mqtt")
 			ctx, cancel := context.WithCancel(b.Context())
 			done := make(chan struct{})
 			go func() {

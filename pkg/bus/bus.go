@@ -35,10 +35,10 @@ type Bus struct {
 	closed    bool
 	next      uint64 // seq of the next frame
 	queue     []queued
-	space     chan struct{}        // closed and replaced when waiting publishers should look again
-	waiting   int                  // publishers that wait for space
-	gauge     gauge                // back-pressure
-	consumers map[string]*Consumer // changed under register too
+	space     chan struct{}      // closed and replaced when waiting publishers should look again
+	waiting   int                // publishers that wait for space
+	gauge     gauge              // back-pressure
+	consumers map[string]*Reader // changed under register too
 	subs      map[*Subscription]struct{}
 
 	undurable struct { // appended, not yet synced; writer and syncer share it
@@ -85,7 +85,7 @@ func Open(cfg Config, deps Deps) (*Bus, error) {
 	b := &Bus{
 		log: log, logger: deps.Log, now: deps.Now, hooks: deps, next: log.Next(),
 		run: rand.Text(), head: log.Durable(),
-		space: make(chan struct{}), consumers: map[string]*Consumer{}, subs: map[*Subscription]struct{}{},
+		space: make(chan struct{}), consumers: map[string]*Reader{}, subs: map[*Subscription]struct{}{},
 		wakeWriter: make(chan struct{}, 1), wakeSyncer: make(chan struct{}, 1), wakePressure: make(chan struct{}, 1),
 		wakeCollector: make(chan struct{}, 1), syncNow: make(chan struct{}, 1),
 		stop: make(chan struct{}), writerDone: make(chan struct{}),
@@ -98,8 +98,8 @@ func Open(cfg Config, deps Deps) (*Bus, error) {
 		return nil, fmt.Errorf("bus: %w", errors.Join(err, log.Close()))
 	}
 	log.OnSync(b.metrics.fsync)
-	for _, c := range log.Consumers() {
-		b.consumers[c.Name()] = &Consumer{b: b, st: c, parkedSince: deps.Now()}
+	for _, c := range log.Bookmarks() {
+		b.consumers[c.Name()] = &Reader{b: b, st: c, parkedSince: deps.Now()}
 	}
 	b.wg.Add(5)
 	go b.watch()

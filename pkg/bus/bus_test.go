@@ -35,9 +35,9 @@ func openBus(t testing.TB, cfg Config, deps Deps) *Bus {
 	return b
 }
 
-func openConsumer(t testing.TB, b *Bus, name string) *Consumer {
+func openReader(t testing.TB, b *Bus, name string) *Reader {
 	t.Helper()
-	c, err := b.Consumer(name, StartOldest)
+	c, err := b.OpenReader(name, StartOldest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func syncBus(t testing.TB, b *Bus) {
 
 // readTo reads up to and with seq last and checks that nothing is missing and
 // that frame seq has the value seq-1+offset.
-func readTo(t testing.TB, c *Consumer, first, last uint64, offset int64) {
+func readTo(t testing.TB, c *Reader, first, last uint64, offset int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -108,7 +108,7 @@ func TestPublishReadRestart(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	set := testSet("plc", 50)
 	b := openBus(t, cfg, Deps{})
-	c := openConsumer(t, b, "mqtt")
+	c := openReader(t, b, "mqtt")
 	for i := range 40 {
 		publish(t, b, batchOf(set, 100, int64(i*100)))
 	}
@@ -125,7 +125,7 @@ func TestPublishReadRestart(t *testing.T) {
 	if b.Epoch() != epoch {
 		t.Errorf("epoch %s became %s", epoch, b.Epoch())
 	}
-	c = openConsumer(t, b, "mqtt")
+	c = openReader(t, b, "mqtt")
 	if got := c.Acked(); got != 1000 {
 		t.Errorf("position %d, expected 1000", got)
 	}
@@ -153,10 +153,10 @@ func long() bool { return os.Getenv("EDGE_CRASH") == "all" }
 // has not reached: going forward would skip frames.
 func TestRewindGoesBackOnly(t *testing.T) {
 	b := openBus(t, testConfig(t.TempDir()), Deps{})
-	ahead, behind := openConsumer(t, b, "ahead"), openConsumer(t, b, "behind")
+	ahead, behind := openReader(t, b, "ahead"), openReader(t, b, "behind")
 	publish(t, b, batchOf(testSet("plc", 1), 100, 1))
 	syncBus(t, b)
-	for c, acked := range map[*Consumer]uint64{ahead: 90, behind: 10} {
+	for c, acked := range map[*Reader]uint64{ahead: 90, behind: 10} {
 		if err := c.Commit(Commit{Ack: []Range{{First: 1, Last: acked}}, Sync: true}); err != nil {
 			t.Fatal(err)
 		}

@@ -51,7 +51,7 @@ func (b *Bus) collectLoop() {
 
 // needs returns the first seq that an active consumer needs, and the first that
 // any does; the end of the log if there is none.
-func (b *Bus) needs() (active, all uint64, parked []*Consumer) {
+func (b *Bus) needs() (active, all uint64, parked []*Reader) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	active = b.log.Durable() + 1
@@ -121,7 +121,7 @@ func (b *Bus) giveUp(cfg *Config, lo uint64) error {
 	active, all, parked := b.needs()
 	if cut := min(target, active); all < cut {
 		for _, c := range parked {
-			if err := b.drop(c.Acked()+1, cut-1, []*Consumer{c}, wal.Gap{Consumer: c.Name(), Reason: "parked"}); err != nil {
+			if err := b.drop(c.Acked()+1, cut-1, []*Reader{c}, wal.Gap{Consumer: c.Name(), Reason: "parked"}); err != nil {
 				return err
 			}
 		}
@@ -146,11 +146,11 @@ func (b *Bus) giveUp(cfg *Config, lo uint64) error {
 }
 
 // drop gives up frames first…last for consumers, counts them and tells of them.
-func (b *Bus) drop(first, last uint64, consumers []*Consumer, gap wal.Gap) error {
+func (b *Bus) drop(first, last uint64, consumers []*Reader, gap wal.Gap) error {
 	if first > last {
 		return nil
 	}
-	var states []*wal.Consumer
+	var states []*wal.Bookmark
 	for _, c := range consumers {
 		states = append(states, c.st)
 	}

@@ -5,4 +5,4 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 )
 
-var _ connector.Consumer = (*bus.Consumer)(nil)
+var _ connector.Source = (*bus.Reader)(nil)

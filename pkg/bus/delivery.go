@@ -104,7 +104,7 @@ type count struct {
 func (a *Archive) newCounts() []*count {
 	gaps := a.Gaps()
 	var all []*count
-	for _, c := range a.log.Consumers() {
+	for _, c := range a.log.Bookmarks() {
 		n := &count{out: ConsumerDelivery{Name: c.Name(), AckSeq: c.Acked()}}
 		for _, g := range gaps {
 			if g.Consumer == "" || g.Consumer == n.out.Name {

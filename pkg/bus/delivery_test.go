@@ -18,7 +18,7 @@ func TestDelivery(t *testing.T) {
 	var now atomic.Int64
 	now.Store(start.Unix())
 	b := openBus(t, testConfig(t.TempDir()), Deps{Now: func() time.Time { return time.Unix(now.Load(), 0) }})
-	near, far := openConsumer(t, b, "near"), openConsumer(t, b, "far")
+	near, far := openReader(t, b, "near"), openReader(t, b, "far")
 	set := testSet("plc", 10)
 	for i := range 60 { // ten frames a minute
 		batch := batchOf(set, 10, int64(i*10))
@@ -29,7 +29,7 @@ func TestDelivery(t *testing.T) {
 		publish(t, b, batch)
 		syncBus(t, b)
 	}
-	for c, acks := range map[*Consumer][]Range{near: {{First: 1, Last: 150}, {First: 161, Last: 170}}, far: {{First: 1, Last: 100}}} {
+	for c, acks := range map[*Reader][]Range{near: {{First: 1, Last: 150}, {First: 161, Last: 170}}, far: {{First: 1, Last: 100}}} {
 		if err := c.Commit(Commit{Ack: acks}); err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,7 @@
 // Package bus gives every frame its sequence number, logs it, and hands it to
 // the consumers: in order, without a hole, and only once it is durable.
 //
-//	Publish ──► queue ──► writer ──► wal.Append ──► syncer ──► ring ──► Consumer.Read
+//	Publish ──► queue ──► writer ──► wal.Append ──► syncer ──► ring ──► Reader.Read
 //	 encode,      seq      groups     no sync        sync,        │           ▲
 //	 any goroutine                                   durable      └─ log ─────┘
 //
@@ -18,12 +18,12 @@
 //
 // # Consuming
 //
-// A [Consumer] is a name with a place in the log. Read takes frames from the ring
-// while it holds them, and from the log otherwise; a consumer that falls behind
-// costs no memory, and rejoins the ring by itself. Commit changes position and
-// records in one atomic step (package wal says what survives when). A consumer
-// that nobody holds is parked: its place and its frames are kept. A
-// [Subscription] is for watching: it begins now and may lose frames.
+// A consumer is a name with a place in the log: its [wal.Bookmark]. A [Reader] is the hold
+// of one consumer on the running bus. Read takes frames from the ring while it holds them,
+// and from the log otherwise. A consumer that falls behind costs no memory, and rejoins the
+// ring by itself. Commit changes position and records in one atomic step (package wal says
+// what survives when). A consumer that nobody holds is parked: its place and its frames are
+// kept. A [Subscription] is for watching: it begins now and may lose frames.
 //
 // # When it gets full
 //

@@ -33,8 +33,8 @@ func (a *Archive) GC(ctx context.Context, keepBytes uint64, dryRun, force bool) 
 		return r, fmt.Errorf("gc: %w", err)
 	}
 	cut := want
-	var behind []*wal.Consumer
-	for _, c := range a.log.Consumers() {
+	var behind []*wal.Bookmark
+	for _, c := range a.log.Bookmarks() {
 		if c.Acked()+1 < want {
 			behind = append(behind, c)
 			r.Consumers = append(r.Consumers, c.Name())

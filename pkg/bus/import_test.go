@@ -46,7 +46,7 @@ func TestImportForgesNothing(t *testing.T) {
 	if err := target.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c, err := target.Consumer("x", StartOldest)
+	c, err := target.OpenReader("x", StartOldest)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	b := openBus(t, testConfig(t.TempDir()), Deps{Registerer: reg})
-	openConsumer(t, b, "mqtt")
+	openReader(t, b, "mqtt")
 	publish(t, b, batchOf(testSet("plc", 10), 50, 0))
 	syncBus(t, b)
 	families, err := reg.Gather()

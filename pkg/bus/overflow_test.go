@@ -64,7 +64,7 @@ func gapsTold(t *testing.T, b *Bus) []gapObject {
 func TestSpillPausesAndResumes(t *testing.T) {
 	pressure := newPressureLog()
 	b := openBus(t, small(t.TempDir(), Spill), Deps{OnPressure: pressure.hook})
-	c := openConsumer(t, b, "mqtt")
+	c := openReader(t, b, "mqtt")
 	set := testSet("plc", 100)
 	fillLog(t, b, set, 900<<10)
 	pressure.expect(t, true)
@@ -105,7 +105,7 @@ func TestSpillPausesAndResumes(t *testing.T) {
 
 func TestDropOldestTellsAndKeepsPinned(t *testing.T) {
 	b := openBus(t, small(t.TempDir(), DropOldest), Deps{})
-	c := openConsumer(t, b, "mqtt")
+	c := openReader(t, b, "mqtt")
 	set := testSet("plc", 100)
 	publish(t, b, batchOf(set, 1000, 0))
 	syncBus(t, b)
@@ -159,7 +159,7 @@ func TestParkedLosesFirst(t *testing.T) {
 		t.Run(string(policy), func(t *testing.T) {
 			cfg := small(t.TempDir(), policy)
 			b := openBus(t, cfg, Deps{})
-			parked, live := openConsumer(t, b, "old"), openConsumer(t, b, "mqtt")
+			parked, live := openReader(t, b, "old"), openReader(t, b, "mqtt")
 			parked.Close()
 			set := testSet("plc", 100)
 			for b.Stats().FirstSeq == 1 { // the live one keeps up; in the end the parked one must give
@@ -197,8 +197,8 @@ func TestParkedLosesFirst(t *testing.T) {
 func TestParkedKeepsItsPlace(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	b := openBus(t, cfg, Deps{})
-	c := openConsumer(t, b, "mqtt")
-	if _, err := b.Consumer("mqtt", StartOldest); err == nil {
+	c := openReader(t, b, "mqtt")
+	if _, err := b.OpenReader("mqtt", StartOldest); err == nil {
 		t.Error("a name was held twice")
 	}
 	set := testSet("plc", 10)
@@ -212,8 +212,8 @@ func TestParkedKeepsItsPlace(t *testing.T) {
 	if s := b.Consumers(); !s[0].Parked || s[0].ParkedSince.IsZero() {
 		t.Errorf("consumers %+v", s)
 	}
-	readTo(t, openConsumer(t, b, "mqtt"), 41, 200, 0)
-	late, err := b.Consumer("late", StartEnd)
+	readTo(t, openReader(t, b, "mqtt"), 41, 200, 0)
+	late, err := b.OpenReader("late", StartEnd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestRetain(t *testing.T) {
 			cfg := testConfig(t.TempDir())
 			cfg.Retain, cfg.RetainBytes = tc.retain, tc.bytes
 			b := openBus(t, cfg, Deps{Now: clock})
-			c := openConsumer(t, b, "mqtt")
+			c := openReader(t, b, "mqtt")
 			set := testSet("plc", 100)
 			for i := range 10 {
 				now.Add(60)
@@ -268,7 +268,7 @@ func TestDiskNearlyFull(t *testing.T) {
 	cfg.MinFree = 100 << 20
 	pressure := newPressureLog()
 	b := openBus(t, cfg, Deps{FS: mem, OnPressure: pressure.hook})
-	c := openConsumer(t, b, "mqtt")
+	c := openReader(t, b, "mqtt")
 	set := testSet("plc", 10)
 	publish(t, b, batchOf(set, 10, 0))
 	mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 99 << 20})
@@ -295,7 +295,7 @@ func TestDiskReallyFull(t *testing.T) {
 		return nil
 	})
 	b := openBus(t, testConfig("log"), Deps{FS: errorfs.Wrap(vfs.NewMem(), inject)})
-	c := openConsumer(t, b, "mqtt")
+	c := openReader(t, b, "mqtt")
 	set := testSet("plc", 100)
 	var published atomic.Int64
 	done := make(chan struct{})
@@ -333,7 +333,7 @@ func TestFailedDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := openConsumer(t, b, "mqtt")
+	c := openReader(t, b, "mqtt")
 	dead.Store(true)
 	for err = nil; err == nil; {
 		err = b.Publish(t.Context(), batchOf(testSet("plc", 10), 10, 0))

@@ -54,7 +54,7 @@ func ParseParked(r Record) (Parked, error) {
 // Parked returns the parked messages of all consumers.
 func (a *Archive) Parked() ([]Parked, error) {
 	var out []Parked
-	for _, c := range a.log.Consumers() {
+	for _, c := range a.log.Bookmarks() {
 		records, err := c.Records()
 		if err != nil {
 			return nil, err
@@ -116,8 +116,8 @@ func (a *Archive) changeParked(consumer string, id uint64, change func(Parked) (
 	return fmt.Errorf("parked message %d of consumer %s: %w; 'edge-bus parked list' shows what there is", id, consumer, ErrNoRecord)
 }
 
-func (a *Archive) consumer(name string) *wal.Consumer {
-	for _, c := range a.log.Consumers() {
+func (a *Archive) consumer(name string) *wal.Bookmark {
+	for _, c := range a.log.Bookmarks() {
 		if c.Name() == name {
 			return c
 		}

@@ -75,7 +75,7 @@ func TestLogDeleted(t *testing.T) {
 			failed := make(chan error, 1)
 			b, err := Open(testConfig(dir), Deps{OnFailure: func(err error) { failed <- err }, patience: time.Second})
 			must(t, err)
-			openConsumer(t, b, "mqtt")
+			openReader(t, b, "mqtt")
 			publish(t, b, batchOf(testSet("plc", 10), 10, 1))
 			must(t, b.Sync(t.Context()))
 			must(t, remove(dir))

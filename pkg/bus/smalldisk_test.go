@@ -40,7 +40,7 @@ func (d smallDisk) run(t *testing.T) {
 		cfg.Overflow = DropOldest
 	}
 	b := openBus(t, cfg, Deps{})
-	c := openConsumer(t, b, "mqtt")
+	c := openReader(t, b, "mqtt")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

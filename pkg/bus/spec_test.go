@@ -76,7 +76,7 @@ func Test_ring_overflow_pause(t *testing.T) {
 	cfg.Overflow = Pause
 	pressure := newPressureLog()
 	b := openBus(t, cfg, Deps{OnPressure: pressure.hook})
-	c := openConsumer(t, b, "mqtt")
+	c := openReader(t, b, "mqtt")
 	set := testSet("plc", 100)
 	published := atomic.Int64{}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -110,14 +110,14 @@ func Test_wal_replay_after_crash(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	cfg := testConfig("log")
 	b := openBus(t, cfg, Deps{FS: mem})
-	openConsumer(t, b, "mqtt")
+	openReader(t, b, "mqtt")
 	set := testSet("plc", 10)
 	for i := range 100 {
 		publish(t, b, batchOf(set, 10, int64(i*10)))
 	}
 	syncBus(t, b)
 	after := openBus(t, cfg, Deps{FS: mem.CrashClone(vfs.CrashCloneCfg{})})
-	c := openConsumer(t, after, "mqtt")
+	c := openReader(t, after, "mqtt")
 	if c.Head() != 1000 {
 		t.Errorf("head %d, expected 1000", c.Head())
 	}
@@ -128,9 +128,9 @@ func Test_wal_replay_after_crash(t *testing.T) {
 
 func Test_ack_gc_threshold(t *testing.T) {
 	b := openBus(t, testConfig(t.TempDir()), Deps{}) // retain: 0
-	var consumers []*Consumer
+	var consumers []*Reader
 	for i := range 3 {
-		consumers = append(consumers, openConsumer(t, b, fmt.Sprint("c", i)))
+		consumers = append(consumers, openReader(t, b, fmt.Sprint("c", i)))
 	}
 	set := testSet("plc", 100)
 	for i := range 100 {
@@ -138,7 +138,7 @@ func Test_ack_gc_threshold(t *testing.T) {
 	}
 	syncBus(t, b)
 	full := b.Stats().WALBytes
-	ack := func(c *Consumer, last uint64) {
+	ack := func(c *Reader, last uint64) {
 		t.Helper()
 		if err := c.Commit(Commit{Ack: []Range{{First: 1, Last: last}}}); err != nil {
 			t.Fatal(err)
@@ -157,7 +157,7 @@ func Test_ack_gc_threshold(t *testing.T) {
 	}
 	ack(consumers[2], 9000)
 	waitFor(t, "the next one", func() bool { return b.Stats().FirstSeq == 5001 })
-	readTo(t, openConsumer(t, b, "new"), 5001, 10000, 0)
+	readTo(t, openReader(t, b, "new"), 5001, 10000, 0)
 }
 
 // waitFor waits for what another goroutine is about to do.
@@ -175,7 +175,7 @@ func Test_pause_resume_hysteresis(t *testing.T) {
 	cfg.Overflow = Pause
 	pressure := newPressureLog()
 	b := openBus(t, cfg, Deps{OnPressure: pressure.hook})
-	c := openConsumer(t, b, "mqtt")
+	c := openReader(t, b, "mqtt")
 	set := testSet("plc", 64)
 	const ring = 1 << 14
 	n := 0

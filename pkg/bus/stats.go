@@ -122,9 +122,9 @@ func (b *Bus) MoveConsumer(from, to string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.consumers, from)
-	for _, st := range b.log.Consumers() {
+	for _, st := range b.log.Bookmarks() {
 		if st.Name() == to {
-			b.consumers[to] = &Consumer{b: b, st: st, parkedSince: b.now()}
+			b.consumers[to] = &Reader{b: b, st: st, parkedSince: b.now()}
 		}
 	}
 	return nil

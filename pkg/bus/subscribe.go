@@ -10,7 +10,7 @@ import (
 
 // Subscription is a live view of the bus for people who watch: it begins now,
 // holds a bounded number of frames, and loses the oldest if its reader is slow.
-// What must not be lost is for a [Consumer].
+// What must not be lost is for a [Reader].
 type Subscription struct {
 	b       *Bus
 	matcher *frame.Matcher // used under Bus.mu only

@@ -78,7 +78,7 @@ func (b *Bus) NewEpoch() (string, error) {
 }
 
 // Claim is [Bus.Claim].
-func (c *Consumer) Claim() Seen { return c.b.Claim() }
+func (c *Reader) Claim() Seen { return c.b.Claim() }
 
 // Witness is [Bus.Witness].
-func (c *Consumer) Witness(seen Seen, where string) error { return c.b.Witness(seen, where) }
+func (c *Reader) Witness(seen Seen, where string) error { return c.b.Witness(seen, where) }

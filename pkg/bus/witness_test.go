@@ -40,7 +40,7 @@ func TestWitness(t *testing.T) {
 		t.Errorf("told %d times", n)
 	}
 
-	c := openConsumer(t, b, "mqtt")
+	c := openReader(t, b, "mqtt")
 	if _, err := b.NewEpoch(); !errors.Is(err, ErrInUse) {
 		t.Errorf("a new epoch under a consumer: %v", err)
 	}
@@ -52,7 +52,7 @@ func TestWitness(t *testing.T) {
 	if err := b.Witness(later, "the broker"); err != nil {
 		t.Errorf("after the new epoch: %v", err)
 	}
-	c = openConsumer(t, b, "mqtt")
+	c = openReader(t, b, "mqtt")
 	publish(t, b, batchOf(testSet("plc", 10), 10, 100)) // the numbers go on
 	c.Seek(101)                                         // whether the collector has been there or not
 	readTo(t, c, 101, 110, 0)

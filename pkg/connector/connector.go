@@ -12,9 +12,9 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
-// Consumer is a connector's hold on the log: its place in it and its own records.
+// Source is the log as one connector sees it: its frames, its place and its own records.
 // One goroutine reads; the other methods may be called from any.
-type Consumer interface {
+type Source interface {
 	// Name is the connector's name: "mqtt".
 	Name() string
 	// Epoch identifies the log: (gateway, epoch, seq) names a frame for ever.
@@ -83,7 +83,7 @@ type Factory interface {
 // Deps are what a connector works with. All are set.
 type Deps struct {
 	Identity Identity
-	Consumer Consumer
+	Source   Source
 	Commands Commander
 	// Secret resolves a configuration value that may be a ${file:…} or
 	// ${env:…} reference; called at each dial.
@@ -137,7 +137,7 @@ type Updater interface {
 type Replayer interface {
 	// OpenReplay connects to the peer that cfg names, beside the connector's own
 	// session there, which it leaves alone. epoch is the log's. Of deps,
-	// Consumer and Commands are not set.
+	// Source and Commands are not set.
 	OpenReplay(ctx context.Context, name string, cfg map[string]any, epoch string, deps Deps) (Replay, error)
 }
 

@@ -33,8 +33,8 @@ type ManagerConfig struct {
 	// Open returns the consumer of the given name and a function that gives it
 	// up. A consumer that the log does not know yet begins at the end of the
 	// log, or else at the oldest frame.
-	Open func(name string, atEnd bool) (Consumer, func(), error)
-	// Deps go to every connector. Consumer is not set; Log gets the
+	Open func(name string, atEnd bool) (Source, func(), error)
+	// Deps go to every connector. Source is not set; Log gets the
 	// connector's name.
 	Deps Deps
 }
@@ -169,7 +169,7 @@ func (m *Manager) add(name string, cfg map[string]any) error {
 	if err != nil {
 		return fmt.Errorf("connector %s: %w", name, err)
 	}
-	u := &unit{m: m, name: name, kind: fmt.Sprint(cfg["kind"]), cfg: cfg, consumer: consumer, giveUp: giveUp, log: m.cfg.Deps.Log.With("connector", name)}
+	u := &unit{m: m, name: name, kind: fmt.Sprint(cfg["kind"]), cfg: cfg, source: consumer, giveUp: giveUp, log: m.cfg.Deps.Log.With("connector", name)}
 	if err := u.begin(); err != nil {
 		giveUp()
 		return err
@@ -181,7 +181,7 @@ func (m *Manager) add(name string, cfg map[string]any) error {
 }
 
 // construct makes a connector of the kind that cfg names.
-func (m *Manager) construct(name string, cfg map[string]any, consumer Consumer) (c Connector, err error) {
+func (m *Manager) construct(name string, cfg map[string]any, source Source) (c Connector, err error) {
 	kind, _ := cfg["kind"].(string)
 	f, ok := m.cfg.Factories[kind]
 	if !ok {
@@ -189,7 +189,7 @@ func (m *Manager) construct(name string, cfg map[string]any, consumer Consumer) 
 			strings.Join(slices.Sorted(maps.Keys(m.cfg.Factories)), ", "))
 	}
 	deps := m.cfg.Deps
-	deps.Consumer = consumer
+	deps.Source = source
 	deps.Log = deps.Log.With("connector", name)
 	if err := supervise.Contain(func() error { c, err = f.New(name, cfg, deps); return err }); err != nil {
 		return nil, fmt.Errorf("connector %s: %w", name, err)
@@ -199,11 +199,11 @@ func (m *Manager) construct(name string, cfg map[string]any, consumer Consumer) 
 
 // unopened is the consumer of connectors that are only checked.
 type unopened struct {
-	Consumer
+	Source
 	name string
 }
 
-// Name implements [Consumer].
+// Name implements [Source].
 func (u unopened) Name() string { return u.name }
 
 // Info is a connector as [Manager.List] shows it.

@@ -20,12 +20,12 @@ type fakeFactory struct {
 }
 
 type fake struct {
-	cfg      map[string]any
-	mu       sync.Mutex
-	running  bool
-	paused   bool
-	kicked   int
-	consumer Consumer
+	cfg     map[string]any
+	mu      sync.Mutex
+	running bool
+	paused  bool
+	kicked  int
+	source  Source
 }
 
 func (f *fakeFactory) Kind() string { return "fake" }
@@ -34,7 +34,7 @@ func (f *fakeFactory) New(_ string, cfg map[string]any, deps Deps) (Connector, e
 	if cfg["bad"] != nil {
 		return nil, errors.New("bad: cannot work")
 	}
-	c := &fake{cfg: cfg, consumer: deps.Consumer}
+	c := &fake{cfg: cfg, source: deps.Source}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.made = append(f.made, c)
@@ -89,7 +89,7 @@ func (c *fake) Replay(context.Context, string, []*frame.Batch) (string, error) {
 
 // place is a consumer that only says where it is.
 type place struct {
-	Consumer
+	Source
 	atEnd bool
 }
 
@@ -107,7 +107,7 @@ func newManagerRig(t *testing.T) *managerRig {
 	r := &managerRig{factory: new(fakeFactory), open: map[string]*place{}}
 	var err error
 	r.m, err = NewManager(ManagerConfig{Factories: map[string]Factory{"fake": r.factory}, Deps: Deps{Log: slog.New(slog.DiscardHandler)},
-		Open: func(name string, atEnd bool) (Consumer, func(), error) {
+		Open: func(name string, atEnd bool) (Source, func(), error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			if r.open[name] != nil {

@@ -20,13 +20,13 @@ const (
 // each that ends by itself or is reconfigured is followed by another, on the same
 // place in the log.
 type unit struct {
-	m        *Manager
-	name     string
-	kind     string
-	cfg      map[string]any // written under Manager.op and mu
-	consumer Consumer
-	giveUp   func() // of the consumer
-	log      *slog.Logger
+	m      *Manager
+	name   string
+	kind   string
+	cfg    map[string]any // written under Manager.op and mu
+	source Source
+	giveUp func() // of the consumer
+	log    *slog.Logger
 
 	ending bool // it was told to end; guarded by Manager.op
 	cancel context.CancelFunc
@@ -55,7 +55,7 @@ func (u *unit) renew() error {
 	u.mu.Lock()
 	cfg := u.cfg
 	u.mu.Unlock()
-	c, err := u.m.construct(u.name, cfg, u.consumer)
+	c, err := u.m.construct(u.name, cfg, u.source)
 	if err != nil {
 		return err
 	}
@@ -145,8 +145,8 @@ func (u *unit) info() Info {
 	u.mu.Lock()
 	c, fault, since := u.connector, u.fault, u.since
 	u.mu.Unlock()
-	i := Info{Name: u.name, Kind: u.kind, Status: c.Status(), AckSeq: u.consumer.Acked()}
-	if head := u.consumer.Head(); head > i.AckSeq {
+	i := Info{Name: u.name, Kind: u.kind, Status: c.Status(), AckSeq: u.source.Acked()}
+	if head := u.source.Head(); head > i.AckSeq {
 		i.Lag = head - i.AckSeq
 	}
 	if fault != nil {

@@ -6,12 +6,12 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/edge-gateway/edge-gateway/pkg/consumer"
+	"github.com/edge-gateway/edge-gateway/pkg/receiver"
 )
 
 // proof is the reference consumer, subscribed to what the gateway publishes.
 type proof struct {
-	ledger *consumer.Ledger
+	ledger *receiver.Ledger
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -23,7 +23,7 @@ type tally struct {
 
 // startProof subscribes. A broker that is away is tried again and again.
 func startProof(ctx context.Context, broker, dir string, log *slog.Logger) (*proof, error) {
-	ledger, err := consumer.OpenLedger(filepath.Join(dir, "consumer.ledger"))
+	ledger, err := receiver.OpenLedger(filepath.Join(dir, "consumer.ledger"))
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func startProof(ctx context.Context, broker, dir string, log *slog.Logger) (*pro
 	p := &proof{ledger: ledger, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		err := consumer.Run(ctx, consumer.Config{
+		err := receiver.Run(ctx, receiver.Config{
 			Broker: broker, Topic: topic, ClientID: "edge-gw-demo-consumer", QoS: 2, SessionExpiry: time.Hour, Ledger: ledger, Log: log,
 		})
 		if err != nil && ctx.Err() == nil {

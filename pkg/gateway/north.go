@@ -35,12 +35,12 @@ func (g *Gateway) openNorth() error {
 }
 
 // openConsumer gives a connector its hold on the log.
-func (g *Gateway) openConsumer(name string, atEnd bool) (connector.Consumer, func(), error) {
+func (g *Gateway) openConsumer(name string, atEnd bool) (connector.Source, func(), error) {
 	start := bus.StartOldest
 	if atEnd {
 		start = bus.StartEnd
 	}
-	c, err := g.bus.Consumer(name, start)
+	c, err := g.bus.OpenReader(name, start)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -100,7 +100,7 @@ func (l *Log) giveUpDamaged(damaged []*DamageError) error {
 	if err := l.addGaps(gaps); err != nil {
 		return err
 	}
-	for _, c := range l.Consumers() {
+	for _, c := range l.Bookmarks() {
 		var acks []Range
 		for _, d := range damaged {
 			acks = append(acks, subtract(d.Range, c.pinned())...)

@@ -19,7 +19,7 @@ func TestLatePin(t *testing.T) {
 		t.Fatal(err)
 	}
 	// drop_oldest gives up 1…500 but for what is pinned
-	if _, err := l.Drop(Range{1, 500}, []*Consumer{c}, Gap{Reason: "overflow"}); err != nil {
+	if _, err := l.Drop(Range{1, 500}, []*Bookmark{c}, Gap{Reason: "overflow"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Collect(501, false); err != nil {

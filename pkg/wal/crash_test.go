@@ -67,8 +67,8 @@ func (w *workload) run(fs FS, seed uint64, stop func() bool) error {
 		p = p.clone()
 		p.epoch = l.Epoch()
 		w.current.Store(p)
-		a, _, errA := l.OpenConsumer("a", false)
-		b, _, errB := l.OpenConsumer("b", false)
+		a, _, errA := l.OpenBookmark("a", false)
+		b, _, errB := l.OpenBookmark("b", false)
 		if err := errors.Join(errA, errB); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (w *workload) run(fs FS, seed uint64, stop func() bool) error {
 			if stop() {
 				return errStop
 			}
-			if err := w.round(l, r, i, []*Consumer{a, b}, func() []Entry {
+			if err := w.round(l, r, i, []*Bookmark{a, b}, func() []Entry {
 				use := set
 				if r.IntN(4) == 0 {
 					use = other
@@ -102,7 +102,7 @@ func (w *workload) run(fs FS, seed uint64, stop func() bool) error {
 	return nil
 }
 
-func (w *workload) round(l *Log, r *rand.Rand, i int, consumers []*Consumer, entries func() []Entry) error {
+func (w *workload) round(l *Log, r *rand.Rand, i int, consumers []*Bookmark, entries func() []Entry) error {
 	for range 1 + r.IntN(3) {
 		if err := l.Append(entries()); err != nil {
 			return err
@@ -166,7 +166,7 @@ func (w *workload) verify(fs FS, p *promise) error {
 	pins := map[string]Range{}
 	least := l.Next()
 	for _, name := range []string{"a", "b"} {
-		c, _, err := l.OpenConsumer(name, false)
+		c, _, err := l.OpenBookmark(name, false)
 		if err != nil {
 			return err
 		}

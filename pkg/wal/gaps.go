@@ -14,7 +14,7 @@ import (
 // consumer named and notes one Gap for all (only nil) or for the one, in one
 // synced step. Pinned frames in r stay. The frames themselves go with the next
 // Collect. It returns the gaps to be told.
-func (l *Log) Drop(r Range, consumers []*Consumer, gap Gap) ([]Gap, error) {
+func (l *Log) Drop(r Range, consumers []*Bookmark, gap Gap) ([]Gap, error) {
 	if err := l.beginWrite(); err != nil {
 		return nil, err
 	}

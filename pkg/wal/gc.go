@@ -59,7 +59,7 @@ func (l *Log) Collect(limit uint64, lazy bool) error {
 
 func (l *Log) collect(limit uint64, lazy bool) error {
 	floor := l.floor.Load()
-	for _, c := range l.Consumers() {
+	for _, c := range l.Bookmarks() {
 		limit = min(limit, c.needs())
 	}
 	limit = max(min(limit, l.durable.Load()+1), floor)

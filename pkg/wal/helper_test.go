@@ -91,9 +91,9 @@ func mustReadAll(t testing.TB, l *Log, first, last uint64) {
 	}
 }
 
-func consumer(t testing.TB, l *Log, name string) *Consumer {
+func consumer(t testing.TB, l *Log, name string) *Bookmark {
 	t.Helper()
-	c, _, err := l.OpenConsumer(name, false)
+	c, _, err := l.OpenBookmark(name, false)
 	if err != nil {
 		t.Fatal(err)
 	}

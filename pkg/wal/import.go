@@ -109,7 +109,7 @@ func fillBeside(dir string, r io.Reader, o Options, opened chan<- *Log, finish f
 // places returns where the consumers are within the frames up to last.
 func (l *Log) places(last uint64) []Place {
 	var out []Place
-	for _, c := range l.Consumers() {
+	for _, c := range l.Bookmarks() {
 		c.mu.Lock()
 		p := Place{Name: c.name, Acked: min(c.acked, last)}
 		for _, r := range c.finished {
@@ -125,7 +125,7 @@ func (l *Log) places(last uint64) []Place {
 
 // place makes a consumer that is at p.
 func (l *Log) place(p Place) error {
-	c, _, err := l.OpenConsumer(p.Name, false)
+	c, _, err := l.OpenBookmark(p.Name, false)
 	if err != nil {
 		return err
 	}

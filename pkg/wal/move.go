@@ -48,7 +48,7 @@ func (l *Log) MoveConsumer(from, to string) error {
 	if err := errors.Join(append(errs, b.Commit(pebble.Sync))...); err != nil {
 		return fmt.Errorf("move consumer %s to %s: %w", from, to, err)
 	}
-	moved := &Consumer{l: l, name: to, acked: c.acked, finished: c.finished, pins: c.pins}
+	moved := &Bookmark{l: l, name: to, acked: c.acked, finished: c.finished, pins: c.pins}
 	c.removed = true
 	delete(l.st.consumers, from)
 	l.st.consumers[to] = moved

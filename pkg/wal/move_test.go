@@ -31,7 +31,7 @@ func TestMoveConsumer(t *testing.T) {
 	if _, err := l.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	c, _, err := l.OpenConsumer("mqtt", false)
+	c, _, err := l.OpenBookmark("mqtt", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestMoveConsumer(t *testing.T) {
 	if err := c.Commit(Commit{Ack: []Range{{1, 5}, {11, 12}}, Put: records}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := l.OpenConsumer("other", false); err != nil {
+	if _, _, err := l.OpenBookmark("other", false); err != nil {
 		t.Fatal(err)
 	}
 	for _, bad := range []struct {
@@ -57,7 +57,7 @@ func TestMoveConsumer(t *testing.T) {
 		t.Error("the old name can still be used")
 	}
 	for range 2 {
-		cloud, isNew, err := l.OpenConsumer("cloud", true)
+		cloud, isNew, err := l.OpenBookmark("cloud", true)
 		if err != nil || isNew {
 			t.Fatalf("new %v, %v", isNew, err)
 		}
@@ -68,7 +68,7 @@ func TestMoveConsumer(t *testing.T) {
 		if cloud.Acked() != 5 || !reflect.DeepEqual(cloud.Finished(), []Range{{11, 12}}) || !reflect.DeepEqual(cloud.pinned(), []Range{{6, 8}}) {
 			t.Errorf("at %d, finished %v, pins %v", cloud.Acked(), cloud.Finished(), cloud.pinned())
 		}
-		if names := l.Consumers(); len(names) != 2 {
+		if names := l.Bookmarks(); len(names) != 2 {
 			t.Errorf("%d consumers", len(names))
 		}
 		if err := l.Close(); err != nil {

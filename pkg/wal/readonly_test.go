@@ -86,7 +86,7 @@ func TestReadOnlyMedium(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := l.OpenConsumer("mqtt", false); err != nil {
+			if _, _, err := l.OpenBookmark("mqtt", false); err != nil {
 				t.Fatal(err)
 			}
 			block, err := frame.AppendBlock(nil, frame.Single(frame.Data, "plc", frame.Tag{Name: "plc.a"}, frame.Frame{Value: frame.IntValue(7)}))
@@ -120,7 +120,7 @@ func TestReadOnlyMedium(t *testing.T) {
 			if r, err := ro.Export(context.Background(), new(bytes.Buffer), 0, 0); err != nil || r.Frames != 1 {
 				t.Errorf("export %+v, %v", r, err)
 			}
-			if names := ro.Consumers(); len(names) != 1 {
+			if names := ro.Bookmarks(); len(names) != 1 {
 				t.Errorf("consumers %v", names)
 			}
 			if err := ro.RemoveConsumer("mqtt"); !errors.Is(err, ErrReadOnly) {

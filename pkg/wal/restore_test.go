@@ -24,14 +24,14 @@ func exported(t testing.TB) (file []byte, epoch string) {
 	t.Helper()
 	l := openLog(t, t.TempDir(), Options{})
 	appendFrames(t, l, testSet("d", 10), 1, 10, 10)
-	fast, _, err := l.OpenConsumer("fast", false)
+	fast, _, err := l.OpenBookmark("fast", false)
 	if err == nil {
 		err = fast.Commit(Commit{Ack: []Range{{1, 40}, {51, 60}, {75, 80}}, Put: []Record{{Key: "flying", Value: []byte("x"), Pin: Range{41, 50}}}, Sync: true})
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	slow, _, err := l.OpenConsumer("slow", false)
+	slow, _, err := l.OpenBookmark("slow", false)
 	if err == nil {
 		err = slow.Commit(Commit{Ack: []Range{{1, 30}}, Sync: true})
 	}
@@ -72,7 +72,7 @@ func TestRestore(t *testing.T) {
 		"fast": {"fast", 40, []Range{{51, 60}, {75, 80}}},
 		"slow": {"slow", 30, nil},
 	}
-	for _, c := range l.Consumers() {
+	for _, c := range l.Bookmarks() {
 		if got := (Place{c.Name(), c.Acked(), c.Finished()}); !reflect.DeepEqual(got, want[c.Name()]) {
 			t.Errorf("%+v, want %+v", got, want[c.Name()])
 		}
@@ -80,8 +80,8 @@ func TestRestore(t *testing.T) {
 			t.Errorf("%s has records %v, %v: sessions must not survive", c.Name(), records, err)
 		}
 	}
-	if len(l.Consumers()) != 2 {
-		t.Errorf("%d consumers", len(l.Consumers()))
+	if len(l.Bookmarks()) != 2 {
+		t.Errorf("%d consumers", len(l.Bookmarks()))
 	}
 	appendFrames(t, l, testSet("d", 10), 2, 1, 10)
 	if l.Durable() != 110 {
@@ -96,7 +96,7 @@ func TestRestore(t *testing.T) {
 func TestRestoreEmptied(t *testing.T) {
 	l := openLog(t, t.TempDir(), Options{})
 	appendFrames(t, l, testSet("d", 10), 1, 1, 10)
-	c, _, err := l.OpenConsumer("c", true)
+	c, _, err := l.OpenBookmark("c", true)
 	if err == nil {
 		err = l.Collect(11, false)
 	}
@@ -116,8 +116,8 @@ func TestRestoreEmptied(t *testing.T) {
 	}
 	l = openLog(t, dir, Options{})
 	defer func() { _ = l.Close() }()
-	if l.Next() != 11 || l.Consumers()[0].Acked() != 10 || c.Acked() != 10 {
-		t.Errorf("next %d, consumer at %d", l.Next(), l.Consumers()[0].Acked())
+	if l.Next() != 11 || l.Bookmarks()[0].Acked() != 10 || c.Acked() != 10 {
+		t.Errorf("next %d, consumer at %d", l.Next(), l.Bookmarks()[0].Acked())
 	}
 }
 
@@ -185,7 +185,7 @@ func FuzzRestore(f *testing.F) {
 		}
 		l := openLog(t, "log", o)
 		defer func() { _ = l.Close() }()
-		for _, c := range l.Consumers() {
+		for _, c := range l.Bookmarks() {
 			if c.Acked() >= l.Next() {
 				t.Errorf("%s is at %d, the next is %d", c.Name(), c.Acked(), l.Next())
 			}

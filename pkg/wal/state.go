@@ -42,12 +42,13 @@ type stateStore struct {
 	next, floor, floorPos uint64 // as found at open
 
 	mu        sync.Mutex
-	consumers map[string]*Consumer
+	consumers map[string]*Bookmark
 	gaps      []Gap // sorted by First
 }
 
-// Consumer is one consumer's place in the log, and its records.
-type Consumer struct {
+// Bookmark is how far one consumer has come in the log, with its records: what of a
+// consumer is durable.
+type Bookmark struct {
 	l    *Log
 	name string
 
@@ -59,7 +60,7 @@ type Consumer struct {
 }
 
 func (l *Log) loadState() error {
-	l.st.consumers = map[string]*Consumer{}
+	l.st.consumers = map[string]*Bookmark{}
 	it, err := l.state.NewIter(nil)
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func (l *Log) loadStateKey(key, v []byte) error {
 		}
 		c := l.st.consumers[string(name)]
 		if c == nil {
-			c = &Consumer{l: l, name: string(name), pins: map[string]Range{}}
+			c = &Bookmark{l: l, name: string(name), pins: map[string]Range{}}
 			l.st.consumers[c.name] = c
 		}
 		if rest[0] == 'p' {
@@ -131,9 +132,9 @@ func (s *stateStore) largest() uint64 {
 	return most
 }
 
-// OpenConsumer returns the consumer with the given name. A new one begins at the
-// floor, or with atEnd behind the last durable frame. isNew says that it was made.
-func (l *Log) OpenConsumer(name string, atEnd bool) (c *Consumer, isNew bool, err error) {
+// OpenBookmark returns the bookmark of the consumer with the given name. A new one begins
+// at the floor, or with atEnd behind the last durable frame. isNew says that it was made.
+func (l *Log) OpenBookmark(name string, atEnd bool) (c *Bookmark, isNew bool, err error) {
 	if err := checkConsumerName(name); err != nil {
 		return nil, false, err
 	}
@@ -152,7 +153,7 @@ func (l *Log) OpenConsumer(name string, atEnd bool) (c *Consumer, isNew bool, er
 	if atEnd {
 		acked = l.durable.Load()
 	}
-	c = &Consumer{l: l, name: name, acked: acked, pins: map[string]Range{}}
+	c = &Bookmark{l: l, name: name, acked: acked, pins: map[string]Range{}}
 	if err := l.state.Set(positionKey(name), c.appendPosition(nil), pebble.Sync); err != nil {
 		return nil, false, fmt.Errorf("new consumer %s: %w", name, err)
 	}
@@ -167,11 +168,11 @@ func checkConsumerName(name string) error {
 	return nil
 }
 
-// Consumers returns all consumers, sorted by name.
-func (l *Log) Consumers() []*Consumer {
+// Bookmarks returns the bookmarks of all consumers, sorted by name.
+func (l *Log) Bookmarks() []*Bookmark {
 	l.st.mu.Lock()
 	defer l.st.mu.Unlock()
-	return slices.SortedFunc(maps.Values(l.st.consumers), func(a, b *Consumer) int { return cmp.Compare(a.name, b.name) })
+	return slices.SortedFunc(maps.Values(l.st.consumers), func(a, b *Bookmark) int { return cmp.Compare(a.name, b.name) })
 }
 
 // RemoveConsumer forgets a consumer, its place and its records.
@@ -197,17 +198,17 @@ func (l *Log) RemoveConsumer(name string) error {
 }
 
 // Name returns the consumer's name.
-func (c *Consumer) Name() string { return c.name }
+func (c *Bookmark) Name() string { return c.name }
 
 // Acked returns the consumer's position: all up to it is delivered.
-func (c *Consumer) Acked() uint64 {
+func (c *Bookmark) Acked() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.acked
 }
 
 // Finished returns the ranges beyond Acked that are delivered.
-func (c *Consumer) Finished() []Range {
+func (c *Bookmark) Finished() []Range {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.finished)
@@ -216,7 +217,7 @@ func (c *Consumer) Finished() []Range {
 // NextUnfinished returns the first run of frames from seq on that is not
 // finished, up to last; ok is false if there is none. What lies at or before
 // Acked counts as not finished: it is read again only if asked for.
-func (c *Consumer) NextUnfinished(seq, last uint64) (r Range, ok bool) {
+func (c *Bookmark) NextUnfinished(seq, last uint64) (r Range, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.finished {
@@ -232,7 +233,7 @@ func (c *Consumer) NextUnfinished(seq, last uint64) (r Range, ok bool) {
 }
 
 // Records returns the consumer's records, sorted by key.
-func (c *Consumer) Records() (records []Record, err error) {
+func (c *Bookmark) Records() (records []Record, err error) {
 	if err := c.l.begin(); err != nil {
 		return nil, err
 	}
@@ -259,7 +260,7 @@ func (c *Consumer) Records() (records []Record, err error) {
 
 // Commit makes one atomic change of records and position. Acks must be of
 // durable frames.
-func (c *Consumer) Commit(change Commit) error {
+func (c *Bookmark) Commit(change Commit) error {
 	if err := c.l.beginWrite(); err != nil {
 		return err
 	}
@@ -279,7 +280,7 @@ func (c *Consumer) Commit(change Commit) error {
 
 func (l *Log) syncState() error { return l.state.LogData(nil, pebble.Sync) }
 
-func (c *Consumer) apply(change Commit) error {
+func (c *Bookmark) apply(change Commit) error {
 	durable := c.l.durable.Load()
 	for _, r := range change.Ack {
 		if r.First == 0 || r.First > r.Last || r.Last > durable {
@@ -353,7 +354,7 @@ func (c *Consumer) apply(change Commit) error {
 }
 
 // holds reports whether a record pins all of r already. c.mu is held.
-func (c *Consumer) holds(r Range) bool {
+func (c *Bookmark) holds(r Range) bool {
 	for _, p := range c.pins {
 		if p.First != 0 && p.First <= r.First && p.Last >= r.Last {
 			return true
@@ -364,7 +365,7 @@ func (c *Consumer) holds(r Range) bool {
 
 // SetBack moves the position back (or forward) to acked, but not before the floor,
 // and forgets what is finished beyond it. It is durable on return.
-func (c *Consumer) SetBack(acked uint64) error {
+func (c *Bookmark) SetBack(acked uint64) error {
 	if err := c.l.beginWrite(); err != nil {
 		return err
 	}
@@ -400,7 +401,7 @@ func mergeAcks(acked uint64, finished, more []Range) (uint64, []Range) {
 	return acked, out
 }
 
-func (c *Consumer) appendPosition(dst []byte) []byte { return appendPosition(dst, c.acked, c.finished) }
+func (c *Bookmark) appendPosition(dst []byte) []byte { return appendPosition(dst, c.acked, c.finished) }
 
 func appendPosition(dst []byte, acked uint64, finished []Range) []byte {
 	dst = binary.AppendUvarint(dst, acked)
@@ -413,7 +414,7 @@ func appendPosition(dst []byte, acked uint64, finished []Range) []byte {
 	return dst
 }
 
-func (c *Consumer) parsePosition(p []byte) error {
+func (c *Bookmark) parsePosition(p []byte) error {
 	acked, n := binary.Uvarint(p)
 	if n <= 0 {
 		return fmt.Errorf("%w: position", ErrDamaged)
@@ -451,7 +452,7 @@ func parseRecord(p []byte) (pin Range, value []byte, err error) {
 
 // needs returns the first seq that must not be deleted for the consumer's sake:
 // neither delivered nor pinned, which is kept anyway.
-func (c *Consumer) needs() uint64 {
+func (c *Bookmark) needs() uint64 {
 	settled := c.pinned()
 	c.mu.Lock()
 	settled = append(settled, c.finished...)
@@ -467,7 +468,7 @@ func (c *Consumer) needs() uint64 {
 }
 
 // pinned returns what the consumer's records pin, sorted.
-func (c *Consumer) pinned() []Range {
+func (c *Bookmark) pinned() []Range {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var pins []Range
@@ -483,7 +484,7 @@ func (c *Consumer) pinned() []Range {
 // pinned returns what records of all consumers pin, sorted.
 func (l *Log) pinned() []Range {
 	var all []Range
-	for _, c := range l.Consumers() {
+	for _, c := range l.Bookmarks() {
 		all = append(all, c.pinned()...)
 	}
 	sortRanges(all)

@@ -21,8 +21,8 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
-	"github.com/edge-gateway/edge-gateway/pkg/consumer"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/receiver"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -82,7 +82,7 @@ type plant struct {
 	store  *center.Store
 
 	endpoint string // of the config center
-	ledger   *consumer.Ledger
+	ledger   *receiver.Ledger
 
 	mu     sync.Mutex
 	values map[string][]float64 // by tag, in order
@@ -136,13 +136,13 @@ func (p *plant) open(cfg center.Config) (s *center.Store) {
 func (p *plant) consume() {
 	p.tb.Helper()
 	var err error
-	if p.ledger, err = consumer.OpenLedger(""); err != nil {
+	if p.ledger, err = receiver.OpenLedger(""); err != nil {
 		p.tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- consumer.Run(ctx, consumer.Config{Broker: p.broker.URL(), Topic: topic, ClientID: "ledger", QoS: 2, SessionExpiry: time.Hour,
+		done <- receiver.Run(ctx, receiver.Config{Broker: p.broker.URL(), Topic: topic, ClientID: "ledger", QoS: 2, SessionExpiry: time.Hour,
 			Unit: frame.Milliseconds, Ledger: p.ledger, OnFrames: p.frames, Log: slog.New(slog.DiscardHandler)})
 	}()
 	p.tb.Cleanup(func() {
@@ -154,7 +154,7 @@ func (p *plant) consume() {
 }
 
 // frames notes values, and rollbacks that are told.
-func (p *plant) frames(_ *consumer.Batch, fresh []frame.Sample) error {
+func (p *plant) frames(_ *receiver.Batch, fresh []frame.Sample) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range fresh {

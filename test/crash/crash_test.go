@@ -51,7 +51,7 @@ func child(dir, run string, drain bool) error {
 	if err != nil {
 		return err
 	}
-	c, err := b.Consumer("ledger", bus.StartOldest)
+	c, err := b.OpenReader("ledger", bus.StartOldest)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func appendTo(dir, name string) (*os.File, error) {
 }
 
 // consume reads up to and with seq last; 0: for ever.
-func consume(ctx context.Context, c *bus.Consumer, dir string, last uint64) error {
+func consume(ctx context.Context, c *bus.Reader, dir string, last uint64) error {
 	ledger, err := appendTo(dir, "ledger")
 	if err != nil {
 		return err

@@ -42,7 +42,7 @@ func TestRealFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := b.Consumer("mqtt", bus.StartOldest)
+	c, err := b.OpenReader("mqtt", bus.StartOldest)
 	if err != nil {
 		t.Fatal(err)
 	}

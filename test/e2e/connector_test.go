@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-gateway/edge-gateway/pkg/consumer"
+	"github.com/edge-gateway/edge-gateway/pkg/receiver"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -77,7 +77,7 @@ func TestVerify(t *testing.T) {
 	gw.Start(t)
 	gw.WaitReady(t)
 	ledger := t.TempDir() + "/ledger.json"
-	verify := func(more ...string) (r consumer.Report, code int) {
+	verify := func(more ...string) (r receiver.Report, code int) {
 		t.Helper()
 		args := append([]string{"verify", "--broker", broker.URL(), "--topic", "/edge/#", "--duration", "1500ms", "--ledger", ledger, "-o", "json"}, more...)
 		cmd := exec.Command(peer.Build(t, "edge-bus"), args...)

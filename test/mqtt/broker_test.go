@@ -21,23 +21,23 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
-	"github.com/edge-gateway/edge-gateway/pkg/consumer"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/receiver"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
 // follow runs the reference consumer on a broker until the test ends.
-func follow(t *testing.T, addr, filter string) *consumer.Ledger {
+func follow(t *testing.T, addr, filter string) *receiver.Ledger {
 	t.Helper()
-	ledger, err := consumer.OpenLedger(filepath.Join(t.TempDir(), "ledger.json"))
+	ledger, err := receiver.OpenLedger(filepath.Join(t.TempDir(), "ledger.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	cfg := consumer.Config{Broker: "mqtt://" + addr, Topic: filter, ClientID: "follow " + t.Name(), QoS: 2, SessionExpiry: time.Hour,
+	cfg := receiver.Config{Broker: "mqtt://" + addr, Topic: filter, ClientID: "follow " + t.Name(), QoS: 2, SessionExpiry: time.Hour,
 		Unit: frame.Milliseconds, Ledger: ledger, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
-	go func() { done <- consumer.Run(ctx, cfg) }()
+	go func() { done <- receiver.Run(ctx, cfg) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -54,7 +54,7 @@ func follow(t *testing.T, addr, filter string) *consumer.Ledger {
 }
 
 // checkLedger fails the test unless frames frames arrived, with no gap.
-func checkLedger(t *testing.T, l *consumer.Ledger, frames uint64) consumer.Report {
+func checkLedger(t *testing.T, l *receiver.Ledger, frames uint64) receiver.Report {
 	t.Helper()
 	total := func() (n uint64) {
 		for _, g := range l.Report().Gateways {

@@ -61,7 +61,7 @@ func child(dir, broker, perSecond string) error {
 	if err != nil {
 		return err
 	}
-	consumer, err := b.Consumer("mqtt", bus.StartOldest)
+	consumer, err := b.OpenReader("mqtt", bus.StartOldest)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func child(dir, broker, perSecond string) error {
 	c, err := factory.New("mqtt", map[string]any{
 		"kind": "mqtt5", "endpoint": broker, "max_interval": "5ms", "backoff": map[string]any{"base": "20ms", "max": "100ms"},
 	}, connector.Deps{
-		Identity: connector.Identity{Gateway: "gw-test", Tenant: "acme", Device: "line-1"}, Consumer: consumer,
+		Identity: connector.Identity{Gateway: "gw-test", Tenant: "acme", Device: "line-1"}, Source: consumer,
 		Secret: func(s string) (string, error) { return s, nil }, ConfigRev: func() uint64 { return 1 }, Log: log,
 	})
 	if err != nil {
@@ -89,7 +89,7 @@ func child(dir, broker, perSecond string) error {
 	return errors.Join(<-done, b.Close())
 }
 
-func childWork(ctx context.Context, dir string, b *bus.Bus, consumer *bus.Consumer, rate int) error {
+func childWork(ctx context.Context, dir string, b *bus.Bus, consumer *bus.Reader, rate int) error {
 	set := &frame.TagSet{Driver: "line", Tags: []frame.Tag{{Name: "line.t", Unit: "bar"}}}
 	taken, err := os.OpenFile(dir+".taken", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -5,14 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/edge-gateway/edge-gateway/pkg/consumer"
+	"github.com/edge-gateway/edge-gateway/pkg/receiver"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
 // arrived sums up what a ledger has.
-func arrived(l *consumer.Ledger) (frames, repeats uint64, gaps int) { return summed(l.Report()) }
+func arrived(l *receiver.Ledger) (frames, repeats uint64, gaps int) { return summed(l.Report()) }
 
-func summed(r consumer.Report) (frames, repeats uint64, gaps int) {
+func summed(r receiver.Report) (frames, repeats uint64, gaps int) {
 	for _, g := range r.Gateways {
 		frames, repeats, gaps = frames+g.Frames, repeats+g.Repeats, gaps+len(g.Gaps)
 	}

@@ -34,7 +34,7 @@ type rig struct {
 	device   string
 
 	bus      *bus.Bus
-	consumer *bus.Consumer
+	consumer *bus.Reader
 	conn     connector.Connector
 	stop     context.CancelFunc
 	done     chan error
@@ -72,7 +72,7 @@ func (r *rig) openBus() {
 		r.t.Fatal(err)
 	}
 	// From here on the log keeps what the connector has not delivered.
-	c, err := r.bus.Consumer("mqtt", bus.StartOldest)
+	c, err := r.bus.OpenReader("mqtt", bus.StartOldest)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func (r *rig) start() {
 		r.openBus()
 	}
 	var err error
-	if r.consumer, err = r.bus.Consumer("mqtt", bus.StartOldest); err != nil {
+	if r.consumer, err = r.bus.OpenReader("mqtt", bus.StartOldest); err != nil {
 		r.t.Fatal(err)
 	}
 	secret := r.secret
@@ -99,7 +99,7 @@ func (r *rig) start() {
 	}
 	r.conn, err = factory.New("mqtt", r.cfg, connector.Deps{
 		Identity: connector.Identity{Gateway: "gw-test", Tenant: "acme", Device: r.device, Version: "test"},
-		Consumer: r.consumer, Commands: r.commands, Secret: secret, ConfigRev: func() uint64 { return 7 },
+		Source:   r.consumer, Commands: r.commands, Secret: secret, ConfigRev: func() uint64 { return 7 },
 		Log: r.logger().With("connector", "mqtt"),
 	})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
-	"github.com/edge-gateway/edge-gateway/pkg/consumer"
+	"github.com/edge-gateway/edge-gateway/pkg/receiver"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -47,18 +47,18 @@ func TestVerifierIsTurnedAway(t *testing.T) {
 	other := trust(ca)
 	other.ServerName = "elsewhere"
 	for name, c := range map[string]struct {
-		cfg  consumer.Config
+		cfg  receiver.Config
 		want string // "": it goes on
 	}{
-		"no password":       {consumer.Config{Broker: locked.URL()}, "no user name was given"},
-		"wrong password":    {consumer.Config{Broker: locked.URL(), Username: "edge", Password: "x"}, "check the user's rights (ACL) at the broker, and username and password"},
-		"wrong password 3":  {consumer.Config{Broker: locked.URL(), Username: "edge", Password: "x", Old: true}, "username and password"},
-		"unknown authority": {consumer.Config{Broker: "mqtts://" + broker.Addr, TLS: trust(stranger)}, "set --cacert"},
-		"another name":      {consumer.Config{Broker: "mqtts://" + broker.Addr, TLS: other}, "in --broker that the certificate holds"},
-		"no certificate":    {consumer.Config{Broker: "mqtts://" + broker.Addr, TLS: trust(ca)}, "set --cert and --key"},
-		"not TLS":           {consumer.Config{Broker: "mqtts://" + plain, TLS: trust(ca)}, ""},
-		"TLS":               {consumer.Config{Broker: "mqtt://" + broker.Addr}, ""},
-		"nobody listens":    {consumer.Config{Broker: "mqtt://" + peer.FreeAddr(t)}, ""},
+		"no password":       {receiver.Config{Broker: locked.URL()}, "no user name was given"},
+		"wrong password":    {receiver.Config{Broker: locked.URL(), Username: "edge", Password: "x"}, "check the user's rights (ACL) at the broker, and username and password"},
+		"wrong password 3":  {receiver.Config{Broker: locked.URL(), Username: "edge", Password: "x", Old: true}, "username and password"},
+		"unknown authority": {receiver.Config{Broker: "mqtts://" + broker.Addr, TLS: trust(stranger)}, "set --cacert"},
+		"another name":      {receiver.Config{Broker: "mqtts://" + broker.Addr, TLS: other}, "in --broker that the certificate holds"},
+		"no certificate":    {receiver.Config{Broker: "mqtts://" + broker.Addr, TLS: trust(ca)}, "set --cert and --key"},
+		"not TLS":           {receiver.Config{Broker: "mqtts://" + plain, TLS: trust(ca)}, ""},
+		"TLS":               {receiver.Config{Broker: "mqtt://" + broker.Addr}, ""},
+		"nobody listens":    {receiver.Config{Broker: "mqtt://" + peer.FreeAddr(t)}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -66,13 +66,13 @@ func TestVerifierIsTurnedAway(t *testing.T) {
 			c.cfg.Topic, c.cfg.ClientID, c.cfg.Refusal, c.cfg.Log = "/edge/#", name, true, slog.New(lastWords{slog.DiscardHandler, said})
 			c.cfg.Settings = clienttls.Settings{Peer: "the broker", CA: "--cacert", Cert: "--cert", Key: "--key", Address: "--broker", Plain: "use mqtt://"}
 			var err error
-			if c.cfg.Ledger, err = consumer.OpenLedger(""); err != nil {
+			if c.cfg.Ledger, err = receiver.OpenLedger(""); err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			done := make(chan error, 1)
-			go func() { done <- consumer.Run(ctx, c.cfg) }()
+			go func() { done <- receiver.Run(ctx, c.cfg) }()
 			if c.want != "" {
 				if err := <-done; err == nil || !strings.Contains(err.Error(), c.want) || ctx.Err() != nil {
 					t.Errorf("%v, want %q", err, c.want)

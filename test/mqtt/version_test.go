@@ -11,8 +11,8 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/edge-gateway/edge-gateway/pkg/consumer"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/receiver"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 	"github.com/edge-gateway/edge-gateway/test/peer/fakebroker"
 )
@@ -145,14 +145,14 @@ func TestOldCommands(t *testing.T) {
 func TestOldWithMosquitto(t *testing.T) {
 	t.Parallel()
 	broker := peer.StartMosquitto(t)
-	ledger, err := consumer.OpenLedger("")
+	ledger, err := receiver.OpenLedger("")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- consumer.Run(ctx, consumer.Config{Broker: broker.URL(), Topic: "/edge/#", ClientID: "old", QoS: 2, Old: true, SessionExpiry: time.Hour,
+		done <- receiver.Run(ctx, receiver.Config{Broker: broker.URL(), Topic: "/edge/#", ClientID: "old", QoS: 2, Old: true, SessionExpiry: time.Hour,
 			Unit: frame.Milliseconds, Ledger: ledger, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	}()
 	t.Cleanup(func() {

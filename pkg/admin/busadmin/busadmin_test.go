@@ -136,7 +136,7 @@ func TestRunningAndStoppedSayTheSame(t *testing.T) {
 func TestGCKeepsWhatNobodyHasHad(t *testing.T) {
 	b := open(t, filepath.Join(t.TempDir(), "log"))
 	defer b.Close()
-	if _, err := b.Consumer("mqtt", bus.StartOldest); err != nil {
+	if _, err := b.OpenReader("mqtt", bus.StartOldest); err != nil {
 		t.Fatal(err)
 	}
 	fill(t, b, 5000)
@@ -158,7 +158,7 @@ func TestGCKeepsWhatNobodyHasHad(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	b := open(t, dir)
-	if _, err := b.Consumer("mqtt", bus.StartOldest); err != nil {
+	if _, err := b.OpenReader("mqtt", bus.StartOldest); err != nil {
 		t.Fatal(err)
 	}
 	fill(t, b, 10)

@@ -30,7 +30,7 @@ func TestParkedOverTheSocket(t *testing.T) {
 		}
 	}()
 	fill(t, b, 50)
-	consumer, err := b.Consumer("mqtt", bus.StartOldest)
+	consumer, err := b.OpenReader("mqtt", bus.StartOldest)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,37 +88,37 @@ func (l *Log) head() uint64 {
 	return 0
 }
 
-// ParkedChanged implements [connector.Consumer].
+// ParkedChanged implements [connector.Source].
 func (l *Log) ParkedChanged() <-chan struct{} { return nil }
 
-// Name implements [connector.Consumer].
+// Name implements [connector.Source].
 func (l *Log) Name() string { return "mqtt" }
 
-// Epoch implements [connector.Consumer].
+// Epoch implements [connector.Source].
 func (l *Log) Epoch() string { return "0123456789abcdef" }
 
-// Head implements [connector.Consumer].
+// Head implements [connector.Source].
 func (l *Log) Head() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.head()
 }
 
-// Acked implements [connector.Consumer].
+// Acked implements [connector.Source].
 func (l *Log) Acked() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.now.acked
 }
 
-// Seek implements [connector.Consumer].
+// Seek implements [connector.Source].
 func (l *Log) Seek(seq uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cursor = seq
 }
 
-// Read implements [connector.Consumer].
+// Read implements [connector.Source].
 func (l *Log) Read(ctx context.Context, maxFrames int) ([]*frame.Batch, error) {
 	for {
 		l.mu.Lock()
@@ -182,7 +182,7 @@ func (l *Log) readLocked(maxFrames int) []*frame.Batch {
 	return out
 }
 
-// Fetch implements [connector.Consumer].
+// Fetch implements [connector.Source].
 func (l *Log) Fetch(first, last uint64) ([]*frame.Batch, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -243,14 +243,14 @@ func (l *Log) Pinned() map[string]bus.Range {
 	return out
 }
 
-// Records implements [connector.Consumer].
+// Records implements [connector.Source].
 func (l *Log) Records() ([]bus.Record, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.SortedFunc(maps.Values(l.now.records), func(a, b bus.Record) int { return cmp.Compare(a.Key, b.Key) }), nil
 }
 
-// Commit implements [connector.Consumer].
+// Commit implements [connector.Source].
 func (l *Log) Commit(c bus.Commit) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -54,7 +54,7 @@ type running struct {
 
 func deps(t *testing.T, log *Log) connector.Deps {
 	return connector.Deps{
-		Identity: connector.Identity{Gateway: "gw", Tenant: "acme", Device: "line-1", Version: "test"}, Consumer: log,
+		Identity: connector.Identity{Gateway: "gw", Tenant: "acme", Device: "line-1", Version: "test"}, Source: log,
 		Secret:    func(s string) (string, error) { return s, nil },
 		ConfigRev: func() uint64 { return 1 }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}

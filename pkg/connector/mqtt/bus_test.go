@@ -18,7 +18,7 @@ import (
 type busBench struct {
 	*bench
 	bus *bus.Bus
-	c   *bus.Consumer
+	c   *bus.Reader
 }
 
 func newBusBench(t *testing.T, topic string, mod func(*bus.Config)) *busBench {
@@ -33,7 +33,7 @@ func newBusBench(t *testing.T, topic string, mod func(*bus.Config)) *busBench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { bb.Close() })
-	c, err := bb.Consumer("mqtt", bus.StartOldest)
+	c, err := bb.OpenReader("mqtt", bus.StartOldest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func newBusBench(t *testing.T, topic string, mod func(*bus.Config)) *busBench {
 }
 
 func (r *busBench) reopen() {
-	conn, err := newConnector("mqtt", r.cfg, connector.Deps{Identity: connector.Identity{Gateway: "gw"}, Consumer: r.c, Log: slog.New(slog.DiscardHandler)},
+	conn, err := newConnector("mqtt", r.cfg, connector.Deps{Identity: connector.Identity{Gateway: "gw"}, Source: r.c, Log: slog.New(slog.DiscardHandler)},
 		testMetrics(r.t))
 	if err != nil {
 		r.t.Fatal(err)

@@ -323,7 +323,7 @@ func (c *commands) store(rec *commandRecord, sync bool) error {
 	if err != nil {
 		return err
 	}
-	if err := c.deps.Consumer.Commit(bus.Commit{Put: []bus.Record{r}, Sync: sync}); err != nil {
+	if err := c.deps.Source.Commit(bus.Commit{Put: []bus.Record{r}, Sync: sync}); err != nil {
 		return fmt.Errorf("store command: %w", err)
 	}
 	return nil

@@ -168,7 +168,7 @@ func (c *commands) prune(now time.Time) {
 	if len(old) == 0 {
 		return
 	}
-	if err := c.deps.Consumer.Commit(bus.Commit{Delete: old}); err != nil {
+	if err := c.deps.Source.Commit(bus.Commit{Delete: old}); err != nil {
 		c.log.Error("old commands not deleted", "error", err)
 	}
 }

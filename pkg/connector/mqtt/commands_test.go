@@ -28,7 +28,7 @@ import (
 
 // shelf is a consumer that keeps records only.
 type shelf struct {
-	connector.Consumer
+	connector.Source
 	mu      sync.Mutex
 	records map[string]bus.Record
 }
@@ -98,7 +98,7 @@ func newDesk(t *testing.T, shelved *shelf, change func(*Commands)) *desk {
 	if change != nil {
 		change(&cfg)
 	}
-	deps := connector.Deps{Identity: connector.Identity{Gateway: "gw", Tenant: "acme", Device: "line"}, Consumer: d.shelf, Commands: d.device,
+	deps := connector.Deps{Identity: connector.Identity{Gateway: "gw", Tenant: "acme", Device: "line"}, Source: d.shelf, Commands: d.device,
 		Log: slog.New(slog.NewJSONHandler(d.log, nil))}
 	var err error
 	d.commands, err = newCommands(cfg, identityReplacer(deps.Identity), deps, testMetrics(t).commands.MustCurryWith(prometheus.Labels{"connector": "mqtt"}))

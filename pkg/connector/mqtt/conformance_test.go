@@ -206,7 +206,7 @@ func TestUpdate(t *testing.T) {
 		maps.Copy(cfg, change)
 		return cfg
 	}
-	deps := connector.Deps{Consumer: connectortest.NewLog(), Log: slog.New(slog.DiscardHandler)}
+	deps := connector.Deps{Source: connectortest.NewLog(), Log: slog.New(slog.DiscardHandler)}
 	for _, c := range []struct {
 		change map[string]any
 		want   bool

@@ -105,7 +105,7 @@ func newConnector(name string, cfg Config, deps connector.Deps, m *metrics) (*Co
 	if c.clientID == "" {
 		c.clientID = deps.Identity.Gateway
 	}
-	c.session = newSession(deps.Consumer, c.sessionLost)
+	c.session = newSession(deps.Source, c.sessionLost)
 	if cfg.Commands.Enable {
 		if c.commands, err = newCommands(cfg.Commands, names, deps, m.commands.MustCurryWith(prometheus.Labels{"connector": name})); err != nil {
 			return nil, err

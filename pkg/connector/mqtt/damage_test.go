@@ -47,7 +47,7 @@ func (r *busBench) open(dir string) {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { b.Close() })
-	c, err := b.Consumer("mqtt", bus.StartOldest)
+	c, err := b.OpenReader("mqtt", bus.StartOldest)
 	if err != nil {
 		r.t.Fatal(err)
 	}

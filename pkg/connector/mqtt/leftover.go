@@ -48,7 +48,7 @@ func (s *session) update(sync bool, change func(*sessionRecord)) error {
 	if err != nil {
 		return err
 	}
-	if err := s.consumer.Commit(bus.Commit{Put: []bus.Record{r}, Sync: sync}); err != nil {
+	if err := s.source.Commit(bus.Commit{Put: []bus.Record{r}, Sync: sync}); err != nil {
 		return fmt.Errorf("store what the broker holds for us: %w", err)
 	}
 	s.record = rec
@@ -85,7 +85,7 @@ func (s *session) noLongerRetained(at retainedAt) error {
 	defer s.noting.Unlock()
 	if s.kept[at] {
 		delete(s.kept, at)
-		return s.consumer.Commit(bus.Commit{Delete: []string{at.key()}})
+		return s.source.Commit(bus.Commit{Delete: []string{at.key()}})
 	}
 	return s.update(false, func(rec *sessionRecord) {
 		rec.Retained = slices.DeleteFunc(rec.Retained, func(r retainedAt) bool { return r == at })

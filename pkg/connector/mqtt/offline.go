@@ -21,7 +21,7 @@ func (f *factory) OpenReplay(ctx context.Context, name string, cfg map[string]an
 		return nil, err
 	}
 	c.Commands.Enable = false
-	deps.Consumer = stoppedLog{epoch: epoch}
+	deps.Source = stoppedLog{epoch: epoch}
 	k, err := newConnector(name, c, deps, f.metrics)
 	if err != nil {
 		return nil, err
@@ -40,11 +40,11 @@ func (f *factory) OpenReplay(ctx context.Context, name string, cfg map[string]an
 // stoppedLog stands for the log of a gateway that is stopped: only its epoch is
 // asked for.
 type stoppedLog struct {
-	connector.Consumer
+	connector.Source
 	epoch string
 }
 
-// Epoch implements [connector.Consumer].
+// Epoch implements [connector.Source].
 func (s stoppedLog) Epoch() string { return s.epoch }
 
 // replayLink is a connector with a connection for replays.

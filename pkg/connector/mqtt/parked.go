@@ -49,7 +49,7 @@ func (s *sender) park(t *turn, m *message, reason *refusal) error {
 		return err
 	}
 	if !tells { // or each sys.gap frame that is refused would bring another one
-		t.commit.Gaps = append(t.commit.Gaps, bus.Gap{Range: bus.Range{First: p.First, Last: p.Last}, Consumer: s.session.consumer.Name(),
+		t.commit.Gaps = append(t.commit.Gaps, bus.Gap{Range: bus.Range{First: p.First, Last: p.Last}, Consumer: s.session.source.Name(),
 			Reason: bus.ReasonRefused, Time: p.Time, Topic: p.Topic, Parked: p.ID})
 	}
 	s.stats.parked()
@@ -101,7 +101,7 @@ func (k *maker) onlyGaps(r *messageRecord) (bool, error) {
 // there are otherwise.
 func (s *sender) takeParked(t *turn) error {
 	s.parkedDue = false
-	records, err := s.session.consumer.Records()
+	records, err := s.session.source.Records()
 	if err != nil {
 		return err
 	}

@@ -33,13 +33,13 @@ const (
 // reader reads the log on a connection and makes windows of messages from it. It
 // is one goroutine.
 type reader struct {
-	consumer connector.Consumer
-	options  readerOptions
-	pace     pace // of the window that is being made
-	make     *maker
-	codec    *codec
-	builder  *builder
-	windows  chan *window // to the sender
+	source  connector.Source
+	options readerOptions
+	pace    pace // of the window that is being made
+	make    *maker
+	codec   *codec
+	builder *builder
+	windows chan *window // to the sender
 
 	skip     []bus.Range      // windows that were stored before the connection began, sorted
 	chains   map[chain]uint64 // as they were then
@@ -92,12 +92,12 @@ func (s *stream) ended() bool { return s.end != 0 && s.cursor > s.end && len(s.r
 
 // newReader prepares a reader that continues behind what is delivered, leaving
 // out the windows in skip.
-func newReader(c connector.Consumer, skip []bus.Range, o readerOptions, k *maker) (*reader, error) {
+func newReader(c connector.Source, skip []bus.Range, o readerOptions, k *maker) (*reader, error) {
 	cd, err := k.codec(o.record.encoding)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{consumer: c, options: o, make: k, codec: cd, skip: skip, windows: make(chan *window, aheadBy), bytesPerFrame: 128}
+	r := &reader{source: c, options: o, make: k, codec: cd, skip: skip, windows: make(chan *window, aheadBy), bytesPerFrame: 128}
 	r.builder = newBuilder(cd, newRouter(o.record.Template))
 	slices.SortFunc(r.skip, func(a, b bus.Range) int { return cmp.Compare(a.First, b.First) })
 	r.skip = slices.Compact(r.skip)
@@ -160,7 +160,7 @@ func (r *reader) complete(w *window) error {
 	if err != nil {
 		return err
 	}
-	batches, err := r.consumer.Fetch(w.record.First, w.record.Last)
+	batches, err := r.source.Fetch(w.record.First, w.record.Last)
 	if err != nil && !isGone(err) {
 		return fmt.Errorf("frames %d to %d: %w", w.record.First, w.record.Last, err)
 	}
@@ -241,7 +241,7 @@ func (r *reader) next(ctx context.Context) (*window, error) {
 // behind reports whether what s holds has waited for long: longer than behindFor, or
 // since before the connection.
 func (r *reader) behind(s *stream) bool {
-	head := r.consumer.Head()
+	head := r.source.Head()
 	if now := time.Now(); r.marked.IsZero() {
 		r.marked, r.marks = now, [2]uint64{head, head}
 	} else if now.Sub(r.marked) >= behindFor {
@@ -275,7 +275,7 @@ func (r *reader) watch(held bool, s *stream) {
 		}
 		return
 	}
-	lag := r.consumer.Head() + 1 - min(s.cursor, r.consumer.Head()+1)
+	lag := r.source.Head() + 1 - min(s.cursor, r.source.Head()+1)
 	if known, grows := r.throttle.grows(time.Now(), lag); grows {
 		r.options.warn(errGrows(lag))
 	} else if known {
@@ -290,7 +290,7 @@ func (r *reader) pick() (s *stream, wait bool) {
 	if !r.options.liveFirst {
 		return &r.live, true
 	}
-	now, head := time.Now(), r.consumer.Head()
+	now, head := time.Now(), r.source.Head()
 	waiting := uint64(frame.CountFrames(r.live.ready))
 	if head >= r.live.cursor {
 		waiting += head - r.live.cursor + 1
@@ -341,7 +341,7 @@ func (r *reader) gather(ctx context.Context, s *stream, w *window, wait bool) er
 	for {
 		if len(s.ready) == 0 {
 			enough := !wait || r.builder.largest() >= r.pace.maxFrames
-			if s.ended() || w.record.First != 0 && enough && s.cursor > r.consumer.Head() {
+			if s.ended() || w.record.First != 0 && enough && s.cursor > r.source.Head() {
 				return nil
 			}
 			if err := r.fill(ctx, s, until); errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
@@ -349,7 +349,7 @@ func (r *reader) gather(ctx context.Context, s *stream, w *window, wait bool) er
 			} else if err != nil {
 				return err
 			}
-			if s.cursor > r.consumer.Head() {
+			if s.cursor > r.source.Head() {
 				r.caughtUp = time.Now()
 			}
 		}
@@ -391,7 +391,7 @@ func (r *reader) take(s *stream, w *window) (full bool) {
 // fill reads the next frames of s, waiting for them until the time given.
 func (r *reader) fill(ctx context.Context, s *stream, until time.Time) error {
 	if r.at != s.cursor {
-		r.consumer.Seek(max(s.cursor, r.consumer.Acked()+1))
+		r.source.Seek(max(s.cursor, r.source.Acked()+1))
 		r.at = s.cursor
 	}
 	if !until.IsZero() {
@@ -400,7 +400,7 @@ func (r *reader) fill(ctx context.Context, s *stream, until time.Time) error {
 		defer cancel()
 	}
 	room := r.builder.limit - r.builder.size
-	batches, err := r.consumer.Read(ctx, max(r.pace.maxFrames, min(room/r.bytesPerFrame, maxRead)))
+	batches, err := r.source.Read(ctx, max(r.pace.maxFrames, min(room/r.bytesPerFrame, maxRead)))
 	if err != nil {
 		return err
 	}

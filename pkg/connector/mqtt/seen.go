@@ -49,7 +49,7 @@ func (c *Connector) seenTopic() string { return c.statusTopic() + "/seq" }
 
 // witness returns the hold that the log has on what was seen of it, nil if it has none.
 func (c *Connector) witness() connector.Witness {
-	w, _ := c.deps.Consumer.(connector.Witness)
+	w, _ := c.deps.Source.(connector.Witness)
 	return w
 }
 

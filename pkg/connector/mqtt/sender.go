@@ -114,7 +114,7 @@ func (s *sender) run(ctx context.Context, stop <-chan struct{}) error {
 		case w := <-windows:
 			s.current = w
 		case <-retry:
-		case <-s.session.consumer.ParkedChanged():
+		case <-s.session.source.ParkedChanged():
 			s.parkedDue = true
 		case <-late:
 			err = s.overdue()
@@ -190,7 +190,7 @@ func (s *sender) commit(c *bus.Commit) error {
 		return nil
 	}
 	c.Sync = len(c.Put) > 0
-	if err := s.session.consumer.Commit(*c); err != nil {
+	if err := s.session.source.Commit(*c); err != nil {
 		return fmt.Errorf("store messages in flight: %w", err)
 	}
 	return nil

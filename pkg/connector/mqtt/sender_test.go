@@ -87,7 +87,7 @@ func newBench(t testing.TB, topic string, qos byte) *bench {
 // open makes a connector on the log, as a start of the process does.
 func (b *bench) open() {
 	b.t.Helper()
-	c, err := newConnector("mqtt", b.cfg, connector.Deps{Identity: connector.Identity{Gateway: "gw"}, Consumer: b.log, Log: slog.New(slog.DiscardHandler)},
+	c, err := newConnector("mqtt", b.cfg, connector.Deps{Identity: connector.Identity{Gateway: "gw"}, Source: b.log, Log: slog.New(slog.DiscardHandler)},
 		testMetrics(b.t))
 	if err != nil {
 		b.t.Fatal(err)

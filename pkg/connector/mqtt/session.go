@@ -22,8 +22,8 @@ import (
 // identifier; what concerns the data it hands to the sender, which alone changes
 // messages.
 type session struct {
-	consumer connector.Consumer
-	lost     func(resent int) // told when the broker has lost the session
+	source connector.Source
+	lost   func(resent int) // told when the broker has lost the session
 
 	// Only the sender, while a connection is up, and the connector, between
 	// two connections, touch these.
@@ -58,13 +58,13 @@ type ack struct {
 	text string // the broker's words
 }
 
-func newSession(c connector.Consumer, lost func(resent int)) *session {
-	return &session{consumer: c, lost: lost, wake: make(chan struct{}, 1), slot: make(chan struct{}, 1)}
+func newSession(c connector.Source, lost func(resent int)) *session {
+	return &session{source: c, lost: lost, wake: make(chan struct{}, 1), slot: make(chan struct{}, 1)}
 }
 
 // load makes memory what the records say. Every connection begins with it.
 func (s *session) load() (*stored, error) {
-	records, err := s.consumer.Records()
+	records, err := s.source.Records()
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (s *session) load() (*stored, error) {
 // cleanStart reports whether what the server may still hold for us is not the
 // session that the records belong to.
 func (s *session) cleanStart(server, clientID string) bool {
-	return s.record.Epoch != s.consumer.Epoch() || s.record.ClientID != clientID || len(s.record.Servers) == 0 || slices.Contains(s.record.Stale, server)
+	return s.record.Epoch != s.source.Epoch() || s.record.ClientID != clientID || len(s.record.Servers) == 0 || slices.Contains(s.record.Stale, server)
 }
 
 // disown notes, durably, that another client has had the session: what it left
@@ -108,7 +108,7 @@ func (s *session) disown() error {
 	if err != nil {
 		return err
 	}
-	if err := s.consumer.Commit(bus.Commit{Put: []bus.Record{r}, Sync: true}); err != nil {
+	if err := s.source.Commit(bus.Commit{Put: []bus.Record{r}, Sync: true}); err != nil {
 		return fmt.Errorf("store that the session is another client's: %w", err)
 	}
 	s.record = rec
@@ -150,7 +150,7 @@ func (s *session) ConAckReceived(w io.Writer, cp *packets.Connect, ca *packets.C
 }
 
 func (s *session) adopt(server, clientID string, present bool) error {
-	rec := sessionRecord{Epoch: s.consumer.Epoch(), ClientID: clientID, Retained: s.record.Retained}
+	rec := sessionRecord{Epoch: s.source.Epoch(), ClientID: clientID, Retained: s.record.Retained}
 	var c bus.Commit
 	if present && s.cleanStart(server, clientID) {
 		return errNotOurs
@@ -199,7 +199,7 @@ func (s *session) adopt(server, clientID string, present bool) error {
 		return err
 	}
 	c.Put, c.Sync = append(c.Put, r), true
-	if err := s.consumer.Commit(c); err != nil {
+	if err := s.source.Commit(c); err != nil {
 		return fmt.Errorf("store the session: %w", err)
 	}
 	s.record = rec

@@ -194,11 +194,11 @@ const monitorEvery = 5 * time.Second
 
 // backlogAge returns the age of the oldest frame that is not delivered.
 func (c *Connector) backlogAge() time.Duration {
-	next := c.deps.Consumer.Acked() + 1
-	if next > c.deps.Consumer.Head() {
+	next := c.deps.Source.Acked() + 1
+	if next > c.deps.Source.Head() {
 		return 0
 	}
-	batches, err := c.deps.Consumer.Fetch(next, next)
+	batches, err := c.deps.Source.Fetch(next, next)
 	if err != nil || len(batches) == 0 || len(batches[0].Frames) == 0 {
 		return 0 // gone to the log's limit, or just delivered
 	}

@@ -24,7 +24,7 @@ type uplink struct {
 func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, error) {
 	free := make(chan []byte, 8)
 	newMaker := func() *maker {
-		return &maker{fetch: c.deps.Consumer.Fetch, codecs: map[encoding]*codec{}, free: free}
+		return &maker{fetch: c.deps.Source.Fetch, codecs: map[encoding]*codec{}, free: free}
 	}
 	var skip []bus.Range
 	for _, m := range c.session.inflight {
@@ -45,7 +45,7 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	if o.liveFirst {
 		o.record.Stream = streamLive
 	}
-	r, err := newReader(c.deps.Consumer, skip, o, newMaker())
+	r, err := newReader(c.deps.Source, skip, o, newMaker())
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (c *Connector) encoding(on *link) encoding {
 
 // envelope returns what a message says of itself.
 func (c *Connector) envelope(r *messageRecord, made *payload) frame.Envelope {
-	return frame.Envelope{Gateway: c.deps.Identity.Gateway, Epoch: c.deps.Consumer.Epoch(), FirstSeq: made.first, LastSeq: made.last,
+	return frame.Envelope{Gateway: c.deps.Identity.Gateway, Epoch: c.deps.Source.Epoch(), FirstSeq: made.first, LastSeq: made.last,
 		PrevSeq: r.Prev, ConfigRev: made.configRev, Stream: r.Stream}
 }
 

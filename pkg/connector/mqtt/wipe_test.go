@@ -59,7 +59,7 @@ func slowBroker(t *testing.T) (url string) {
 func TestWipeIsWaitedFor(t *testing.T) {
 	cfg := defaults()
 	cfg.Topic, cfg.Endpoint = "t", slowBroker(t)
-	c, err := newConnector("mqtt", cfg, connector.Deps{Identity: connector.Identity{Gateway: "gw"}, Consumer: connectortest.NewLog(),
+	c, err := newConnector("mqtt", cfg, connector.Deps{Identity: connector.Identity{Gateway: "gw"}, Source: connectortest.NewLog(),
 		Log: slog.New(slog.DiscardHandler), Secret: func(s string) (string, error) { return s, nil }, ConfigRev: func() uint64 { return 1 }}, testMetrics(t))
 	if err != nil {
 		t.Fatal(err)

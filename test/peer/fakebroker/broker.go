@@ -10,8 +10,8 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/edge-gateway/edge-gateway/pkg/consumer"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/receiver"
 )
 
 // Broker is a running fake broker. All methods may be called from any goroutine.
@@ -169,13 +169,13 @@ func (b *Broker) Delivered() []*Packet {
 
 // Ledger returns what the reference consumer makes of the data messages that were
 // delivered.
-func (b *Broker) Ledger() consumer.Report {
+func (b *Broker) Ledger() receiver.Report {
 	b.t.Helper()
-	l, err := consumer.OpenLedger("")
+	l, err := receiver.OpenLedger("")
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	d, err := consumer.NewDecoder(frame.Milliseconds)
+	d, err := receiver.NewDecoder(frame.Milliseconds)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func (b *Broker) Ledger() consumer.Report {
 		if p.User("first_seq") == "" && (p.ProtocolVersion == 5 || strings.HasPrefix(p.TopicName, "/edge/status/")) {
 			continue
 		}
-		m := &consumer.Message{Topic: p.TopicName, ContentType: p.Properties.ContentType, Properties: map[string]string{}, Payload: p.Payload, Received: p.At}
+		m := &receiver.Message{Topic: p.TopicName, ContentType: p.Properties.ContentType, Properties: map[string]string{}, Payload: p.Payload, Received: p.At}
 		for _, u := range p.Properties.User {
 			m.Properties[u.Key] = u.Val
 		}

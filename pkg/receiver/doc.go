@@ -1,4 +1,4 @@
-// Package consumer is the reference consumer of the gateways' MQTT messages. It does what
+// Package receiver is the reference receiver of the gateways' MQTT messages. It does what
 // a program must do to get each frame once and to know that none is missing. The tests of
 // this project use it, and other programs can.
 //
@@ -12,7 +12,7 @@
 // message of the same topic and stream before it. So a message vouches for the run from
 // prev_seq + 1 to last_seq: a frame that is not in it was never meant for this topic.
 // Where the runs of a chain (gateway, epoch, topic, stream) leave a hole, a message is
-// missing. The first message that a consumer ever sees of a chain is where its knowledge
+// missing. The first message that a receiver ever sees of a chain is where its knowledge
 // begins.
 //
 // Messages of a replay carry their id, are counted apart, and change nothing of
@@ -24,4 +24,4 @@
 // the holes and not the frames. [Run] saves it before it acknowledges a message
 // at the broker: after a crash the broker delivers again what the ledger may or
 // may not hold, and the ledger drops what it does.
-package consumer
+package receiver

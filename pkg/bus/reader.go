@@ -25,11 +25,12 @@ const (
 // readAhead is how many frames a consumer takes from the log at a time.
 const readAhead = 8192
 
-// Consumer is a connector's hold on the log: its place in it and its own
-// records. One goroutine reads; the other methods may be called from any.
-type Consumer struct {
+// Reader is the hold of one consumer on the running bus: it reads frames from its bookmark
+// on, and commits position and records there. One goroutine reads; the other methods may
+// be called from any.
+type Reader struct {
 	b  *Bus
-	st *wal.Consumer
+	st *wal.Bookmark
 
 	parkedChanged chan struct{} // capacity 1
 
@@ -43,10 +44,10 @@ type Consumer struct {
 	parkedSince time.Time      // zero: active
 }
 
-// Consumer returns the consumer with the given name, which the log remembers
-// from then on, and makes it active. A new one begins at start. A name can be
-// held once at a time.
-func (b *Bus) Consumer(name string, start Start) (*Consumer, error) {
+// OpenReader returns the reader of the consumer with the given name, which the log
+// remembers from then on, and makes the consumer active. A new one begins at start. A name can
+// be held once at a time.
+func (b *Bus) OpenReader(name string, start Start) (*Reader, error) {
 	b.register.Lock()
 	defer b.register.Unlock()
 	b.mu.Lock()
@@ -55,14 +56,14 @@ func (b *Bus) Consumer(name string, start Start) (*Consumer, error) {
 	if old != nil && old.active.Load() {
 		return nil, fmt.Errorf("consumer %s: already in use", name)
 	}
-	st, isNew, err := b.log.OpenConsumer(name, start == StartEnd)
+	st, isNew, err := b.log.OpenBookmark(name, start == StartEnd)
 	if err != nil {
 		return nil, fmt.Errorf("consumer %s: %w", name, err)
 	}
 	if isNew {
 		b.logger.Info("new consumer", "consumer", name, "first_seq", st.Acked()+1)
 	}
-	c := &Consumer{b: b, st: st, parkedChanged: make(chan struct{}, 1)}
+	c := &Reader{b: b, st: st, parkedChanged: make(chan struct{}, 1)}
 	c.read.Store(st.Acked() + 1)
 	c.active.Store(true)
 	b.mu.Lock()
@@ -74,7 +75,7 @@ func (b *Bus) Consumer(name string, start Start) (*Consumer, error) {
 
 // Close parks the consumer: it keeps its place and its frames until somebody
 // opens it again or removes it.
-func (c *Consumer) Close() {
+func (c *Reader) Close() {
 	c.active.Store(false)
 	c.mu.Lock()
 	c.parkedSince, c.ahead = c.b.now(), nil
@@ -86,22 +87,22 @@ func (c *Consumer) Close() {
 }
 
 // Name returns the consumer's name.
-func (c *Consumer) Name() string { return c.st.Name() }
+func (c *Reader) Name() string { return c.st.Name() }
 
 // Epoch identifies the log.
-func (c *Consumer) Epoch() string { return c.b.Epoch() }
+func (c *Reader) Epoch() string { return c.b.Epoch() }
 
 // Head returns the last durable seq: what Read could return by now.
-func (c *Consumer) Head() uint64 { return c.b.log.Durable() }
+func (c *Reader) Head() uint64 { return c.b.log.Durable() }
 
 // Acked returns the consumer's position: every frame up to it is delivered.
-func (c *Consumer) Acked() uint64 { return c.st.Acked() }
+func (c *Reader) Acked() uint64 { return c.st.Acked() }
 
 // Records returns the consumer's records, sorted by key.
-func (c *Consumer) Records() ([]Record, error) { return c.st.Records() }
+func (c *Reader) Records() ([]Record, error) { return c.st.Records() }
 
 // Commit changes records and position in one atomic step.
-func (c *Consumer) Commit(change Commit) error {
+func (c *Reader) Commit(change Commit) error {
 	if err := c.st.Commit(change); err != nil {
 		return err
 	}
@@ -114,11 +115,11 @@ func (c *Consumer) Commit(change Commit) error {
 
 // ParkedChanged has a token when somebody has asked for a parked message to be sent or
 // has dropped one.
-func (c *Consumer) ParkedChanged() <-chan struct{} { return c.parkedChanged }
+func (c *Reader) ParkedChanged() <-chan struct{} { return c.parkedChanged }
 
 // Seek sets the cursor: the next Read begins at seq, even if that is
 // acknowledged.
-func (c *Consumer) Seek(seq uint64) {
+func (c *Reader) Seek(seq uint64) {
 	c.mu.Lock()
 	c.ahead, c.seeks, c.again = nil, c.seeks+1, c.st.Acked()
 	c.read.Store(seq)
@@ -127,7 +128,7 @@ func (c *Consumer) Seek(seq uint64) {
 }
 
 // moved lets publishers look again that wait for this consumer.
-func (c *Consumer) moved() {
+func (c *Reader) moved() {
 	if c.b.cfg.Load().Overflow != Pause {
 		return
 	}
@@ -143,7 +144,7 @@ func (c *Consumer) moved() {
 // order are skipped. Frames that the log had to drop appear as a jump in seq,
 // told by a sys.gap frame. Damaged frames are an error that wraps ErrDamaged; the
 // cursor stays before them.
-func (c *Consumer) Read(ctx context.Context, maxFrames int) ([]*frame.Batch, error) {
+func (c *Reader) Read(ctx context.Context, maxFrames int) ([]*frame.Batch, error) {
 	for {
 		moved := c.b.moved()
 		if err := c.usable(); err != nil {
@@ -167,7 +168,7 @@ func (c *Consumer) Read(ctx context.Context, maxFrames int) ([]*frame.Batch, err
 	}
 }
 
-func (c *Consumer) usable() error {
+func (c *Reader) usable() error {
 	if !c.active.Load() {
 		return fmt.Errorf("consumer %s: %w", c.Name(), errParked)
 	}
@@ -180,7 +181,7 @@ func (c *Consumer) usable() error {
 }
 
 // tryRead returns nothing if there is nothing to read.
-func (c *Consumer) tryRead(maxFrames int) ([]*frame.Batch, error) {
+func (c *Reader) tryRead(maxFrames int) ([]*frame.Batch, error) {
 	for {
 		c.mu.Lock()
 		at, seeks := max(c.read.Load(), c.b.log.Floor()), c.seeks
@@ -214,7 +215,7 @@ func (c *Consumer) tryRead(maxFrames int) ([]*frame.Batch, error) {
 }
 
 // advance moves the cursor unless Seek was called since seeks was taken.
-func (c *Consumer) advance(to, seeks uint64) bool {
+func (c *Reader) advance(to, seeks uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.seeks != seeks {
@@ -232,7 +233,7 @@ var errHole = errors.New("hole")
 
 // get returns frames from the start of r on: from the ring if it holds them,
 // otherwise from the log.
-func (c *Consumer) get(r Range, maxFrames int) ([]*frame.Batch, error) {
+func (c *Reader) get(r Range, maxFrames int) ([]*frame.Batch, error) {
 	if batches := c.b.ring.read(nil, r.First, r.Last, maxFrames); len(batches) > 0 {
 		return batches, nil
 	}
@@ -280,7 +281,7 @@ func (c *Consumer) get(r Range, maxFrames int) ([]*frame.Batch, error) {
 }
 
 // damaged returns err unless what it is about was deleted in the meantime.
-func (c *Consumer) damaged(r Range, err error) error {
+func (c *Reader) damaged(r Range, err error) error {
 	var d *wal.DamageError
 	if errors.As(err, &d) {
 		if _, bad := c.b.log.Missing(d.Range); !bad {
@@ -294,7 +295,7 @@ func (c *Consumer) damaged(r Range, err error) error {
 // All of them must be pinned by a record or not yet acknowledged; otherwise they
 // may be gone. What a repair of the log took out is gone too. Then the error is a
 // [GoneError], and the frames that are left are returned beside it.
-func (c *Consumer) Fetch(first, last uint64) ([]*frame.Batch, error) {
+func (c *Reader) Fetch(first, last uint64) ([]*frame.Batch, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
 	}
