@@ -159,7 +159,7 @@ func (op *writeOp) first(c *session) error {
 	if most := c.mostWrite(); place.Size > most {
 		return &driver.Ended{Result: fmt.Errorf("%w: %d bytes, but the PLC takes %d in one message, and in two it would see half of the value", ErrRange, place.Size, most)}
 	}
-	if err := c.prove(op.check.Place); err != nil {
+	if err := op.prove(c); err != nil {
 		return err
 	}
 	if !op.job.Claim() {
@@ -188,6 +188,33 @@ func (op *writeOp) first(c *session) error {
 	}
 	op.stage, op.until = toFind, op.at.Add(op.d.settings.VerifyDelay+2*op.d.settings.Timeout+settleTime)
 	return &driver.GoOn{After: max(op.d.settings.VerifyDelay, lookPause), Conn: err}
+}
+
+// prove makes sure that the connection works, and that the PLC has the room for a text. If it
+// says that it has not, something else is there, or nothing has set the text up yet: what was
+// written would be no text. A PLC that doesn't say is believed to have what the table says.
+func (op *writeOp) prove(c *session) error {
+	if op.pt.codec == nil || op.pt.codec.head() == 0 {
+		return c.prove(op.check.Place)
+	}
+	head := op.pt.Place
+	head.Size = op.pt.codec.head()
+	data, err := c.read(head)
+	if err != nil {
+		return unlessIntact(err)
+	}
+	if room, n := unsigned(data), unsigned(op.want[:head.Size]); n > room {
+		return &driver.Ended{Result: fmt.Errorf("%w: the text has %d characters, and the PLC says that it has room for %d there; compare the address with the block, and load the block's start values", ErrRange, n, room)}
+	}
+	return nil
+}
+
+// unsigned reads a number of one byte or two.
+func unsigned(b []byte) (n int) {
+	for _, x := range b {
+		n = n<<8 | int(x)
+	}
+	return n
 }
 
 // prove makes sure that the connection works, if it was silent for a while: a PLC that

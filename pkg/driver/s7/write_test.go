@@ -112,7 +112,7 @@ func TestWriteAfterSilence(t *testing.T) {
 // a value that has no room in one message is refused.
 func TestWriteTexts(t *testing.T) {
 	r := start(t, nil, []config.Variable{variable("s", "DB1.STRING0.10", config.TypeString), variable("w", "DB1.WSTRING20.5", config.TypeWString),
-		variable("big", "DB2.BYTE0.400", config.TypeBinary)}, func(p *s7test.PLC) {
+		variable("big", "DB2.BYTE0.400", config.TypeBinary), variable("s0", "DB1.STRING32.6", config.TypeString), variable("w0", "DB2.WSTRING0.6", config.TypeWString)}, func(p *s7test.PLC) {
 		p.Agree(240, 1)
 		p.Load(0x84, 1, 40)
 		p.Load(0x84, 2, 400)
@@ -137,5 +137,18 @@ func TestWriteTexts(t *testing.T) {
 	}
 	if _, err := r.write("s", frame.StringValue("longer than ten")); !errors.Is(err, s7.ErrRange) {
 		t.Errorf("a text that is too long: %v", err)
+	}
+	// The PLC's own room counts where it is less, as that of a text that nothing has set up.
+	sent := r.plc.Writes()
+	for tag, text := range map[string]string{"s": "ten of 10.", "s0": "a", "w0": "a"} {
+		if _, err := r.write(tag, frame.StringValue(text)); !errors.Is(err, s7.ErrRange) || !strings.Contains(err.Error(), "room for") {
+			t.Errorf("no room in %s: %v", tag, err)
+		}
+	}
+	if n := r.plc.Writes(); n != sent {
+		t.Errorf("%d texts were sent that have no room", n-sent)
+	}
+	if _, err := r.write("s0", frame.StringValue("")); err != nil {
+		t.Errorf("a text of nothing: %v", err)
 	}
 }
