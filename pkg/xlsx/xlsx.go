@@ -14,15 +14,18 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // Bounds of a file.
 const (
-	mostUnpacked = 256 << 20 // bytes of one part
-	mostParts    = 10_000
-	mostText     = 64 << 20 // bytes of all shared texts
+	mostUnpacked = 128 << 20 // bytes of all that is read
+	mostToken    = 1 << 20   // bytes of one tag, or of one text
+	mostDepth    = 64        // elements within each other
+	mostParts    = 10_000    // and relations
+	mostText     = 64 << 20  // bytes of all shared texts
 	mostCells    = 5_000_000
 	mostColumns  = 16_384 // as the format has it
 	mostRows     = 1 << 20
@@ -46,6 +49,7 @@ type book struct {
 	parts map[string]*zip.File
 	texts []string
 	cells int
+	left  int // bytes that may still be unpacked
 }
 
 // Read hands each row that isn't empty to visit, sheet by sheet in their order. An error of
@@ -58,7 +62,7 @@ func Read(data []byte, visit func(Row) error) error {
 	if len(z.File) > mostParts {
 		return fmt.Errorf("%w: it has %d parts", ErrTooLarge, len(z.File))
 	}
-	b := &book{parts: map[string]*zip.File{}}
+	b := &book{parts: map[string]*zip.File{}, left: mostUnpacked}
 	for _, f := range z.File {
 		b.parts[strings.TrimPrefix(f.Name, "/")] = f
 	}
@@ -83,7 +87,7 @@ func (b *book) decode(name string, each func(*xml.Decoder, xml.Token) error) err
 	if f == nil {
 		return fmt.Errorf("it is no spreadsheet (xlsx): there is no %s in it", name)
 	}
-	if f.UncompressedSize64 > mostUnpacked {
+	if f.UncompressedSize64 > uint64(max(b.left, 0)) {
 		return fmt.Errorf("%w: %s has %d bytes", ErrTooLarge, name, f.UncompressedSize64)
 	}
 	in, err := f.Open()
@@ -91,7 +95,7 @@ func (b *book) decode(name string, each func(*xml.Decoder, xml.Token) error) err
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	defer in.Close() //nolint:errcheck // it was read, or there is another error
-	d := xml.NewDecoder(&bounded{in, mostUnpacked})
+	d := newDecoder(in, &b.left)
 	for {
 		t, err := d.Token()
 		if errors.Is(err, io.EOF) {
@@ -106,19 +110,46 @@ func (b *book) decode(name string, each func(*xml.Decoder, xml.Token) error) err
 	}
 }
 
-// bounded reads so many bytes at most, whatever the archive says.
+// newDecoder reads from in as long as left lasts, whatever the archive says. Neither a
+// long token nor a deep element takes memory beyond its bound.
+func newDecoder(in io.Reader, left *int) *xml.Decoder {
+	b := &bounded{in: in, left: left}
+	b.inner = xml.NewDecoder(b)
+	return xml.NewTokenDecoder(b)
+}
+
 type bounded struct {
-	io.Reader
-	left int
+	in    io.Reader
+	left  *int // of the file
+	token int  // of the token at hand
+	depth int
+	inner *xml.Decoder
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
+	most := min(*b.left, b.token)
+	if most <= 0 {
 		return 0, ErrTooLarge
 	}
-	n, err := b.Reader.Read(p[:min(len(p), b.left)])
-	b.left -= n
+	n, err := b.in.Read(p[:min(len(p), most)])
+	*b.left -= n
+	b.token -= n
 	return n, err
+}
+
+func (b *bounded) Token() (xml.Token, error) {
+	b.token = mostToken
+	t, err := b.inner.Token()
+	switch t.(type) {
+	case xml.StartElement:
+		b.depth++
+	case xml.EndElement:
+		b.depth--
+	}
+	if b.depth > mostDepth {
+		return nil, fmt.Errorf("%w: more than %d elements are within each other", ErrTooLarge, mostDepth)
+	}
+	return t, err
 }
 
 // sheet is one of a book, and the part that it is in.
@@ -133,7 +164,9 @@ func (b *book) sheets() (list []sheet, err error) {
 			if !strings.HasPrefix(target, "/") {
 				target = path.Join("xl", target)
 			}
-			parts[attribute(e, "Id")] = strings.TrimPrefix(target, "/")
+			if parts[attribute(e, "Id")] = strings.TrimPrefix(target, "/"); len(parts) > mostParts {
+				return fmt.Errorf("%w: it has more than %d relations", ErrTooLarge, mostParts)
+			}
 		}
 		return nil
 	})
@@ -143,8 +176,8 @@ func (b *book) sheets() (list []sheet, err error) {
 	err = b.decode("xl/workbook.xml", func(_ *xml.Decoder, t xml.Token) error {
 		if e, ok := t.(xml.StartElement); ok && e.Name.Local == "sheet" {
 			part := parts[attribute(e, "id")]
-			if b.parts[part] == nil {
-				return fmt.Errorf("sheet %q is missing", attribute(e, "name"))
+			if b.parts[part] == nil || slices.ContainsFunc(list, func(s sheet) bool { return s.part == part }) {
+				return fmt.Errorf("sheet %q is missing, or in the part of another", attribute(e, "name"))
 			}
 			list = append(list, sheet{attribute(e, "name"), part})
 		}

@@ -83,6 +83,7 @@ func TestRefused(t *testing.T) {
 	for name, parts := range map[string]map[string]string{
 		"no book":             {"xl/workbook.xml": ""},
 		"no list of parts":    {"xl/_rels/workbook.xml.rels": ""},
+		"one part for sheets": {"xl/workbook.xml": strings.Repeat(`<sheet name="x" id="rId1"/>`, 2)},
 		"no sheet":            {"xl/worksheets/sheet2.xml": ""},
 		"half a sheet":        {"xl/worksheets/sheet1.xml": "<worksheet><sheetData><row><c>"},
 		"half a text":         {"xl/sharedStrings.xml": "<sst><si><t>x"},
@@ -117,7 +118,7 @@ func TestBomb(t *testing.T) {
 		t.Fatal(err)
 	}
 	blank := bytes.Repeat([]byte(" "), 1<<20)
-	for range 257 {
+	for range 129 {
 		if _, err := w.Write(blank); err != nil {
 			t.Fatal(err)
 		}
@@ -128,6 +129,35 @@ func TestBomb(t *testing.T) {
 	if err := xlsx.Read(b.Bytes(), nil); !errors.Is(err, xlsx.ErrTooLarge) {
 		t.Errorf("%v, want %v", err, xlsx.ErrTooLarge)
 	}
+}
+
+// Somebody who sends a small spreadsheet can't fill the memory of who imports it, or keep
+// the processor busy for long.
+func TestWhoSendsASpreadsheetFillsNoMemory(t *testing.T) {
+	const part, book = "xl/worksheets/sheet1.xml", "xl/workbook.xml"
+	for name, parts := range map[string]map[string]string{
+		"elements within each other":   {part: strings.Repeat("<a>", 100_000)},
+		"a text of runs in each other": {"xl/sharedStrings.xml": "<sst><si>" + strings.Repeat("<r>", 100_000)},
+		"a cell of cells in each other": {
+			part: "<worksheet><row>" + strings.Repeat("<c>", 100_000)},
+		"a tag of many attributes": {part: "<a " + strings.Repeat(`b="" `, 1<<18) + "/>"},
+		"a long text":              {"xl/sharedStrings.xml": "<sst><si><t>" + strings.Repeat("x", 2<<20)},
+		"a long name of a part's sheet": {
+			book: `<workbook><sheet name="` + strings.Repeat("x", 2<<20) + `" id="rId1"/></workbook>`},
+		"many relations": {"xl/_rels/workbook.xml.rels": "<r>" + manyRelations(10_001) + "</r>"},
+	} {
+		if err := xlsx.Read(file(t, parts), func(xlsx.Row) error { return nil }); !errors.Is(err, xlsx.ErrTooLarge) {
+			t.Errorf("%s: %v, want %v", name, err, xlsx.ErrTooLarge)
+		}
+	}
+}
+
+func manyRelations(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `<Relationship Id="%d"/>`, i)
+	}
+	return b.String()
 }
 
 // FuzzRead: whatever the sheet and the texts are, a row has lines in order and no panic.

@@ -1,6 +1,7 @@
 package s7
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -38,12 +39,13 @@ func knowsExport(f driver.ImportFile) bool {
 	name := strings.ToLower(f.Name)
 	switch {
 	case xlsx.Is(f.Data):
-		known := false
-		err := xlsx.Read(f.Data, func(r xlsx.Row) error {
-			known = known || r.Line == 1 && tia.IsHead(r.Cells)
+		known := errors.New("it is known")
+		return errors.Is(xlsx.Read(f.Data, func(r xlsx.Row) error {
+			if r.Line == 1 && tia.IsHead(r.Cells) {
+				return known
+			}
 			return nil
-		})
-		return known && err == nil
+		}), known)
 	case strings.HasSuffix(name, ".csv"):
 		head, _, _ := strings.Cut(string(f.Data), "\n")
 		return tia.IsHead(strings.FieldsFunc(strings.NewReplacer(`"`, "", "\r", "").Replace(head), func(c rune) bool { return c == ',' || c == ';' || c == '\t' }))
