@@ -90,8 +90,12 @@ func sayDelivered(cmd *cobra.Command, r admin.Range, d *pb.GetDeliveryResponse) 
 		cmd.PrintErrf("%s: what was before was delivered to every connector, or is a gap that 'edge-bus check' lists\n", logHolds(d))
 	}
 	var waiting, missed uint64
+	behind := "" // the first that waits
 	for _, c := range d.Consumers {
 		waiting, missed = waiting+c.Waiting, missed+c.Missed
+		if behind == "" && c.Waiting > 0 {
+			behind = c.Name
+		}
 	}
 	switch {
 	case len(d.Consumers) == 0:
@@ -99,7 +103,7 @@ func sayDelivered(cmd *cobra.Command, r admin.Range, d *pb.GetDeliveryResponse) 
 	case missed > 0:
 		return fmt.Errorf("%d frames are missed: 'edge-bus check' says why", missed)
 	case waiting > 0:
-		return fmt.Errorf("%d frames wait to be delivered: 'edge-ctl why CONNECTOR' says what for", waiting)
+		return fmt.Errorf("not delivered yet: %d; 'edge-ctl why %s' says what they wait for", waiting, behind)
 	}
 	return nil
 }

@@ -186,7 +186,7 @@ put back, through restarts, until they change or 'edge-ctl config reload' is cal
 }
 
 // plural counts things: "1 driver", "2 drivers".
-func plural(n uint32, what string) string {
+func plural[N int | uint32 | uint64](n N, what string) string {
 	if n != 1 {
 		what += "s"
 	}

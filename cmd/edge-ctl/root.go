@@ -24,7 +24,8 @@ find faults. It talks to the gateway's admin socket; probe, scan, browse, pki an
 sim need no gateway.
 
 Flags are also read from the environment: --socket from EDGE_CTL_SOCKET.
-Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
+Exit codes: 0 success, 1 failed, 2 gateway unreachable, 7 a write was sent and
+nobody can tell whether the device executed it, 64 wrong usage.`,
 		Example: `  edge-ctl status
   edge-ctl why press.temp
   edge-ctl tags 'plant.*' --watch

@@ -132,7 +132,7 @@ func perSecondOf(before, now sample) func(was, is uint64) string {
 func topHead(t *cli.Table, before, now sample, perSecond func(was, is uint64) string) {
 	st, b := now.status, now.bus
 	t.Cells(cli.Cell{Text: st.Gateway, Color: cli.Bold}, stateCell(st.State),
-		text(fmt.Sprintf("up %s   config rev %d %s   %d problems", cli.Ago(admin.Time(st.Started), now.at), st.ConfigRev, st.ConfigState, len(st.Problems))))
+		text(fmt.Sprintf("up %s   config rev %d %s   %s", cli.Ago(admin.Time(st.Started), now.at), st.ConfigRev, st.ConfigState, plural(len(st.Problems), "problem"))))
 	log := cli.Bytes(b.WalBytes)
 	if b.WalMaxBytes > 0 {
 		log += fmt.Sprintf(" (%.0f%%)", 100*float64(b.WalBytes)/float64(b.WalMaxBytes))

@@ -310,7 +310,7 @@ func (w *whole) logLink() *link {
 }
 
 func connectorLink(c *pb.Connector) *link {
-	l := &link{Link: "connector", Name: c.Name, State: linkOK, Text: fmt.Sprintf("%s, %d frames behind", c.State, c.Lag)}
+	l := &link{Link: "connector", Name: c.Name, State: linkOK, Text: c.State + ", " + plural(c.Lag, "frame") + " behind"}
 	switch c.State {
 	case "up":
 	case "paused":
