@@ -282,6 +282,9 @@ func TestInit(t *testing.T) {
 	if err != nil || len(g.Warnings) != 0 || g.Config.Source != "etcd" {
 		t.Fatalf("gateway.yml: %+v, %v", g, err)
 	}
+	if from := g.Origin("log.format"); from != "default" { // so that a terminal gets text
+		t.Errorf("log.format comes from the %s", from)
+	}
 	s, err := config.LoadDir(g.Config.Dir)
 	if err != nil || len(s.Variables) == 0 {
 		t.Errorf("tables: %+v, %v", s, err)
