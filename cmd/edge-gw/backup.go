@@ -27,9 +27,10 @@ func newBackup() *cobra.Command {
 and the gateway's identity to FILE, which must not exist; - is standard output. The
 gateway may run meanwhile.
 
-Secrets are left out: secrets_dir, and passwords that stand in gateway.yml. With
---secrets they are in it, so keep such a file as you keep them. The tables of an etcd
-cluster are not in it; the cluster has backups of its own.
+Secrets are left out: secrets_dir, policy.secrets_dir, and passwords that stand in
+gateway.yml. With --secrets they are in it, so keep such a file as you keep them. What
+the environment holds is never in it (EDGE_SECRET_…), and neither are the tables of an
+etcd cluster, which has backups of its own.
 
 FILE is a tar archive: "tar --zstd -tf FILE" lists it.`,
 		Example: `  edge-gw backup /backup/gw-$(date +%F).tar.zst \
@@ -40,7 +41,7 @@ FILE is a tar archive: "tar --zstd -tf FILE" lists it.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runBackup(cmd, args[0], secrets) },
 	}
 	addConfigFlags(cmd)
-	cmd.Flags().BoolVar(&secrets, "secrets", false, "with secrets_dir, and gateway.yml as it stands")
+	cmd.Flags().BoolVar(&secrets, "secrets", false, "with secrets_dir, policy.secrets_dir, and gateway.yml as it stands")
 	return cmd
 }
 
@@ -90,8 +91,10 @@ func printContents(cmd *cobra.Command, file string, c *backup.Contents) {
 		cmd.PrintErrf("  %-28s %s\n", cli.Printable(name), cli.Bytes(uint64(c.Names[name])))
 	}
 	if !c.Secrets {
-		cmd.PrintErrln("Secrets are not in it.")
+		cmd.PrintErrln("Secrets are not in it: secrets_dir, policy.secrets_dir, passwords in gateway.yml.")
+		return
 	}
+	cmd.PrintErrln("Secrets are in it: secrets_dir (secrets/), policy.secrets_dir (policy/), gateway.yml. Those of the environment are not.")
 }
 
 func newRestore() *cobra.Command {

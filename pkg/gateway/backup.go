@@ -32,6 +32,7 @@ const (
 	partConfig  = "gateway.yml" // to look at: restore is told which one to use
 	dirTables   = "config"      // files: the tables in config.dir
 	dirSecrets  = "secrets"     // files: those of secrets_dir
+	dirPolicy   = "policy"      // files: those of policy.secrets_dir
 	dirData     = "data"        // files: those of data_dir that are kept as they are
 	restoringAt = "RESTORING"   // in data_dir: a restore isn't complete
 )
@@ -44,7 +45,7 @@ func keptFiles() []string {
 // BackupOptions say what to back up.
 type BackupOptions struct {
 	File    string // of cfg: gateway.yml
-	Secrets bool   // with secrets_dir, and with gateway.yml as it stands
+	Secrets bool   // with secrets_dir and policy.secrets_dir, and with gateway.yml as it stands
 	Log     *slog.Logger
 }
 
@@ -264,13 +265,15 @@ func (b *backupWriter) secrets(context.Context) error {
 	if !b.opts.Secrets {
 		return nil
 	}
-	files, err := os.ReadDir(b.cfg.SecretsDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("back up the secrets: %w", err)
-	}
-	for _, f := range files {
-		if err := b.file(dirSecrets+"/"+f.Name(), filepath.Join(b.cfg.SecretsDir, f.Name())); err != nil {
-			return err
+	for part, dir := range map[string]string{dirSecrets: b.cfg.SecretsDir, dirPolicy: b.cfg.Policy.SecretsDir} {
+		files, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("back up the secrets: %w", err)
+		}
+		for _, f := range files {
+			if err := b.file(part+"/"+f.Name(), filepath.Join(dir, f.Name())); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -158,6 +158,8 @@ func (r *restorer) part(p backup.Part, in io.Reader) error {
 		return r.missing(filepath.Join(r.cfg.Config.Dir, name), p, in)
 	case dir == dirSecrets && filepath.IsLocal(name):
 		return r.missing(filepath.Join(r.cfg.SecretsDir, name), p, in)
+	case dir == dirPolicy && filepath.IsLocal(name):
+		return r.missing(filepath.Join(r.cfg.Policy.SecretsDir, name), p, in)
 	case p.Name != partConfig:
 		r.log.Warn("the backup has a part that this release does not know", "part", p.Name)
 	}

@@ -163,29 +163,37 @@ func TestBackupOfStoppedGateway(t *testing.T) {
 	broker := peer.StartMosquitto(t)
 	gw := newPlant(t, broker.URL(), plc.Addr)
 	gw.WriteFile(t, "secrets/mqtt_password", "hunter2\n")
+	gw.WriteFile(t, "secrets/tables/plc_psk", "for tables\n")
 	gw.WriteFile(t, "config/variables/press.yml", "[]\n")
 	if _, code := gw.Stop(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	dir := t.TempDir()
 	plain, secret := filepath.Join(dir, "plain.tar.zst"), filepath.Join(dir, "secret.tar.zst")
-	gw.edgeGW(t, 0, "backup", plain)
-	gw.edgeGW(t, 0, "backup", secret, "--secrets")
+	if said := gw.edgeGW(t, 0, "backup", plain); !strings.Contains(said, "not in it: secrets_dir, policy.secrets_dir") {
+		t.Errorf("backup said:\n%s", said)
+	}
+	if said := gw.edgeGW(t, 0, "backup", secret, "--secrets"); !strings.Contains(said, "secrets/mqtt_password ") ||
+		!strings.Contains(said, "policy/plc_psk ") || !strings.Contains(said, "Secrets are in it") {
+		t.Errorf("backup --secrets said:\n%s", said)
+	}
 	if said := gw.edgeGW(t, 0, "migrate"); !strings.Contains(said, "tables") || !strings.Contains(said, "nothing to migrate") {
 		t.Errorf("migrate said:\n%s", said)
 	}
 	for file, want := range map[string]bool{plain: false, secret: true} {
 		out, err := exec.Command("sh", "-c", `zstd -dc "$0" | tar xO`, file).Output()
 		must(t, err)
-		if got := bytes.Contains(out, []byte("hunter2")); got != want {
-			t.Errorf("%s holds the password: %v", file, got)
+		for _, text := range []string{"hunter2", "for tables"} {
+			if got := bytes.Contains(out, []byte(text)); got != want {
+				t.Errorf("%s holds the secret %s: %v", file, text, got)
+			}
 		}
 	}
 	for _, name := range []string{"data", "secrets", "config"} {
 		must(t, os.RemoveAll(filepath.Join(gw.Dir, name)))
 	}
 	gw.edgeGW(t, 0, "restore", secret)
-	for _, name := range []string{"secrets/mqtt_password", "config/drivers.yml", "config/variables/press.yml"} {
+	for _, name := range []string{"secrets/mqtt_password", "secrets/tables/plc_psk", "config/drivers.yml", "config/variables/press.yml"} {
 		if _, err := os.Stat(filepath.Join(gw.Dir, name)); err != nil {
 			t.Error(err)
 		}
