@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -26,6 +27,35 @@ const (
 func (it *item) miss() {
 	if it.missed == 0 {
 		it.missed = it.last
+	}
+}
+
+// noteOverflows takes note, with backfill, of values that the server's queues threw away
+// before the first values of a message. What is lost between values of one message, as with
+// discard: newest, is told only: filling it would change their order.
+func (r *runner) noteOverflows(s *subscription, fresh []*ua.MonitoredItemNotification) {
+	if !r.s.Backfill || !slices.ContainsFunc(fresh, func(n *ua.MonitoredItemNotification) bool { return n.Value != nil && overflowed(n.Value.Status) }) {
+		return
+	}
+	seen := make(map[uint32]bool, len(fresh))
+	g := gap{why: queueFull, full: true}
+	for _, n := range fresh {
+		it := r.handles[n.ClientHandle]
+		if seen[n.ClientHandle] || it == nil || n.Value == nil {
+			continue
+		}
+		seen[n.ClientHandle] = true
+		if !it.queued(n.Value) || it.last == 0 || it.missed != 0 {
+			continue
+		}
+		it.miss()
+		if at := time.Unix(0, it.missed); g.nodes == 0 || at.Before(g.from) {
+			g.from = at
+		}
+		g.nodes++
+	}
+	if g.nodes > 0 && s.gap == nil {
+		s.gap = &g
 	}
 }
 
@@ -58,7 +88,7 @@ func (r *runner) settleGap(ctx context.Context, g gap, until time.Time, fresh []
 		for _, it := range todo {
 			it.missed = 0
 		}
-		r.tellGap(g, until)
+		r.tellRest(g, until)
 		return nil
 	}
 	f := filling{gap: g, until: until, left: mostBackfilled}
@@ -74,9 +104,17 @@ func (r *runner) settleGap(ctx context.Context, g gap, until time.Time, fresh []
 	}
 	if f.failed > 0 {
 		g.nodes, g.why = f.failed, g.why+", and the server's history does not have it: "+f.why
-		r.tellGap(g, until)
+		r.tellRest(g, until)
 	}
 	return nil
+}
+
+// tellRest tells what of a gap is lost for good. Of full queues that is told later, of many
+// messages together.
+func (r *runner) tellRest(g gap, until time.Time) {
+	if !g.full {
+		r.tellGap(g, until)
+	}
 }
 
 // filling is a gap that is being filled.
@@ -148,6 +186,8 @@ func (r *runner) fillSome(ctx context.Context, f *filling, part []*item) error {
 			f.fail(failed[it])
 		case !it.known:
 			f.fail("it begins later than the last value that came")
+		default:
+			it.whole = true
 		}
 		it.missed = 0
 	}
@@ -261,7 +301,11 @@ func (r *runner) mark(f *filling, part []*item, values int) {
 	if err != nil {
 		return // of text and numbers there is no error
 	}
-	r.d.deps.Log.Info("values were read from the server's history", "values", values, "nodes", len(part), "from", time.Unix(0, from), "to", f.until)
+	level := slog.LevelInfo
+	if f.gap.full { // it may be in every message
+		level = slog.LevelDebug
+	}
+	r.d.deps.Log.Log(r.ctx, level, "values were read from the server's history", "values", values, "nodes", len(part), "from", time.Unix(0, from), "to", f.until)
 	v := frame.Frame{Value: frame.ObjectValue(string(text)), TS: time.Now().UnixNano()}
 	r.emit(frame.Single(frame.Data, r.d.id, frame.Tag{Name: frame.SysPrefix + "backfill"}, v))
 }

@@ -31,6 +31,7 @@ type item struct {
 	missed    int64         // values after this time did not come; 0: none
 	missedTo  int64         // and up to, not including, this time
 	known     bool          // the history has the last value that came
+	whole     bool          // what is missing before its next value came from the history
 	filled    int64         // source time of the last value from the history
 	asked     bool          // for names
 	names     map[int64]string
@@ -359,9 +360,15 @@ func (r *runner) observe(list []*ua.MonitoredItemNotification) {
 	for _, n := range list {
 		if it := r.handles[n.ClientHandle]; it != nil && it.index >= 0 && n.Value != nil {
 			r.observeOne(b, it, n.Value, now)
+			it.whole = false
 		}
 	}
 	r.emit(table.End(b))
+}
+
+// queued reports whether the server's queue has lost values before this one.
+func (it *item) queued(dv *ua.DataValue) bool {
+	return it.target.watch.queue > 1 && overflowed(dv.Status)
 }
 
 // observeOne hands one value to its point.
@@ -372,7 +379,7 @@ func (r *runner) observeOne(b *frame.Batch, it *item, dv *ua.DataValue, now time
 	if it.filled = 0; filled != 0 && ts <= filled {
 		return // it came from the history
 	}
-	if it.target.watch.queue > 1 && overflowed(dv.Status) {
+	if it.queued(dv) {
 		r.overflowed(it, ts)
 	}
 	q := quality(dv.Status)

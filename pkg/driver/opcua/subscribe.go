@@ -37,7 +37,8 @@ type gap struct {
 	from  time.Time
 	why   string
 	nodes int
-	tries int // to fill it
+	tries int  // to fill it
+	full  bool // the server's queues were full, and nothing else is lost
 }
 
 // overflow is what the server's queues lost lately.
@@ -46,6 +47,9 @@ type overflow struct {
 	tags     map[string]bool
 	since    time.Time
 }
+
+// queueFull is why values are lost that the server had.
+const queueFull = "the server's queue was full: raise queue_size, or publish more often"
 
 // overflowEvery bounds how often lost values are told of.
 const overflowEvery = 5 * time.Second
@@ -179,6 +183,7 @@ func (r *runner) process(ctx context.Context, s *subscription, m *ua.Notificatio
 		case *ua.DataChangeNotification:
 			err := r.unfold(ctx, n.MonitoredItems)
 			if err == nil {
+				r.noteOverflows(s, n.MonitoredItems)
 				err = r.settleGaps(ctx, s, laterOf(s.published, at), n.MonitoredItems)
 			}
 			if err != nil {
@@ -233,11 +238,20 @@ func (r *runner) missing(ctx context.Context, s *subscription, end uint32, until
 	return nil
 }
 
+// since returns from, or when the values that full queues lost begin, if that is earlier.
+func (s *subscription) since(from time.Time) time.Time {
+	if s.gap != nil && s.gap.full && s.gap.from.Before(from) {
+		return s.gap.from
+	}
+	return from
+}
+
 // note takes note that values of a subscription are lost: what it sends next settles that.
 func (r *runner) note(s *subscription, g gap) {
-	if s.gap != nil {
+	if s.gap != nil && !s.gap.full {
 		return
 	}
+	g.from = s.since(g.from)
 	s.gap = &g
 	for _, it := range r.handles {
 		if it.sub == s {
@@ -328,8 +342,8 @@ func (r *runner) lose(s *subscription, why string) {
 		}
 	}
 	r.d.deps.Log.Warn("a subscription is lost", "reason", why, "nodes", s.nodes)
-	from := s.published
-	if s.gap != nil && r.gap == nil {
+	from := s.since(s.published)
+	if s.gap != nil && !s.gap.full && r.gap == nil {
 		r.gap = s.gap // it gave no value that this could be told with
 		return
 	}
@@ -366,6 +380,9 @@ func (r *runner) tellGap(g gap, to time.Time) {
 // overflowed notes that the server threw values of a tag away.
 func (r *runner) overflowed(it *item, ts int64) {
 	r.d.metrics.overflows.WithLabelValues(r.d.id).Inc()
+	if it.whole {
+		return // they came from the history
+	}
 	o := &r.overflow
 	if len(o.tags) == 0 {
 		*o = overflow{from: ts, to: ts, tags: map[string]bool{}, since: time.Now()}
@@ -383,6 +400,6 @@ func (r *runner) tellOverflow(now time.Time) {
 	if len(o.tags) == 0 || now.Sub(o.since) < overflowEvery {
 		return
 	}
-	r.tellGap(gap{from: time.Unix(0, o.from), why: "the server's queue was full: raise queue_size, or publish more often", nodes: len(o.tags)}, time.Unix(0, o.to))
+	r.tellGap(gap{from: time.Unix(0, o.from), why: queueFull, nodes: len(o.tags)}, time.Unix(0, o.to))
 	o.tags = nil
 }

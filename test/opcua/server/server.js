@@ -132,7 +132,13 @@ async function main() {
   let count = 0;
   add("Count", "UInt32", 0);
   if (cfg.history) space.installHistoricalDataNode(variables.get("Count").variable, { maxOnlineValues: 10000 });
-  if (cfg.countEvery) setInterval(() => set("Count", ++count), cfg.countEvery);
+  let counted = 0; // each count has a time of its own, also where a busy machine fires two at once
+  if (cfg.countEvery) {
+    setInterval(() => {
+      counted = Math.max(counted + 1, Date.now());
+      set("Count", ++count, new Date(counted));
+    }, cfg.countEvery);
+  }
   if (cfg.changeEvery) {
     let round = 0;
     setInterval(() => {
