@@ -249,7 +249,7 @@ func (c *checker) ports() {
 		case err == nil:
 			_ = l.Close() // nobody has connected
 		case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, fs.ErrPermission): // another time, or another user
-			c.doubt("port", key, fmt.Errorf("cannot be listened on now: %w", err))
+			c.doubt("port", key, fmt.Errorf("cannot be listened on now: %w; %s", err, listenHint(listen[key], err)))
 		default:
 			c.refuse(key, err)
 		}

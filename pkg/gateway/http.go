@@ -46,15 +46,19 @@ type httpServer struct {
 	server   *http.Server
 }
 
+// listenHint says what mends it that addr can't be listened on.
+func listenHint(addr string, err error) string {
+	if _, port, _ := net.SplitHostPort(addr); port == "9100" && errors.Is(err, syscall.EADDRINUSE) {
+		return "Prometheus's node_exporter listens on 9100 too: set metrics: {listen: \":9101\"}, and have Prometheus scrape that"
+	}
+	return "choose another address, or stop what uses this one"
+}
+
 // listenHTTP binds addr at once, so that a port in use is an error of the start.
 func listenHTTP(addr string, reg prometheus.Gatherer, ready func() Readiness, log *slog.Logger) (*httpServer, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		hint := "choose another address, or stop what uses this one"
-		if _, port, _ := net.SplitHostPort(addr); port == "9100" && errors.Is(err, syscall.EADDRINUSE) {
-			hint = "Prometheus's node_exporter listens on 9100 too: set metrics: {listen: \":9101\"}, and have Prometheus scrape that"
-		}
-		return nil, fmt.Errorf("metrics.listen %q: %w; %s", addr, err, hint)
+		return nil, fmt.Errorf("metrics.listen %q: %w; %s", addr, err, listenHint(addr, err))
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
