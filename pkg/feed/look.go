@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // look is what the tables' files were seen to be.
@@ -64,7 +65,7 @@ func lookAt(dir string, prev look, whole bool) (look, error) {
 func sumOf(paths []string) (string, error) {
 	h := sha256.New()
 	for _, path := range paths {
-		f, err := os.Open(path)
+		f, err := os.OpenFile(path, regular.Flags, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -72,7 +73,10 @@ func sumOf(paths []string) (string, error) {
 			return "", err
 		}
 		content := sha256.New()
-		_, err = io.Copy(content, f)
+		st, err := f.Stat()
+		if err == nil && st.Mode().IsRegular() { // it may have become a pipe since it was looked at
+			_, err = io.Copy(content, f)
+		}
 		_ = f.Close() // only read
 		if err != nil {
 			return "", err
