@@ -40,8 +40,8 @@ func newAt() *cobra.Command {
 quality and with how old it was then. TAG may be a glob. TIME is a time such as
 14:03, 'yesterday 14:03', '2026-11-27 14:03', 2026-11-27T14:03:00Z or '15m ago'.
 
-A tag that reports changes only may have had its value for long: at looks back as
-far as the log goes. What the log no longer holds is not known.`,
+A tag that reports only changes may have had its value for a long time: at looks
+back as far as the log goes. It doesn't know what the log no longer holds.`,
 		Example: `  edge-bus at oven.zone1 14:03
   edge-bus at 'oven.*' press.force 'yesterday 22:00'`,
 		Args: cobra.MinimumNArgs(2),

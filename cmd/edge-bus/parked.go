@@ -19,7 +19,7 @@ import (
 func newParked() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "parked",
-		Short: "Messages that a broker refused and that were put aside",
+		Short: "List, send or drop messages that a broker refused",
 		Long: `A connector with on_refused: park puts a message aside that the broker refuses
 again and again, and goes on without it. Its frames stay in the log, whatever gc
 deletes, until the message is sent again or dropped.`,
@@ -36,7 +36,7 @@ deletes, until the message is sent again or dropped.`,
 func newParkedList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
-		Short:   "List the messages that were put aside, and why",
+		Short:   "List the parked messages, and why they were refused",
 		Example: `  edge-bus parked list`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -70,9 +70,9 @@ func newParkedRetry() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "retry CONSUMER/ID… | --all",
-		Short: "Send messages again that were put aside, with the configuration of now",
-		Long: `retry has messages sent again: on the topic and in the form that the connector's
-configuration says now. A stopped gateway sends them when it starts.`,
+		Short: "Send parked messages again, with the current configuration",
+		Long: `retry sends messages again, on the topic and in the form that the connector is
+configured for now. A stopped gateway sends them when it starts.`,
 		Example:           `  edge-bus parked retry mqtt/7`,
 		ValidArgsFunction: completeParked(),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -93,7 +93,7 @@ func newParkedDrop() *cobra.Command {
 	var all, yes bool
 	cmd := &cobra.Command{
 		Use:   "drop CONSUMER/ID… | --all",
-		Short: "Give messages up that were put aside",
+		Short: "Give up parked messages for good",
 		Long: `drop gives messages up for good: their frames are never delivered by this connector,
 and can be deleted from the log. It asks first.`,
 		Example:           `  edge-bus parked drop mqtt/7`,

@@ -47,8 +47,8 @@ func newTail() *cobra.Command {
 		Use:   "tail",
 		Short: "Show frames as they become durable, until Ctrl-C",
 		Long: `tail shows frames of a running gateway as they become durable. A slow terminal
-loses frames, which are counted; the gateway never waits. What must be complete is
-for replay.`,
+loses frames, which are counted; the gateway never waits. Use replay if
+nothing may be left out.`,
 		Example: `  edge-bus tail --tag 'plant.*'
   edge-bus tail --quality bad -o json`,
 		Args: cobra.NoArgs,

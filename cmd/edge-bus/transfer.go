@@ -49,7 +49,7 @@ them: an export has no holes.`,
 				}
 				if args[0] == "-" {
 					err = write(cmd.OutOrStdout())
-					err = cli.Interrupted(cmd, err, "what was written is no whole export, and import refuses it: export again")
+					err = cli.Interrupted(cmd, err, "the export that was written is not whole, and import refuses it: export again")
 				} else {
 					err = writeNew(args[0], write)
 					err = cli.Interrupted(cmd, err, "%s was not finished and is removed: export again", args[0])

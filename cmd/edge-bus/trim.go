@@ -84,7 +84,7 @@ func gcTable(t *cli.Table, dryRun bool, r *pb.CollectGarbageResponse) {
 		t.Cells(cli.Cell{Text: fmt.Sprintf("%d of them were not acknowledged by %s", r.Unacked, who), Color: cli.Red})
 	}
 	if r.Blocked > 0 {
-		t.Cells(cli.Cell{Text: fmt.Sprintf("%d frames stay, since %s has not acknowledged them", r.Blocked, who), Color: cli.Yellow})
+		t.Cells(cli.Cell{Text: fmt.Sprintf("%d frames stay because %s has not acknowledged them", r.Blocked, who), Color: cli.Yellow})
 	}
 }
 

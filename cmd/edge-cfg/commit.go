@@ -197,7 +197,7 @@ func askForChange(cmd *cobra.Command, d *tables.Difference, flags *pushFlags) er
 	}
 	n := d.Removed()
 	if flags.yes && n > allowed {
-		return cli.Usagef("this removes %s; say --allow-delete %d (or all) if that is meant", count(n, "item"), n)
+		return cli.Usagef("this removes %s; add --allow-delete %d (or all) if you mean it", count(n, "item"), n)
 	}
 	question := fmt.Sprintf("Push %s?", count(d.Len(), "change"))
 	if n > 0 {

@@ -12,14 +12,14 @@ import (
 func newCompact() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compact",
-		Short: "Make room in etcd: give up its history, defragment it, lift the alarm of a full one",
-		Long: `compact gives up etcd's history of all keys, gives the space back to the disk, one
-server after the other, and lifts the alarm of a full database. The releases stay:
-they are no history of etcd's. Each server answers nothing for as long as its own
-defragmentation takes (some 100 MiB a second).
+		Short: "Make room in etcd: drop its history, defragment it, clear the alarm of a full one",
+		Long: `compact drops etcd's history of all keys, gives the space back to the disk, one
+server after the other, and clears the alarm of a full database. Releases stay: they
+are keys, not history. A server does not answer while it is defragmented (about
+100 MiB a second).
 
-The etcd that is embedded in a gateway does all that by itself. With passwords on it
-takes root's rights.`,
+A gateway's embedded etcd does all that by itself. An etcd with passwords wants the
+rights of root for it.`,
 		Example: `  edge-cfg compact
   edge-cfg --endpoints etcd-1:2379,etcd-2:2379,etcd-3:2379 compact`,
 		Args: cobra.NoArgs,

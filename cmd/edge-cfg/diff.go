@@ -44,8 +44,8 @@ without revisions, it is the current directory.
 --from compares with an older revision. Without DIR, --from and --to compare two
 revisions; the one that is left out is the one in force.
 
---gateway takes the directory of a fleet, and shows what the layers make different
-from the base for one gateway. No config center is needed for it.`,
+--gateway takes the directory of a fleet, and shows how one gateway differs from the
+base. It needs no config center.`,
 		Example: `  edge-cfg diff ./config
   edge-cfg diff --from rev=120 --to rev=125
   edge-cfg diff ./config --exit-code || echo "not pushed yet"
@@ -62,7 +62,7 @@ from the base for one gateway. No config center is needed for it.`,
 			}
 			if gateway != "" {
 				if len(args) == 0 || from != "" || to != "" {
-					return cli.Usagef("--gateway takes the DIR of a fleet, and no revisions")
+					return cli.Usagef("--gateway goes with the DIR of a fleet, not with revisions")
 				}
 				differs, err := diffGateway(cmd, args[0], gateway)
 				if err == nil && differs && exitCode {
@@ -74,7 +74,7 @@ from the base for one gateway. No config center is needed for it.`,
 				args = []string{"."}
 			}
 			if len(args) > 0 && to != "" {
-				return cli.Usagef("DIR and --to are both what is compared with --from; say one of them")
+				return cli.Usagef("--from is compared with DIR or with --to: give one of them")
 			}
 			var files *tables.Files
 			if len(args) > 0 {

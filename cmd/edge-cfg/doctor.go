@@ -19,9 +19,9 @@ func newDoctor() *cobra.Command {
 		Long: `doctor looks at etcd, the records, the documents, the item keys, and the gateways.
 It changes nothing. Errors end it with 1; warnings don't.
 
---repair first makes a commit record that is gone or damaged anew from the releases,
-and writes the documents and item keys as the commit says. It makes no new release:
-gateways run what they ran.`,
+--repair first rebuilds a lost or damaged commit record from the releases, and then
+writes the documents and item keys as the commit says. It makes no new release:
+gateways keep what they run.`,
 		Example: `  edge-cfg doctor
   edge-cfg doctor --repair`,
 		Args: cobra.NoArgs,

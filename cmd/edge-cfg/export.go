@@ -17,8 +17,7 @@ func newExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Print all tables as one document, or write the variables as a spreadsheet",
-		Long: `export prints the tables in force as one document, without the secrets that stand in
-them literally. With --csv it writes the variables with the columns that import
+		Long: `export prints the tables in force as one document, without literal secrets. With --csv it writes the variables with the columns that import
 reads; "-" is standard output.`,
 		Example: `  edge-cfg export -o json > plant.json
   edge-cfg export --csv points.csv`,

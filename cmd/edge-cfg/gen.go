@@ -13,12 +13,12 @@ func newGen() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gen --into DIR --driver ID --tag TEMPLATE --addr N --count N",
 		Short: "Make variables from a range of addresses and a template of names",
-		Long: `gen adds variables on consecutive addresses to DIR's variables.yml, or changes those
-that have the tags already, in the file that holds them.
+		Long: `gen adds variables on consecutive addresses to DIR's variables.yml. A variable whose
+tag exists already is changed, in the file that holds it.
 
-In the template {n} is the variable's number, {n:03} with leading zeros, {addr} its
-address. --step is the distance of addresses; without it they are as far apart as
-the datatype is long.`,
+In the template, {n} is the variable's number, {n:03} the same with leading zeros,
+{addr} its address. --step is the distance between addresses; the default is the
+length of the datatype.`,
 		Example: `  edge-cfg gen --into ./config --driver press-4 \
     --tag 'press4.zone{n:02}.temp' --addr 40001 --count 24 --datatype float`,
 		Args: cobra.NoArgs,

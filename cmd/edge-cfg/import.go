@@ -105,7 +105,7 @@ func (im *importing) run(cmd *cobra.Command, names []string) error {
 		cmd.PrintErrln(cli.Printable(leftOut(l)))
 	}
 	if len(found.Rows) == 0 {
-		return fmt.Errorf("%s: there is no variable in it that can be taken", strings.Join(names, ", "))
+		return fmt.Errorf("%s: no variable in it can be imported", strings.Join(names, ", "))
 	}
 	s, err := tables.NewSheet(found.Columns, found.Rows)
 	if err != nil {
@@ -151,7 +151,7 @@ func (im *importing) read(cmd *cobra.Command, names []string) (files []driver.Im
 func (im *importing) owner(cmd *cobra.Command, f *driver.ImportFile) (*driver.Protocol, error) {
 	raw, extension := f.Data, strings.ToLower(filepath.Ext(f.Name))
 	if extension == ".xlsx" && !xlsx.Is(raw) {
-		return nil, errors.New("it is no spreadsheet file (xlsx): save it as one, without a password")
+		return nil, errors.New("it is not a spreadsheet file (xlsx): save it as one, without a password")
 	}
 	for _, p := range protocols.Builtin() {
 		if p.Import == nil || !slices.Contains(p.Import.Extensions, extension) {

@@ -26,10 +26,10 @@ func newLint() *cobra.Command {
 		Long: `lint reads tables and gateway.yml and prints everything that is wrong or doubtful,
 sorted, one line each: file:line:column: severity: message (rule).
 
-Of a directory it checks endpoints.yml, drivers.yml, variables.yml, settings.yml
-and gateway.yml; a directory with only a gateway.yml leads it to the tables. What
-is not among the arguments is not missed: variables.yml alone is checked without
-looking for its drivers.
+In a directory it checks endpoints.yml, drivers.yml, variables.yml, settings.yml
+and gateway.yml. If there is only a gateway.yml, it also checks the tables that this
+file names. It doesn't miss tables that you did not name: variables.yml alone is
+checked without its drivers.
 
 Errors end it with 1. Warnings do so only with --strict.`,
 		Example: `  edge-cfg lint ./config

@@ -24,9 +24,9 @@ func newPull() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "pull DIR",
-		Short: "Bring the tables in force to files, to edit them there",
-		Long: `pull brings the tables to the files of DIR. A file that says the same already is left
-alone, and of the others the unchanged items keep their text and comments. An item
+		Short: "Write the tables in force to files, to edit them there",
+		Long: `pull writes the tables to the files of DIR. It leaves a file alone that says the same
+already; in the others, unchanged items keep their text and comments. An item
 stays in the file that holds it (variables/press.yml); new ones go to variables.yml.
 
 What was edited in DIR since the last pull or push is merged with what others pushed
@@ -35,8 +35,8 @@ there twice, between the marks <<<<<<<, ======= and >>>>>>>, the exit code is 3,
 lint, diff and push refuse the directory until a person has decided. --force takes
 what is in force instead of what was edited.
 
-The files have secrets that stand in the tables literally, and only their owner may
-read them then.`,
+Literal secrets in the tables are written to the files too; only their owner may read
+them then.`,
 		Example: `  edge-cfg pull ./config`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

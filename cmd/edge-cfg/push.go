@@ -20,13 +20,13 @@ func newPush() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "push FILE|DIR",
-		Short: "Bring tables to the config center, from where gateways take them",
-		Long: `push replaces the tables that there are files for: those of a directory, or the
-one that a file is named for. It lints them, shows what changes, asks, and then
+		Short: "Push tables to the config center, where gateways get them",
+		Long: `push replaces each table that has a file in the directory, or the one table that
+the given file is named for. It lints them, shows what changes, asks, and then
 changes all of it or nothing.
 
-What others pushed since the tables were pulled or pushed last is not overwritten:
-that is a conflict, with exit code 3. The directory remembers what it was based on.
+It doesn't overwrite what others pushed since your last pull or push: that is a
+conflict, with exit code 3. The directory remembers what it was based on.
 
 Removing items needs intent: without a terminal, -y alone is not enough.
 

@@ -19,13 +19,13 @@ func newRollback() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollback TABLE|all --to rev=N|previous",
 		Short: "Put a table, or all of them, back to what they were",
-		Long: `rollback commits an earlier state anew: that of revision N, or the newest one that
-was different and ran (previous). A revision that is known not to run, because a
-gateway refused it or took it back, needs --known-bad: of one table, too, and where
-that table makes the whole what was refused before. The result is linted as a whole
-first: drivers can't be put back to before they had the variables of now.
+		Long: `rollback commits an earlier state again: that of revision N, or the newest one that
+was different and ran (previous). A revision that a gateway refused or took back is
+known not to run, and needs --known-bad. So does the rollback of one table that makes
+the whole equal to such a revision. The result is linted as a whole first: drivers
+can't go back to a state in which they lack today's variables.
 
-It removes what wasn't there then; -y is enough for that.`,
+It removes items that did not exist then; -y is enough for that.`,
 		Example: `  edge-cfg rollback variables --to previous
   edge-cfg rollback all --to rev=120 -y -m "press 4 again"`,
 		Args:      cobra.ExactArgs(1),
@@ -78,7 +78,7 @@ func rollback(ctx context.Context, cmd *cobra.Command, s *center.Store, table co
 			return err
 		}
 		if why != "" {
-			return cli.Usagef("rev %d is known not to run (%s); say --known-bad if it is meant all the same", rev, why)
+			return cli.Usagef("rev %d is known not to run (%s); add --known-bad to take it all the same", rev, why)
 		}
 	}
 	if flags.message == "" {

@@ -24,11 +24,11 @@ The result is linted as a whole first.
 
 The value null takes a field away: a setting then has the value of gateway.yml again.
 
-Where somebody else pushes at the same time, it is made anew of what is there then,
-unless that changed the same item (exit code 3).
+If somebody else pushes at the same time, the change is made again on top of theirs,
+unless they changed the same item (exit code 3).
 
-The files that the tables were pushed from don't change; 'edge-cfg pull' brings it
-to them.`,
+The files that the tables were pushed from don't change; 'edge-cfg pull' updates
+them.`,
 		Example: `  edge-cfg set bus.wal_flush_ms 20
   edge-cfg set variables/plant.flow scale="value / 10" -m "new flow meter"
   edge-cfg set drivers/press-4 cfg.polling=500ms --no-wait`,

@@ -17,12 +17,12 @@ func newShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [TABLE[/ID]] | DIR [TABLE[/ID]] --gateway ID",
 		Short: "Print tables, or one item, as they are or were in the config center",
-		Long: `show prints the tables as YAML. Secrets that stand in them literally are not shown;
-references to secrets are.
+		Long: `show prints the tables as YAML. Literal secrets are not shown; references to secrets
+are.
 
 With --gateway it reads the directory of a fleet, and prints what one gateway runs.
---origin tells of every field which layer it comes from, and where it stands. No config
-center is needed for it.`,
+--origin shows which layer each field comes from, and its place there. It needs no
+config center.`,
 		Example: `  edge-cfg show
   edge-cfg show drivers -o json
   edge-cfg show variables/plant.flow --rev 120
@@ -36,7 +36,7 @@ center is needed for it.`,
 			dir := ""
 			switch {
 			case gateway != "" && (len(args) == 0 || rev != ""):
-				return cli.Usagef("--gateway takes the DIR of a fleet, and no revision")
+				return cli.Usagef("--gateway goes with the DIR of a fleet, not with a revision")
 			case gateway != "":
 				dir, args = args[0], args[1:]
 			case len(args) > 1 || origin:

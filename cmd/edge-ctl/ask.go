@@ -76,7 +76,7 @@ func ask(ctx context.Context, cmd *cobra.Command, d *device) error {
 	table := csv.NewWriter(out.Writer())
 	isCSV := out.Format == formatCSV
 	if isCSV && d.ability.Import == nil {
-		return cli.Usagef("-o csv: what %s shows of protocol %s is no list of variables", d.name, d.protocol.Name)
+		return cli.Usagef("-o csv: what %s shows of protocol %s is not a list of variables", d.name, d.protocol.Name)
 	}
 	if isCSV {
 		_ = table.Write(d.ability.Import) // the first error of a Writer is that of all

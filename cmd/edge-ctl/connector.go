@@ -183,9 +183,9 @@ func newBus() *cobra.Command {
 		Use:   "set KEY VALUE",
 		Short: "Change a setting of the bus until the gateway restarts",
 		Long: `set changes one of the settings under bus: in gateway.yml while the gateway runs.
-It stands above all other settings, those of the config center too, until the gateway
-ends or 'edge-ctl bus set KEY null' takes it away; 'edge-ctl status' tells of it.
-'edge-cfg set bus.KEY VALUE' is for good.`,
+It overrides all other settings, those of the config center too, until the gateway
+ends or 'edge-ctl bus set KEY null' removes it. 'edge-ctl status' shows it. For good,
+use 'edge-cfg set bus.KEY VALUE'.`,
 		Example: `  edge-ctl bus set wal_flush_ms 20
   edge-ctl bus set wal_max_bytes 8G`,
 		Args: cobra.ExactArgs(2),

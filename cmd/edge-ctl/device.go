@@ -188,7 +188,7 @@ func (d *device) parseOwn(p driver.Protocol, text string) error {
 	d.url = config.MaskUser(text)
 	u, err := url.Parse(text)
 	if err != nil {
-		return cli.Usagef("%s: it is no URL", d.url)
+		return cli.Usagef("%s is not a URL", d.url)
 	}
 	d.item = config.Endpoint{Scheme: u.Scheme, Host: u.Hostname(), Opts: map[string]string{}}
 	if d.item.Host == "" {

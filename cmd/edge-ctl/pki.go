@@ -49,8 +49,8 @@ func newPKI() *cobra.Command {
 		Short: "Show and change which servers are trusted",
 		Long: `pki works on the trust list of a gateway, the folder pki below its data_dir: own,
 trusted, issuers, crl and rejected. A certificate is named by its thumbprint, of
-which the first digits are enough, or by its file. Changes count at the next attempt
-to connect; the gateway needn't be told.`,
+which the first digits are enough, or by its file. Changes apply at the next attempt
+to connect, without a restart.`,
 		Example: `  edge-ctl pki list
   edge-ctl pki trust 3f2a91`,
 	}

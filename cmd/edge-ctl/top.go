@@ -53,8 +53,8 @@ func newTop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Show poll rates, latency, backlog and faults, live, until q or Ctrl-C",
-		Long: `top refreshes in place on a terminal. Rates are those since the picture before.
-Without a terminal one picture follows the other; with -o json each is a line, of
+		Long: `top refreshes in place on a terminal. Rates cover the time since the last picture.
+Without a terminal, one picture follows the other. With -o json each is a line of
 counters, without rates.
 
 Keys:

@@ -15,9 +15,9 @@ func newMigrate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate --config FILE",
 		Short: "Bring a stopped gateway's data into the newest formats",
-		Long: `migrate shows the format of each part of a stopped gateway's data, and brings what is
-in an older one into the newest. Until then a new release goes on writing the old
-format, so that the release before it can still be put back; afterwards it can't.
+		Long: `migrate shows the format of each part of a stopped gateway's data, and converts older
+formats to the newest. Until then a new release keeps writing the old format, so that
+you can go back to the release before it. Afterwards you can't.
 
 Format 2 of the log holds the device's own reason (status) of a value that isn't good;
 format 1 leaves it out.`,

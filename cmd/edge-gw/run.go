@@ -24,7 +24,7 @@ func newRun() *cobra.Command {
 		Short: "Run the gateway",
 		Long: `run polls the devices of the tables and delivers what it reads, until SIGTERM or
 SIGINT. It stops within five seconds: what is in flight then is kept for the
-next start. A second signal stops it at once. SIGHUP has the tables read anew.`,
+next start. A second signal stops it at once. SIGHUP makes it read the tables again.`,
 		Example: `  edge-gw run --config /etc/edge-gw/gateway.yml
   edge-gw run --config gateway.yml --log-format text --set bus.wal_flush_ms=20`,
 		Args: cobra.NoArgs,

@@ -59,7 +59,7 @@ func removeStale(path string) error {
 		return err
 	}
 	if info.Mode()&os.ModeSocket == 0 {
-		return errors.New("there is a file of this name that is no socket; move it away or set admin.socket to another path")
+		return errors.New("a file of this name exists that is not a socket; move it away or set admin.socket to another path")
 	}
 	c, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {

@@ -193,7 +193,7 @@ func TestBadSockets(t *testing.T) {
 		{admin.Config{}, "expected the path of a file"},
 		{admin.Config{Socket: "@abstract"}, "expected the path of a file"},
 		{admin.Config{Socket: "relative.sock"}, "expected an absolute path"},
-		{admin.Config{Socket: file}, "no socket"},
+		{admin.Config{Socket: file}, "not a socket"},
 		{admin.Config{Socket: filepath.Join(dir, strings.Repeat("x", 120))}, "the system takes 107"},
 		{admin.Config{Socket: filepath.Join(dir, "none", "admin.sock")}, "no such file or directory"},
 		{admin.Config{Socket: filepath.Join(dir, "s"), Group: "no-such-group"}, "admin.group"},

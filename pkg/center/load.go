@@ -112,7 +112,7 @@ func (s *Store) fetchHead(ctx context.Context, c Commit) (*config.Document, erro
 		s.cfg.Log.Warn("the stored document can't be read; it was put together from the item keys, which have its hash", "sha256", c.SHA256, "error", err)
 		return doc, nil
 	}
-	return nil, fmt.Errorf("%w: the document of rev %d can't be read (%w), and the item keys don't say the same; edge-cfg push --force DIR writes it anew",
+	return nil, fmt.Errorf("%w: the document of rev %d can't be read (%w), and the item keys don't match it; edge-cfg push --force DIR writes it anew",
 		ErrDamaged, c.Rev, err)
 }
 
@@ -124,7 +124,7 @@ func (s *Store) LoadRev(ctx context.Context, rev int64) (Version, error) {
 		return Version{}, err
 	}
 	if len(resp.Kvs) == 0 {
-		return Version{}, fmt.Errorf("%w: rev %d is not one of a commit; edge-cfg log lists them", ErrNoRelease, rev)
+		return Version{}, fmt.Errorf("%w: rev %d is not a commit; edge-cfg log lists them", ErrNoRelease, rev)
 	}
 	return s.loadRelease(ctx, resp.Kvs[0])
 }

@@ -151,7 +151,7 @@ func checkNames(kind Kind, names []string) error {
 		case name == "" || len(name) > maxName:
 			return fmt.Errorf("%q: a certificate's common name has 1 to %d bytes", name, maxName)
 		case kind == KindGateway && !config.ValidKey(name):
-			return fmt.Errorf("%q is no gateway_id: expected letters, digits, _ and -", name)
+			return fmt.Errorf("%q is not a gateway_id: expected letters, digits, _ and -", name)
 		case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
 			return fmt.Errorf("%q has control characters", name)
 		}

@@ -50,7 +50,7 @@ type Signer string
 func ParseSigner(text string) (Signer, error) {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(text, signerPrefix))
 	if !strings.HasPrefix(text, signerPrefix) || err != nil || len(raw) != ed25519.PublicKeySize {
-		return "", fmt.Errorf("%q is no public key: expected %s and 44 characters, as edge-cfg key show prints it", text, signerPrefix)
+		return "", fmt.Errorf("%q is not a public key: expected %s and 44 characters, as edge-cfg key show prints it", text, signerPrefix)
 	}
 	return Signer(text), nil
 }
@@ -77,11 +77,11 @@ func (s *Signature) verify(signers []Signer, prefix, sha string) error {
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(string(s.Signer), signerPrefix))
 	if err != nil || len(key) != ed25519.PublicKeySize {
-		return fmt.Errorf("policy.signers: %q is no public key", s.Signer)
+		return fmt.Errorf("policy.signers: %q is not a public key", s.Signer)
 	}
 	text, err := base64.StdEncoding.DecodeString(s.Text)
 	if err != nil || !ed25519.Verify(key, signedText(prefix, sha, s.Order), text) {
-		return fmt.Errorf("its signature is not one of this document for %s: it was changed, or signed for other gateways", prefix)
+		return fmt.Errorf("its signature does not fit this document and %s: the document was changed, or signed for other gateways", prefix)
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func NewKey(path string) (*Key, error) {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return nil, fmt.Errorf("%s is there already; a key is never written over", path)
+		return nil, fmt.Errorf("%s exists; a key is never overwritten", path)
 	}
 	if err := durable.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
 		return nil, err
@@ -123,12 +123,12 @@ func ReadKey(path string) (*Key, error) {
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return nil, fmt.Errorf("signing key %s: there is nothing in PEM in it; edge-cfg key new makes one", path)
+		return nil, fmt.Errorf("signing key %s holds no PEM block; edge-cfg key new makes one", path)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	private, ok := parsed.(ed25519.PrivateKey)
 	if err != nil || !ok {
-		return nil, fmt.Errorf("signing key %s is no ed25519 key in PKCS #8; edge-cfg key new makes one", path)
+		return nil, fmt.Errorf("signing key %s is not an ed25519 key in PKCS #8; edge-cfg key new makes one", path)
 	}
 	return &Key{private}, nil
 }

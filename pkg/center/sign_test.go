@@ -93,7 +93,7 @@ func TestSigners(t *testing.T) {
 			c.SHA256, c.Signature = first.SHA256, &forged
 		}},
 		{"an old one", "older than what was tried", func(c *Commit) { c.SHA256, c.Signature = first.SHA256, first.Signature }},
-		{"noise", "no public key", func(c *Commit) { c.SHA256, c.Signature = unsigned, &Signature{Signer: "x\x00", Text: "\xff"} }},
+		{"noise", "not a public key", func(c *Commit) { c.SHA256, c.Signature = unsigned, &Signature{Signer: "x\x00", Text: "\xff"} }},
 	}
 	for _, a := range attacks {
 		if a.id == "noise" {

@@ -15,7 +15,7 @@ import (
 const parallelTxns = 4
 
 // errClaimLost: the claim ran out, so others may be writing.
-var errClaimLost = fmt.Errorf("%w: the push lost its claim, since etcd did not answer in time; what it wrote is invisible, and the next push repairs it", ErrUnavailable)
+var errClaimLost = fmt.Errorf("%w: the push lost its claim because etcd did not answer in time; what it wrote is invisible, and the next push repairs it", ErrUnavailable)
 
 // claim is the exclusive right to write items: the pending key under a lease.
 type claim struct {

@@ -129,13 +129,13 @@ func onDay(day, clock time.Time) (time.Time, error) {
 		if clock.IsZero() {
 			return t, nil // the day begins later there
 		}
-		return t, fmt.Errorf("%s did not exist in this zone, since clocks went forward: name the zone, such as %s", want, t.Format("-07:00"))
+		return t, fmt.Errorf("%s did not exist in this zone, because clocks went forward: name the zone, such as %s", want, t.Format("-07:00"))
 	}
 	_, offset := t.Zone()
 	for _, near := range []time.Time{t.Add(-3 * time.Hour), t.Add(3 * time.Hour)} {
 		_, other := near.Zone()
 		if twin := t.Add(time.Duration(offset-other) * time.Second); offset != other && twin.Format(wall) == want {
-			return t, fmt.Errorf("%s came twice in this zone, since clocks went back: name the zone, %s or %s", want,
+			return t, fmt.Errorf("%s came twice in this zone, because clocks went back: name the zone, %s or %s", want,
 				t.Format("-07:00"), twin.Format("-07:00"))
 		}
 	}

@@ -64,7 +64,7 @@ func RawItems(t Table, path string) (map[string]map[string]any, error) {
 	items := make(map[string]map[string]any)
 	add := func(id string, n *yaml.Node) error {
 		if _, taken := items[id]; taken || id == "" {
-			return errors.New("it has no name, or that of another one; this can't be forced")
+			return errors.New("it has no name, or another item's name; --force does not help")
 		}
 		items[id], err = ItemTree(t, id, n)
 		return err

@@ -47,7 +47,7 @@ func resolvePlain(text string) (any, error) {
 		case e.Kind != number.NoNumber:
 			return text, err
 		case strings.TrimLeft(lower, "+-") == ".inf", lower == ".nan":
-			return text, errors.New("is no finite number")
+			return text, errors.New("is not a finite number")
 		}
 		return text, nil
 	}

@@ -29,7 +29,7 @@ func (g *group) dial(backup bool) (*link, bool, error) {
 	select {
 	case g.line <- struct{}{}:
 	case <-ctx.Done():
-		return nil, false, fmt.Errorf("%w: its owner before has not let go of it", ErrLineInUse)
+		return nil, false, fmt.Errorf("%w: its previous owner still holds it", ErrLineInUse)
 	}
 	l, onBackup, err := g.dialer.dial(ctx, backup)
 	if err != nil {

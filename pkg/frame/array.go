@@ -89,7 +89,7 @@ func isNumeral(c byte) bool {
 // Elements returns the elements of an array. It fails if v is none, or not JSON.
 func (v Value) Elements() ([]Value, error) {
 	if v.kind != KindArray {
-		return nil, fmt.Errorf("%q is no array", v.String())
+		return nil, fmt.Errorf("%q is not an array", v.String())
 	}
 	var parts []json.RawMessage
 	if err := json.Unmarshal([]byte(v.str), &parts); err != nil {

@@ -24,6 +24,6 @@ func (g *Gateway) audit(r admin.AuditRecord) {
 	g.log.Info("audit", "method", r.Method, "user", r.User, "uid", r.Peer.UID, "pid", r.Peer.PID, "request", r.Request, "code", r.Code, "error", r.Error,
 		"n", object["n"], "prev", object["prev"], "hash", object["hash"])
 	if err != nil {
-		g.log.Error("an audit record is not chained, or not told upstream", "error", err)
+		g.log.Error("an audit record could not be chained or reported upstream", "error", err)
 	}
 }

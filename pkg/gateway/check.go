@@ -148,7 +148,7 @@ func (c *checker) futile(key string, settings map[string]any) {
 		c.doubt("tls", key+".tls.ca", fmt.Errorf("nothing is encrypted, since %s is not: expected mqtts, tls or wss in endpoint", endpoint))
 	}
 	if strings.HasPrefix(topic, "$SYS/") || strings.HasPrefix(topic, "$share/") {
-		c.doubt("topic", key+".topic", fmt.Errorf("%s is the broker's own, and no message is taken there", topic))
+		c.doubt("topic", key+".topic", fmt.Errorf("%s belongs to the broker, which takes no messages there", topic))
 	}
 }
 
@@ -197,7 +197,7 @@ func checkPEM(path string) error {
 		return err
 	}
 	if block, _ := pem.Decode(text); block == nil {
-		return fmt.Errorf("%s: there is nothing in PEM in it: expected lines such as -----BEGIN CERTIFICATE-----", path)
+		return fmt.Errorf("%s holds no PEM block: expected lines such as -----BEGIN CERTIFICATE-----", path)
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func (g *Gateway) guardEpoch(ctx context.Context) error {
 			return nil
 		case b := <-g.behind:
 			if err := g.turnEpoch(ctx, b); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("%w; it could not be begun, and the gateway ends, since numbers would be used twice: %w", b, err)
+				return fmt.Errorf("%w; it could not be begun, and the gateway ends, because numbers would be used twice: %w", b, err)
 			}
 		}
 	}

@@ -89,7 +89,7 @@ func (g *Gateway) newEtcdFeed(instance string) (*etcdFeed, error) {
 		OnNewer: func(rev int64) { g.runner.Newer(uint64(rev)) },
 		OnInvalid: func(rev int64, err error) {
 			g.refuse(err)
-			g.log.Error("a commit of the configuration center is no configuration; what runs goes on", "rev", rev, "error", err)
+			g.log.Error("a commit of the configuration center is not a configuration; the gateway keeps what runs", "rev", rev, "error", err)
 		},
 		OnRollback: s.rolledBack, Claim: g.claim, Witness: g.witness, Report: reportEvery,
 		Log: g.log,
@@ -195,7 +195,7 @@ func (s *etcdFeed) Status() feed.Status { return s.follower.Feed() }
 func (g *Gateway) Reload(ctx context.Context) {
 	go func() {
 		if err := g.feed.Reload(ctx); err != nil {
-			g.log.Error("the configuration was not reloaded; what runs goes on", "error", err)
+			g.log.Error("the configuration was not reloaded; the gateway keeps what runs", "error", err)
 			return
 		}
 		st := g.feed.Status()
@@ -217,7 +217,7 @@ func (g *Gateway) hasBooted() bool {
 func (g *Gateway) tellRollback(old, bad uint64, reason string) {
 	object := map[string]any{"rev_old": old, "rev_bad": bad, "reason": reason}
 	if err := g.bus.PublishSys("sys.cfg_rollback", object); err != nil {
-		g.log.Error("a rollback was not told upstream", "error", err)
+		g.log.Error("a rollback could not be reported upstream", "error", err)
 	}
 }
 

@@ -155,7 +155,7 @@ func (t *trial) prove(snap *config.Snapshot) {
 		return
 	}
 	if err := t.keep(snap, t.path(provenFile)); err != nil {
-		t.log.Warn("the configuration that runs well is not kept as such", "error", err)
+		t.log.Warn("the note on the configuration that runs well could not be written", "error", err)
 		return
 	}
 	t.change(attempt{Proven: snap.SHA256})
@@ -208,12 +208,12 @@ func (g *Gateway) rescue(left attempt) {
 			"edge-gw run --safe starts without it, for a rollback", "rev", left.Rev, "sha256", left.SHA256, "unclean_starts", left.Unclean)
 		if g.safe && g.cfg.Config.Source == "etcd" { // the next start asks the store
 			if err := os.Remove(filepath.Join(g.cfg.DataDir, cacheFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				g.log.Warn("the configuration that was tried is not forgotten", "error", err)
+				g.log.Warn("the note on the configuration that was tried could not be removed", "error", err)
 			}
 		}
 	default:
 		if err := g.hold(left); err != nil {
-			g.log.Error("the configuration before can't be put back", "rev", left.Rev, "sha256", left.SHA256, "error", err)
+			g.log.Error("the previous configuration can't be put back", "rev", left.Rev, "sha256", left.SHA256, "error", err)
 			return
 		}
 		g.log.Error("the process has ended again and again within a minute of trying a configuration; the one before runs, and this one is held back",

@@ -209,7 +209,7 @@ func sexagesimal(digits string) (string, bool) {
 }
 
 func noNumberError(text string) error {
-	return &Error{text, fmt.Sprintf("%q is no number", text), NoNumber}
+	return &Error{text, fmt.Sprintf("%q is not a number", text), NoNumber}
 }
 
 func isDigits(s string) bool {

@@ -200,5 +200,5 @@ func rawNumber(dt config.DataType, n any) (frame.Value, error) {
 			return rawNumber(dt, uint64(n))
 		}
 	}
-	return frame.Value{}, fmt.Errorf("na: %v is no value of %s", n, dt)
+	return frame.Value{}, fmt.Errorf("na: %v is not a value of %s", n, dt)
 }

@@ -101,15 +101,15 @@ func TestFactorElsewhere(t *testing.T) {
 
 func TestFactorRefuses(t *testing.T) {
 	for want, change := range map[string]func(vars []config.Variable){
-		"has no tag nobody":      func(v []config.Variable) { v[0].ScaleFrom = "nobody" },
-		"names the tag itself":   func(v []config.Variable) { v[0].ScaleFrom = "m" },
-		"has a scale_from":       func(v []config.Variable) { v[1].ScaleFrom = "m" },
-		"expected a number":      func(v []config.Variable) { v[1].Datatype, v[1].NA = config.TypeString, "" },
-		"is never read":          func(v []config.Variable) { v[1].Access = config.AccessW },
-		"a string has none":      func(v []config.Variable) { v[0].Datatype = config.TypeString },
-		"no value of int16":      func(v []config.Variable) { v[1].NA = "65536" },
-		"no meaning for a bool":  func(v []config.Variable) { v[1].Datatype = config.TypeBool },
-		"1.5 is no value of int": func(v []config.Variable) { v[1].NA = "1.5" },
+		"has no tag nobody":         func(v []config.Variable) { v[0].ScaleFrom = "nobody" },
+		"names the tag itself":      func(v []config.Variable) { v[0].ScaleFrom = "m" },
+		"has a scale_from":          func(v []config.Variable) { v[1].ScaleFrom = "m" },
+		"expected a number":         func(v []config.Variable) { v[1].Datatype, v[1].NA = config.TypeString, "" },
+		"is never read":             func(v []config.Variable) { v[1].Access = config.AccessW },
+		"a string has none":         func(v []config.Variable) { v[0].Datatype = config.TypeString },
+		"not a value of int16":      func(v []config.Variable) { v[1].NA = "65536" },
+		"no meaning for a bool":     func(v []config.Variable) { v[1].Datatype = config.TypeBool },
+		"1.5 is not a value of int": func(v []config.Variable) { v[1].NA = "1.5" },
 	} {
 		vars := sunspec("z")
 		change(vars)

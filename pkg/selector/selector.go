@@ -164,11 +164,11 @@ func parseRequirement(part string) (requirement, error) {
 		r.name = part
 	}
 	if !ValidName(r.name) {
-		return fail(fmt.Sprintf("%q is no name of a label: letters, digits, _ . - and / (at most %d)", r.name, MaxLabel))
+		return fail(fmt.Sprintf("%q is not a label's name: letters, digits, _ . - and / (at most %d)", r.name, MaxLabel))
 	}
 	for _, v := range r.values {
 		if !ValidValue(v) {
-			return fail(fmt.Sprintf("%q is no value of a label: letters, digits, _ . and - (at most %d)", v, MaxLabel))
+			return fail(fmt.Sprintf("%q is not a label's value: letters, digits, _ . and - (at most %d)", v, MaxLabel))
 		}
 	}
 	return r, nil

@@ -56,7 +56,7 @@ func (k Key) Assign(doc *config.Document, text string) (*config.Document, error)
 	if value == nil {
 		remove(tree, k.Field)
 	} else if !config.SetAt(tree, k.Field, value) {
-		return nil, usagef("%s: %s is no group of fields", k, fieldName(k.Field[:len(k.Field)-1]))
+		return nil, usagef("%s: %s is not a group of fields", k, fieldName(k.Field[:len(k.Field)-1]))
 	}
 	return replaceItem(doc, k.Table, k.ID, tree)
 }

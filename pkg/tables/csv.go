@@ -160,12 +160,12 @@ func (s *Sheet) checkHeader() error {
 			return fmt.Errorf("line 1: unknown column %q; %s", name, hint)
 		}
 		if seen[name] {
-			return fmt.Errorf("line 1: the column %s is there twice", name)
+			return fmt.Errorf("line 1: the column %s occurs twice", name)
 		}
 		seen[name] = true
 	}
 	if !seen["tag"] {
-		return fmt.Errorf("line 1: there is no column tag")
+		return fmt.Errorf("line 1: the column tag is missing")
 	}
 	return nil
 }

@@ -100,7 +100,7 @@ func (l *Files) rawTable(t config.Table) ([]config.Item, error) {
 		}
 		for _, it := range items {
 			if first, twice := owner[it.ID]; twice {
-				return nil, fmt.Errorf("%s: %s stands in %s too; this can't be forced", path, config.Key(t, it.ID), first)
+				return nil, fmt.Errorf("%s: %s is in %s too; --force does not help", path, config.Key(t, it.ID), first)
 			}
 			owner[it.ID] = path
 		}

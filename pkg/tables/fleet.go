@@ -151,7 +151,7 @@ func (f *Fleet) WriteInto(dir string, r *overlay.Rendered) ([]string, error) {
 				return nil, err
 			}
 			if path != home || t.IsLayer() || err == nil && !bytes.HasPrefix(was, []byte(rendered)) {
-				return nil, fmt.Errorf("%s was not written by 'edge-cfg render', and would be lost or mixed up with what is: choose another directory", path)
+				return nil, fmt.Errorf("%s was not written by 'edge-cfg render': choose another directory, so that it is neither lost nor mixed with what render writes", path)
 			}
 		}
 		if t.IsLayer() {

@@ -73,7 +73,7 @@ func (v *Variables) importRow(s *Sheet, row []string, driver string) error {
 	}
 	tag, _ := fields["tag"].(string)
 	if tag == "" {
-		return errors.New("there is no tag")
+		return errors.New("the tag is missing")
 	}
 	item := map[string]any{}
 	if old, ok := v.items[tag]; ok {
@@ -100,7 +100,7 @@ func (v *Variables) importRow(s *Sheet, row []string, driver string) error {
 // Put adds or replaces a variable.
 func (v *Variables) Put(tag string, item map[string]any) error {
 	if v.seen[tag] {
-		return fmt.Errorf("tag %s is there twice", tag)
+		return fmt.Errorf("tag %s occurs twice", tag)
 	}
 	v.seen[tag] = true
 	raw, err := json.Marshal(item)

@@ -86,11 +86,11 @@ const latestEpoch = 1 << 43 // Unix ms, in the year 2248
 func EpochTime(epoch string) (time.Time, error) {
 	p, err := hex.DecodeString(epoch)
 	if err != nil || len(p) != 8 {
-		return time.Time{}, fmt.Errorf("%q is no epoch: expected 16 hexadecimal digits", epoch)
+		return time.Time{}, fmt.Errorf("%q is not an epoch: expected 16 hexadecimal digits", epoch)
 	}
 	ms := binary.BigEndian.Uint64(p) >> 16
 	if ms >= latestEpoch {
-		return time.Time{}, fmt.Errorf("%q is no epoch: it is of the year %d", epoch, time.UnixMilli(int64(ms)).UTC().Year())
+		return time.Time{}, fmt.Errorf("%q is not an epoch: it is of the year %d", epoch, time.UnixMilli(int64(ms)).UTC().Year())
 	}
 	return time.UnixMilli(int64(ms)), nil
 }

@@ -25,7 +25,7 @@ func openTailFile(path string, size int) (_ tailFile, err error) {
 	case err != nil:
 		return tailFile{}, err
 	case !fi.Mode().IsRegular():
-		return tailFile{}, errors.New("it is no regular file")
+		return tailFile{}, errors.New("it is not a regular file")
 	case size == 0 && (fi.Size() < tailHeader || fi.Size() > tailHeader+2*tailHalfMax):
 		return tailFile{}, fmt.Errorf("it has %d bytes", fi.Size())
 	case size == 0:

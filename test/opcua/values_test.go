@@ -116,7 +116,7 @@ func TestArraysAndEnumerations(t *testing.T) {
 	} {
 		r.waitValue(tag, want)
 	}
-	for tag, want := range map[string]string{"beyond": "there are 0 to 2", "none": "no array"} {
+	for tag, want := range map[string]string{"beyond": "there are 0 to 2", "none": "not an array"} {
 		r.wait(tag+" is bad", patience, func() bool { f, ok := r.last(tag); return ok && f.Quality == frame.Bad })
 		_, reasons := r.driver.(driver.Reasoner).Reasons()
 		if got := reasons[tag].Text; !strings.Contains(got, want) {

@@ -203,7 +203,7 @@ func (s *Server) start(c *embed.Config) (*embed.Etcd, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		res := result{err: errors.New("the start was broken off")}
+		res := result{err: errors.New("the start was cancelled")}
 		defer func() { done <- res }()
 		// Sockets are born with the mode that the umask leaves: nobody slips in before
 		// it is set.

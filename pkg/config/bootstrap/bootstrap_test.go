@@ -299,7 +299,7 @@ func TestInit(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "config")); err != nil {
 		t.Fatal(err)
 	}
-	if err := Init(dir, Starter{}); err == nil || !strings.Contains(err.Error(), "gateway.yml is there already; nothing was written") {
+	if err := Init(dir, Starter{}); err == nil || !strings.Contains(err.Error(), "gateway.yml exists; nothing was written") {
 		t.Errorf("got %v", err)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "gateway.yml")); err != nil || !bytes.Equal(b, mine) {

@@ -51,7 +51,7 @@ func Init(dir string, own Starter) error {
 	}
 	for name := range files {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
-			return fmt.Errorf("init %s: %s is there already; nothing was written", dir, filepath.Join(dir, name))
+			return fmt.Errorf("init %s: %s exists; nothing was written", dir, filepath.Join(dir, name))
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("init %s: %w", dir, err)
 		}

@@ -58,26 +58,26 @@ func (p *Point) encodeNumber(raw frame.Value) (uint64, error) {
 	case kindBool:
 		n, ok := raw.Number()
 		if !ok || n != 0 && n != 1 {
-			return 0, fmt.Errorf("%w: %s is no boolean", ErrRange, raw)
+			return 0, fmt.Errorf("%w: %s is not a boolean", ErrRange, raw)
 		}
 		return uint64(n), nil
 	case kindFloat32:
 		n, ok := raw.Number()
 		if !ok || math.IsNaN(n) || math.Abs(n) > math.MaxFloat32 {
-			return 0, fmt.Errorf("%w: %s is no float32", ErrRange, raw)
+			return 0, fmt.Errorf("%w: %s is not a float32", ErrRange, raw)
 		}
 		return uint64(math.Float32bits(float32(n))), nil
 	case kindFloat16:
 		n, ok := raw.Number()
 		h, fits := toFloat16(n)
 		if !ok || !fits {
-			return 0, fmt.Errorf("%w: %s is no float16", ErrRange, raw)
+			return 0, fmt.Errorf("%w: %s is not a float16", ErrRange, raw)
 		}
 		return uint64(h), nil
 	case kindFloat64:
 		n, ok := raw.Number()
 		if !ok || math.IsNaN(n) || math.IsInf(n, 0) {
-			return 0, fmt.Errorf("%w: %s is no float64", ErrRange, raw)
+			return 0, fmt.Errorf("%w: %s is not a float64", ErrRange, raw)
 		}
 		return math.Float64bits(n), nil
 	}
@@ -103,7 +103,7 @@ func (p *Point) encodeInteger(raw frame.Value) (uint64, error) {
 		n, _ := raw.Number()
 		raw = frame.IntValue(int64(n))
 	default:
-		return 0, fmt.Errorf("%w: %s is no number", ErrRange, raw)
+		return 0, fmt.Errorf("%w: %s is not a number", ErrRange, raw)
 	}
 	negative := raw.Kind() == frame.KindInt && raw.Int() < 0
 	if negative && raw.Int() < lo || !negative && raw.Uint() > hi {

@@ -70,7 +70,7 @@ func questionOf(a driver.Args, timeout string) (Question, error) {
 // unit asks, or else another one of the endpoint.
 func (q *Question) shared(to driver.Target, given bool, longest time.Duration) error {
 	if given && (q.Timeout < minSharedTimeout || q.Timeout > longest) {
-		return driver.Argsf("timeout %v: expected %v to %v, since polls wait meanwhile", q.Timeout, minSharedTimeout, longest)
+		return driver.Argsf("timeout %v: expected %v to %v, because polls wait meanwhile", q.Timeout, minSharedTimeout, longest)
 	}
 	for _, d := range to.Drivers {
 		if unit, _ := d.Cfg["unit_id"].(int64); q.Cfg == nil || unit == int64(q.Unit) {

@@ -234,7 +234,7 @@ func s7Date(b [8]byte) (d date, ok bool) {
 	return date{year, n[1], n[2], n[3], n[4], n[5], n[6]*10 + n[7]/10}, true
 }
 
-var errTime = errors.New("is no time, such as 2026-03-01T06:00:00")
+var errTime = errors.New("is not a time such as 2026-03-01T06:00:00")
 
 // encodeTime returns the registers of a date with its time, given as text.
 func (p *Point) encodeTime(raw frame.Value) ([]byte, error) {

@@ -88,7 +88,7 @@ func (f *textFormat) pack(text []byte, swapped bool) []byte {
 // characters for, is an error, never cut.
 func (p *Point) encodeText(raw frame.Value) ([]byte, error) {
 	if raw.Kind() != frame.KindString {
-		return nil, fmt.Errorf("%w: %s is no text", ErrRange, raw)
+		return nil, fmt.Errorf("%w: %s is not a text", ErrRange, raw)
 	}
 	text := []byte(raw.Text())
 	if p.text.charset != nil {

@@ -60,7 +60,7 @@ func ParseNode(text string) (Node, error) {
 	}
 	kind, id, ok := strings.Cut(rest, "=")
 	if !ok || len(kind) != 1 || id == "" {
-		return Node{}, fmt.Errorf("%q is no node id: expected ns=2;s=NAME, ns=2;i=NUMBER, nsu=URI;s=NAME or a path such as /Objects/2:Line/2:Temp", text)
+		return Node{}, fmt.Errorf("%q is not a node id: expected ns=2;s=NAME, ns=2;i=NUMBER, nsu=URI;s=NAME or a path such as /Objects/2:Line/2:Temp", text)
 	}
 	n.kind, n.text = kind[0], id
 	switch n.kind {
@@ -132,7 +132,7 @@ func parsePath(text string) (Node, error) {
 		case c == ':' && !hasNS:
 			v, err := plainNumber(name.String(), 16)
 			if err != nil {
-				return Node{}, fmt.Errorf("%q: %q before the colon is no namespace index; write &: for a colon in a name", text, name.String())
+				return Node{}, fmt.Errorf("%q: %q before the colon is not a namespace index; write &: for a colon in a name", text, name.String())
 			}
 			ns, hasNS = uint16(v), true
 			name.Reset()

@@ -176,7 +176,7 @@ func (p *PKI) Find(text string) (Entry, error) {
 	case len(found) == 0:
 		return Entry{}, fmt.Errorf("%s: %w %s", text, ErrNotFound, p.dir)
 	case found[0].Thumbprint != found[len(found)-1].Thumbprint:
-		return Entry{}, fmt.Errorf("%s: several certificates begin so; write more of the thumbprint", text)
+		return Entry{}, fmt.Errorf("%s: several certificates begin like this; write more of the thumbprint", text)
 	}
 	return found[0], nil
 }

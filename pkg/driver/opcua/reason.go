@@ -16,7 +16,7 @@ func hintOf(code ua.StatusCode) string {
 	case ua.StatusBadNodeIDUnknown, ua.StatusBadNodeIDInvalid:
 		return "check address.node; edge-ctl browse shows what the server has"
 	case ua.StatusBadAttributeIDInvalid:
-		return "the node is no variable: check address.node with edge-ctl browse"
+		return "the node is not a variable: check address.node with edge-ctl browse"
 	case ua.StatusBadNotReadable, ua.StatusBadUserAccessDenied:
 		return "the server does not let this user read it: check its access rights"
 	case ua.StatusBadFilterNotAllowed, ua.StatusBadMonitoredItemFilterUnsupported, ua.StatusBadDeadbandFilterInvalid:

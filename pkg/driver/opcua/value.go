@@ -99,7 +99,7 @@ func (m *meaning) value(v *ua.Variant) (frame.Value, error) {
 func element(v *ua.Variant, n int) (*ua.Variant, error) {
 	list := reflect.ValueOf(v.Value())
 	if !isArray(v) || list.Kind() != reflect.Slice {
-		return nil, fmt.Errorf("address.index: %d, but the server sends %s, which is no array", n, shape(v))
+		return nil, fmt.Errorf("address.index: %d, but the server sends %s, which is not an array", n, shape(v))
 	}
 	if n >= list.Len() {
 		return nil, fmt.Errorf("address.index: %d, but the server sends %s: there are 0 to %d", n, shape(v), list.Len()-1)
@@ -374,12 +374,12 @@ func goValue(v frame.Value, t ua.TypeID) (any, error) {
 		if g := ua.NewGUID(v.Text()); g != nil && len(v.Text()) == 36 {
 			return g, nil
 		}
-		return nil, fmt.Errorf("%w: %q is no GUID", point.ErrRange, v.Text())
+		return nil, fmt.Errorf("%w: %q is not a GUID", point.ErrRange, v.Text())
 	case ua.TypeIDDateTime:
 		if v.Kind() == frame.KindString {
 			at, err := time.Parse(time.RFC3339Nano, v.Text())
 			if err != nil {
-				return nil, fmt.Errorf("%w: %q is no time such as 2026-11-27T14:03:00Z", point.ErrRange, v.Text())
+				return nil, fmt.Errorf("%w: %q is not a time such as 2026-11-27T14:03:00Z", point.ErrRange, v.Text())
 			}
 			return at, nil
 		}

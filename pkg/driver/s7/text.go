@@ -98,7 +98,7 @@ func (c *textCodec) head() int {
 // the charset has no characters for, is an error, never cut.
 func (c *textCodec) encode(raw frame.Value, size int) ([]byte, error) {
 	if raw.Kind() != frame.KindString {
-		return nil, fmt.Errorf("%w: %s is no text", ErrRange, raw)
+		return nil, fmt.Errorf("%w: %s is not a text", ErrRange, raw)
 	}
 	out := make([]byte, size)
 	if c.kind == kindWString {

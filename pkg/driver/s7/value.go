@@ -360,19 +360,19 @@ func (p *Point) encode(raw frame.Value) ([]byte, error) {
 	case kindBool:
 		n, ok := raw.Number()
 		if !ok || n != 0 && n != 1 {
-			return nil, fmt.Errorf("%w: %s is no boolean", ErrRange, raw)
+			return nil, fmt.Errorf("%w: %s is not a boolean", ErrRange, raw)
 		}
 		return []byte{byte(n)}, nil
 	case kindFloat32:
 		n, ok := raw.Number()
 		if !ok || math.IsNaN(n) || math.Abs(n) > math.MaxFloat32 {
-			return nil, fmt.Errorf("%w: %s is no float32", ErrRange, raw)
+			return nil, fmt.Errorf("%w: %s is not a float32", ErrRange, raw)
 		}
 		return binary.BigEndian.AppendUint32(nil, math.Float32bits(float32(n))), nil
 	case kindFloat64:
 		n, ok := raw.Number()
 		if !ok || math.IsNaN(n) || math.IsInf(n, 0) {
-			return nil, fmt.Errorf("%w: %s is no float64", ErrRange, raw)
+			return nil, fmt.Errorf("%w: %s is not a float64", ErrRange, raw)
 		}
 		return binary.BigEndian.AppendUint64(nil, math.Float64bits(n)), nil
 	case kindBinary:

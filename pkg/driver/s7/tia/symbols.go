@@ -130,7 +130,7 @@ func numbered(typ, area, number string) (*Point, string) {
 		p.Type, p.Area = "COUNTER", "C"
 	}
 	if typ != "TIMER" && typ != "COUNTER" && typ != "S5TIME" && typ != "WORD" && typ != "" {
-		return nil, "a " + typ + " is no value of a timer or counter"
+		return nil, "a " + typ + " is not a value of a timer or counter"
 	}
 	p.Byte, _ = strconv.Atoi(number) // digits
 	return p, ""
