@@ -5,6 +5,16 @@
 // points, hands raw values to its [point.Table], which makes frames of them, and
 // publishes one batch per answer of the device. It knows nothing of connectors or of the
 // configuration center.
+//
+// # What drivers share
+//
+// A protocol's package holds what is peculiar to the protocol. These parts are common:
+// [Account] keeps the driver's status, its figures, and why tags are bad. [Jobs] is the
+// bounded queue of writes and of reads on demand, and [Turn] the one of them that the
+// goroutine which polls is doing. [Plans] holds the newest plan and wakes that goroutine.
+// [Teller] bounds what is logged of tags. [Series] holds the metrics of a protocol and
+// deletes those of a driver that has ended. A driver that implements [Asker] answers a
+// probe or a scan over its own connection, between polls.
 package driver
 
 import (
