@@ -16,7 +16,9 @@ import (
 // The five tests of the specification, §4.11, by their names.
 
 func Test_unit_envelope_roundtrip(t *testing.T) {
-	b := openBus(t, testConfig(t.TempDir()), Deps{})
+	cfg := testConfig(t.TempDir())
+	cfg.Retain = time.Hour // nobody reads them: they would be taken away
+	b := openBus(t, cfg, Deps{})
 	set := &frame.TagSet{Driver: "plc", Tags: []frame.Tag{{Name: "plant.flow", Unit: "m3_h"}, {Name: "plant.run"}, {Name: "plant.recipe"}, {Name: "plant.blob"}, {Name: "plant.count"}, {Name: "plant.lost"}}}
 	want := &frame.Batch{ConfigRev: 17, Kind: frame.Data, Set: set, Frames: []frame.Frame{
 		{Value: frame.FloatValue(12.3), TS: 1763888400123456789, Tag: 0},

@@ -104,7 +104,7 @@ func TestParseSpec(t *testing.T) {
 		"site=lyon:-1": "expected a number of gateways",
 		"a:b:5":        "expected a number of gateways",
 		"%":            "expected a number of gateways",
-		"1.5%":         "no name of a label",
+		"1.5%":         "not a label's name",
 	} {
 		if _, err := ParseSpec(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
