@@ -27,6 +27,7 @@ const (
 type commander struct {
 	bus     *bus.Bus
 	drivers *driver.Manager
+	booted  <-chan struct{} // closed when the first configuration runs
 }
 
 // Log implements [connector.Commander].
@@ -44,11 +45,16 @@ func (c *commander) Log(ctx context.Context, cmd frame.Command) error {
 
 // Execute implements [connector.Commander].
 func (c *commander) Execute(ctx context.Context, cmd frame.Command) frame.CommandResult {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	select { // one that waited at the broker comes before the tags are known
+	case <-c.booted:
+	case <-ctx.Done():
+		return frame.CommandResult{Reason: "not executed: no configuration runs yet; see edge-ctl status"}
+	}
 	if !cmd.Expires.IsZero() && time.Now().After(cmd.Expires) {
 		return frame.CommandResult{Reason: fmt.Sprintf("expired at %s, not executed", cmd.Expires.UTC().Format(time.RFC3339Nano))}
 	}
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
 	res, err := c.drivers.Write(ctx, driver.Write{Tag: cmd.Tag, Value: cmd.Value})
 	if err != nil {
 		return frame.CommandResult{Reason: err.Error(), Unknown: errors.Is(err, driver.ErrOutcomeUnknown)}
