@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -137,6 +138,20 @@ type Simulation struct {
 	Columns              []Column
 	// Start makes the device, which listens from then on.
 	Start func(Args) (*Simulated, error)
+}
+
+// SimulatedAt is the endpoint of a simulated device that listens at addr (HOST:PORT): at
+// every address of the machine means on loopback here.
+func SimulatedAt(addr string) (config.Endpoint, error) {
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return config.Endpoint{}, err
+	}
+	host := at.Addr().Unmap()
+	if host.IsUnspecified() {
+		host = netip.MustParseAddr("127.0.0.1")
+	}
+	return config.Endpoint{Scheme: "tcp", Host: host.String(), Port: at.Port(), Opts: map[string]string{"timeout": "1s"}}, nil
 }
 
 // Simulated is a device that listens.

@@ -56,22 +56,7 @@ func (p *loadPlant) read() float64 {
 // telegraf returns a configuration that polls the plant at interval.
 func (p *loadPlant) telegraf(interval time.Duration) string {
 	var c strings.Builder
-	fmt.Fprintf(&c, `[agent]
-  interval = "%s"
-  flush_interval = "1s"
-  metric_batch_size = 50
-  skip_processors_after_aggregators = true
-  metric_buffer_limit = 100000
-  omit_hostname = true
-
-[[outputs.mqtt]]
-  servers = ["tcp://%s"]
-  protocol = "5"
-  topic = "telegraf/data"
-  qos = 2
-  layout = "batch"
-  data_format = "json"
-`, interval, p.broker.Addr)
+	c.WriteString(peer.TelegrafInto(p.broker, interval))
 	for i, sim := range p.sims {
 		fmt.Fprintf(&c, `
 [[inputs.modbus]]

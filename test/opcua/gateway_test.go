@@ -1,19 +1,14 @@
 package opcua
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/eclipse/paho.golang/packets"
-	"github.com/eclipse/paho.golang/paho"
 
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
@@ -28,61 +23,6 @@ func plant(port int) map[string]string {
 			"- {tag: Setpoint, driver_id: line, access: RW, address: {node: \"ns=2;s=Setpoint\"}, datatype: float64, scale: value / 10}\n" +
 			"- {tag: Level, driver_id: line, access: RW, address: {node: \"ns=2;s=Level\"}, datatype: uint16}\n",
 	}
-}
-
-// operator sends commands at the broker and hears the answers.
-type operator struct {
-	client *paho.Client
-	mu     sync.Mutex
-	got    map[int]map[string]any // by seq
-}
-
-func newOperator(t *testing.T, addr string) *operator {
-	t.Helper()
-	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &operator{got: map[int]map[string]any{}}
-	o.client = paho.NewClient(paho.ClientConfig{Conn: packets.NewThreadSafeConn(nc), OnPublishReceived: []func(paho.PublishReceived) (bool, error){
-		func(p paho.PublishReceived) (bool, error) {
-			var a map[string]any
-			if err := json.Unmarshal(p.Packet.Payload, &a); err != nil {
-				t.Errorf("answer %q: %v", p.Packet.Payload, err)
-				return true, nil
-			}
-			seq, _ := a["seq"].(float64)
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			o.got[int(seq)] = a
-			return true, nil
-		},
-	}})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if _, err := o.client.Connect(ctx, &paho.Connect{ClientID: "operator", CleanStart: true, KeepAlive: 30}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = o.client.Disconnect(&paho.Disconnect{}) }) // the test is over
-	if _, err := o.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "/edge/cmd-result/acme/line-1", QoS: 1}}}); err != nil {
-		t.Fatal(err)
-	}
-	return o
-}
-
-func (o *operator) send(t *testing.T, payload string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if _, err := o.client.Publish(ctx, &paho.Publish{Topic: "/edge/cmd/acme/line-1/write", QoS: 1, Payload: []byte(payload)}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (o *operator) answer(seq int) map[string]any {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.got[seq]
 }
 
 // TestGateway is the way through the whole gateway: counts to Mosquitto, commands from
@@ -101,12 +41,12 @@ func TestGateway(t *testing.T) {
 	counts := func() int { return len(countsOf(sub)) }
 	peer.WaitFor(t, patience, "counts", func() bool { return counts() > 20 })
 
-	op := newOperator(t, broker.Addr)
+	op := peer.NewOperator(t, broker.Addr)
 	peer.WaitFor(t, patience, "the gateway to hear commands", func() bool {
-		op.send(t, `{"seq":1,"tag":"Setpoint","value":12.5}`)
-		return op.answer(1) != nil
+		op.Send(t, `{"seq":1,"tag":"Setpoint","value":12.5}`)
+		return op.Answer(1) != nil
 	})
-	if a := op.answer(1); a["result"] != "ok" || a["value"] != 12.5 {
+	if a := op.Answer(1); a["result"] != "ok" || a["value"] != 12.5 {
 		t.Errorf("answer: %v", a)
 	}
 	if v := srv.do(map[string]any{"cmd": "get", "node": "Setpoint"}); v["value"] != 125.0 || v["type"] != "Double" {
@@ -117,17 +57,17 @@ func TestGateway(t *testing.T) {
 		3: {`{"seq":3,"tag":"Count","value":1}`, "error", "commands.allow"},
 		4: {`{"seq":4,"tag":"Level","value":77}`, "ok", ""},
 	} {
-		op.send(t, c.command)
-		peer.WaitFor(t, patience, "an answer", func() bool { return op.answer(seq) != nil })
-		reason, _ := op.answer(seq)["reason"].(string)
-		if a := op.answer(seq); a["result"] != c.result || !strings.Contains(reason, c.reason) {
+		op.Send(t, c.command)
+		peer.WaitFor(t, patience, "an answer", func() bool { return op.Answer(seq) != nil })
+		reason, _ := op.Answer(seq)["reason"].(string)
+		if a := op.Answer(seq); a["result"] != c.result || !strings.Contains(reason, c.reason) {
 			t.Errorf("%s: %v", c.command, a)
 		}
 	}
 	p.setDeaf(true) // the write does not arrive, or its answer does not: nobody knows
-	op.send(t, `{"seq":5,"tag":"Level","value":78}`)
-	peer.WaitFor(t, patience, "the answer to the fifth command", func() bool { return op.answer(5) != nil })
-	if a := op.answer(5); a["result"] != "unknown" {
+	op.Send(t, `{"seq":5,"tag":"Level","value":78}`)
+	peer.WaitFor(t, patience, "the answer to the fifth command", func() bool { return op.Answer(5) != nil })
+	if a := op.Answer(5); a["result"] != "unknown" {
 		t.Errorf("a write whose answer was lost: %v", a)
 	}
 	p.cut()
@@ -137,16 +77,16 @@ func TestGateway(t *testing.T) {
 	peer.WaitFor(t, patience, "counts after the cut", func() bool { return counts() > before+20 })
 
 	gw.Kill(t)
-	op.send(t, `{"seq":6,"tag":"Level","value":79}`) // it waits at the broker
-	op.send(t, `{"seq":4,"tag":"Level","value":77}`) // it was done
+	op.Send(t, `{"seq":6,"tag":"Level","value":79}`) // it waits at the broker
+	op.Send(t, `{"seq":4,"tag":"Level","value":77}`) // it was done
 	time.Sleep(time.Second)                          // counts that nobody hears
 	gw.Start(t)
 	gw.WaitReady(t)
-	peer.WaitFor(t, patience, "the command that has waited", func() bool { return op.answer(6) != nil })
+	peer.WaitFor(t, patience, "the command that has waited", func() bool { return op.Answer(6) != nil })
 	before = counts()
 	peer.WaitFor(t, patience, "counts after the kill", func() bool { return counts() > before+20 })
-	if v := srv.do(map[string]any{"cmd": "get", "node": "Level"}); v["value"] != 79.0 || op.answer(6)["result"] != "ok" {
-		t.Errorf("the server holds %v, the answer is %v", v, op.answer(6))
+	if v := srv.do(map[string]any{"cmd": "get", "node": "Level"}); v["value"] != 79.0 || op.Answer(6)["result"] != "ok" {
+		t.Errorf("the server holds %v, the answer is %v", v, op.Answer(6))
 	}
 	if took, code := gw.Stop(t); code != 0 || took > 5*time.Second {
 		t.Errorf("edge-gw stopped in %s with exit code %d; want within 5 s with 0", took, code)

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,27 @@ import (
 type Telegraf struct {
 	cmd *exec.Cmd
 	out logtest.Buffer
+}
+
+// TelegrafInto is the part of a configuration that delivers what is read every interval
+// as the gateway does: in batches, at QoS 2, to topic telegraf/data.
+func TelegrafInto(broker *Mosquitto, interval time.Duration) string {
+	return fmt.Sprintf(`[agent]
+  interval = "%s"
+  flush_interval = "1s"
+  metric_batch_size = 50
+  skip_processors_after_aggregators = true
+  metric_buffer_limit = 100000
+  omit_hostname = true
+
+[[outputs.mqtt]]
+  servers = ["tcp://%s"]
+  protocol = "5"
+  topic = "telegraf/data"
+  qos = 2
+  layout = "batch"
+  data_format = "json"
+`, interval, broker.Addr)
 }
 
 // StartTelegraf builds Telegraf from the module beside the tests and runs it with

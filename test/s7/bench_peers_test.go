@@ -93,22 +93,8 @@ func compared(port int) map[string]string {
 // telegraf is a configuration that does the same.
 func telegraf(port int, broker *peer.Mosquitto) string {
 	var c strings.Builder
-	fmt.Fprintf(&c, `[agent]
-  interval = "%s"
-  flush_interval = "1s"
-  metric_batch_size = 50
-  skip_processors_after_aggregators = true
-  metric_buffer_limit = 100000
-  omit_hostname = true
-
-[[outputs.mqtt]]
-  servers = ["tcp://%s"]
-  protocol = "5"
-  topic = "telegraf/data"
-  qos = 2
-  layout = "batch"
-  data_format = "json"
-
+	c.WriteString(peer.TelegrafInto(broker, comparedInterval))
+	fmt.Fprintf(&c, `
 [[inputs.s7comm]]
   server = "127.0.0.1:%d"
   rack = 0
@@ -118,7 +104,7 @@ func telegraf(port int, broker *peer.Mosquitto) string {
   [[inputs.s7comm.metric]]
     name = "plc"
     fields = [
-`, comparedInterval, broker.Addr, port)
+`, port)
 	for i := range comparedPoints {
 		fmt.Fprintf(&c, `      {name = "r%04d", address = "DB1.W%d"},
 `, i, 2*i)

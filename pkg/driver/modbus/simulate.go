@@ -2,7 +2,6 @@ package modbus
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,18 +64,14 @@ func startSimulation(a driver.Args) (*driver.Simulated, error) {
 // simulated describes a device at addr: one driver for each unit, named sim, or sim and
 // the unit's number if there are several.
 func simulated(addr string, units []uint8, layout plcsim.Layout) (*driver.Simulated, error) {
-	at, err := netip.ParseAddrPort(addr)
+	at, err := driver.SimulatedAt(addr)
 	if err != nil {
 		return nil, err
-	}
-	host := at.Addr().Unmap()
-	if host.IsUnspecified() {
-		host = netip.MustParseAddr("127.0.0.1")
 	}
 	const endpoint = "sim"
 	d := &driver.Simulated{
 		Listen:    addr,
-		Endpoints: map[string]config.Endpoint{endpoint: {Scheme: "tcp", Host: host.String(), Port: at.Port(), Opts: map[string]string{"timeout": "1s"}}},
+		Endpoints: map[string]config.Endpoint{endpoint: at},
 		Drivers:   map[string]config.Driver{},
 	}
 	ids := make([]int, len(units))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -107,18 +106,14 @@ func startSimulation(a driver.Args) (*driver.Simulated, error) {
 
 // simulated describes the PLC at addr.
 func simulated(addr string, points int) (*driver.Simulated, error) {
-	at, err := netip.ParseAddrPort(addr)
+	at, err := driver.SimulatedAt(addr)
 	if err != nil {
 		return nil, err
-	}
-	host := at.Addr().Unmap()
-	if host.IsUnspecified() {
-		host = netip.MustParseAddr("127.0.0.1")
 	}
 	const id = "sim"
 	d := &driver.Simulated{
 		Listen:    addr,
-		Endpoints: map[string]config.Endpoint{id: {Scheme: "tcp", Host: host.String(), Port: at.Port(), Opts: map[string]string{"timeout": "1s"}}},
+		Endpoints: map[string]config.Endpoint{id: at},
 		Drivers:   map[string]config.Driver{id: {Kind: config.KindStatic, EndpointID: id, Proto: Proto, Cfg: map[string]any{"polling": "1s"}}},
 		Say: []string{
 			fmt.Sprintf("simulated PLC at s7://%s, DB1; Ctrl-C ends it", addr),
