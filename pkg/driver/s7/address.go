@@ -67,8 +67,12 @@ func (a Area) String() string {
 // bytes.
 func (a Area) numbered() bool { return a == AreaCounter || a == AreaTimer }
 
-// mostStart is the largest byte that an address has room for.
-const mostStart = 1<<21 - 1
+// mostStart is the largest byte that an address has room for; lastByte the last that an
+// area or a block with standard access has in any PLC of Siemens.
+const (
+	mostStart = 1<<21 - 1
+	lastByte  = math.MaxUint16
+)
 
 // Place is where a value is in the PLC.
 type Place struct {
@@ -130,6 +134,7 @@ var (
 	arrayForm = regexp.MustCompile(`^(.*)\[([0-9]{1,5})\]$`)
 	areaForm  = regexp.MustCompile(`^%?([IEQAMV])(X|B|W|D|L)?([0-9]+)(?:\.([0-9]+))?$`)
 	countForm = regexp.MustCompile(`^%?([TCZ])([0-9]+)$`)
+	ioForm    = regexp.MustCompile(`^%?(?:P([IEQA][BWD][0-9]+)|([IEQA][XBWD]?[0-9]+(?:\.[0-9])?):P)$`)
 )
 
 const forms = "expected one such as DB1.DBD4, DB1.DBX2.3, DB1.STRING20.32, MW4, I0.1, T5 or C3"
@@ -163,6 +168,9 @@ func parse(text string) (w written, err error) {
 			return bad("DB%s: expected DB1 to DB65535", m[1])
 		}
 		w.place.Area, w.place.DB, w.letter, start, last = AreaDB, uint16(db), m[2], m[3], m[4]
+	} else if m := ioForm.FindStringSubmatch(given); m != nil {
+		image := m[1] + m[2]
+		return bad("the modules themselves can't be read; expected %s, the process image, or a place to which the program copies the value", image)
 	} else {
 		return bad(forms)
 	}
@@ -217,36 +225,39 @@ type Point struct {
 	at    int        // of its first byte in the data of an item
 }
 
-// Resolve returns the point of a variable. note is what is odd about it, "" if nothing
+// Resolve returns the point of a variable. note is what is odd about it, nil if nothing
 // is. Its errors are [config.FieldError]s.
-func Resolve(v *config.Variable) (p Point, note string, err error) {
+func Resolve(v *config.Variable) (p Point, note *config.FieldError, err error) {
 	if v.Address.Type != config.AddrS7DB {
-		return p, "", config.FieldErrorf("address.type", "%s: an S7 variable has the address {s7: \"DB1.DBD4\"} or {db: 1, start: 4}", v.Address.Type)
+		return p, nil, config.FieldErrorf("address.type", "%s: an S7 variable has the address {s7: \"DB1.DBD4\"} or {db: 1, start: 4}", v.Address.Type)
 	}
 	k, size, known := kindOf(v.Datatype)
 	if !known {
-		return p, "", config.FieldErrorf("datatype", "%s: an S7 PLC has no such values", v.Datatype)
+		return p, nil, config.FieldErrorf("datatype", "%s: an S7 PLC has no such values", v.Datatype)
 	}
 	p = Point{Type: v.Datatype, kind: k}
 	if p.codec, err = textCodecOf(v); err != nil {
-		return p, "", err
+		return p, nil, err
 	}
 	if v.Address.S7 != "" {
-		note, err = p.fromText(&v.Address, size)
+		err = p.fromText(&v.Address, size)
 	} else {
 		note, err = p.fromFields(&v.Address, size)
 	}
 	if err != nil {
-		return p, "", err
+		return p, nil, err
+	}
+	if note == nil && p.end()-1 > lastByte {
+		note = config.FieldErrorf("address", "%s ends behind byte %d, the last that a block or an area has in a PLC of Siemens", p.Place, lastByte)
 	}
 	return p, note, p.check()
 }
 
 // fromText resolves an address as engineers write it. need is what the datatype needs,
 // 0 if the address says it.
-func (p *Point) fromText(a *config.Address, need int) (note string, err error) {
-	bad := func(format string, args ...any) (string, error) {
-		return "", config.FieldErrorf("address.s7", format, args...)
+func (p *Point) fromText(a *config.Address, need int) error {
+	bad := func(format string, args ...any) error {
+		return config.FieldErrorf("address.s7", format, args...)
 	}
 	w, err := parse(a.S7)
 	if err != nil {
@@ -279,11 +290,11 @@ func (p *Point) fromText(a *config.Address, need int) (note string, err error) {
 	}
 	switch {
 	case need == 0 && a.Size == 0:
-		return "", config.FieldErrorf("address.size", "missing: nothing else says how many bytes a %s at %s has", p.Type, a.S7)
+		return config.FieldErrorf("address.size", "missing: nothing else says how many bytes a %s at %s has", p.Type, a.S7)
 	case need == 0:
 		need = int(a.Size)
 	case a.Size != 0 && int(a.Size) != need:
-		return "", config.FieldErrorf("address.size", "%d, but %s has %d bytes; remove it", a.Size, a.S7, need)
+		return config.FieldErrorf("address.size", "%d, but %s has %d bytes; remove it", a.Size, a.S7, need)
 	}
 	if has > 0 && has != need {
 		return bad("%q has %d bytes, a %s has %d", a.S7, has, p.Type, need)
@@ -292,7 +303,7 @@ func (p *Point) fromText(a *config.Address, need int) (note string, err error) {
 		return bad("%q has one byte, a %s has %d; write it with %s", a.S7, p.Type, need, map[int]string{2: "W", 4: "D"}[need])
 	}
 	p.Size, p.count = need, w.count
-	return "", p.spread(a.S7)
+	return p.spread(a.S7)
 }
 
 // spread makes room for the elements of an array.
@@ -323,10 +334,10 @@ func (p Point) String() string {
 }
 
 // fromFields resolves an address of area, db, start and size.
-func (p *Point) fromFields(a *config.Address, need int) (note string, err error) {
+func (p *Point) fromFields(a *config.Address, need int) (note *config.FieldError, err error) {
 	area, db, ok := areaOf(a.Area)
 	if !ok {
-		return "", config.FieldErrorf("address.area", "%q: expected DB, I, Q, M, C or T (E, A, Z in German), or V", a.Area)
+		return nil, config.FieldErrorf("address.area", "%q: expected DB, I, Q, M, C or T (E, A, Z in German), or V", a.Area)
 	}
 	if a.DB != 0 {
 		db = a.DB
@@ -334,24 +345,24 @@ func (p *Point) fromFields(a *config.Address, need int) (note string, err error)
 	p.Place = Place{Area: area, DB: db, Start: a.Start, Size: need, Bit: -1}
 	switch {
 	case p.kind == kindBool && a.Bit == nil:
-		return "", config.FieldErrorf("address.bit", "missing: a bool is one bit of a byte; expected 0 to 7")
+		return nil, config.FieldErrorf("address.bit", "missing: a bool is one bit of a byte; expected 0 to 7")
 	case p.kind != kindBool && a.Bit != nil:
-		return "", config.FieldErrorf("address.bit", "%d: a %s is no bit; remove it", *a.Bit, p.Type)
+		return nil, config.FieldErrorf("address.bit", "%d: a %s is no bit; remove it", *a.Bit, p.Type)
 	case a.Bit != nil && *a.Bit > 7:
-		return "", config.FieldErrorf("address.bit", "%d: expected 0 to 7; bit 8 is bit 0 of the next byte", *a.Bit)
+		return nil, config.FieldErrorf("address.bit", "%d: expected 0 to 7; bit 8 is bit 0 of the next byte", *a.Bit)
 	case a.Bit != nil:
 		p.Bit = int8(*a.Bit)
 	}
 	size := int(a.Size)
 	switch {
 	case need == 0 && size == 0:
-		return "", config.FieldErrorf("address.size", "missing: a %s has the bytes that the address says", p.Type)
+		return nil, config.FieldErrorf("address.size", "missing: a %s has the bytes that the address says", p.Type)
 	case need == 0:
 		p.Size = size
 	case size != 0 && size < need:
-		return "", config.FieldErrorf("address.size", "%d, but a %s needs %d bytes", size, p.Type, need)
+		return nil, config.FieldErrorf("address.size", "%d, but a %s needs %d bytes", size, p.Type, need)
 	case size > need:
-		note = fmt.Sprintf("address.size: %d, but a %s has %d bytes; the first are read", size, p.Type, need)
+		note = config.FieldErrorf("address.size", "%d, but a %s has %d bytes; the first are read", size, p.Type, need)
 	}
 	return note, nil
 }

@@ -53,8 +53,8 @@ func checkVariable(s *Settings, v *config.Variable, places map[Place]*config.Var
 		}
 		return
 	}
-	if note != "" {
-		r.Warnf(config.Variables, v.Tag, []string{"address", "size"}, "s7-address", "%s", note)
+	if note != nil {
+		r.Warnf(config.Variables, v.Tag, note.Path, "s7-address", "%v", note)
 	}
 	if other := places[pt.Place]; other != nil && other.Datatype == v.Datatype && other.Scale == v.Scale {
 		r.Warnf(config.Variables, v.Tag, []string{"address"}, "s7-overlap", "address: %s is read the same way by %s", pt, other.Tag)

@@ -57,7 +57,7 @@ func TestValues(t *testing.T) {
 	} {
 		v := at(tc.address, tc.dt)
 		p, note, err := Resolve(&v)
-		if err != nil || note != "" {
+		if err != nil || note != nil {
 			t.Errorf("%s %s: %v %s", tc.dt, tc.address, err, note)
 			continue
 		}
@@ -247,6 +247,8 @@ func TestAddresses(t *testing.T) {
 		{config.Address{S7: "DB1.STRING0.10"}, config.TypeWString, "expected datatype string"},
 		{config.Address{S7: "DB1.DBB0"}, config.TypeBinary, "address.size: missing"},
 		{config.Address{S7: "DBW0"}, config.TypeInt16, "expected one such as"},
+		{config.Address{S7: "PEW256"}, config.TypeInt16, "expected EW256, the process image"},
+		{config.Address{S7: "%IW256:P"}, config.TypeInt16, "expected IW256, the process image"},
 		{config.Address{S7: "T5"}, config.TypeFloat32, "expected a datatype such as s5time"},
 		{config.Address{S7: "DB1.DBB2097151"}, config.TypeDTL, "the last that can be addressed"},
 		{config.Address{S7: "DB1.DBB0"}, "float16", "has no such values"},
@@ -263,7 +265,13 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 	v := config.Variable{Address: config.Address{Type: config.AddrS7DB, DB: 1, Start: 4, Size: 4}, Datatype: config.TypeInt16}
-	if p, note, err := Resolve(&v); err != nil || note == "" || p.Size != 2 {
+	if p, note, err := Resolve(&v); err != nil || note == nil || p.Size != 2 {
 		t.Errorf("a size that is too large: %s %q %v", p.Place, note, err)
+	}
+	for text, odd := range map[string]bool{"DB1.DBW65534": false, "DB1.DBW65535": true, "DB1.DBW70000": true, "MW70000": true} {
+		v := at(text, config.TypeInt16)
+		if p, note, err := Resolve(&v); err != nil || (note != nil) != odd || odd && !strings.Contains(note.Error(), "behind byte 65535") {
+			t.Errorf("%s: %s %v %v", text, p.Place, note, err)
+		}
 	}
 }
