@@ -185,7 +185,7 @@ func TestMissingBlock(t *testing.T) {
 	g.waitBad("beyond")
 	g.wait("there", "1")
 	_, reasons := g.Driver.(driver.Reasoner).Reasons()
-	if r := reasons["missing"]; !strings.Contains(r.Text, "DB9.DBW0: there is no such block") || !strings.Contains(r.Hint, "TIA Portal") {
+	if r := reasons["missing"]; !strings.Contains(r.Text, "refused: there is no such block") || !strings.Contains(r.Hint, "TIA Portal") {
 		t.Errorf("missing: %+v", r)
 	}
 	if r := reasons["beyond"]; !strings.Contains(r.Text, "address out of range") {

@@ -99,16 +99,16 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("%s (%s)", text, r.number())
 }
 
-// explain says to people what the PLC said when it was asked for a point, and what may
-// mend it.
-func explain(p *Point, err error) driver.Reason {
+// explain says to people what the PLC said when it was asked for a tag, and what may mend
+// it. The text names no address: tags that are bad for one reason are one problem.
+func explain(err error) driver.Reason {
 	r := driver.Reason{Text: err.Error()}
 	refused, ok := errors.AsType[*Refusal](err)
 	if !ok {
 		return r
 	}
-	text, hint := refused.words()
-	r.Text, r.Hint = fmt.Sprintf("%s: %s (%s)", p, text, refused.number()), hint
+	r.Text = "refused: " + refused.Error()
+	_, r.Hint = refused.words()
 	return r
 }
 

@@ -96,7 +96,7 @@ func (p *poller) refuse(c *class, pt *Point, err error, now time.Time) {
 	if p.retryAt.IsZero() {
 		p.retryAt = now.Add(p.s.RetryRefused)
 	}
-	reason, tag := explain(pt, err), p.plan.table.Variable(pt.index).Tag
+	reason, tag := explain(err), p.plan.table.Variable(pt.index).Tag
 	if !p.d.Note(tag, reason) {
 		return
 	}

@@ -179,6 +179,9 @@ func TestRefusedAlone(t *testing.T) {
 		!strings.Contains(tags["none"].Hint, "Optimized block access") {
 		t.Errorf("reasons of %d tags: a75 %+v, none %+v", len(tags), tags["a75"], tags["none"])
 	}
+	if tags["a75"].Text != tags["a99"].Text {
+		t.Errorf("one reason has two texts, and would be two problems: %q, %q", tags["a75"].Text, tags["a99"].Text)
+	}
 	r.plc.Load(0x84, 1, 200)
 	r.plc.Load(0x84, 7, 2)
 	r.wait("none", "0")
