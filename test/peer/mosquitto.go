@@ -28,6 +28,10 @@ type Mosquitto struct {
 
 // StartMosquitto starts a broker that keeps every message for its persistent
 // sessions, with extra lines of mosquitto.conf; it ends with the test.
+//
+// It has a limit of messages in flight, the largest that there is: without one (0,
+// or 65535) Mosquitto 2.0.11 reads each message in flight from its database as one
+// that was never sent. A subscriber that had answered PUBREL gets it again then.
 func StartMosquitto(t testing.TB, extra ...string) *Mosquitto {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,7 +60,7 @@ persistence true
 persistence_location %s/
 max_queued_messages 0
 max_queued_bytes 0
-max_inflight_messages 0
+max_inflight_messages 65534
 log_dest stderr
 log_type error
 log_type warning
