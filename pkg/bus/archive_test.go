@@ -286,7 +286,7 @@ func TestTail(t *testing.T) {
 
 func TestSetAtRunTime(t *testing.T) {
 	b := openBus(t, testConfig(t.TempDir()), Deps{})
-	want := Config{RingPow: 15, PauseHi: 0.9, ResumeLo: 0.5, WALDir: b.Config().WALDir, WALFlush: 20 * time.Millisecond, WALMaxBytes: 512 << 20, MinFree: 1 << 20, Overflow: Pause, Retain: 24 * time.Hour, RetainBytes: 2 << 30}
+	want := Config{RingPow: 15, PauseHi: 0.9, ResumeLo: 0.5, WALDir: b.Config().WALDir, WALFlush: 20 * time.Millisecond, WALSyncRate: 50, WALMaxBytes: 512 << 20, MinFree: 1 << 20, Overflow: Pause, Retain: 24 * time.Hour, RetainBytes: 2 << 30}
 	change := want
 	change.WALDir = "/elsewhere" // a log does not move while it is used
 	if err := b.Update(change); err != nil {
@@ -298,6 +298,7 @@ func TestSetAtRunTime(t *testing.T) {
 	for what, change := range map[string]func(*Config){
 		"pause_hi": func(c *Config) { c.PauseHi = 0.4 }, "wal_max_bytes": func(c *Config) { c.WALMaxBytes = 1 }, "overflow": func(c *Config) { c.Overflow = "explode" },
 		"retain": func(c *Config) { c.Retain = -1 }, "ring_pow": func(c *Config) { c.RingPow = 30 }, "wal_flush_ms": func(c *Config) { c.WALFlush = time.Hour },
+		"wal_sync_rate": func(c *Config) { c.WALSyncRate = -1 },
 	} {
 		c := want
 		change(&c)

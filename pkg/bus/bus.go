@@ -325,11 +325,11 @@ func (b *Bus) failed(err error) {
 	})
 }
 
-// sync makes what was appended durable, at most WALFlush after the first of it,
-// and then visible.
+// sync makes what was appended durable, at most WALFlush after the first of it and
+// sooner as the disk and WALSyncRate allow, and then visible.
 func (b *Bus) sync() {
 	defer b.wg.Done()
-	last := time.Time{}
+	last, took, rate := time.Time{}, time.Duration(0), diskRate(b.cfg.Load().WALDir)
 	for done := false; !done; {
 		select {
 		case <-b.wakeSyncer:
@@ -339,7 +339,7 @@ func (b *Bus) sync() {
 		case <-b.log.Failed():
 			return
 		}
-		if wait := b.cfg.Load().WALFlush - time.Since(last); wait > 0 && !done {
+		if wait := b.cfg.Load().pause(took, rate) - time.Since(last); wait > 0 && !done {
 			t := time.NewTimer(wait)
 			select {
 			case <-t.C:
@@ -349,12 +349,14 @@ func (b *Bus) sync() {
 			}
 			t.Stop()
 		}
+		began := time.Now()
 		seq, err := b.log.Sync()
 		if err != nil {
 			b.failed(err)
 			return
 		}
 		last = time.Now()
+		took = last.Sub(began)
 		b.show(seq)
 	}
 }

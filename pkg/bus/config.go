@@ -33,6 +33,7 @@ type Config struct {
 	ResumeLo    float64       `json:"resume_lo"`
 	WALDir      string        `json:"wal_dir"`
 	WALFlush    time.Duration `json:"wal_flush_ms" unit:"ms"` // most time until a frame is durable; 0: a sync per group
+	WALSyncRate int           `json:"wal_sync_rate"`          // most syncs a second, as long as WALFlush does not need more; 0: as the disk bears
 	WALMaxBytes uint64        `json:"wal_max_bytes"`
 	MinFree     uint64        `json:"min_free"` // publishing stops when the disk has less; 0: never
 	Overflow    Overflow      `json:"overflow"`
@@ -85,4 +86,24 @@ type Deps struct {
 	Now      func() time.Time // nil: time.Now; for tests
 
 	patience time.Duration // with a log whose directory is gone; 0: movedPatience
+}
+
+// Most syncs a second where wal_sync_rate doesn't say: on flash that wears out by them,
+// or a disk that nothing is known of, and on other disks (docs/performance.md).
+const (
+	flashRate = 10
+	quickRate = 100
+)
+
+// syncRest is how many times as long as a sync took the next one waits at least: a slow
+// disk is left to others, and to Pebble's own writes, for most of the time.
+const syncRest = 4
+
+// pause returns how long after a sync that took so long the next one may begin. rate is
+// what the disk bears.
+func (c *Config) pause(took time.Duration, rate int) time.Duration {
+	if c.WALSyncRate > 0 {
+		rate = c.WALSyncRate
+	}
+	return min(c.WALFlush, max(time.Second/time.Duration(rate)-took, syncRest*took))
 }

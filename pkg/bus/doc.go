@@ -12,8 +12,9 @@
 // batch has its place, survives the end of the process, and is not durable yet.
 // Batches get their seqs in the order of those locks; one publisher's batches
 // stay in its order. The writer appends what is queued, as one group. The syncer
-// syncs the log at most Config.WALFlush after the first frame that waits, earlier
-// if a quarter of a ring waits, and then shows the frames: puts them into the
+// syncs the log as soon as the disk is free, within Config.WALSyncRate, at most
+// Config.WALFlush after the first frame that waits, earlier if a quarter of a ring
+// waits, and then shows the frames: puts them into the
 // ring, wakes consumers, hands them to subscriptions. Sync waits for that.
 //
 // # Consuming

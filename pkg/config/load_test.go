@@ -112,7 +112,7 @@ func TestLoadDirFindings(t *testing.T) {
 		"malformed secret": {map[string]string{"endpoints.yml": goodEndpoints + "  opts: {password: \"${file:../x}\"}\n"},
 			[]string{"endpoints.yml:5:20: error: opts.password: expected ${file:NAME} (a file in secrets_dir) or ${env:EDGE_SECRET_NAME} (secret-reference)"}},
 		"identity in settings": {map[string]string{"settings.yml": "bus: {wal_dir: /tmp}\n"},
-			[]string{"settings.yml:1:7: error: unknown key wal_dir; known are min_free, overflow, pause_hi, resume_lo, retain, retain_bytes, ring_pow, wal_flush_ms, wal_max_bytes (unknown-key)"}},
+			[]string{"settings.yml:1:7: error: unknown key wal_dir; known are min_free, overflow, pause_hi, resume_lo, retain, retain_bytes, ring_pow, wal_flush_ms, wal_max_bytes, wal_sync_rate (unknown-key)"}},
 		"all at once": {map[string]string{"endpoints.yml": strings.Replace(goodEndpoints, "502", "0", 1), "variables.yml": strings.Replace(goodVariable, "access: R", "access: X", 1)},
 			[]string{"endpoints.yml:4:9: error: port: expected a number from 1 to 65535, got 0 (value)",
 				"variables.yml:3:11: error: access: expected one of R, W, RW, got \"X\" (value)"}},

@@ -38,7 +38,7 @@ func TestDefaults(t *testing.T) {
 		Log: Log{"info", "json"}, Clock: Clock{NotBefore: config.Date(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC))}, Metrics: Metrics{":9100"}, Admin: Admin{"/var/lib/edge-gw/admin.sock", "0600", "", Roles{[]string{}, []string{}, []string{}, []string{}}},
 		Config: Config{Source: "etcd", Dir: filepath.Join(base, "config"), Etcd: Etcd{Endpoints: []string{}, Listen: "unix", Prefix: "/edge/config/v1"},
 			Rollback: "auto", Verify: "connect", VerifyTimeout: config.Duration(10 * time.Second)},
-		Bus: map[string]any{"ring_pow": int64(16), "pause_hi": 0.8, "resume_lo": 0.6, "wal_dir": "/var/lib/edge-gw/log", "wal_flush_ms": int64(100), "wal_max_bytes": "4G",
+		Bus: map[string]any{"ring_pow": int64(16), "pause_hi": 0.8, "resume_lo": 0.6, "wal_dir": "/var/lib/edge-gw/log", "wal_flush_ms": int64(100), "wal_sync_rate": int64(0), "wal_max_bytes": "4G",
 			"min_free": "256M", "overflow": "spill", "retain": "1h", "retain_bytes": "1G"},
 		ConnectorNames: []string{"mqtt"},
 	}
