@@ -75,8 +75,12 @@ func (d smallDisk) run(t *testing.T) {
 	if limit := d.max + d.max/4 + 8<<20; most > limit {
 		t.Errorf("%d MiB on the disk, expected %d at most", most>>20, limit>>20)
 	}
-	if amp > 2.8 { // about 2.3; a machine with other work compacts later, and 2.62 was seen
-		t.Errorf("write amplification %.2f", amp)
+	limit := 2.8 // 2.02, whatever the machine does besides
+	if d.deliver {
+		limit = 3.5 // about 2.3 at full speed; 2.91 was seen where four other processes took the processors
+	}
+	if amp > limit {
+		t.Errorf("write amplification %.2f, expected %.1f at most", amp, limit)
 	}
 }
 
