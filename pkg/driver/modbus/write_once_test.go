@@ -234,7 +234,7 @@ func TestWriteTakenBack(t *testing.T) {
 		return modbustest.Sent
 	}
 	r := modbustest.Start(t, pooled(t, dev, "").User(), []config.Variable{writable(holding("u16", 0, config.TypeUint16))},
-		cfg("enable_write", true), cfg("write_timeout", "400ms"), cfg("polling", "1h"))
+		cfg("enable_write", true), cfg("write_timeout", "20s"), cfg("polling", "1h"))
 	r.Log.Good(t, "u16", 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	var both sync.WaitGroup
