@@ -160,13 +160,9 @@ func TestTakenOver(t *testing.T) {
 func TestFirstSession(t *testing.T) {
 	addr, _ := startMochi(t)
 	for i := range 20 {
-		r := newRig(t, "mqtt://"+addr, map[string]any{"client_id": fmt.Sprintf("first-%d", i), "backoff": map[string]any{"base": "5s", "max": "5s"}})
-		began := time.Now()
+		r := newRig(t, "mqtt://"+addr, map[string]any{"client_id": fmt.Sprintf("first-%d", i), "backoff": map[string]any{"base": "5m", "max": "5m"}})
 		r.start()
-		r.waitState("up")
-		if took := time.Since(began); took > 4*time.Second {
-			t.Errorf("session %d began after %v: not at the first attempt", i, took)
-		}
+		r.waitState("up") // at the first attempt: the second comes later than is waited for
 		if s := r.conn.Status(); s.Error != "" {
 			t.Errorf("session %d: %s", i, s.Error)
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -144,7 +146,8 @@ func TestOldCommands(t *testing.T) {
 // and again, to a consumer that speaks 3.1.1 too.
 func TestOldWithMosquitto(t *testing.T) {
 	t.Parallel()
-	broker := peer.StartMosquitto(t)
+	said := filepath.Join(t.TempDir(), "mosquitto.log")
+	broker := peer.StartMosquitto(t, "log_dest file "+said, "log_type subscribe")
 	ledger, err := receiver.OpenLedger("")
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +166,10 @@ func TestOldWithMosquitto(t *testing.T) {
 	})
 	p := newProxy(t, broker.Addr)
 	r := newRig(t, p.url(), map[string]any{"version": "3.1.1"})
-	time.Sleep(500 * time.Millisecond) // until the consumer has subscribed; nothing tells
+	peer.WaitFor(t, 20*time.Second, "the consumer's subscription", func() bool {
+		text, err := os.ReadFile(said)
+		return err == nil && strings.Contains(string(text), "old 2 /edge/#")
+	})
 	r.start()
 	r.waitState("up")
 	for range 5 {
