@@ -28,7 +28,7 @@ type Node struct {
 }
 
 const (
-	nodeStart  = time.Minute // it may load 30 MB of scripts
+	nodeStart  = 3 * time.Minute // it loads 30 MB of scripts and more, beside others that do
 	nodeAnswer = 30 * time.Second
 )
 

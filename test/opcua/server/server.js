@@ -132,13 +132,13 @@ async function main() {
   let count = 0;
   add("Count", "UInt32", 0);
   if (cfg.history) space.installHistoricalDataNode(variables.get("Count").variable, { maxOnlineValues: 10000 });
-  let counted = 0; // each count has a time of its own, also where a busy machine fires two at once
-  if (cfg.countEvery) {
-    setInterval(() => {
-      counted = Math.max(counted + 1, Date.now());
-      set("Count", ++count, new Date(counted));
-    }, cfg.countEvery);
-  }
+  // Every count is sampled, however late this process runs: an item's timer of at most half of
+  // countEvery is due before this one, and samples in an immediate, which is queued before ours.
+  const next = () => setTimeout(() => setImmediate(() => {
+    set("Count", ++count);
+    next();
+  }), cfg.countEvery);
+  if (cfg.countEvery) next();
   if (cfg.changeEvery) {
     let round = 0;
     setInterval(() => {
