@@ -28,6 +28,7 @@ type fake struct {
 	made   int
 	silent chan struct{} // closed when answers go out again; nil: they do
 	away   bool
+	mute   bool // nothing is published; the rest is answered
 	wg     sync.WaitGroup
 
 	values map[string]uint16
@@ -263,7 +264,7 @@ func (k *fakeConn) publish(ended <-chan struct{}) {
 		case <-tick.C:
 		}
 		k.f.mu.Lock()
-		if k.f.silent != nil {
+		if k.f.silent != nil || k.f.mute {
 			k.f.mu.Unlock()
 			continue
 		}

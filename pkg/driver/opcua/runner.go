@@ -393,15 +393,20 @@ func (r *runner) look(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// listen notices a server that is silent, or a subscription that is.
+// listen notices a server that is silent, or a subscription that is. A server that was
+// stopped may answer other requests before it publishes again: a subscription is lost if
+// it is silent for a keep-alive interval longer than the server.
 func (r *runner) listen(ctx context.Context, now time.Time) error {
-	var dead []*subscription
+	if err := r.hear(ctx); err != nil {
+		return err
+	}
+	var silent []*subscription
 	for _, s := range r.subs {
-		if now.Sub(s.heard) > 2*s.keepalive {
-			dead = append(dead, s)
+		if now.Sub(s.heard) > 2*s.keepalive && (s.doubted.IsZero() || now.Sub(s.doubted) > s.keepalive) {
+			silent = append(silent, s)
 		}
 	}
-	if len(dead) == 0 && (len(r.subs) > 0 || now.Sub(time.Unix(0, r.heard.Load())) < r.s.Keepalive) {
+	if len(silent) == 0 && (len(r.subs) > 0 || now.Sub(time.Unix(0, r.heard.Load())) < r.s.Keepalive) {
 		return nil
 	}
 	short, cancel := context.WithTimeout(ctx, min(r.s.Keepalive, r.s.Timeout))
@@ -412,11 +417,31 @@ func (r *runner) listen(ctx context.Context, now time.Time) error {
 		}
 		return err
 	}
-	for _, s := range dead {
+	lost := false
+	for _, s := range silent {
+		if s.doubted.IsZero() {
+			s.doubted = time.Now()
+			continue
+		}
 		r.lose(s, "the server stopped publishing")
+		lost = true
 	}
-	if len(dead) > 0 {
+	if lost {
 		return r.settle(ctx)
 	}
 	return nil
+}
+
+// hear takes what the server has published already: this goroutine may come late to it.
+func (r *runner) hear(ctx context.Context) error {
+	for {
+		select {
+		case rep := <-r.pubs:
+			if err := r.published(ctx, rep); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
 }

@@ -27,6 +27,7 @@ type subscription struct {
 	keepalive time.Duration // the longest silence that the server promised
 	next      uint32        // sequence number of the next message; 0: any
 	heard     time.Time
+	doubted   time.Time // the server answered, and this was silent for too long; zero: it isn't
 	published time.Time // by the server's clock: its last message
 	nodes     int
 	gap       *gap // to be told with the first values
@@ -110,7 +111,7 @@ func (r *runner) unpublished(ctx context.Context, err error) error {
 // take processes a message of a subscription, which was answered at that time of the
 // server, and those before it that did not come.
 func (r *runner) take(ctx context.Context, s *subscription, m *ua.NotificationMessage, at time.Time) error {
-	s.heard = time.Now()
+	s.heard, s.doubted = time.Now(), time.Time{}
 	alive := len(m.NotificationData) == 0
 	if s.next != 0 && m.SequenceNumber != s.next {
 		if before(m.SequenceNumber, s.next) {
@@ -306,7 +307,7 @@ func (r *runner) transfer(ctx context.Context) error {
 func (r *runner) resume(ctx context.Context) error {
 	lost := r.lost // what is sent again resets it
 	for _, s := range slices.Clone(r.subs) {
-		s.heard = time.Now()
+		s.heard, s.doubted = time.Now(), time.Time{}
 		for n := 0; s.next != 0 && n < mostMissing; n++ {
 			ok, err := r.republish(ctx, s, s.next)
 			if _, answered := errors.AsType[*serviceError](err); answered {

@@ -2,6 +2,7 @@ package opcua_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -27,10 +28,14 @@ type plant struct {
 
 	mu     sync.Mutex
 	frames map[string][]frame.Frame
+
+	full sync.RWMutex // locked: the log takes nothing
 }
 
 // Publish implements driver.Publisher.
 func (p *plant) Publish(_ context.Context, b *frame.Batch) error {
+	p.full.RLock()
+	defer p.full.RUnlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, f := range b.Frames {
@@ -226,6 +231,49 @@ func TestDeafSubscription(t *testing.T) {
 	}
 	if n := p.count("session"); n != 1 {
 		t.Errorf("%d sessions were made", n)
+	}
+}
+
+// A server that was stopped answers other requests before it publishes again: the
+// subscription is there, and so are its values.
+func TestSubscriptionIsLate(t *testing.T) {
+	p := newPlant(t, variable("a"))
+	asked := p.count("read")
+	p.f.mu.Lock()
+	p.f.mute = true
+	p.f.mu.Unlock()
+	p.f.set("a", 2)
+	p.wait("the question whether the server is there", func() bool { return p.count("read") > asked })
+	p.f.mu.Lock()
+	p.f.mute = false
+	p.f.mu.Unlock()
+	p.kept("1 2")
+}
+
+// A driver whose values nobody takes for a while comes late to what the server published:
+// the subscription was not silent, and nothing is lost.
+func TestDriverIsLate(t *testing.T) {
+	p := newPlant(t, variable("a"))
+	want := "1"
+	for round := range 3 { // by chance, it sees what came first
+		p.full.Lock()
+		for i := range 20 { // more than its buffers take
+			p.f.set("a", uint16(100*round+i+2))
+			want += fmt.Sprint(" ", 100*round+i+2)
+			time.Sleep(20 * time.Millisecond) // a message for each
+		}
+		time.Sleep(3 * keepalive) // the log's pause is what is tested
+		p.full.Unlock()
+		p.kept(want)
+	}
+}
+
+// kept waits for the values of a, and checks that they came by the first subscription.
+func (p *plant) kept(want string) {
+	p.t.Helper()
+	p.wait("values "+want, func() bool { return strings.Join(p.values("a"), " ") == want })
+	if gaps, made := len(p.of("sys.gap")), p.count("monitor"); gaps > 0 || made != 1 {
+		p.t.Errorf("%d gaps were told, and the subscription was made %d times", gaps, made)
 	}
 }
 
