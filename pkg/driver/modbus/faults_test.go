@@ -228,6 +228,7 @@ func TestWrongAnswers(t *testing.T) {
 	}
 	for reason, spoil := range wrong {
 		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
 			dev, ep := tcpDevice(t)
 			n := 0
 			dev.Hook = func(_, answer []byte) []byte {
@@ -242,7 +243,7 @@ func TestWrongAnswers(t *testing.T) {
 			for i := range 2 {
 				dev.Holding[i] = 1111
 			}
-			r := modbustest.Start(t, ep, registers(2, 1), cfg("timeout", "50ms"), cfg("retry", 2))
+			r := modbustest.Start(t, ep, registers(2, 1), cfg("timeout", "300ms"), cfg("retry", 2))
 			r.Log.Good(t, "a001", 10)
 			for _, f := range r.Log.Of("a001") {
 				unknown := f.Quality == frame.Bad && f.Value == (frame.Value{}) // three answers in a row too late on a busy machine
@@ -377,7 +378,9 @@ func TestSharedLine(t *testing.T) {
 	time.Sleep(1500 * time.Millisecond) // a stretch long enough to see probing back off
 	probes = silent.Status().Errors - probes
 	polls, lost := dev.Count(3)-before, time.Duration(probes+1)*100*time.Millisecond
-	if want := int((time.Since(start) - lost) / (10 * time.Millisecond) * 6 / 10); polls < want {
+	// A fifth of the intervals: a busy machine polls late. A neighbour that waited for each
+	// probe would have as many polls as there are probes.
+	if want := int((time.Since(start) - lost) / (10 * time.Millisecond) / 5); polls < want {
 		t.Errorf("%d polls beside %d probes, want at least %d", polls, probes, want)
 	}
 	if probes > 5 {

@@ -204,7 +204,7 @@ func TestEchoIsNoConfirmation(t *testing.T) {
 	v := holding("w", 7, config.TypeUint16)
 	v.Access = config.AccessW // no poll shows that the line repeats requests
 	r := modbustest.Start(t, modbustest.Dial(t, "tcp", dev.Addr), []config.Variable{v},
-		cfg("framing", "rtu"), cfg("enable_write", true), cfg("verify_write", false), cfg("retry", 0))
+		cfg("framing", "rtu"), cfg("enable_write", true), cfg("verify_write", false), cfg("retry", 0), cfg("timeout", "3s"))
 	if _, err := r.Write(timeout(t), driver.Write{Tag: "w", Value: frame.IntValue(9)}); err != nil {
 		t.Errorf("write: %v", err)
 	}

@@ -173,7 +173,7 @@ func (l *Log) Of(tag string) []frame.Frame {
 // Wait waits until ok holds, looking whenever something was published.
 func (l *Log) Wait(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	poll := time.NewTicker(5 * time.Millisecond) // what does not publish changes too
 	defer poll.Stop()
 	for !ok() {
@@ -181,7 +181,7 @@ func (l *Log) Wait(t testing.TB, what string, ok func() bool) {
 		case <-l.news:
 		case <-poll.C:
 		case <-deadline:
-			t.Fatalf("not within 10s: %s", what)
+			t.Fatalf("not within 30s: %s", what)
 		}
 	}
 }
