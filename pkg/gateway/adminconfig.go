@@ -51,10 +51,14 @@ func (a adminConfig) ListConfigHistory(_ context.Context, req *pb.ListConfigHist
 	return &pb.ListConfigHistoryResponse{Applies: a.g.history.list(int(req.GetLimit()))}, nil
 }
 
-// WatchConfig sends each phase and outcome of an apply.
+// WatchConfig sends each phase and outcome of an apply. The header goes out at once: a
+// client that has it misses nothing.
 func (a adminConfig) WatchConfig(_ *pb.WatchConfigRequest, out grpc.ServerStreamingServer[pb.WatchConfigResponse]) error {
 	events, stop := a.g.history.watch()
 	defer stop()
+	if err := out.SendHeader(nil); err != nil {
+		return err
+	}
 	for {
 		select {
 		case <-out.Context().Done():

@@ -256,18 +256,27 @@ func (p *plant) phases(seen func(*pb.WatchConfigResponse)) (stop func()) {
 	p.tb.Helper()
 	c := p.dial()
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
+	done, watches := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		open := func(ctx context.Context) (grpc.ServerStreamingClient[pb.WatchConfigResponse], error) {
-			return c.Config.WatchConfig(ctx, &pb.WatchConfigRequest{})
+			s, err := c.Config.WatchConfig(ctx, &pb.WatchConfigRequest{})
+			if err == nil {
+				_, err = s.Header() // from here on nothing is missed
+			}
+			close(watches)
+			return s, err
 		}
 		_ = admin.Receive(ctx, open, func(e *pb.WatchConfigResponse) error { // it ends with the process, or with ctx
 			seen(e)
 			return nil
 		})
 	}()
-	time.Sleep(50 * time.Millisecond) // the stream says nothing until something happens
+	select {
+	case <-watches:
+	case <-time.After(20 * time.Second):
+		p.tb.Fatal("the gateway did not take the watch in 20 s")
+	}
 	return func() { cancel(); <-done; _ = c.Close() }
 }
 
