@@ -62,8 +62,15 @@ func (p *plant) watchLocal(t *testing.T) func() string {
 	cmd := exec.CommandContext(t.Context(), peer.Build(t, "edge-cfg"), "watch", "--local", "--socket", p.Socket())
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
+	connected := func() int { // of the listener and of each connection there is a line
+		text, err := os.ReadFile("/proc/net/unix")
+		must(t, err)
+		return strings.Count(string(text), p.Socket()+"\n")
+	}
+	before := connected()
 	must(t, cmd.Start())
-	time.Sleep(300 * time.Millisecond) // it prints nothing when it is connected
+	peer.WaitFor(t, 20*time.Second, "edge-cfg to connect", func() bool { return connected() > before })
+	time.Sleep(300 * time.Millisecond) // it prints nothing when it watches
 	return func() string {
 		must(t, cmd.Process.Signal(os.Interrupt))
 		must(t, cmd.Wait())
