@@ -43,7 +43,7 @@ func Connect(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint, op
 		if s.sess != nil {
 			auth = s.sess.auth
 		}
-		return ch.call(ctx, auth, req)
+		return ch.callFor(ctx, auth, req, max(ch.timeout, browseTimeout))
 	}
 	if s.sess, err = c.create(ctx, ch, o, time.Minute); err == nil {
 		if err = c.activate(ctx, ch, s.sess); err == nil {
@@ -309,9 +309,13 @@ func (s *Session) resolve(ctx context.Context, n Node) (*ua.NodeID, error) {
 	return ua.NewNodeIDFromExpandedNodeID(got.Results[0].Targets[0].TargetID), nil
 }
 
-// mostAhead is how many nodes are browsed in one request. What is below them is kept until
-// it is their turn.
-const mostAhead = 100
+// The bounds of one answer while browsing.
+const (
+	mostAhead     = 100              // nodes in a request; what is below them is kept until it is their turn
+	mostInAnswer  = 10_000           // references
+	mostPerNode   = 1000             // references
+	browseTimeout = 30 * time.Second // some servers gather all that is below a node before they send the first part
+)
 
 // inside is what is below a node, or why that is not known.
 type inside struct {
@@ -346,7 +350,7 @@ func (s *Session) lookAhead(ctx context.Context, ahead map[*ua.NodeID]*inside, i
 
 // browseSome asks for what is below nodes.
 func (s *Session) browseSome(ctx context.Context, ids []*ua.NodeID) ([]*ua.BrowseResult, error) {
-	req := &ua.BrowseRequest{View: noView(), RequestedMaxReferencesPerNode: 1000}
+	req := &ua.BrowseRequest{View: noView(), RequestedMaxReferencesPerNode: uint32(min(mostInAnswer/len(ids), mostPerNode))}
 	for _, id := range ids {
 		req.NodesToBrowse = append(req.NodesToBrowse, &ua.BrowseDescription{
 			NodeID: id, BrowseDirection: ua.BrowseDirectionForward, ReferenceTypeID: ua.NewNumericNodeID(0, idHierarchicalReferences),

@@ -208,17 +208,22 @@ func encodeService(req ua.Request) ([]byte, error) {
 
 // call sends a request and waits for its answer.
 func (c *channel) call(ctx context.Context, auth *ua.NodeID, req ua.Request) (ua.Response, error) {
+	return c.callFor(ctx, auth, req, c.timeout)
+}
+
+// callFor sends a request and waits that long for its answer.
+func (c *channel) callFor(ctx context.Context, auth *ua.NodeID, req ua.Request, limit time.Duration) (ua.Response, error) {
 	wait := make(chan reply, 1)
-	n, err := c.send(auth, req, c.timeout, wait)
+	n, err := c.send(auth, req, limit, wait)
 	if err != nil {
 		return nil, err
 	}
-	return c.await(ctx, n, wait)
+	return c.await(ctx, n, wait, limit)
 }
 
-// await waits for the answer to request n.
-func (c *channel) await(ctx context.Context, n uint32, wait <-chan reply) (ua.Response, error) {
-	timer := time.NewTimer(c.timeout)
+// await waits that long for the answer to request n.
+func (c *channel) await(ctx context.Context, n uint32, wait <-chan reply, limit time.Duration) (ua.Response, error) {
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	forget := func() {
 		c.pendMu.Lock()

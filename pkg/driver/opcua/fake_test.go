@@ -231,25 +231,31 @@ func (k *fakeConn) send(kind string, header []byte, n uint32, resp ua.Response) 
 		resp.SetHeader(&ua.ResponseHeader{ServiceDiagnostics: &ua.DiagnosticInfo{}, AdditionalHeader: ua.NewExtensionObject(nil)})
 	}
 	buf := ua.NewBuffer(nil)
-	buf.Write([]byte(kind + "F\x00\x00\x00\x00"))
-	buf.WriteUint32(1)
-	if kind == "MSG" {
-		buf.WriteUint32(1)
-	} else {
-		buf.Write(header)
-	}
-	k.seq++
-	buf.WriteUint32(k.seq)
-	buf.WriteUint32(n)
 	buf.WriteStruct(ua.NewFourByteExpandedNodeID(0, ua.ServiceTypeID(resp)))
 	buf.WriteStruct(resp)
 	if buf.Error() != nil {
 		return buf.Error()
 	}
-	out := buf.Bytes()
-	binary.LittleEndian.PutUint32(out[4:], uint32(len(out)))
-	_, err := k.c.Write(out)
-	return err
+	if kind == "MSG" {
+		header = []byte{1, 0, 0, 0}
+	}
+	for body := buf.Bytes(); len(body) > 0; {
+		part, more := body, byte('F')
+		if len(part) > 60_000 {
+			part, more = part[:60_000], 'C'
+		}
+		body = body[len(part):]
+		k.seq++
+		out := append([]byte(kind), more, 0, 0, 0, 0, 1, 0, 0, 0)
+		out = append(out, header...)
+		out = binary.LittleEndian.AppendUint32(out, k.seq)
+		out = append(binary.LittleEndian.AppendUint32(out, n), part...)
+		binary.LittleEndian.PutUint32(out[4:], uint32(len(out)))
+		if _, err := k.c.Write(out); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // publish answers publish requests with what is queued, or keep-alives.

@@ -73,7 +73,7 @@ func (c *channel) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.await(ctx, n, wait)
+	_, err = c.await(ctx, n, wait, c.timeout)
 	return err
 }
 

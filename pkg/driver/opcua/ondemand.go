@@ -184,7 +184,7 @@ func (d *opcuaDriver) Ask(ctx context.Context, ability string, a driver.Args, em
 	if err != nil || ability != driver.AbilityBrowse {
 		return r, fmt.Errorf("driver %s: %s over its session: %w", d.id, ability, errors.ErrUnsupported)
 	}
-	s := &Session{ask: l.ask, namespaces: l.namespaces, caps: l.caps}
+	s := &Session{ask: l.askLong, namespaces: l.namespaces, caps: l.caps}
 	return s.list(ctx, a, emit)
 }
 

@@ -244,6 +244,11 @@ func (l *live) ask(ctx context.Context, req ua.Request) (ua.Response, error) {
 	return l.ch.call(ctx, l.auth, req)
 }
 
+// askLong is ask for what may take a server longer than the driver's requests do.
+func (l *live) askLong(ctx context.Context, req ua.Request) (ua.Response, error) {
+	return l.ch.callFor(ctx, l.auth, req, max(l.ch.timeout, browseTimeout))
+}
+
 // node returns where the point of a tag is at the server.
 func (d *opcuaDriver) node(l *live, t *target) (*ua.NodeID, error) {
 	d.mu.Lock()
