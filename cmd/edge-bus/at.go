@@ -16,6 +16,7 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 // valueThen is the value that a tag had at a time.
@@ -47,7 +48,7 @@ back as far as the log goes. It doesn't know what the log no longer holds.`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n := len(args) - 1
-			at, err := cli.ParseMoment(args[n], time.Now())
+			at, err := moment.Parse(args[n], time.Now())
 			if err != nil {
 				return cli.Usagef("TIME: %w", err)
 			}
@@ -86,7 +87,7 @@ func showAt(ctx context.Context, cmd *cobra.Command, log source, tags []string, 
 		t.Header("TAG", "VALUE", "UNIT", "QUALITY", "READ", "AGE")
 		for _, v := range out {
 			t.Cells(cli.Cell{Text: v.Tag}, cli.Cell{Text: v.text, Right: true}, cli.Cell{Text: v.Unit},
-				qualityCell(v.Quality), cli.Cell{Text: v.Time.Local().Format(wholeTime)}, cli.Cell{Text: cli.Span(time.Duration(v.AgeMs) * time.Millisecond), Right: true})
+				qualityCell(v.Quality), cli.Cell{Text: moment.FormatExact(v.Time)}, cli.Cell{Text: cli.Span(time.Duration(v.AgeMs) * time.Millisecond), Right: true})
 		}
 	})
 	if err != nil {
@@ -185,5 +186,5 @@ func sayUnknown(ctx context.Context, log source, tags []string, out []valueThen,
 	if s.FirstSeq > s.LastSeq {
 		holds = "the log is empty"
 	}
-	return fmt.Errorf("%s: no value up to %s; %s", strings.Join(missing, ", "), cli.FormatMoment(at), holds)
+	return fmt.Errorf("%s: no value up to %s; %s", strings.Join(missing, ", "), moment.Format(at), holds)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 func newAudit() *cobra.Command {
@@ -160,5 +161,5 @@ func auditTime(t time.Time) string {
 	if t.IsZero() {
 		return "unknown"
 	}
-	return cli.FormatMoment(t)
+	return moment.Format(t)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 func newDelivered() *cobra.Command {
@@ -65,7 +66,7 @@ func deliveryTable(t *cli.Table, d *pb.GetDeliveryResponse) {
 	for _, c := range d.Consumers {
 		upTo := fmt.Sprintf("seq %d", c.AckSeq)
 		if at := admin.Time(c.AckTime); !at.IsZero() {
-			upTo += ", " + cli.FormatMoment(at)
+			upTo += ", " + moment.Format(at)
 		}
 		missed, waiting := number(c.Missed), number(c.Waiting)
 		if c.Missed > 0 {
@@ -84,7 +85,7 @@ func sayDelivered(cmd *cobra.Command, r admin.Range, d *pb.GetDeliveryResponse) 
 		cmd.PrintErrf("no frames from %s; %s\n", spanText(r), logHolds(d))
 	} else {
 		cmd.PrintErrf("%d frames from %s: seq %d to %d, read from %s to %s\n", d.Frames, spanText(r), d.FirstSeq, d.LastSeq,
-			cli.FormatMoment(admin.Time(d.FirstTime)), cli.FormatMoment(admin.Time(d.LastTime)))
+			moment.Format(admin.Time(d.FirstTime)), moment.Format(admin.Time(d.LastTime)))
 	}
 	if d.Expired {
 		cmd.PrintErrf("%s: what was before was delivered to every connector, or is a gap that 'edge-bus check' lists\n", logHolds(d))
@@ -113,5 +114,5 @@ func logHolds(d *pb.GetDeliveryResponse) string {
 	if d.LogTime == nil {
 		return "the log is empty"
 	}
-	return fmt.Sprintf("the log begins with seq %d, logged %s", d.LogSeq, cli.FormatMoment(admin.Time(d.LogTime)))
+	return fmt.Sprintf("the log begins with seq %d, logged %s", d.LogSeq, moment.Format(admin.Time(d.LogTime)))
 }

@@ -65,7 +65,7 @@ func (f *frameWriter) one(b *frame.Batch, i int) error {
 		return f.csv.Write([]string{strconv.FormatUint(seq, 10), fr.Time().UTC().Format(time.RFC3339Nano), visible.Text(tag.Name), visible.Text(value), visible.Text(tag.Unit),
 			fr.Quality.String(), visible.Text(b.Set.Driver)})
 	case cli.FormatTable:
-		_, err := f.w.WriteString(f.rows.row(seq, fr.Time().Local(), tag.Name, fr.Value.String(), tag.Unit, fr.Quality.String()))
+		_, err := f.w.WriteString(f.rows.row(seq, fr.Time(), tag.Name, fr.Value.String(), tag.Unit, fr.Quality.String()))
 		return err
 	}
 	f.buf = f.json.AppendFrame(f.buf[:0], b, i)

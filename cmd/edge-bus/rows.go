@@ -7,22 +7,16 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
-)
-
-// The times of rows: whole, or of a day that a line of its own names.
-const (
-	wholeTime = "2006-01-02 15:04:05.000 -07:00"
-	timeOfDay = "15:04:05.000"
-	wholeDay  = "2006-01-02 -07:00"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 // rowLayout makes lines of frames in columns that are fixed from the first line on,
 // since nobody knows what comes. What is too long for its column is never cut: it
 // moves the rest of its row to the next line.
 type rowLayout struct {
-	tag, value int // columns
-	time       string
-	day        string // that the last line of a day named
+	tag, value int    // columns
+	byDay      bool   // times are of a day that a line of its own names
+	day        string // that the last such line named
 }
 
 // newRowLayout fits rows into width columns; 0: any number.
@@ -34,27 +28,33 @@ func newRowLayout(width int) rowLayout {
 	)
 	switch {
 	case width == 0 || width >= whole+32:
-		return rowLayout{tag: 32, value: 14, time: wholeTime}
+		return rowLayout{tag: 32, value: 14}
 	case width >= whole+least:
-		return rowLayout{tag: width - whole, value: 14, time: wholeTime}
+		return rowLayout{tag: width - whole, value: 14}
 	}
-	return rowLayout{tag: max(width-short, 8), value: 14, time: timeOfDay}
+	return rowLayout{tag: max(width-short, 8), value: 14, byDay: true}
 }
 
 func (l *rowLayout) header() string {
-	return fmt.Sprintf("%10s  %-*s  %-*s  %*s  %-6s  %s\n", "SEQ", len(l.time), "TIME", l.tag, "TAG", l.value, "VALUE", "UNIT", "QUALITY")
+	when := moment.FormatExact(time.Now())
+	if l.byDay {
+		when = moment.TimeOfDay(time.Now())
+	}
+	return fmt.Sprintf("%10s  %-*s  %-*s  %*s  %-6s  %s\n", "SEQ", len(when), "TIME", l.tag, "TAG", l.value, "VALUE", "UNIT", "QUALITY")
 }
 
 func (l *rowLayout) row(seq uint64, at time.Time, tag, value, unit, quality string) string {
 	var b strings.Builder
-	if l.time == timeOfDay {
-		if day := at.Format(wholeDay); day != l.day {
+	when := moment.FormatExact(at)
+	if l.byDay {
+		when = moment.TimeOfDay(at)
+		if day := moment.Day(at); day != l.day {
 			l.day = day
 			fmt.Fprintf(&b, "%s:\n", day)
 		}
 	}
 	tag, value, unit = cli.Printable(tag), cli.Printable(value), cli.Printable(unit)
-	left := fmt.Sprintf("%10s  %s  ", strconv.FormatUint(seq, 10), at.Format(l.time))
+	left := fmt.Sprintf("%10s  %s  ", strconv.FormatUint(seq, 10), when)
 	b.WriteString(left + cli.Pad(tag, l.tag))
 	if cli.Width(tag) > l.tag {
 		b.WriteString("\n" + strings.Repeat(" ", len(left)+l.tag))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 	numbers "github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
@@ -32,16 +33,16 @@ func (f *spanFlags) add(flags *pflag.FlagSet) {
 // parse reads both; what is not given is open.
 func (f *spanFlags) parse(now time.Time) (r admin.Range, err error) {
 	if f.from != "" {
-		if r.FromSeq, r.FromTime, err = parsePlace(f.from, func(s string) (time.Time, error) { return cli.ParseMoment(s, now) }); err != nil {
+		if r.FromSeq, r.FromTime, err = parsePlace(f.from, func(s string) (time.Time, error) { return moment.Parse(s, now) }); err != nil {
 			return r, cli.Usagef("--from: %w", err)
 		}
 	}
 	if f.to != "" {
 		end := func(s string) (time.Time, error) {
 			if r.FromTime.IsZero() {
-				return cli.ParseMoment(s, now)
+				return moment.Parse(s, now)
 			}
-			return cli.ParseMomentAfter(s, r.FromTime, now)
+			return moment.ParseAfter(s, r.FromTime, now)
 		}
 		if r.ToSeq, r.ToTime, err = parsePlace(f.to, end); err != nil {
 			return r, cli.Usagef("--to: %w", err)
@@ -79,13 +80,13 @@ func spanText(r admin.Range) string {
 	case r.FromSeq > 0:
 		from = fmt.Sprintf("seq %d", r.FromSeq)
 	case !r.FromTime.IsZero():
-		from = cli.FormatMoment(r.FromTime)
+		from = moment.Format(r.FromTime)
 	}
 	switch {
 	case r.ToSeq > 0:
 		to = fmt.Sprintf("seq %d", r.ToSeq)
 	case !r.ToTime.IsZero():
-		to = cli.FormatMoment(r.ToTime)
+		to = moment.Format(r.ToTime)
 	}
 	return from + " to " + to
 }

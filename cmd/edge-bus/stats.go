@@ -12,6 +12,7 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 func newStats() *cobra.Command {
@@ -63,7 +64,7 @@ func statsTable(t *cli.Table, s *pb.GetBusStatsResponse) {
 	row("epoch", "%s", s.Epoch)
 	row("frames", "%d to %d (%s held)", s.FirstSeq, s.LastSeq, cli.Count(held))
 	if held > 0 {
-		row("times", "%s to %s", cli.FormatMoment(admin.Time(s.FirstTime)), cli.FormatMoment(admin.Time(s.LastTime)))
+		row("times", "%s to %s", moment.Format(admin.Time(s.FirstTime)), moment.Format(admin.Time(s.LastTime)))
 	}
 	row("durable", "up to %d (%d behind)", s.DurableSeq, s.LastSeq-min(s.DurableSeq, s.LastSeq))
 	if s.RingSize > 0 {
@@ -97,7 +98,7 @@ func statsTable(t *cli.Table, s *pb.GetBusStatsResponse) {
 // still holds it.
 func loggedAt(c *pb.BusConsumer) string {
 	if at := admin.Time(c.AckTime); !at.IsZero() {
-		return " of " + cli.FormatMoment(at)
+		return " of " + moment.Format(at)
 	}
 	return ""
 }
@@ -123,7 +124,7 @@ func newConsumers() *cobra.Command {
 							state = cli.Cell{Text: "parked", Color: cli.Yellow}
 						}
 						t.Cells(cli.Cell{Text: c.Name}, number(c.AckSeq), number(c.Lag), state, cli.Cell{Text: cli.Ago(admin.Time(c.ParkedSince), time.Now()), Right: true},
-							cli.Cell{Text: cli.FormatMoment(admin.Time(c.AckTime))})
+							cli.Cell{Text: moment.Format(admin.Time(c.AckTime))})
 					}
 				})
 			})

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 	"github.com/edge-gateway/edge-gateway/pkg/tables"
 )
 
@@ -67,7 +68,7 @@ func logTable(t *cli.Table, list []logEntry) {
 	t.Keep("MESSAGE", "CHANGES")
 	for _, e := range list {
 		t.Cells(cli.Cell{Text: fmt.Sprint(e.Rev), Color: cli.Yellow, Right: true}, cli.Cell{Text: e.SHA256[:min(len(e.SHA256), 12)], Color: cli.Faint},
-			cli.Cell{Text: e.Time.Local().Format(time.DateTime)}, cli.Cell{Text: e.Author}, cli.Cell{Text: changesText(e.Changes)}, cli.Cell{Text: e.Message})
+			cli.Cell{Text: moment.Format(e.Time)}, cli.Cell{Text: e.Author}, cli.Cell{Text: changesText(e.Changes)}, cli.Cell{Text: e.Message})
 	}
 }
 

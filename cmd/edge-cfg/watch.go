@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 // watched is an event as it is printed: of a commit, or of a gateway.
@@ -77,7 +78,7 @@ func watchedOf(e center.Event, now time.Time) watched {
 
 // String tells the event in a line.
 func (w watched) String() string {
-	text := w.Time.Local().Format("15:04:05.000") + "  "
+	text := moment.Clock(w.Time) + "  "
 	switch {
 	case w.Error != "":
 		return text + "a record that can't be read: " + w.Error

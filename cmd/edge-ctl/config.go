@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 func newConfig() *cobra.Command {
@@ -86,7 +86,7 @@ func newConfigHistory() *cobra.Command {
 							problem = a.FailedIn + ": " + cli.OneLine(problem)
 						}
 						t.Cells(number(a.Rev), text(a.Sha256[:min(len(a.Sha256), 12)]), stateCell(a.State),
-							text(admin.Time(a.Began).Local().Format(time.DateTime)), cli.Cell{Text: fmt.Sprintf("%.1f ms", a.DurationMs), Right: true},
+							text(moment.Format(admin.Time(a.Began))), cli.Cell{Text: fmt.Sprintf("%.1f ms", a.DurationMs), Right: true},
 							text(a.Impact), text(problem))
 					}
 				})

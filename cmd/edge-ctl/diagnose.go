@@ -15,6 +15,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 func newLog() *cobra.Command {
@@ -103,7 +104,7 @@ func traceLine(e *pb.TraceEndpointResponse) string {
 	if arrow == "" {
 		arrow = e.Event
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s  #%d  %s  % x  %s", admin.Time(e.Time).Local().Format("15:04:05.000000"), e.Connection, arrow, e.Data, e.Text))
+	return strings.TrimSpace(fmt.Sprintf("%s  #%d  %s  % x  %s", moment.ClockExact(admin.Time(e.Time)), e.Connection, arrow, e.Data, e.Text))
 }
 
 func newBundle() *cobra.Command {

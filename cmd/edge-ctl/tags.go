@@ -19,6 +19,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 func newTags() *cobra.Command {
@@ -123,7 +124,7 @@ func valueLine(name string, v *pb.Value, unit string, q pb.Quality, ts int64) st
 	if ts == 0 {
 		return line + "  (no value yet)"
 	}
-	return line + "  " + q.Frame().String() + "  " + time.Unix(0, ts).Format("15:04:05.000")
+	return line + "  " + q.Frame().String() + "  " + moment.Clock(time.Unix(0, ts))
 }
 
 func newRead() *cobra.Command {

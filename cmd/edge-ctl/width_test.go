@@ -22,7 +22,7 @@ import (
 
 // What a bad night looks like: long names, long reasons.
 const (
-	refusedText = "endpoint press-hall-2-line-7 is down: dial tcp 10.20.30.41:502: connect: no route to host (since 2026-11-27 23:30:23, 2211 failures)"
+	refusedText = "endpoint press-hall-2-line-7 is down: dial tcp 10.20.30.41:502: connect: no route to host (since 2026-11-27 23:30:23 +00:00)"
 	brokerText  = "mqtts://broker.plant.example.com:8883: tls: certificate of broker.plant.example.com is not signed by the authority in tls.ca"
 	tagText     = "refused: 0x02 illegal data address"
 	applyText   = "driver press-hall-2-line-7-unit-3 did not come up within 10s: no answer from unit 3"

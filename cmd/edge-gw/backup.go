@@ -16,6 +16,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
 	"github.com/edge-gateway/edge-gateway/pkg/gateway"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 func newBackup() *cobra.Command {
@@ -86,7 +87,7 @@ func printContents(cmd *cobra.Command, file string, c *backup.Contents) {
 		state = "running"
 	}
 	cmd.PrintErrf("%s: gateway %s on %s, %s, made %s by edge-gw %s\n",
-		cli.Printable(file), cli.Printable(c.Gateway), cli.Printable(c.Host), state, c.Time.Local().Format("2006-01-02 15:04:05"), cli.Printable(c.Version))
+		cli.Printable(file), cli.Printable(c.Gateway), cli.Printable(c.Host), state, moment.Format(c.Time), cli.Printable(c.Version))
 	for _, name := range slices.Sorted(maps.Keys(c.Names)) {
 		cmd.PrintErrf("  %-28s %s\n", cli.Printable(name), cli.Bytes(uint64(c.Names[name])))
 	}
@@ -148,7 +149,7 @@ func runRestore(cmd *cobra.Command, file string) error {
 		return err
 	}
 	cmd.PrintErrf("Restored to %s: gateway %s as it was at %s, with %d frames.\n",
-		cfg.DataDir, done.Gateway, done.Time.Local().Format("2006-01-02 15:04:05"), done.Log.Frames)
+		cfg.DataDir, done.Gateway, moment.Format(done.Time), done.Log.Frames)
 	for _, path := range done.Placed {
 		cmd.PrintErrf("  made %s\n", path)
 	}

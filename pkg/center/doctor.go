@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 // Health is the gravity of a [Diagnosis].
@@ -174,7 +175,7 @@ func claimant(record []byte) string {
 	if err != nil {
 		return "by nobody knows whom"
 	}
-	return fmt.Sprintf("by %s at %s, %q", c.Author, c.Time.Format("2006-01-02 15:04:05Z07:00"), c.Message)
+	return fmt.Sprintf("by %s at %s, %q", c.Author, moment.Format(c.Time), c.Message)
 }
 
 // history checks that the documents of the kept releases are there.
@@ -217,7 +218,7 @@ func (d *doctor) gateways(ctx context.Context, head Commit) error {
 	behind := slices.DeleteFunc(slices.Clone(all), func(g Gateway) bool { return g.Online && g.SHA256 == head.SHA256 && g.State != Failed })
 	for _, g := range behind {
 		state, since := g.Shown()
-		d.doubt("gateways", "%s: %s since %s, rev %d %s", g.Gateway, state, since.Format("2006-01-02 15:04:05Z07:00"), g.Rev, g.Error)
+		d.doubt("gateways", "%s: %s since %s, rev %d %s", g.Gateway, state, moment.Format(since), g.Rev, g.Error)
 	}
 	if len(behind) == 0 {
 		d.fine("gateways", "%d, all of them on rev %d", len(all), head.Rev)

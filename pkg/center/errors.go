@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
@@ -15,6 +14,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 // Errors that callers branch on.
@@ -123,7 +123,7 @@ func (e *ConflictError) Error() string {
 		return fmt.Sprintf("conflict: the push is based on rev %d, but the store is empty now", e.Base.Rev)
 	}
 	return fmt.Sprintf("conflict: the push is based on rev %d, but %s pushed rev %d (%q) at %s; nothing was overwritten: pull, merge, push again",
-		e.Base.Rev, e.Head.Author, e.Head.Rev, e.Head.Message, e.Head.Time.Format(time.RFC3339))
+		e.Base.Rev, e.Head.Author, e.Head.Rev, e.Head.Message, moment.Format(e.Head.Time))
 }
 
 // ClaimedError tells that a gateway_id belongs to another instance.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 // Whom says which gateways a wait is for. The zero value is those that are online.
@@ -53,7 +54,7 @@ func (e *NotAppliedError) Error() string {
 	}
 	for _, g := range e.Offline {
 		_, since := g.Shown()
-		text += fmt.Sprintf("; %s is offline since about %s, and takes it when it is back", g.Gateway, since.Local().Format("2006-01-02 15:04:05"))
+		text += fmt.Sprintf("; %s is offline since about %s, and takes it when it is back", g.Gateway, moment.Format(since))
 	}
 	for _, name := range e.Unknown {
 		text += fmt.Sprintf("; no gateway %s ever registered", name)

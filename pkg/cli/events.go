@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 // WatchConfig prints each phase and outcome of an apply as it happens inside a
@@ -21,7 +22,7 @@ func WatchConfig(cmd *cobra.Command) error {
 		}
 		return admin.Receive(ctx, open, func(e *pb.WatchConfigResponse) error {
 			return out.PrintLine(e, func() string {
-				return fmt.Sprintf("%s  rev %d  %-12s %s", admin.Time(e.Time).Local().Format("15:04:05.000"), e.Rev, e.State, e.Text)
+				return fmt.Sprintf("%s  rev %d  %-12s %s", moment.Clock(admin.Time(e.Time)), e.Rev, e.State, e.Text)
 			})
 		})
 	})

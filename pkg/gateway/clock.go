@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 // clock says whether the machine's clock can be right. A board without a battery begins
@@ -26,7 +27,7 @@ func (c clock) unset() error {
 		return nil
 	}
 	return fmt.Errorf("the clock says %s, which is before clock.not_before (%s): it is not set yet, and frames are uncertain until it is",
-		now.UTC().Format(time.RFC3339), c.notBefore.UTC().Format(time.RFC3339))
+		moment.Format(now), moment.Format(c.notBefore))
 }
 
 // clockEvery is how often a clock that isn't set is looked at.

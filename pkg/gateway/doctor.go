@@ -19,6 +19,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
@@ -291,13 +292,13 @@ func (d *doctor) certificate(key, path string, cert *x509.Certificate) {
 	name := cert.Subject.String()
 	switch left := cert.NotAfter.Sub(now); {
 	case left <= 0:
-		d.sick("certificate-ended", "%s: %s (%s) ended at %s: replace it; the gateway reads it anew at the next connect", key, path, name, cert.NotAfter.UTC().Format(time.RFC3339))
+		d.sick("certificate-ended", "%s: %s (%s) ended at %s: replace it; the gateway reads it anew at the next connect", key, path, name, moment.Format(cert.NotAfter))
 	case now.Before(cert.NotBefore):
-		d.sick("certificate-early", "%s: %s (%s) begins at %s: is the clock right?", key, path, name, cert.NotBefore.UTC().Format(time.RFC3339))
+		d.sick("certificate-early", "%s: %s (%s) begins at %s: is the clock right?", key, path, name, moment.Format(cert.NotBefore))
 	case left < endsSoon:
-		d.doubt("certificate-ends", "%s: %s (%s) ends in %d days, at %s: replace it before", key, path, name, int(left.Hours()/24), cert.NotAfter.UTC().Format(time.RFC3339))
+		d.doubt("certificate-ends", "%s: %s (%s) ends in %d days, at %s: replace it before", key, path, name, int(left.Hours()/24), moment.Format(cert.NotAfter))
 	default:
-		d.fine("certificate", "%s: %s ends at %s", key, path, cert.NotAfter.UTC().Format(time.RFC3339))
+		d.fine("certificate", "%s: %s ends at %s", key, path, moment.Format(cert.NotAfter))
 	}
 }
 
@@ -313,7 +314,7 @@ func (d *doctor) time() {
 	case known && !synchronised:
 		d.doubt("clock", "the kernel says that no time server sets the clock: install chrony, or systemctl enable --now systemd-timesyncd")
 	default:
-		d.fine("clock", "%s", d.opts.Now().UTC().Format(time.RFC3339))
+		d.fine("clock", "%s", moment.Format(d.opts.Now()))
 	}
 }
 

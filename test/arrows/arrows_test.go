@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"pkg/logtest":          {},
 	"pkg/backup":           {},
 	"pkg/number":           {},
+	"pkg/moment":           {"pkg/number"},
 	"pkg/errkind":          {},
 	"pkg/supervise":        {},
 	"pkg/frame":            {},
@@ -36,7 +37,7 @@ var allowed = map[string][]string{
 	"pkg/config":           {"pkg/address", "pkg/visible", "schemas", "pkg/number", "pkg/regular"},
 	"pkg/config/bootstrap": {"pkg/config"},
 	"pkg/point":            {"pkg/errkind", "pkg/config", "pkg/frame"},
-	"pkg/endpoint":         {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/number", "pkg/supervise"},
+	"pkg/endpoint":         {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/number", "pkg/supervise", "pkg/moment"},
 	"pkg/wal":              {"pkg/errkind", "pkg/durable", "pkg/frame"},
 	"pkg/bus":              {"pkg/config", "pkg/errkind", "pkg/frame", "pkg/wal"},
 	"pkg/audit":            {"pkg/durable", "pkg/frame", "pkg/regular"},
@@ -54,7 +55,7 @@ var allowed = map[string][]string{
 	"pkg/overlay":          {"pkg/config", "pkg/selector"},
 	"pkg/lint":             {"pkg/config/...", "pkg/overlay", "pkg/point", "pkg/connectors", "pkg/endpoint", "pkg/driver", "pkg/protocols", "pkg/regular", "pkg/visible"},
 	"pkg/feed":             {"pkg/errkind", "pkg/config", "pkg/durable", "pkg/regular"},
-	"pkg/center":           {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/durable", "pkg/feed", "pkg/regular"},
+	"pkg/center":           {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/durable", "pkg/feed", "pkg/regular", "pkg/moment"},
 	"pkg/tables":           {"pkg/config", "pkg/durable", "pkg/errkind", "pkg/lint", "pkg/number", "pkg/overlay", "pkg/protocols", "pkg/visible", "pkg/xlsx", "schemas"},
 	"pkg/center/embedded":  {},
 	"pkg/apply":            {"pkg/config", "pkg/driver"},
@@ -63,7 +64,7 @@ var allowed = map[string][]string{
 	"pkg/admin/admintest":  {"pkg/admin", "pkg/admin/adminpb", "pkg/admin/asking", "pkg/config", "pkg/driver", "pkg/errkind", "pkg/endpoint", "pkg/frame", "pkg/protocols"},
 	"pkg/admin/asking":     {"pkg/admin", "pkg/admin/adminpb", "pkg/driver", "pkg/errkind"},
 	"pkg/admin/busadmin":   {"pkg/admin", "pkg/admin/adminpb", "pkg/bus", "pkg/errkind", "pkg/frame"},
-	"pkg/cli":              {"pkg/errkind", "pkg/admin/...", "pkg/version", "pkg/number", "pkg/visible"},
+	"pkg/cli":              {"pkg/errkind", "pkg/admin/...", "pkg/version", "pkg/number", "pkg/visible", "pkg/moment"},
 	"pkg/cli/clitest":      {"pkg/cli"},
 	"pkg/cli/options":      {"pkg/driver"},
 }
@@ -71,8 +72,8 @@ var allowed = map[string][]string{
 // allowedBelow is for packages below a directory: every driver, every connector.
 var allowedBelow = map[string][]string{
 	"pkg/driver/": {"pkg/config", "pkg/errkind", "pkg/driver/...", "pkg/durable", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/plcsim", "pkg/point",
-		"pkg/regular", "pkg/xlsx", "schemas"},
-	"pkg/connector/": {"pkg/address", "pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/errkind", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/mqttwire", "pkg/number", "pkg/regular", "pkg/supervise", "schemas"},
+		"pkg/regular", "pkg/xlsx", "schemas", "pkg/moment"},
+	"pkg/connector/": {"pkg/address", "pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/errkind", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/mqttwire", "pkg/number", "pkg/regular", "pkg/supervise", "schemas", "pkg/moment"},
 	"pkg/endpoint/":  {"pkg/endpoint/..."},
 	"pkg/config/":    {"pkg/config/...", "schemas"},
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 	"github.com/edge-gateway/edge-gateway/pkg/mqtt311"
 )
 
@@ -96,10 +97,10 @@ func checkClientCert(pair *tls.Certificate, now time.Time) error {
 		return nil
 	case now.After(leaf.NotAfter):
 		return fmt.Errorf("%w expired on %s: renew it (or the gateway's clock is wrong: it says %s)", errClientCert,
-			leaf.NotAfter.Format(time.DateOnly), now.Format(time.DateOnly))
+			moment.Format(leaf.NotAfter), moment.Format(now))
 	case now.Before(leaf.NotBefore):
 		return fmt.Errorf("%w is valid from %s on: the gateway's clock says %s", errClientCert,
-			leaf.NotBefore.Format(time.DateTime), now.Format(time.DateTime))
+			moment.Format(leaf.NotBefore), moment.Format(now))
 	}
 	return nil
 }

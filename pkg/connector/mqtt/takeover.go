@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 // disputes is what is known of other clients that connect with our client id: a
@@ -62,7 +64,7 @@ func (d *disputes) warning(clientID string, steady, lasts time.Duration) error {
 	switch {
 	case d.taken > 0 && time.Since(d.last) < max(2*steady, toldFor):
 		return fmt.Errorf("another client has connected with the client id %q, %d times in a row, last at %s, and what was in flight was sent anew: %s",
-			clientID, d.taken, d.last.Format(time.TimeOnly), look)
+			clientID, d.taken, moment.Format(d.last), look)
 	case d.dropped >= suspectAfter && lasts < youngFor:
 		return fmt.Errorf("%d connections in a row were ended soon and without a reason: the network is bad, or another client connects with the client id %q: %s",
 			d.dropped, clientID, look)

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
@@ -293,7 +294,7 @@ func (p *PKI) verify(der []byte, host, uri string, now time.Time) error {
 	switch {
 	case now.Before(cert.NotBefore) || now.After(cert.NotAfter):
 		return fmt.Errorf("%w: valid from %s to %s; check the clocks, or give the server a new one",
-			ErrExpired, cert.NotBefore.Format(time.DateTime), cert.NotAfter.Format(time.DateTime))
+			ErrExpired, moment.Format(cert.NotBefore), moment.Format(cert.NotAfter))
 	case !ok || key.N.BitLen() < leastKeyBits:
 		return fmt.Errorf("%w: expected RSA with %d bits at least", ErrWeakKey, leastKeyBits)
 	case host != "" && cert.VerifyHostname(host) != nil:
@@ -423,7 +424,7 @@ func (p *PKI) own(now time.Time) (cert []byte, key *rsa.PrivateKey, err error) {
 		return p.makeOwn(now)
 	case now.After(first.NotAfter):
 		return nil, nil, fmt.Errorf("the gateway's own certificate in %s ended at %s; put a new one there, or remove it with its key and one is made",
-			filepath.Join(p.dir, folderOwn), first.NotAfter.Format(time.DateTime))
+			filepath.Join(p.dir, folderOwn), moment.Format(first.NotAfter))
 	}
 	return cert, key, nil
 }

@@ -1,11 +1,11 @@
-package cli_test
+package moment_test
 
 import (
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 func berlin(t testing.TB) *time.Location {
@@ -46,7 +46,7 @@ func TestMoments(t *testing.T) {
 		"2026-10-25 03:00":           "2026-10-25T03:00:00+01:00",
 		"2026-10-25 01:59":           "2026-10-25T01:59:00+02:00",
 	} {
-		got, err := cli.ParseMoment(in, now)
+		got, err := moment.Parse(in, now)
 		if err != nil || got.Format(time.RFC3339Nano) != want {
 			t.Errorf("%q is %s, %v; expected %s", in, got.Format(time.RFC3339Nano), err, want)
 		}
@@ -64,7 +64,7 @@ func TestMoments(t *testing.T) {
 		"2026-03-29 02:30": "did not exist",
 		"2026-10-25 02:30": "+01:00 or +02:00",
 	} {
-		if got, err := cli.ParseMoment(in, now); err == nil || !strings.Contains(err.Error(), want) {
+		if got, err := moment.Parse(in, now); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is %s, error %v; expected an error that says %q", in, got, err, want)
 		}
 	}
@@ -81,25 +81,41 @@ func TestMomentAfterAnother(t *testing.T) {
 		{"2026-11-20 22:00", "06:00Z", "2026-11-21T06:00:00Z"},
 		{"-2h", "-1h", "2026-11-27T09:00:00+01:00"},
 	} {
-		from, err := cli.ParseMoment(c.from, now)
+		from, err := moment.Parse(c.from, now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		to, err := cli.ParseMomentAfter(c.to, from, now)
+		to, err := moment.ParseAfter(c.to, from, now)
 		if err != nil || to.Format(time.RFC3339) != c.want {
 			t.Errorf("from %q to %q ends at %s, %v; expected %s", c.from, c.to, to.Format(time.RFC3339), err, c.want)
 		}
 	}
 }
 
-// What is written is read as the same second.
+// What is written is read as the same moment, since it names its zone.
 func TestMomentIsReadBack(t *testing.T) {
 	now := time.Now()
+	elsewhere := now.In(time.FixedZone("elsewhere", -9*3600-1800))
 	for _, at := range []time.Time{now, now.AddDate(0, -6, 0), time.Date(2026, 10, 25, 0, 30, 0, 0, time.UTC)} {
-		text := cli.FormatMoment(at)
-		if got, err := cli.ParseMoment(text, now); err != nil || !got.Equal(at.Truncate(time.Second)) {
-			t.Errorf("%s is read as %s, %v", text, got, err)
+		for _, c := range []struct {
+			text string
+			unit time.Duration
+		}{{moment.Format(at), time.Second}, {moment.FormatExact(at), time.Millisecond}} {
+			if got, err := moment.Parse(c.text, elsewhere); err != nil || !got.Equal(at.Truncate(c.unit)) {
+				t.Errorf("%s is read as %s, %v", c.text, got, err)
+			}
 		}
+	}
+	for _, c := range []struct {
+		text string
+		unit time.Duration
+	}{{moment.Clock(now), time.Millisecond}, {moment.ClockExact(now), time.Microsecond}} {
+		if got, err := moment.Parse(c.text, elsewhere); err != nil || !got.Equal(now.Truncate(c.unit)) {
+			t.Errorf("%s is read as %s, %v", c.text, got, err)
+		}
+	}
+	if text := moment.Format(time.Time{}); text != "-" {
+		t.Errorf("no time is written as %q", text)
 	}
 }
 
@@ -109,13 +125,13 @@ func FuzzMoment(f *testing.F) {
 	}
 	now := time.Date(2026, 11, 27, 10, 0, 0, 0, berlin(f))
 	f.Fuzz(func(t *testing.T, from, to string) {
-		start, err := cli.ParseMoment(from, now)
+		start, err := moment.Parse(from, now)
 		if err != nil {
 			return
 		}
-		if again, err := cli.ParseMoment(start.Format(time.RFC3339Nano), now); err == nil && !again.Equal(start) {
+		if again, err := moment.Parse(start.Format(time.RFC3339Nano), now); err == nil && !again.Equal(start) {
 			t.Fatalf("%q is %s, which is read as %s", from, start, again)
 		}
-		_, _ = cli.ParseMomentAfter(to, start, now) // must not panic
+		_, _ = moment.ParseAfter(to, start, now) // must not panic
 	})
 }

@@ -1,4 +1,4 @@
-package cli
+package moment
 
 import (
 	"errors"
@@ -9,21 +9,21 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
-// momentForms tells which times [ParseMoment] reads.
-const momentForms = `14:03, 'yesterday 14:03', '2026-11-27 14:03', 2026-11-27T14:03:00Z, or -15m ('15m ago')`
+// forms tells which times [Parse] reads.
+const forms = `14:03, 'yesterday 14:03', '2026-11-27 14:03', 2026-11-27T14:03:00Z, or -15m ('15m ago')`
 
-// ParseMoment reads a time as people say it, in the zone of now where it names none:
+// Parse reads a time as people say it, in the zone of now where it names none:
 //
 //	14:03, 14:03:20.5            the last time that clocks showed it
 //	today, yesterday 14:03       a day, from midnight where no time follows
 //	2026-11-27, 2026-11-27 14:03 the same with a date
-//	2026-11-27 14:03 +01:00      with a zone, as [FormatMoment] writes it; Z is UTC
+//	2026-11-27 14:03 +01:00      with a zone, as [Format] writes it; Z is UTC
 //	2026-11-27T14:03:00Z         RFC 3339
 //	-15m, 15m ago, now           before now
 //
 // A time that clocks skipped or showed twice, since daylight saving began or ended,
 // is refused unless its zone is named.
-func ParseMoment(s string, now time.Time) (time.Time, error) {
+func Parse(s string, now time.Time) (time.Time, error) {
 	if s == "now" {
 		return now, nil
 	}
@@ -38,13 +38,13 @@ func ParseMoment(s string, now time.Time) (time.Time, error) {
 	day, clock, hasDay := cutDay(s, now)
 	if clock == "" {
 		if !hasDay {
-			return time.Time{}, notAMoment(s)
+			return time.Time{}, notOne(s)
 		}
 		return onDay(day, time.Time{})
 	}
 	at, err := parseClock(clock, now.Location())
 	if err != nil {
-		return time.Time{}, notAMoment(s)
+		return time.Time{}, notOne(s)
 	}
 	if hasDay {
 		return onDay(day, at)
@@ -56,12 +56,12 @@ func ParseMoment(s string, now time.Time) (time.Time, error) {
 	return t, err
 }
 
-// ParseMomentAfter reads the end of a span that begins at start: a time without a day
+// ParseAfter reads the end of a span that begins at start: a time without a day
 // is the first of its kind after start.
-func ParseMomentAfter(s string, start, now time.Time) (time.Time, error) {
+func ParseAfter(s string, start, now time.Time) (time.Time, error) {
 	at, err := parseClock(s, now.Location())
 	if err != nil {
-		return ParseMoment(s, now)
+		return Parse(s, now)
 	}
 	t, err := onDay(start.In(at.Location()), at)
 	if err == nil && !t.After(start) {
@@ -70,15 +70,34 @@ func ParseMomentAfter(s string, start, now time.Time) (time.Time, error) {
 	return t, err
 }
 
-// FormatMoment writes t with its zone, in a form that [ParseMoment] reads.
-func FormatMoment(t time.Time) string {
+// Format writes t for people, in the local zone, which it names: [Parse] reads it.
+func Format(t time.Time) string { return format(t, "2006-01-02 15:04:05 -07:00") }
+
+// FormatExact writes t as [Format] does, with milliseconds.
+func FormatExact(t time.Time) string { return format(t, "2006-01-02 15:04:05.000 -07:00") }
+
+// Day writes the day of t and the zone, to stand above lines that begin with a
+// [TimeOfDay].
+func Day(t time.Time) string { return format(t, "2006-01-02 -07:00") }
+
+// TimeOfDay writes the time of day without the zone: only below a [Day].
+func TimeOfDay(t time.Time) string { return format(t, "15:04:05.000") }
+
+// Clock writes the time of day of something that happens while a person watches.
+// [Parse] reads it.
+func Clock(t time.Time) string { return format(t, "15:04:05.000 -07:00") }
+
+// ClockExact writes the time of day with microseconds, for what goes over a wire.
+func ClockExact(t time.Time) string { return format(t, "15:04:05.000000 -07:00") }
+
+func format(t time.Time, layout string) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return t.Local().Format("2006-01-02 15:04:05 -07:00")
+	return t.Local().Format(layout)
 }
 
-func notAMoment(s string) error { return fmt.Errorf("%q: expected a time such as %s", s, momentForms) }
+func notOne(s string) error { return fmt.Errorf("%q: expected a time such as %s", s, forms) }
 
 // cutDay takes the day off the front of s.
 func cutDay(s string, now time.Time) (day time.Time, rest string, ok bool) {
