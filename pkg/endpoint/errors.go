@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
+	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
 // Errors that callers branch on.
@@ -78,10 +79,11 @@ type DownError struct {
 	Err      error     // of the last dial
 }
 
+// Error says what stays true: it is kept as the reason of every tag behind the endpoint,
+// where the time of a next dial would soon be past. Who wants that asks for the [State].
 func (e *DownError) Error() string {
 	// The reason first: what follows may be cut off on a narrow terminal.
-	return fmt.Sprintf("endpoint %s is down: %v (since %s, %d failures, next dial at %s)",
-		e.ID, e.Err, e.Since.Format(time.DateTime), e.Failures, e.Retry.Format("15:04:05"))
+	return fmt.Sprintf("endpoint %s is down: %v (since %s)", e.ID, e.Err, moment.Format(e.Since))
 }
 
 // Unwrap makes errors.Is find both [ErrDown] and the cause.

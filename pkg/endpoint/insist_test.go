@@ -52,3 +52,14 @@ func TestInsist(t *testing.T) {
 		l.Release(nil)
 	})
 }
+
+// TestDownErrorStaysTrue: the text is kept as the reason of tags. What is other after
+// the next dial is told by the State.
+func TestDownErrorStaysTrue(t *testing.T) {
+	since := time.Date(2026, 11, 27, 14, 3, 0, 0, time.UTC)
+	first := &DownError{ID: "line", Since: since, Failures: 1, Retry: since.Add(time.Second), Err: errRefused}
+	later := &DownError{ID: "line", Since: since, Failures: 900, Retry: since.Add(time.Hour), Err: errRefused}
+	if first.Error() != later.Error() {
+		t.Errorf("%q is told after the first dial, and %q an hour later", first, later)
+	}
+}

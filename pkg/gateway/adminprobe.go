@@ -106,7 +106,11 @@ type patient struct{ endpoint.Acquirer }
 func (p patient) Acquire(ctx context.Context) (endpoint.Lease, error) {
 	wait, cancel := context.WithTimeout(ctx, lineWait)
 	defer cancel()
+	began := time.Now()
 	l, err := p.Acquirer.Acquire(wait)
+	if _, down := errors.AsType[*endpoint.DownError](err); down { // which may be down for days: this dial was for the person
+		err = fmt.Errorf("the gateway dialled just now, and failed after %s: %w", time.Since(began).Round(time.Millisecond/10), err)
+	}
 	if err != nil && ctx.Err() == nil && wait.Err() != nil {
 		err = fmt.Errorf("%w: %w", errkind.Unavailable, err)
 	}

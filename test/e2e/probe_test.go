@@ -146,7 +146,7 @@ func TestProbeWhileAway(t *testing.T) {
 	}
 	began := time.Now()
 	out, err := probe()
-	if err == nil || !strings.Contains(out, "route ") || !strings.Contains(out, "gateway ") || !strings.Contains(out, "connection refused") {
+	if err == nil || !strings.Contains(out, "route ") || !strings.Contains(out, "the gateway dialled just now") || !strings.Contains(out, "connection refused") {
 		t.Errorf("probe of a device that is away: %v\n%s", err, out)
 	}
 	peer.StartPLC(t, addr)
