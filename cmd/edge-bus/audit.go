@@ -16,6 +16,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/moment"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 func newAudit() *cobra.Command {
@@ -124,7 +125,7 @@ func showAudit(cmd *cobra.Command, r audit.Report) error {
 	}
 	tellAudit(cmd, &r)
 	if !r.Whole() {
-		return fmt.Errorf("the chain of audit records is broken in %d places", len(r.Breaks)+r.MoreBreaks)
+		return fmt.Errorf("the chain of audit records is broken in %s", words.Count(len(r.Breaks)+r.MoreBreaks, "place"))
 	}
 	return nil
 }
@@ -132,10 +133,10 @@ func showAudit(cmd *cobra.Command, r audit.Report) error {
 // tellAudit tells a person what stands in no row.
 func tellAudit(cmd *cobra.Command, r *audit.Report) {
 	if r.MoreBreaks > 0 {
-		cmd.PrintErrf("%d more breaks are not shown\n", r.MoreBreaks)
+		cmd.PrintErrf("%s not shown\n", words.Count(r.MoreBreaks, "more break"))
 	}
 	if r.Repeats > 0 {
-		cmd.PrintErrf("%d records came again, unchanged\n", r.Repeats)
+		cmd.PrintErrf("%s came again, unchanged\n", words.Count(r.Repeats, "record"))
 	}
 	for _, text := range r.Unknown {
 		cmd.PrintErrf("unknown: %s\n", text)

@@ -12,6 +12,7 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/moment"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 func newDelivered() *cobra.Command {
@@ -84,7 +85,7 @@ func sayDelivered(cmd *cobra.Command, r admin.Range, d *pb.GetDeliveryResponse) 
 	if d.Frames == 0 {
 		cmd.PrintErrf("no frames from %s; %s\n", spanText(r), logHolds(d))
 	} else {
-		cmd.PrintErrf("%d frames from %s: seq %d to %d, read from %s to %s\n", d.Frames, spanText(r), d.FirstSeq, d.LastSeq,
+		cmd.PrintErrf("%s from %s: seq %d to %d, read from %s to %s\n", words.Count(d.Frames, "frame"), spanText(r), d.FirstSeq, d.LastSeq,
 			moment.Format(admin.Time(d.FirstTime)), moment.Format(admin.Time(d.LastTime)))
 	}
 	if d.Expired {
@@ -102,7 +103,7 @@ func sayDelivered(cmd *cobra.Command, r admin.Range, d *pb.GetDeliveryResponse) 
 	case len(d.Consumers) == 0:
 		return errors.New("no connector reads this log")
 	case missed > 0:
-		return fmt.Errorf("%d frames are missed: 'edge-bus check' says why", missed)
+		return fmt.Errorf("%s missed: 'edge-bus check' says why", words.Count(missed, "frame"))
 	case waiting > 0:
 		return fmt.Errorf("not delivered yet: %d; 'edge-ctl why %s' says what they wait for", waiting, behind)
 	}

@@ -14,6 +14,7 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 func newParked() *cobra.Command {
@@ -100,7 +101,7 @@ and can be deleted from the log. It asks first.`,
 		ValidArgsFunction: completeParked(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return eachParked(cmd, args, all, func(ctx context.Context, log source, p *pb.ParkedMessage) error {
-				what := fmt.Sprintf("Give up %s, %d frames from %d to %d on %s?", parkedName(p), p.Frames, p.FirstSeq, p.LastSeq, p.Topic)
+				what := fmt.Sprintf("Give up %s, %s from %d to %d on %s?", parkedName(p), words.Count(p.Frames, "frame"), p.FirstSeq, p.LastSeq, p.Topic)
 				drop := func() error { return log.DropParked(ctx, p.Consumer, p.Id) }
 				return cli.Confirmed(cmd, yes, what, drop, parkedName(p)+" dropped")
 			})

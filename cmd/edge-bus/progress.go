@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // progress follows a replay.
@@ -45,7 +46,7 @@ func (p *progress) String() string {
 		percent = 100 * float64(p.seq-p.first) / float64(p.last-p.first)
 	}
 	rate := float64(p.sent) / max(time.Since(p.begun).Seconds(), 0.001)
-	return fmt.Sprintf("%.0f%%, %d frames, seq %d of %d, %s frames/s", percent, p.sent, p.seq, p.last, cli.Count(uint64(rate)))
+	return fmt.Sprintf("%.0f%%, %s, seq %d of %d, %s frames/s", percent, words.Count(p.sent, "frame"), p.seq, p.last, cli.Count(uint64(rate)))
 }
 
 // interrupted is err, or what a replay to target had done when a signal ended it.
@@ -53,5 +54,5 @@ func (p *progress) interrupted(cmd *cobra.Command, err error, target string) err
 	if p.sent == 0 {
 		return cli.Interrupted(cmd, err, "no frame was sent to %s yet", target)
 	}
-	return cli.Interrupted(cmd, err, "%d frames went to %s, up to seq %d of %d; the rest: --from %d", p.sent, target, p.seq, p.last, p.seq+1)
+	return cli.Interrupted(cmd, err, "%s went to %s, up to seq %d of %d; the rest: --from %d", words.Count(p.sent, "frame"), target, p.seq, p.last, p.seq+1)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	numbers "github.com/edge-gateway/edge-gateway/pkg/number"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 type replayFlags struct {
@@ -140,7 +140,7 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 		}
 	}
 	var stopped error
-	err := writeNew(target, func(w io.Writer) error {
+	err := cli.WriteNew(target, cli.ForGroup, func(w io.Writer) error {
 		err := replayTo(ctx, log, r, speed, newFrameWriter(w, format, 0), p)
 		if cmd.Context().Err() != nil && p.sent > 0 { // its lines are whole: they stay
 			stopped, err = err, nil
@@ -150,7 +150,7 @@ func replay(ctx context.Context, cmd *cobra.Command, log source, r admin.Range, 
 	if err != nil || stopped != nil {
 		return p.interrupted(cmd, cmp.Or(stopped, err), target)
 	}
-	cmd.PrintErrf("%d frames written to %s\n", p.sent, target)
+	cmd.PrintErrf("%s written to %s\n", words.Count(p.sent, "frame"), target)
 	if p.sent > 0 {
 		return nil
 	}
@@ -245,26 +245,6 @@ func replayConnector(ctx context.Context, out *cli.Output, log source, r admin.R
 		return err
 	}
 	return out.Print(last, func(t *cli.Table) {
-		t.Row(fmt.Sprintf("replay %s: %d frames sent to %s", last.GetReplay(), last.GetFrames(), last.GetTopic()))
+		t.Row(fmt.Sprintf("replay %s: %s sent to %s", last.GetReplay(), words.Count(last.GetFrames(), "frame"), last.GetTopic()))
 	})
-}
-
-// writeNew makes a file, or leaves nothing behind if write fails.
-func writeNew(name string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
-	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("%s exists; name another file or remove it", name)
-	}
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		_ = os.Remove(name) // the first error counts
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // filterFlags are the flags that select frames.
@@ -70,7 +71,7 @@ nothing may be left out.`,
 				return log.Tail(ctx, filter, func(p admin.TailPart) error {
 					if p.Dropped > dropped {
 						dropped = p.Dropped
-						cmd.PrintErrf("too slow to show everything: %d frames lost so far\n", dropped)
+						cmd.PrintErrf("too slow to show everything: %s lost so far\n", words.Count(dropped, "frame"))
 					}
 					for _, b := range p.Batches {
 						if err := w.write(b); err != nil {

@@ -13,6 +13,7 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/admin/busadmin"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 func newExport() *cobra.Command {
@@ -51,13 +52,13 @@ them: an export has no holes.`,
 					err = write(cmd.OutOrStdout())
 					err = cli.Interrupted(cmd, err, "the export that was written is not whole, and import refuses it: export again")
 				} else {
-					err = writeNew(args[0], write)
+					err = cli.WriteNew(args[0], cli.ForGroup, write)
 					err = cli.Interrupted(cmd, err, "%s was not finished and is removed: export again", args[0])
 				}
 				if err != nil {
 					return err
 				}
-				cmd.PrintErrf("%d frames exported\n", sum.Frames)
+				cmd.PrintErrf("%s exported\n", words.Count(sum.Frames, "frame"))
 				if len(sum.Missing) > 0 {
 					return damaged(sum.Missing)
 				}
@@ -112,7 +113,7 @@ a copy of the exported one, epoch and seqs included, to look at it elsewhere.`,
 			if err != nil {
 				return err
 			}
-			cmd.PrintErrf("%d frames imported\n", sum.Frames)
+			cmd.PrintErrf("%s imported\n", words.Count(sum.Frames, "frame"))
 			return nil
 		},
 	}

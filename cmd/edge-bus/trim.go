@@ -10,6 +10,7 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 func newFlush() *cobra.Command {
@@ -78,13 +79,13 @@ func gcTable(t *cli.Table, dryRun bool, r *pb.CollectGarbageResponse) {
 	if dryRun {
 		did = "would delete"
 	}
-	t.Row(fmt.Sprintf("%s %d frames (%s); the log then begins at seq %d and holds %s", did, r.Frames, cli.Bytes(r.Bytes), r.FirstSeq, cli.Bytes(r.KeptBytes)))
+	t.Row(fmt.Sprintf("%s %s (%s); the log then begins at seq %d and holds %s", did, words.Count(r.Frames, "frame"), cli.Bytes(r.Bytes), r.FirstSeq, cli.Bytes(r.KeptBytes)))
 	who := strings.Join(r.Consumers, ", ")
 	if r.Unacked > 0 {
 		t.Cells(cli.Cell{Text: fmt.Sprintf("%d of them were not acknowledged by %s", r.Unacked, who), Color: cli.Red})
 	}
 	if r.Blocked > 0 {
-		t.Cells(cli.Cell{Text: fmt.Sprintf("%d frames stay because %s has not acknowledged them", r.Blocked, who), Color: cli.Yellow})
+		t.Cells(cli.Cell{Text: fmt.Sprintf("%s kept, because %s has not acknowledged them", words.Count(r.Blocked, "frame"), who), Color: cli.Yellow})
 	}
 }
 
@@ -141,7 +142,7 @@ func interruptedCheck(repair bool) string {
 }
 
 func checkTable(t *cli.Table, r *pb.CheckLogResponse) {
-	t.Row(fmt.Sprintf("epoch %s, seq %d to %d: %d frames in %d blocks, %s", r.Epoch, r.FirstSeq, r.LastSeq, r.Frames, r.Blocks, cli.Bytes(r.Bytes)))
+	t.Row(fmt.Sprintf("epoch %s, seq %d to %d: %s in %s, %s", r.Epoch, r.FirstSeq, r.LastSeq, words.Count(r.Frames, "frame"), words.Count(r.Blocks, "block"), cli.Bytes(r.Bytes)))
 	for _, g := range r.Gaps {
 		who := "for all"
 		if g.Consumer != "" {

@@ -19,6 +19,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/receiver"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 type verifyFlags struct {
@@ -162,14 +163,14 @@ func verifyTable(t *cli.Table, r receiver.Report) {
 	for _, g := range r.Gateways {
 		missing := cli.Cell{Text: "none", Color: cli.Green}
 		if len(g.Gaps) > 0 {
-			missing = cli.Cell{Text: fmt.Sprintf("%d gaps", len(g.Gaps)), Color: cli.Red}
+			missing = cli.Cell{Text: words.Count(len(g.Gaps), "gap"), Color: cli.Red}
 		}
 		t.Cells(cli.Cell{Text: g.Gateway}, cli.Cell{Text: g.Epoch}, cli.Cell{Text: fmt.Sprintf("%d–%d", g.FirstSeq, g.LastSeq)},
 			number(g.Messages), number(g.Frames), number(g.Repeats), number(g.Late), missing, cli.Cell{Text: fmt.Sprintf("%.0f ms", g.Delay.P95Ms), Right: true})
 	}
 	for _, g := range r.Gateways {
 		for _, id := range slices.Sorted(maps.Keys(g.Replays)) {
-			t.Cells(cli.Cell{Text: g.Gateway}, cli.Cell{Text: "replay"}, cli.Cell{Text: id}, cli.Cell{Text: fmt.Sprintf("%d frames", g.Replays[id])})
+			t.Cells(cli.Cell{Text: g.Gateway}, cli.Cell{Text: "replay"}, cli.Cell{Text: id}, cli.Cell{Text: words.Count(g.Replays[id], "frame")})
 		}
 		for _, gap := range g.Gaps {
 			t.Cells(cli.Cell{Text: g.Gateway}, cli.Cell{Text: "missing", Color: cli.Red}, cli.Cell{Text: fmt.Sprintf("%d–%d", gap.First, gap.Last)}, cli.Cell{Text: gap.Topic})
@@ -179,6 +180,6 @@ func verifyTable(t *cli.Table, r receiver.Report) {
 		t.Cells(cli.Cell{Text: "repeats: frames of messages that the broker delivered again, as it does when a connection breaks before it has read the acknowledgement"})
 	}
 	if r.Bad > 0 {
-		t.Cells(cli.Cell{Text: fmt.Sprintf("%d messages were not understood: %s", r.Bad, r.BadError), Color: cli.Red})
+		t.Cells(cli.Cell{Text: fmt.Sprintf("%s not understood: %s", words.Count(r.Bad, "message"), r.BadError), Color: cli.Red})
 	}
 }

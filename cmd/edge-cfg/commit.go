@@ -15,6 +15,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/number"
 	"github.com/edge-gateway/edge-gateway/pkg/tables"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // pushFlags are those of the commands that change the store.
@@ -160,7 +161,7 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 			return center.Commit{}, err
 		}
 		opts.Author, opts.Message, opts.Force = author(cmd), flags.message, ch.force
-		err = cli.During(cmd, fmt.Sprintf("writing %s", count(diff.Len(), "change")), func() (err error) {
+		err = cli.During(cmd, fmt.Sprintf("writing %s", words.Count(diff.Len(), "change")), func() (err error) {
 			c, err = ch.push(ctx, s, opts)
 			return cli.Interrupted(cmd, err, "the change was made whole or not at all: 'edge-cfg log' shows it if it was")
 		})
@@ -182,11 +183,11 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 func (p pushed) String() string {
 	switch {
 	case p.DryRun && p.Changed > 0:
-		return fmt.Sprintf("would change %s; nothing was pushed", count(p.Changed, "item"))
+		return fmt.Sprintf("would change %s; nothing was pushed", words.Count(p.Changed, "item"))
 	case p.Changed == 0:
 		return fmt.Sprintf("nothing differs from rev %d", p.Rev)
 	}
-	return fmt.Sprintf("rev %d, %s changed (%s)", p.Rev, count(p.Changed, "item"), p.SHA256[:12])
+	return fmt.Sprintf("rev %d, %s changed (%s)", p.Rev, words.Count(p.Changed, "item"), p.SHA256[:12])
 }
 
 // askForChange asks a person. Removals need more than a general yes.
@@ -197,11 +198,11 @@ func askForChange(cmd *cobra.Command, d *tables.Difference, flags *pushFlags) er
 	}
 	n := d.Removed()
 	if flags.yes && n > allowed {
-		return cli.Usagef("this removes %s; add --allow-delete %d (or all) if you mean it", count(n, "item"), n)
+		return cli.Usagef("this removes %s; add --allow-delete %d (or all) if you mean it", words.Count(n, "item"), n)
 	}
-	question := fmt.Sprintf("Push %s?", count(d.Len(), "change"))
+	question := fmt.Sprintf("Push %s?", words.Count(d.Len(), "change"))
 	if n > 0 {
-		question = fmt.Sprintf("Push %s, removing %s?", count(d.Len(), "change"), count(n, "item"))
+		question = fmt.Sprintf("Push %s, removing %s?", words.Count(d.Len(), "change"), words.Count(n, "item"))
 	}
 	return cli.Confirm(cmd, flags.yes, question)
 }

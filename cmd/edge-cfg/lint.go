@@ -11,6 +11,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/lint"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 const (
@@ -77,30 +78,23 @@ func writeSummary(w io.Writer, res *lint.Result) error {
 	if s := res.Snapshot; s != nil {
 		for _, t := range config.AllTables() {
 			if n := s.Len(t); n > 0 {
-				checked = append(checked, count(n, strings.TrimSuffix(string(t), "s")))
+				checked = append(checked, words.Count(n, strings.TrimSuffix(string(t), "s")))
 			}
 		}
 	}
 	errs, warnings := res.Findings.Count()
-	what := count(len(res.Files), "file")
+	what := words.Count(len(res.Files), "file")
 	if len(checked) > 0 {
 		what += ": " + strings.Join(checked, ", ")
 	}
 	var err error
 	switch {
 	case errs > 0:
-		_, err = fmt.Fprintf(w, "✗ %s, %s (%s)\n", count(errs, "error"), count(warnings, "warning"), what)
+		_, err = fmt.Fprintf(w, "✗ %s, %s (%s)\n", words.Count(errs, "error"), words.Count(warnings, "warning"), what)
 	case warnings > 0:
-		_, err = fmt.Fprintf(w, "✓ OK, with %s (%s)\n", count(warnings, "warning"), what)
+		_, err = fmt.Fprintf(w, "✓ OK, with %s (%s)\n", words.Count(warnings, "warning"), what)
 	default:
 		_, err = fmt.Fprintf(w, "✓ OK (%s)\n", what)
 	}
 	return err
-}
-
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/tables"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // pulled is the result of pull.
@@ -77,7 +78,7 @@ func pull(ctx context.Context, cmd *cobra.Command, s *center.Store, dir string, 
 	}
 	res := pulled{Rev: head.Commit.Rev, SHA256: head.Commit.SHA256, Pulled: done}
 	if err := cli.NewOutput(cmd).Print(res, func(t *cli.Table) {
-		t.Row(fmt.Sprintf("rev %d, %s written", res.Rev, count(len(res.Files), "file")))
+		t.Row(fmt.Sprintf("rev %d, %s written", res.Rev, words.Count(len(res.Files), "file")))
 	}); err != nil || len(done.Conflicts) == 0 {
 		return err
 	}

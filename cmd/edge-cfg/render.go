@@ -11,6 +11,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/overlay"
 	"github.com/edge-gateway/edge-gateway/pkg/tables"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // renderedFiles is the result of render.
@@ -67,7 +68,7 @@ func (res renderedFiles) text(r *overlay.Rendered, into string) string {
 		var counts []string
 		for _, t := range config.Tables() {
 			if n := len(r.Runs().Items(t)); n > 0 {
-				counts = append(counts, count(n, t.Singular()))
+				counts = append(counts, words.Count(n, t.Singular()))
 			}
 		}
 		what = strings.Join(counts, ", ")

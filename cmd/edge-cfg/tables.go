@@ -9,6 +9,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/lint"
 	"github.com/edge-gateway/edge-gateway/pkg/tables"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // readTables reads and lints the tables at path. Findings go to standard error;
@@ -40,7 +41,7 @@ func reportFindings(cmd *cobra.Command, findings config.Findings) error {
 		return err
 	}
 	if errs, _ := findings.Count(); errs > 0 {
-		return fmt.Errorf("%s in the tables", count(errs, "error"))
+		return fmt.Errorf("%s in the tables", words.Count(errs, "error"))
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/moment"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 func newConfig() *cobra.Command {
@@ -33,7 +34,7 @@ func printConfigStatus(out *cli.Output, s *pb.ConfigStatus) error {
 		row("source", text(s.Source))
 		row("rev", text(fmt.Sprint(s.Rev)))
 		row("sha256", text(s.Sha256))
-		row("tables", text(plural(s.Endpoints, "endpoint")+", "+plural(s.Drivers, "driver")+", "+plural(s.Variables, "variable")))
+		row("tables", text(words.Count(s.Endpoints, "endpoint")+", "+words.Count(s.Drivers, "driver")+", "+words.Count(s.Variables, "variable")))
 		if s.Error != "" {
 			row("error", cli.Cell{Text: cli.OneLine(s.Error), Color: cli.Red})
 		}
@@ -183,12 +184,4 @@ put back, through restarts, until they change or 'edge-ctl config reload' is cal
 	cli.AddYesFlag(cmd, &yes)
 	cli.AddOutputFlag(cmd)
 	return cmd
-}
-
-// plural counts things: "1 driver", "2 drivers".
-func plural[N int | uint32 | uint64](n N, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }

@@ -11,6 +11,7 @@ import (
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 func newConnector() *cobra.Command {
@@ -140,8 +141,8 @@ func statsTable(t *cli.Table, k *pb.Connector) {
 		row("next attempt", "in "+until(k))
 	}
 	row("peer", k.Peer)
-	row("lag", fmt.Sprintf("%d frames (acknowledged up to %d)", k.Lag, k.AckSeq))
-	row("out_messages", fmt.Sprintf("%d with %d frames, %d sent again, %d refused", k.OutMessages, k.OutFrames, k.Resent, k.Refused))
+	row("lag", fmt.Sprintf("%s (acknowledged up to %d)", words.Count(k.Lag, "frame"), k.AckSeq))
+	row("out_messages", fmt.Sprintf("%d with %s, %d sent again, %d refused", k.OutMessages, words.Count(k.OutFrames, "frame"), k.Resent, k.Refused))
 	row("reconnects", fmt.Sprint(k.Reconnects))
 	if k.Error != "" {
 		row("error", k.Error)

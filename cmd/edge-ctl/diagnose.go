@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -180,7 +178,7 @@ func save(ctx context.Context, cmd *cobra.Command, c *admin.Client, name, suffix
 		}
 		name = fmt.Sprintf("edge-gateway-%s-%s%s", st.Gateway, time.Now().Format("20060102-150405"), suffix)
 	}
-	if err := writeNew(name, measured); err != nil {
+	if err := cli.WriteNew(name, cli.ForOwner, measured); err != nil {
 		return cli.Interrupted(cmd, err, "%s was not finished and is removed", name)
 	}
 	p.Done()
@@ -188,26 +186,6 @@ func save(ctx context.Context, cmd *cobra.Command, c *admin.Client, name, suffix
 		File string `json:"file"`
 	}{name}
 	return cli.NewOutput(cmd).Print(v, func(t *cli.Table) { t.Row(name) })
-}
-
-// writeNew makes a file that only its owner may read, or leaves nothing behind.
-func writeNew(name string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("%s exists; name another file or remove it", name)
-	}
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		_ = os.Remove(name) // the first error counts
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
 }
 
 func newVersion() *cobra.Command {

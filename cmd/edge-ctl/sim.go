@@ -77,7 +77,7 @@ func writeTables(d *driver.Simulated, dir string) error {
 		items any
 	}{{"endpoints.yml", d.Endpoints}, {"drivers.yml", d.Drivers}, {"variables.yml", d.Variables}} {
 		write := func(w io.Writer) error { return cli.WriteYAML(w, table.items) }
-		if err := writeNew(filepath.Join(dir, table.name), write); err != nil {
+		if err := cli.WriteNew(filepath.Join(dir, table.name), cli.ForOwner, write); err != nil {
 			return err
 		}
 	}

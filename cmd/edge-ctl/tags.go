@@ -20,6 +20,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/moment"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 func newTags() *cobra.Command {
@@ -107,7 +108,7 @@ func followTags(cmd *cobra.Command, glob string) error {
 			}
 			if ch.Skipped > skipped {
 				skipped = ch.Skipped
-				cmd.PrintErrf("too slow to show every value: %d updates skipped so far\n", skipped)
+				cmd.PrintErrf("too slow to show every value: %s skipped so far\n", words.Count(skipped, "update"))
 			}
 			return nil
 		})

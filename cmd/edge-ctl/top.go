@@ -12,6 +12,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // sample is the gateway at one moment.
@@ -132,7 +133,7 @@ func perSecondOf(before, now sample) func(was, is uint64) string {
 func topHead(t *cli.Table, before, now sample, perSecond func(was, is uint64) string) {
 	st, b := now.status, now.bus
 	t.Cells(cli.Cell{Text: st.Gateway, Color: cli.Bold}, stateCell(st.State),
-		text(fmt.Sprintf("up %s   config rev %d %s   %s", cli.Ago(admin.Time(st.Started), now.at), st.ConfigRev, st.ConfigState, plural(len(st.Problems), "problem"))))
+		text(fmt.Sprintf("up %s   config rev %d %s   %s", cli.Ago(admin.Time(st.Started), now.at), st.ConfigRev, st.ConfigState, words.Count(len(st.Problems), "problem"))))
 	log := cli.Bytes(b.WalBytes)
 	if b.WalMaxBytes > 0 {
 		log += fmt.Sprintf(" (%.0f%%)", 100*float64(b.WalBytes)/float64(b.WalMaxBytes))

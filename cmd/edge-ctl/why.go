@@ -16,6 +16,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 func newWhy() *cobra.Command {
@@ -282,11 +283,11 @@ func scaleLink(t *pb.Tag) *link {
 
 // tagsLink sums up a driver's tags.
 func (w *whole) tagsLink(d *pb.Driver) *link {
-	l := &link{Link: "tag", State: linkOK, Text: fmt.Sprintf("%d tags, none bad", d.Points)}
+	l := &link{Link: "tag", State: linkOK, Text: words.Count(d.Points, "tag") + ", none bad"}
 	if d.Bad == 0 {
 		return l
 	}
-	l.State, l.Text = linkWrong, fmt.Sprintf("%d of %d tags bad", d.Bad, d.Points)
+	l.State, l.Text = linkWrong, fmt.Sprintf("%d of %s bad", d.Bad, words.Count(d.Points, "tag"))
 	for _, t := range w.tags {
 		if t.Driver == d.Id && t.Reason != "" {
 			l.Text += fmt.Sprintf(", such as %s (%s): %s", t.Name, t.Address, cli.OneLine(t.Reason))
@@ -310,7 +311,7 @@ func (w *whole) logLink() *link {
 }
 
 func connectorLink(c *pb.Connector) *link {
-	l := &link{Link: "connector", Name: c.Name, State: linkOK, Text: c.State + ", " + plural(c.Lag, "frame") + " behind"}
+	l := &link{Link: "connector", Name: c.Name, State: linkOK, Text: c.State + ", " + words.Count(c.Lag, "frame") + " behind"}
 	switch c.State {
 	case "up":
 	case "paused":

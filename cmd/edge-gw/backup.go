@@ -17,6 +17,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
 	"github.com/edge-gateway/edge-gateway/pkg/gateway"
 	"github.com/edge-gateway/edge-gateway/pkg/moment"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 func newBackup() *cobra.Command {
@@ -148,8 +149,8 @@ func runRestore(cmd *cobra.Command, file string) error {
 	}); err != nil {
 		return err
 	}
-	cmd.PrintErrf("Restored to %s: gateway %s as it was at %s, with %d frames.\n",
-		cfg.DataDir, done.Gateway, moment.Format(done.Time), done.Log.Frames)
+	cmd.PrintErrf("Restored to %s: gateway %s as it was at %s, with %s.\n",
+		cfg.DataDir, done.Gateway, moment.Format(done.Time), words.Count(done.Log.Frames, "frame"))
 	for _, path := range done.Placed {
 		cmd.PrintErrf("  made %s\n", path)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/gateway"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 func newRoot() *cobra.Command {
@@ -190,7 +191,7 @@ func checkConfig(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	if strict && err == nil && len(findings) > 0 {
-		err = fmt.Errorf("%d warnings, and --strict was given", len(findings))
+		err = fmt.Errorf("%s, and --strict was given", words.Count(len(findings), "warning"))
 	}
 	if out.Format == cli.FormatJSON { // the list says it all
 		if printErr := out.Print(findings, nil); printErr != nil || err == nil {

@@ -9,6 +9,7 @@ import (
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // APIMinor counts the additions to edge.admin.v1. A client that needs more than
@@ -93,7 +94,7 @@ func (b Backend) sumBus(ctx context.Context, st summary) error {
 	for _, c := range s.Consumers {
 		if c.Parked && c.Lag > 0 {
 			st.problem(&pb.Problem{Part: "bus", Name: c.Name, Text: fmt.Sprintf(
-				"no connector reads for this consumer, whose %d frames are kept; if its connector was renamed, set rename_from: %s there and restart; 'edge-bus consumers rm %s' gives them up", c.Lag, c.Name, c.Name)})
+				"no connector reads for this consumer, whose %s %s kept; if its connector was renamed, set rename_from: %s there and restart; 'edge-bus consumers rm %s' gives them up", words.Count(c.Lag, "frame"), words.Are(c.Lag), c.Name, c.Name)})
 		}
 	}
 	return nil

@@ -197,10 +197,18 @@ func (v *Verifier) skip(most int) {
 	for len(v.ahead) > most {
 		r := v.ahead[0]
 		v.ahead = v.ahead[1:]
-		v.fail(Missing, &r, fmt.Sprintf("records %d to %d are missing", v.last.N+1, r.N-1))
+		v.fail(Missing, &r, those(v.last.N+1, r.N-1)+" missing")
 		v.begin(r)
 		v.follow()
 	}
+}
+
+// those names records by their numbers.
+func those(first, last uint64) string {
+	if first == last {
+		return fmt.Sprintf("record %d is", first)
+	}
+	return fmt.Sprintf("records %d to %d are", first, last)
 }
 
 // remember notes a record, to know a repeat.
@@ -230,7 +238,7 @@ func (v *Verifier) Report() Report {
 		return v.report
 	}
 	if first := v.report.Runs[0].First; first.N > 1 {
-		v.unknown(fmt.Sprintf("records 1 to %d are not in this copy: retention took them, or it began later. Whether they were whole can't be known from it", first.N-1))
+		v.unknown(those(1, first.N-1) + " not in this copy: retention took what was there, or it began later. Whether that was whole can't be known from it")
 	}
 	v.unknown(fmt.Sprintf("whether records after %d were cut off can't be known from this copy: compare it with a later one, or with what the consumers hold", v.last.N))
 	return v.report

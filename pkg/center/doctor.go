@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/moment"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // Health is the gravity of a [Diagnosis].
@@ -128,7 +129,7 @@ func (d *doctor) document(ctx context.Context, head Commit) {
 		d.sick("document", "%v; edge-cfg doctor --repair writes it anew if the item keys say the same, else edge-cfg push --force DIR", err)
 		return
 	}
-	d.fine("document", "%d items, sha256 %.12s", doc.Len(), doc.SHA256())
+	d.fine("document", "%s, sha256 %.12s", words.Count(doc.Len(), "item"), doc.SHA256())
 	for _, t := range config.Tables() {
 		if got := doc.TableSHA256(t); got != head.Tables[t] {
 			d.sick("document", "%s has the hash %.12s, but the commit says %.12s", t, got, head.Tables[t])
@@ -148,8 +149,8 @@ func (d *doctor) document(ctx context.Context, head Commit) {
 	for _, c := range diff[:min(len(diff), 5)] {
 		names = append(names, string(c.Table)+"/"+c.ID)
 	}
-	d.sick("items", "%d item keys differ from the document (%s, …): something other than edge-cfg wrote them, or a push was cut off; "+
-		"gateways don't read them; edge-cfg doctor --repair puts them right", len(diff), strings.Join(names, ", "))
+	d.sick("items", "the keys of %s differ from the document (%s, …): something other than edge-cfg wrote them, or a push was cut off; "+
+		"gateways don't read them; edge-cfg doctor --repair puts them right", words.Count(len(diff), "item"), strings.Join(names, ", "))
 }
 
 // claims looks for a push in progress, or one that was cut off.
@@ -204,9 +205,17 @@ func (d *doctor) history(ctx context.Context, head Commit) error {
 	if len(missing) > 0 {
 		d.doubt("history", "the documents of rev %s are gone; there is no rollback to them", strings.Join(missing, ", "))
 	} else {
-		d.fine("history", "rollback is possible to the last %d releases", len(log))
+		d.fine("history", "rollback is possible to %s", lastReleases(len(log)))
 	}
 	return nil
+}
+
+// lastReleases names those that are kept.
+func lastReleases(n int) string {
+	if n == 1 {
+		return "the last release"
+	}
+	return "the last " + words.Count(n, "release")
 }
 
 // gateways looks at who follows.

@@ -148,7 +148,7 @@ func (s *Store) loadRelease(ctx context.Context, kv *mvccpb.KeyValue) (Version, 
 	}
 	doc, err := s.fetch(ctx, c.SHA256)
 	if errors.Is(err, ErrNotKept) {
-		return Version{Commit: c}, fmt.Errorf("rev %d: %w (the last %d releases are)", c.Rev, ErrNotKept, s.cfg.KeepReleases)
+		return Version{Commit: c}, fmt.Errorf("rev %d: %w (kept: %s)", c.Rev, ErrNotKept, lastReleases(s.cfg.KeepReleases))
 	}
 	return Version{Commit: c, Doc: doc}, err
 }

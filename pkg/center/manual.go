@@ -73,8 +73,8 @@ func (s *Store) revOf(ctx context.Context, to feed.Revision) (int64, error) {
 			return c.Rev, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: what ran before (rev %d, %.12s) is not among the %d releases that are kept; --to names another one, and edge-cfg log lists them",
-		ErrNoRelease, to.Rev, to.SHA256, s.cfg.KeepReleases)
+	return 0, fmt.Errorf("%w: what ran before (rev %d, %.12s) is not among %s, which is all that is kept; --to names another one, and edge-cfg log lists them",
+		ErrNoRelease, to.Rev, to.SHA256, lastReleases(s.cfg.KeepReleases))
 }
 
 // stayOn notes that old runs, by a person's decision, while head is in force.

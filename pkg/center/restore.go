@@ -141,7 +141,7 @@ func neverDifferent(table config.Table, kept int) error {
 	if table != "" {
 		what = fmt.Sprintf("%s were", table)
 	}
-	return fmt.Errorf("%w: %s never different in the %d releases that are kept", ErrNoRelease, what, kept)
+	return fmt.Errorf("%w: %s never different in %s, which is all that is kept", ErrNoRelease, what, lastReleases(kept))
 }
 
 // hash identifies the state of a table, or of all for "".

@@ -8,6 +8,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/gateway"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // event is what the demo says when nobody looks at a screen: one JSON line each.
@@ -103,10 +104,10 @@ func (v *view) end() error {
 	v.stats.Received, v.stats.Gaps, v.stats.Repeats = r.Frames, r.Gaps, r.Repeats
 	v.stats.Published = max(v.stats.Published, r.LastSeq)
 	if r.Frames == 0 && v.stats.Published > 0 {
-		return fmt.Errorf("demo: %d frames were logged and none arrived at %s", v.stats.Published, v.where.Broker)
+		return fmt.Errorf("demo: %s logged, and none arrived at %s", words.Count(v.stats.Published, "frame"), v.where.Broker)
 	}
 	return v.say(event{Event: "stopped", stats: &v.stats}, func() string {
-		return fmt.Sprintf("stopped after %s: %d frames received, %d missing, %d twice", cli.Span(time.Since(v.began)), r.Frames, r.Gaps, r.Repeats)
+		return fmt.Sprintf("stopped after %s: %s received, %d missing, %d twice", cli.Span(time.Since(v.began)), words.Count(r.Frames, "frame"), r.Gaps, r.Repeats)
 	})
 }
 
@@ -149,7 +150,7 @@ func (s *stats) table(t *cli.Table) {
 	if s.Gaps+s.Repeats > 0 {
 		proof, color = fmt.Sprintf("%s received, %d MISSING, %d TWICE", cli.Count(s.Received), s.Gaps, s.Repeats), cli.Red
 	}
-	t.Row("polled", fmt.Sprintf("%d points, %s values/s", s.Points, cli.Count(s.PerSecond)))
+	t.Row("polled", fmt.Sprintf("%s, %s values/s", words.Count(s.Points, "point"), cli.Count(s.PerSecond)))
 	t.Row("logged", fmt.Sprintf("%s frames, seq 1 to %d", cli.Count(s.Published), s.Published))
 	t.Row("delivered", fmt.Sprintf("up to seq %d, backlog %d", s.Delivered, s.Backlog))
 	t.Cells(cli.Cell{Text: "proof"}, cli.Cell{Text: proof, Color: color})

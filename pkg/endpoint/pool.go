@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // PoolOptions are what a [Pool] works with. The zero value works.
@@ -263,7 +265,7 @@ func (p *Pool) Close(ctx context.Context) error {
 		p.opts.Registerer.Unregister(p.metrics)
 	}
 	if closed > 0 {
-		return fmt.Errorf("endpoint pool: %d connections were closed while in use", closed)
+		return fmt.Errorf("endpoint pool: %s closed while in use", words.Count(closed, "connection"))
 	}
 	return nil
 }

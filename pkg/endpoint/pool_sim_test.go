@@ -612,7 +612,7 @@ func TestClose(t *testing.T) {
 		if err := <-waits; !errors.Is(err, ErrClosed) {
 			t.Errorf("who waited for a dial got %v", err)
 		}
-		if err := <-waits; err == nil || !strings.Contains(err.Error(), "1 connections") {
+		if err := <-waits; err == nil || !strings.Contains(err.Error(), "1 connection closed") {
 			t.Errorf("Close: %v", err)
 		}
 		if took := time.Since(start); took != 3*time.Second {

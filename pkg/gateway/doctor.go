@@ -21,6 +21,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/moment"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // DoctorOptions say where [Doctor] looks besides what the configuration names.
@@ -158,10 +159,10 @@ func (d *doctor) dataDir() {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		d.doubt("data-dir", "not all of %s can be looked at: %v; run the doctor as root or as the gateway's user", d.cfg.DataDir, err)
 	case len(foreign) > 0:
-		d.sick("data-owner", "%d files in %s are not user %d's, whose the directory is (%s): chown -R %d %s",
-			len(foreign), d.cfg.DataDir, d.owner, some(foreign), d.owner, d.cfg.DataDir)
+		d.sick("data-owner", "%s in %s not owned by user %d, whose the directory is (%s): chown -R %d %s",
+			words.Count(len(foreign), "file"), d.cfg.DataDir, d.owner, some(foreign), d.owner, d.cfg.DataDir)
 	case len(open) > 0:
-		d.sick("data-modes", "%d files in %s can be written by others (%s): chmod -R go-w %s", len(open), d.cfg.DataDir, some(open), d.cfg.DataDir)
+		d.sick("data-modes", "%s in %s can be written by others (%s): chmod -R go-w %s", words.Count(len(open), "file"), d.cfg.DataDir, some(open), d.cfg.DataDir)
 	default:
 		d.fine("data-dir", "%s, mode %04o, of user %d", d.cfg.DataDir, fi.Mode().Perm(), d.owner)
 	}
@@ -296,7 +297,7 @@ func (d *doctor) certificate(key, path string, cert *x509.Certificate) {
 	case now.Before(cert.NotBefore):
 		d.sick("certificate-early", "%s: %s (%s) begins at %s: is the clock right?", key, path, name, moment.Format(cert.NotBefore))
 	case left < endsSoon:
-		d.doubt("certificate-ends", "%s: %s (%s) ends in %d days, at %s: replace it before", key, path, name, int(left.Hours()/24), moment.Format(cert.NotAfter))
+		d.doubt("certificate-ends", "%s: %s (%s) ends in %s, at %s: replace it before", key, path, name, words.Count(int(left.Hours()/24), "day"), moment.Format(cert.NotAfter))
 	default:
 		d.fine("certificate", "%s: %s ends at %s", key, path, moment.Format(cert.NotAfter))
 	}
@@ -347,7 +348,7 @@ func (d *doctor) disk() {
 		d.doubt("disk", "%s has %s free, and the log may take %s more and leave %s: when the broker is away, it is full before bus.wal_max_bytes is reached: lower that, or make room",
 			dir, size(free), size(log.WALMaxBytes-min(used, log.WALMaxBytes)), config.Size(log.MinFree))
 	case st.Files > 0 && st.Ffree < 1000:
-		d.doubt("disk", "%s has %d files left that can be made: find what makes so many", dir, st.Ffree)
+		d.doubt("disk", "%s has room for %s: find what makes so many", dir, words.Count(st.Ffree, "more file"))
 	default:
 		d.fine("disk", "%s has %s free; the log takes %s of %s", dir, size(free), size(used), config.Size(log.WALMaxBytes))
 	}

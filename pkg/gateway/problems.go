@@ -11,6 +11,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/feed"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // feedProblems says what is wrong with where the tables come from. Why what is wanted
@@ -45,7 +46,7 @@ func driverProblems(drivers []driver.DriverStatus, tags []driver.TagStatus) []*p
 			list = append(list, p)
 		}
 		if d.Device.Text != "" {
-			add(&pb.Problem{Text: fmt.Sprintf("%d of %d tags are bad: %s", d.Bad, d.Tags, d.Device.Text), Since: admin.Timestamp(d.Device.Since), Hint: d.Device.Hint})
+			add(&pb.Problem{Text: fmt.Sprintf("%d of %s %s bad: %s", d.Bad, words.Count(d.Tags, "tag"), words.Are(d.Bad), d.Device.Text), Since: admin.Timestamp(d.Device.Since), Hint: d.Device.Hint})
 		} else {
 			tagProblems(d, byDriver[d.ID], add)
 		}
@@ -111,5 +112,5 @@ func tagsText(g []*driver.TagStatus, all int, reason string) string {
 	if len(g) == 1 {
 		return fmt.Sprintf("1 tag %s: %s: %s", what, text, detail)
 	}
-	return fmt.Sprintf("%d of %d tags %s: %s: %s", len(g), all, what, text, detail)
+	return fmt.Sprintf("%d of %s %s: %s: %s", len(g), words.Count(all, "tag"), what, text, detail)
 }

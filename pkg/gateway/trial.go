@@ -17,6 +17,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/feed"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // Files of data_dir.
@@ -175,8 +176,8 @@ func (t *trial) end() {
 // hold puts the proven configuration where the feed of g begins, with a note on the
 // one that is not to be tried.
 func (g *Gateway) hold(left attempt) error {
-	reason := fmt.Sprintf("the process has ended %d times within a minute of trying it; the configuration before runs. "+
-		"To try it again: edge-cfg retry %s, or edge-ctl config reload", left.Unclean, g.cfg.GatewayID)
+	reason := fmt.Sprintf("the process has ended %s within a minute of trying it; the configuration before runs. "+
+		"To try it again: edge-cfg retry %s, or edge-ctl config reload", words.Count(left.Unclean, "time"), g.cfg.GatewayID)
 	proven := g.trial.path(provenFile)
 	if g.cfg.Config.Source == "etcd" {
 		return center.Hold(filepath.Join(g.cfg.DataDir, cacheFile), proven, left.SHA256, int64(left.Rev), reason, version.String())

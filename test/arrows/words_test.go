@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -51,6 +52,29 @@ func TestTimesNameTheirZone(t *testing.T) {
 		}
 		for _, call := range calls.FindAllString(string(src), -1) {
 			t.Errorf("%s: %s has no zone: pkg/moment writes times", path, call)
+		}
+	})
+}
+
+// TestCountsHaveOneForm: "1 frames" is written nowhere that a person reads, since
+// pkg/words counts. What is "of N frames" or "more than N parts" is always many.
+func TestCountsHaveOneForm(t *testing.T) {
+	const things = `frames?|tags?|items?|releases?|gateways?|drivers?|variables?|endpoints?|messages?|gaps?|breaks?|records?|places?|files?|days?|` +
+		`warnings?|errors?|conflicts?|times|connections?|commands?|results?|updates?|requests?|options?|failures?|problems?|blocks?|samples?|points?`
+	counted := regexp.MustCompile(`(^|\S+ |[^%\s\w])%d (more )?(` + things + `)\b`)
+	many := regexp.MustCompile(`^(of|than|all|the|rev|seq|release|message) `)
+	told := []string{"../../cmd/", "../../pkg/admin/", "../../pkg/center/", "../../pkg/cli/", "../../pkg/demo/", "../../pkg/endpoint/", "../../pkg/gateway/"}
+	forTests := regexp.MustCompile(`/(admintest|clitest|endpointtest)/|pkg/admin/(convert|service_small)`) // or for programs
+	sources(t, func(path string) {
+		if !slices.ContainsFunc(told, func(dir string) bool { return strings.HasPrefix(path, dir) }) || forTests.MatchString(path) {
+			return
+		}
+		for _, literal := range literalsOf(t, path) {
+			for _, found := range counted.FindAllString(literal, -1) {
+				if !many.MatchString(found) {
+					t.Errorf("%s: %q of %s: pkg/words counts", path, found, literal)
+				}
+			}
 		}
 	})
 }
