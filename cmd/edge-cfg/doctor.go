@@ -26,7 +26,7 @@ gateways keep what they run.`,
   edge-cfg doctor --repair`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := withStore(cmd, func(ctx context.Context, s *center.Store) error {
+			err := onStore(cmd, func(ctx context.Context, s *center.Store) error {
 				if repair {
 					if err := runRepair(ctx, cmd, s); err != nil {
 						return err

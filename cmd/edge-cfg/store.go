@@ -140,8 +140,18 @@ func storeConfig(cmd *cobra.Command) (center.Config, error) {
 	return conn.config()
 }
 
-// withStore opens the store and runs use.
+// withStore opens the store and runs use. Where the store doesn't answer, the error says
+// who knows more.
 func withStore(cmd *cobra.Command, use func(context.Context, *center.Store) error) error {
+	err := onStore(cmd, use)
+	if errors.Is(err, center.ErrUnavailable) {
+		err = fmt.Errorf("%w; 'edge-cfg doctor' tells which servers are down, and what that means", err)
+	}
+	return err
+}
+
+// onStore opens the store and runs use.
+func onStore(cmd *cobra.Command, use func(context.Context, *center.Store) error) error {
 	cfg, err := storeConfig(cmd)
 	if err != nil {
 		return err

@@ -207,6 +207,9 @@ func TestDoctorWithoutMajority(t *testing.T) {
 			t.Errorf("%q is not said:\n%s", want, out)
 		}
 	}
+	if out, code = edgeCfg(t, "--endpoints", c.clients[1], "status"); code != 2 || !strings.Contains(out, "'edge-cfg doctor' tells which servers are down") {
+		t.Errorf("status: exit code %d:\n%s", code, out)
+	}
 	kill(c.cmds[1])
 	if out, code = edgeCfg(t, "--endpoints", strings.Join(c.clients[:], ","), "doctor"); code != 2 || !strings.Contains(out, "no server answers") {
 		t.Errorf("exit code %d:\n%s", code, out)
