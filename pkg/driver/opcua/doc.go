@@ -24,7 +24,7 @@
 //	past                      what a driver leaves for the next one
 //	structure, structtype     structures by their types' definitions
 //	value, write              values of the server and back
-//	browse, probe             for people
+//	browse, search, probe     for people
 //
 // Of the library gopcua/opcua the driver uses the encoding of messages and the
 // algorithms of the policies. Its channel, client and reconnection are not used: after a
