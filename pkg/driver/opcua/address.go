@@ -10,8 +10,8 @@ import (
 	"github.com/gopcua/opcua/ua"
 )
 
-// Node is the address of a node as people write it: a node id, with its namespace
-// by index or by URI, or a browse path.
+// Node is the address of a node as people write it: a browse path, or a node id whose
+// namespace is an index or a URI. The zero value is no address.
 type Node struct {
 	ns   uint16 // index of the namespace, if uri is empty
 	uri  string // of the namespace
@@ -31,9 +31,9 @@ type step struct {
 const maxSteps = 64
 
 // ParseNode reads a node id (OPC 10000-6, 5.3.1.10), such as "ns=2;s=Temp",
-// "nsu=urn:plant:line1;s=Temp" or "i=2258", or a browse path that begins at the
-// root, such as "/Objects/2:Line/2:Temp". In a path & takes the meaning from the
-// character behind it (OPC 10000-4, A.2).
+// "nsu=urn:plant:line1;s=Temp" or "i=2258", or a browse path from the root on, such as
+// "/Objects/2:Line/2:Temp". In a path, & escapes the character behind it (OPC 10000-4,
+// A.2). A path has 64 names at most, and a text id 4096 bytes.
 func ParseNode(text string) (Node, error) {
 	if text == "/" {
 		return Node{kind: 'i', num: idRootFolder}, nil
@@ -146,8 +146,8 @@ func parsePath(text string) (Node, error) {
 	return n, nil
 }
 
-// String writes the node in one form only: two texts mean the same exactly if
-// their strings are equal.
+// String writes the node in its canonical form: two texts name the same node exactly if
+// their nodes have the same string. An index and a URI of one namespace count as different.
 func (n Node) String() string {
 	var b strings.Builder
 	if n.kind == 'p' {

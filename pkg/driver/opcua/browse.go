@@ -11,7 +11,8 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
-// Session is a session for people's questions: one of its own, or a driver's.
+// Session answers people's questions: in a session of its own, or in that of a driver. Its
+// methods are for one goroutine at a time.
 type Session struct {
 	ch         *channel // nil: a driver's, which is not ended
 	sess       *session
@@ -20,7 +21,8 @@ type Session struct {
 	caps       limits
 }
 
-// Connect opens a session with the server of an endpoint of scheme opc.tcp.
+// Connect opens a session with the server of an endpoint of scheme opc.tcp. The caller
+// closes it.
 func Connect(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint, opts Options) (*Session, error) {
 	c, err := newClient(ep, item, opts)
 	if err != nil {
@@ -61,7 +63,8 @@ func newClient(ep endpoint.Acquirer, item config.Endpoint, opts Options) (*clien
 	return &client{access: a, ep: ep, opts: opts, name: opts.Name, timeout: endpointTimeout(item), step: func(string, error) {}}, nil
 }
 
-// Close ends the session.
+// Close ends the session, and does not wait long for a server that does not answer. The
+// session of a driver goes on.
 func (s *Session) Close() {
 	if s.ch == nil {
 		return
@@ -74,7 +77,7 @@ func (s *Session) Close() {
 	s.ch.close(errLeaving)
 }
 
-// Namespaces returns the server's namespace table.
+// Namespaces returns the URIs of the server's namespaces, by their indexes.
 func (s *Session) Namespaces() []string { return s.namespaces }
 
 // resolve returns where a node is at the server.

@@ -16,14 +16,18 @@ import (
 
 // Options are what all OPC UA drivers of a process share.
 type Options struct {
-	PKI  *PKI
-	Name string // of the gateway, for its sessions
-	// State is a directory for what outlives a driver; "": nothing does.
+	// PKI is the trust list, with the gateway's own certificate.
+	PKI *PKI
+	// Name is the gateway's. Servers show it as the name of its sessions.
+	Name string
+	// State is a directory in which a driver notes until when it had values. If it is
+	// empty, a gap over a restart is not told.
 	State string
-	// Secret resolves a reference such as ${file:NAME} for a connection to an address;
-	// nil refuses them.
+	// Secret resolves a reference such as ${file:NAME} for a connection to an address. If
+	// it is nil, references are refused.
 	Secret func(reference, address string) (string, error)
-	// File returns why a file that an endpoint names is not read; nil: all are.
+	// File returns why a file that an endpoint names must not be read. If it is nil, all
+	// files may be.
 	File func(path string) error
 }
 
@@ -32,8 +36,8 @@ type factory struct {
 	metrics *metrics
 }
 
-// NewFactory returns the factory of OPC UA drivers and registers their metrics in
-// reg. It fails if they are registered already.
+// NewFactory returns a factory of OPC UA drivers. It registers their metrics in reg, and
+// fails if reg has them already.
 func NewFactory(reg prometheus.Registerer, opts Options) (driver.Factory, error) {
 	m, err := newMetrics(reg)
 	if err != nil {

@@ -62,7 +62,8 @@ func standardName(name string) string {
 	return strings.NewReplacer("ID", "Id", "URI", "Uri", "URL", "Url", "TCP", "Tcp").Replace(strings.TrimPrefix(name, "Status"))
 }
 
-// StatusText names a status as every listing does: "0x80340000 BadNodeIdUnknown".
+// StatusText returns the number of a status code and its name in the standard, such as
+// "0x80340000 BadNodeIdUnknown".
 func StatusText(code ua.StatusCode) string {
 	name := "unknown"
 	if d, ok := ua.StatusCodes[code&0xFFFF0000]; ok {

@@ -26,7 +26,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
-// Errors of a server's certificate. Each says what mends it.
+// The errors of a server's certificate. What wraps them says what to do about it.
 var (
 	ErrUntrusted   = errors.New("the server's certificate is not trusted")
 	ErrExpired     = errors.New("the server's certificate is expired or not yet valid")
@@ -57,9 +57,9 @@ const (
 	madeByUs     = "Edge Gateway" // organization of the certificates that are renewed by us
 )
 
-// PKI is a trust list on disk, with the gateway's own application certificate. It
-// is read anew whenever it is needed: a certificate that a person trusts counts
-// from then on. Its methods may be called from any goroutine.
+// PKI is a trust list on disk and the gateway's own application certificate. The files are read each time that the list is needed: a certificate that a
+// person trusts counts from the next connection on. The methods may be called from any
+// goroutine.
 type PKI struct {
 	dir  string
 	name string // of the gateway
@@ -67,28 +67,31 @@ type PKI struct {
 	mu sync.Mutex // held while own is made
 }
 
-// NewPKI returns the trust list in dir, which need not exist yet. name, the
-// gateway's, goes into its own certificate.
+// NewPKI returns the trust list in dir, which need not exist yet. The gateway's own
+// certificate is made for the name.
 func NewPKI(dir, name string) *PKI { return &PKI{dir: dir, name: name} }
 
-// Dir returns where the list is.
+// Dir returns the directory of the list.
 func (p *PKI) Dir() string { return p.dir }
 
-// Entry is a certificate of the list.
+// Entry is a certificate of a trust list.
 type Entry struct {
-	Thumbprint string // SHA-1, in hex
-	Folder     string
-	File       string
+	Thumbprint string // SHA-1 of the certificate, 40 hexadecimal digits
+	Folder     string // "own", "trusted", "issuers" or "rejected"; "": File is not in the list
+	File       string // path
 	Cert       *x509.Certificate
 }
 
-// Thumbprint names a certificate in DER.
+// Thumbprint returns the SHA-1 of a certificate, 40 hexadecimal digits. Of a chain in DER
+// it takes the first certificate.
 func Thumbprint(der []byte) string {
 	sum := sha1.Sum(firstCert(der)) //nolint:gosec // as above
 	return hex.EncodeToString(sum[:])
 }
 
-// List returns the certificates of the list: own, trusted, issuers, rejected.
+// List returns the certificates of the folders own, trusted, issuers and rejected, in that
+// order. A certificate that is in two folders comes twice. Files that hold no certificate
+// are left out. A file that can't be read is an error.
 func (p *PKI) List() ([]Entry, error) {
 	var out []Entry
 	for _, folder := range []string{folderOwn, folderTrusted, folderIssuers, folderRejected} {
@@ -157,10 +160,12 @@ func blocks(content []byte, kind string) (out [][]byte) {
 	}
 }
 
-// ErrNotFound means that no certificate of the list has such a thumbprint.
+// ErrNotFound means that no certificate in the trust list has the thumbprint.
 var ErrNotFound = errors.New("no such certificate in the trust list")
 
-// Find returns the certificate whose thumbprint begins with text.
+// Find returns the certificate whose thumbprint begins with text; colons and case don't
+// matter. It fails with [ErrNotFound] if there is none, and with another error if there are
+// several.
 func (p *PKI) Find(text string) (Entry, error) {
 	list, err := p.List()
 	if err != nil {
@@ -182,11 +187,13 @@ func (p *PKI) Find(text string) (Entry, error) {
 	return found[0], nil
 }
 
-// Trust moves a certificate to the trusted ones. From says where it is: in another
-// folder of the list, or in a file.
+// Trust moves a certificate to the trusted ones. The text is the beginning of a thumbprint,
+// as for [PKI.Find], or the path of a file with the certificate in PEM or DER. The
+// gateway's own certificate can't be moved.
 func (p *PKI) Trust(text string) (Entry, error) { return p.move(text, folderTrusted) }
 
-// Reject takes a certificate's trust away.
+// Reject moves a certificate to the rejected ones: servers that show it are refused from
+// the next connection on. The text is as for [PKI.Trust].
 func (p *PKI) Reject(text string) (Entry, error) { return p.move(text, folderRejected) }
 
 func (p *PKI) move(text, to string) (Entry, error) {

@@ -20,7 +20,7 @@ type target struct {
 	read  bool // it is watched or read; else only written
 }
 
-// Resolve returns the node of a variable. Its errors are [config.FieldError]s.
+// Resolve returns the address of a variable's node. The errors are [config.FieldError]s.
 func Resolve(v *config.Variable) (Node, error) {
 	if v.Address.Type != config.AddrOPCNode {
 		return Node{}, config.FieldErrorf("address.type", "%s: an OPC UA variable has the address {node: \"ns=2;s=NAME\"}", v.Address.Type)

@@ -13,34 +13,35 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
-// Offer is one endpoint of a server.
+// Offer is an endpoint that a server offers.
 type Offer struct {
-	URL    string
+	URL    string   // as the server writes it; its host may not be reachable
 	Policy string   // "Basic256Sha256"
 	Mode   string   // "SignAndEncrypt"
 	Users  []string // "anonymous", "user name", "certificate"
-	Chosen bool     // by what the endpoint's options say
+	Chosen bool     // a driver of this endpoint takes it
 }
 
-// Probed is what a server says of itself.
+// Probed is what [Probe] has learned of a server.
 type Probed struct {
 	Offers     []Offer
-	App        string // application URI
-	Thumbprint string // of its certificate, "" if it has none
-	Subject    string
-	From, To   time.Time
-	Trust      error // why its certificate is not believed; nil: it is, or it has none
+	App        string    // application URI
+	Thumbprint string    // of the server's certificate; "": it has none
+	Subject    string    // of the certificate
+	From, To   time.Time // when the certificate is valid
+	Trust      error     // why the certificate is not believed; nil: it is, or there is none
 
-	Session    error // why there is no session; nil: there was one
-	State      string
-	Product    string
-	Started    time.Time
+	Session    error         // why there was no session; nil: there was one, and the fields below are known
+	State      string        // "Running"
+	Product    string        // name and version
+	Started    time.Time     // zero: the server does not tell
 	Clock      time.Duration // by how much the server's clock is ahead of ours
 	Namespaces []string
 }
 
-// Probe asks a server what it offers, and opens a session if that can be done. The
-// error is of the way there.
+// Probe asks a server what it offers, and then for a session. It fails if the server can't
+// be reached or does not tell its endpoints. That there is no session is not an error:
+// Probed.Session says why.
 func Probe(ctx context.Context, ep endpoint.Acquirer, item config.Endpoint, opts Options) (*Probed, error) {
 	c, err := newClient(ep, item, opts)
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 )
 
-// Protocol is OPC UA as the rest of the program knows it.
+// Protocol describes OPC UA to the rest of the program: its scheme, its drivers, what lint
+// checks, and what people can ask a server for.
 func Protocol() driver.Protocol {
 	return driver.Protocol{
 		Name:      Proto,

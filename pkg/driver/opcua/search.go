@@ -14,17 +14,17 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
-// Found is a node that browsing came by.
+// Found is a node that [Session.Browse] has found below another one.
 type Found struct {
-	Depth  int
-	Path   string // from where browsing began, with the namespaces' indexes
+	Depth  int    // levels below the start, from 1
+	Path   string // from the start on, with the indexes of the namespaces: "/2:Line/2:Temp"
 	Node   string // "ns=2;s=Temp"
-	Stable string // the same with the namespace's URI, which survives a restart of the server
+	Stable string // the same with the URI of the namespace, which survives a restart of the server
 	Class  string // "Object", "Variable", "Method" …
-	Type   string // of a variable: "Double", "Int32[]"
-	Value  string // of a variable, as text
+	Type   string // of a variable whose value was read: "Double", "Int32[]"
+	Value  string // of a variable, as text; if it is bad, its status
 	Access string // of a variable: "R", "RW", "W", ""
-	Seen   bool   // it was found before: browsing does not go on below
+	Seen   bool   // it was found before: Browse does not look into it again
 }
 
 // BrowseOptions say what [Session.Browse] looks for, and what it does with it. It calls

@@ -16,23 +16,23 @@ import (
 // Proto is the protocol's name in the drivers table.
 const Proto = "opcua"
 
-// Scheme is the scheme of endpoints that OPC UA servers are reached by.
+// Scheme is the scheme of the endpoints of OPC UA servers.
 const Scheme = "opc.tcp"
 
-// DefaultPort is the port that IANA has for opc.tcp.
+// DefaultPort is the port that IANA has registered for opc.tcp.
 const DefaultPort = 4840
 
-// Mode says how values come.
+// Mode says how the values of a server reach the driver.
 type Mode string
 
-// The ways.
+// The modes.
 const (
 	ModeSubscribe Mode = "subscribe" // the server sends what changes
 	ModePoll      Mode = "poll"      // the driver reads
 )
 
-// Settings are a driver's cfg with its defaults filled in. Their types, defaults,
-// bounds and meanings stand in schemas/drivers/opcua.schema.json.
+// Settings are the cfg of a driver, with the defaults filled in. The schema
+// schemas/drivers/opcua.schema.json has the types, defaults, bounds and meanings.
 type Settings struct {
 	Mode           Mode          `json:"mode"`
 	Polling        time.Duration `json:"polling"` // sampling or reading interval of variables without one of their own
@@ -54,7 +54,8 @@ type Settings struct {
 	byNode map[string]*Subscription // by Node.String
 }
 
-// Sampling is how a server watches a node.
+// Sampling says how a server watches a node (OPC 10000-4, 7.21). A driver has one for
+// all its nodes; a [Subscription] overrides it for one of them.
 type Sampling struct {
 	QueueSize    int     `json:"queue_size"` // 0: what ten seconds of sampling need
 	Discard      string  `json:"discard"`
@@ -63,7 +64,8 @@ type Sampling struct {
 	DeadbandType string  `json:"deadband_type"`
 }
 
-// Subscription is how one node is watched, where it isn't as all others are.
+// Subscription overrides the [Sampling] and the sampling interval for one node. A field
+// that is nil, empty or 0 leaves what holds for all nodes.
 type Subscription struct {
 	Node         string        `json:"node"`
 	Sample       time.Duration `json:"sample"`
@@ -83,9 +85,9 @@ const (
 	minKeepalive   = 200 * time.Millisecond // of what the publishing interval allows
 )
 
-// ParseSettings reads a driver's cfg. The endpoint, whose timeout decides a
-// default, may be the zero value. All that is wrong is reported; each error is a
-// [config.FieldError].
+// ParseSettings reads the cfg of a driver. The default of cfg.timeout is the timeout of
+// ep, if it has one, and 5 s otherwise; ep may be the zero value. The errors are
+// [config.FieldError]s.
 func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 	s, err := config.Decode[Settings]("drivers/opcua", cfg, "cfg")
 	if err != nil {
@@ -188,19 +190,19 @@ func (w *watch) filter() *ua.ExtensionObject {
 	return ua.NewExtensionObject(f)
 }
 
-// Access is how a server is reached and what secures the way: an endpoint of
-// scheme opc.tcp.
+// Access says how a server is reached and how the way is secured. It is what an endpoint
+// of scheme opc.tcp says.
 type Access struct {
-	URL       string // with our host name
+	URL       string // of the server, with the host that the endpoint has
 	Host      string
-	Address   string // host:port
-	Policy    string // URI, "": the strongest that both have, and never None
-	Mode      ua.MessageSecurityMode
-	Username  string
-	Password  string // or a reference to it
-	UserCert  string // path
-	UserKey   string // path
-	CheckHost bool
+	Address   string                 // HOST:PORT
+	Policy    string                 // URI of the security policy; "": the strongest that both sides have, but never None
+	Mode      ua.MessageSecurityMode // MessageSecurityModeInvalid: the strongest that the server has with the policy
+	Username  string                 // "": anonymous, or by UserCert
+	Password  string                 // the password, or a reference such as ${file:NAME}
+	UserCert  string                 // path of the user's certificate; "": none
+	UserKey   string                 // path of its key
+	CheckHost bool                   // the server's certificate must name Host
 }
 
 // ownOptions are the options of an endpoint that are OPC UA's. The others are
@@ -224,8 +226,8 @@ func modes() map[string]ua.MessageSecurityMode {
 	}
 }
 
-// ParseAccess reads an endpoint of scheme opc.tcp. Its errors are
-// [config.FieldError]s.
+// ParseAccess reads an endpoint of scheme opc.tcp. It resolves no secret and reads no
+// file. The errors are [config.FieldError]s.
 func ParseAccess(ep config.Endpoint) (*Access, error) {
 	if ep.Scheme != Scheme {
 		return nil, config.FieldErrorf("scheme", "%s: OPC UA is spoken over %s only", ep.Scheme, Scheme)
@@ -284,7 +286,7 @@ func (a *Access) checkTogether() error {
 	return nil
 }
 
-// Secure reports whether messages are signed at least.
+// Secure reports whether all messages are at least signed.
 func (a *Access) Secure() bool { return a.Policy != ua.SecurityPolicyURINone }
 
 func orAuto(text string) string {
@@ -303,9 +305,9 @@ func joinHostPort(host string, port uint16) string {
 	return host + ":" + strconv.Itoa(int(port))
 }
 
-// Transport returns the TCP endpoint under an endpoint of scheme opc.tcp, and whether
-// it is one.
-func Transport(ep config.Endpoint) (config.Endpoint, bool) {
+// Transport returns the TCP endpoint that is dialled for an endpoint of scheme opc.tcp,
+// on port 4840 if ep has none. ok is false if ep has another scheme.
+func Transport(ep config.Endpoint) (tcp config.Endpoint, ok bool) {
 	if ep.Scheme != Scheme {
 		return ep, false
 	}

@@ -10,17 +10,17 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
-// Area is a memory area, by its number in the protocol.
+// Area is a memory area of a PLC. Its value is the area's number in the protocol.
 type Area byte
 
-// The areas.
+// The areas. Counters and timers are numbered words; the others consist of bytes.
 const (
-	AreaInput   Area = 0x81
-	AreaOutput  Area = 0x82
-	AreaFlag    Area = 0x83
-	AreaDB      Area = 0x84
-	AreaCounter Area = 0x1C
-	AreaTimer   Area = 0x1D
+	AreaInput   Area = 0x81 // I, E
+	AreaOutput  Area = 0x82 // Q, A
+	AreaFlag    Area = 0x83 // M
+	AreaDB      Area = 0x84 // data blocks
+	AreaCounter Area = 0x1C // C, Z
+	AreaTimer   Area = 0x1D // T
 )
 
 // areaOf returns the area of that name, international or German; V is the variable
@@ -45,6 +45,7 @@ func areaOf(name string) (a Area, db uint16, ok bool) {
 	return 0, 0, false
 }
 
+// String returns the international mnemonic of the area: I, Q, M, DB, C or T.
 func (a Area) String() string {
 	switch a {
 	case AreaInput:
@@ -74,13 +75,13 @@ const (
 	lastByte  = math.MaxUint16
 )
 
-// Place is where a value is in the PLC.
+// Place says where a value is in the memory of a PLC.
 type Place struct {
 	Area  Area
-	DB    uint16
-	Start uint32 // byte, or the number of a counter or timer
+	DB    uint16 // number of the block; 0 in other areas
+	Start uint32 // first byte, or the number of a counter or timer
 	Size  int    // bytes
-	Bit   int8   // of the byte; -1: it is no bit
+	Bit   int8   // bit of the first byte, 0 to 7; -1: the value is not a bit
 }
 
 // end is behind the last byte. A counter or timer has two.
@@ -91,7 +92,8 @@ func (p Place) end() uint32 {
 	return p.Start + uint32(p.Size)
 }
 
-// String writes the place as engineers do, in the international mnemonics.
+// String writes the place as engineers do, with the international mnemonics: DB1.DBD4,
+// M10.2, IW256.
 func (p Place) String() string {
 	at := strconv.FormatUint(uint64(p.Start), 10)
 	head := p.Area.String()
@@ -214,10 +216,11 @@ func (w *written) setLast(text, last string) error {
 	return nil
 }
 
-// Point is a variable resolved: where it is, and how it is read.
+// Point is a variable of the tables as the driver reads it: where it is, and what its
+// bytes mean.
 type Point struct {
 	Place
-	Type  config.DataType
+	Type  config.DataType // of the variable; of an array, that of its elements
 	kind  kind
 	count int        // elements of an array; 0: it is none
 	codec *textCodec // of texts
@@ -225,8 +228,8 @@ type Point struct {
 	at    int        // of its first byte in the data of an item
 }
 
-// Resolve returns the point of a variable. note is what is odd about it, nil if nothing
-// is. Its errors are [config.FieldError]s.
+// Resolve returns the point of a variable. It returns a note if the address is allowed and
+// odd, and nil otherwise. The errors are [config.FieldError]s.
 func Resolve(v *config.Variable) (p Point, note *config.FieldError, err error) {
 	if v.Address.Type != config.AddrS7DB {
 		return p, nil, config.FieldErrorf("address.type", "%s: an S7 variable has the address {s7: \"DB1.DBD4\"} or {db: 1, start: 4}", v.Address.Type)
@@ -324,7 +327,7 @@ func (p *Point) spread(text string) error {
 	return nil
 }
 
-// String writes the place as engineers do.
+// String writes the place as engineers do, and an array with its length: DB1.DBW0[4].
 func (p Point) String() string {
 	if p.count == 0 {
 		return p.Place.String()

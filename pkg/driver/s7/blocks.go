@@ -40,12 +40,13 @@ func (k blockKind) String() string {
 // ofCPU reports whether blocks of the kind are the CPU's, and not of its program.
 func (k blockKind) ofCPU() bool { return k == 'B' || k == 'D' || k == 'F' }
 
-// BlockName names a block of a PLC.
+// BlockName names a block of a PLC by its kind and number.
 type BlockName struct {
 	kind   blockKind
 	number uint16
 }
 
+// String returns the name as engineers write it, such as DB10 or FC3.
 func (n BlockName) String() string { return fmt.Sprintf("%s%d", n.kind, n.number) }
 
 // block is what a PLC tells of one.

@@ -47,14 +47,15 @@ const (
 	fnWrite = 0x05
 )
 
-// Rejection is an answer that is not believed: it is not what was asked for, or not
-// what the protocol says. The connection is given up then, because what comes next
-// can't be believed either.
+// Rejection is the error of an answer that the driver does not believe: it is not what was
+// asked for, or it breaks the protocol. The driver closes the connection then, because it
+// can't believe the next answer either.
 type Rejection struct {
-	Reason string // for the metric: packet, tpdu, header, reference, items, length, data
-	Text   string
+	Reason string // label of the metric: packet, tpdu, header, reference, items, length, data
+	Text   string // for people
 }
 
+// Error implements error.
 func (r *Rejection) Error() string { return "answer not believed: " + r.Text }
 
 func rejectf(reason, format string, args ...any) error {

@@ -11,7 +11,8 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
 
-// Protocol is S7 as the rest of the program knows it.
+// Protocol describes S7 to the rest of the program: its scheme, its drivers, what lint
+// checks, and what people can ask a PLC for.
 func Protocol() driver.Protocol {
 	return driver.Protocol{
 		Name:      Proto,
@@ -29,8 +30,8 @@ func Protocol() driver.Protocol {
 
 type factory struct{ metrics *metrics }
 
-// NewFactory returns the factory of S7 drivers and registers their metrics in reg. It
-// fails if they are registered already.
+// NewFactory returns a factory of S7 drivers. It registers their metrics in reg, and fails
+// if reg has them already.
 func NewFactory(reg prometheus.Registerer) (driver.Factory, error) {
 	m, err := newMetrics(reg)
 	if err != nil {

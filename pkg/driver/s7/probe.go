@@ -12,9 +12,9 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/number"
 )
 
-// Transport is what is dialled for an endpoint of scheme s7: TCP, on port 102 if it has
-// none.
-func Transport(ep config.Endpoint) (config.Endpoint, bool) {
+// Transport returns the TCP endpoint that is dialled for an endpoint of scheme s7, on port
+// 102 if ep has none. ok is false if ep has another scheme.
+func Transport(ep config.Endpoint) (tcp config.Endpoint, ok bool) {
 	if ep.Scheme != Proto {
 		return ep, false
 	}

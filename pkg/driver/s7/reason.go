@@ -12,11 +12,10 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 )
 
-// Refusal is what a PLC says that it does not do: to one item of a request (Code), or to
-// the whole request (Class and Code).
+// Refusal is the error by which a PLC refuses a whole request, or one item of it.
 type Refusal struct {
-	Class byte
-	Code  byte
+	Class byte // error class of a request; 0: one item is refused
+	Code  byte // error code of the request, or return code of the item
 }
 
 // refusal returns the error that the header of an answer has.
@@ -94,6 +93,7 @@ func (r *Refusal) words() (text, hint string) {
 	return "the PLC refuses it", "the PLC's manual says what the code means"
 }
 
+// Error implements error: it says what the code means, and names it.
 func (r *Refusal) Error() string {
 	text, _ := r.words()
 	return fmt.Sprintf("%s (%s)", text, r.number())

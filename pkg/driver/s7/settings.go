@@ -21,11 +21,12 @@ const (
 	minPolling     = time.Millisecond // of a variable; the schema has the driver's
 )
 
-// TSAP is one end of a connection in ISO on TCP. Its first byte is the kind of
-// connection, the second the rack (three bits) and the slot (five).
+// TSAP names one end of a connection in ISO on TCP (RFC 1006). The TSAP of a CPU has the
+// kind of connection in its first byte, and in the second the rack (three bits) and the
+// slot (five bits).
 type TSAP uint16
 
-// UnmarshalText reads two hexadecimal bytes with a point between them: 03.01.
+// UnmarshalText reads two hexadecimal bytes with a point between them, such as 03.01.
 func (t *TSAP) UnmarshalText(text []byte) error {
 	b, err := hex.DecodeString(strings.Replace(string(text), ".", "", 1))
 	if err != nil || len(b) != 2 {
@@ -35,28 +36,28 @@ func (t *TSAP) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String is the opposite of UnmarshalText.
+// String writes the TSAP as UnmarshalText reads it.
 func (t TSAP) String() string { return fmt.Sprintf("%02X.%02X", byte(t>>8), byte(t)) }
 
-// Connection is a kind of connection. A PLC keeps some for each.
+// Connection is a kind of connection. A PLC reserves a number of connections for each kind.
 type Connection string
 
 // The kinds of connections.
 const (
-	ConnectionPG    Connection = "pg"
-	ConnectionOP    Connection = "op"
-	ConnectionBasic Connection = "basic"
+	ConnectionPG    Connection = "pg"    // programming device
+	ConnectionOP    Connection = "op"    // operator panel
+	ConnectionBasic Connection = "basic" // S7 basic
 )
 
-// PLC is a family of PLCs, by how a connection finds the CPU.
+// PLC is a family of PLCs. It decides how a connection finds the CPU.
 type PLC string
 
 // The families.
 const (
-	PLCRack     PLC = "rack" // S7-300 to S7-1500: by rack and slot
-	PLCLogo     PLC = "logo"
-	PLC200      PLC = "s7-200"
-	PLC200Smart PLC = "s7-200-smart"
+	PLCRack     PLC = "rack"         // S7-300 to S7-1500: by rack and slot
+	PLCLogo     PLC = "logo"         // LOGO!: by its TSAPs, as the others below
+	PLC200      PLC = "s7-200"       // S7-200 with a CP 243-1
+	PLC200Smart PLC = "s7-200-smart" // S7-200 SMART
 )
 
 // tsaps are both ends of a connection to a family without rack and slot: the gateway's
@@ -73,8 +74,8 @@ func (p PLC) tsaps() (local, remote TSAP) {
 	return 0, 0
 }
 
-// Settings are a driver's cfg with its defaults filled in. Their types, defaults,
-// bounds and meanings stand in schemas/drivers/s7.schema.json.
+// Settings are the cfg of a driver, with the defaults filled in. The schema
+// schemas/drivers/s7.schema.json has the types, defaults, bounds and meanings.
 type Settings struct {
 	Polling      time.Duration `json:"polling"`
 	PLC          PLC           `json:"plc"`
@@ -97,9 +98,9 @@ type Settings struct {
 	WriteRetry   int           `json:"write_retry"`
 }
 
-// ParseSettings reads a driver's cfg. The endpoint, whose timeout decides a default,
-// may be the zero value. All that is wrong is reported; each error is a
-// [config.FieldError].
+// ParseSettings reads the cfg of a driver. The default of cfg.timeout is the timeout of
+// ep, if it has one, and 2 s otherwise; ep may be the zero value. The errors are
+// [config.FieldError]s.
 func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 	s, err := config.Decode[Settings]("drivers/s7", cfg, "cfg")
 	if err != nil {

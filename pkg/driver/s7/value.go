@@ -347,7 +347,8 @@ func toDTL(t time.Time) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(b, uint32(t.Nanosecond())), nil
 }
 
-// ErrRange is in the error of a write whose value the data type can't hold.
+// ErrRange means that the data type of a variable can't hold the value of a write. Nothing
+// was sent to the PLC.
 var ErrRange = errkind.New(errkind.Invalid, "value out of range")
 
 // encode returns the bytes that the PLC holds for raw, a raw value and not one in

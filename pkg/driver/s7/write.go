@@ -15,7 +15,8 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
 
-// ErrVerify means that the PLC took a write and holds another value.
+// ErrVerify means that the PLC confirmed a write, and held another value when it was read
+// back.
 var ErrVerify = errors.New("the PLC holds another value than was written")
 
 const (
