@@ -17,7 +17,7 @@ import (
 func plant(port int) map[string]string {
 	return map[string]string{
 		"endpoints.yml": fmt.Sprintf("scada: {scheme: opc.tcp, host: 127.0.0.1, port: %d, opts: {security_policy: None, backoff: 50ms, backoff_max: 200ms}}\n", port),
-		"drivers.yml": "line: {kind: static, endpoint_id: scada, proto: opcua, cfg: {polling: 50ms, publishing: 200ms, keepalive: 1s, timeout: 2s, " +
+		"drivers.yml": "line: {kind: static, endpoint_id: scada, proto: opcua, cfg: {polling: 50ms, publishing: 200ms, keepalive: 1s, timeout: 5s, " +
 			"queue_size: 200, enable_write: true, verify_write: true, backoff_max: 500ms}}\n",
 		"variables.yml": "- {tag: Count, driver_id: line, access: R, address: {node: \"ns=2;s=Count\"}, datatype: uint32}\n" +
 			"- {tag: Setpoint, driver_id: line, access: RW, address: {node: \"ns=2;s=Setpoint\"}, datatype: float64, scale: value / 10}\n" +

@@ -139,6 +139,14 @@ func (s *server) do(command map[string]any) map[string]any {
 	return out
 }
 
+// answers returns how long the server takes to answer a command.
+func (s *server) answers() time.Duration {
+	s.t.Helper()
+	began := time.Now()
+	s.do(map[string]any{"cmd": "count"})
+	return time.Since(began)
+}
+
 // certificate makes one for a server on 127.0.0.1; edit changes it before.
 func certificate(t *testing.T, dir, name string, edit func(*x509.Certificate)) (cert, key string) {
 	t.Helper()
