@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -42,12 +41,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EDGE_BUS_SOCKET", "")
 			env.Setenv("TZ", "UTC")
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
-			env.Setenv("NOBROKER", "mqtt://"+l.Addr().String())
-			return l.Close()
+			env.Setenv("NOBROKER", "mqtt://127.0.0.1:1")
+			return nil
 		},
 		Cmds: cmds,
 	})

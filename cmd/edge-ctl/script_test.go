@@ -15,6 +15,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin/admintest"
 	"github.com/edge-gateway/edge-gateway/pkg/cli/clitest"
 	"github.com/edge-gateway/edge-gateway/pkg/lint"
+	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
 func TestMain(m *testing.M) {
@@ -42,14 +43,7 @@ func TestScripts(t *testing.T) {
 			env.Values["gateway"], env.Values["fake"] = s, fake
 			env.Setenv("EDGE_CTL_SOCKET", socket)
 			env.Setenv("TZ", "UTC")
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
-			env.Setenv("SIM", l.Addr().String()) // free a moment ago
-			if err := l.Close(); err != nil {
-				return err
-			}
+			env.Setenv("SIM", peer.FreeAddr(t))
 			return nil
 		},
 		Cmds: cmds,
@@ -101,8 +95,8 @@ func keepBusy(ts *testscript.TestScript, s *admintest.Server, fake *admintest.Ga
 // await waits until cond holds.
 func await(ts *testscript.TestScript, what string, cond func() bool) {
 	for began := time.Now(); !cond(); time.Sleep(10 * time.Millisecond) { // another process works on it
-		if time.Since(began) > 10*time.Second {
-			ts.Fatalf("%s: not within 10 s", what)
+		if time.Since(began) > 30*time.Second {
+			ts.Fatalf("%s: not within 30 s", what)
 		}
 	}
 }
@@ -124,7 +118,7 @@ func listens(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: listens HOST:PORT")
 	}
-	for began := time.Now(); time.Since(began) < 10*time.Second; {
+	for began := time.Now(); time.Since(began) < 30*time.Second; {
 		if c, err := net.Dial("tcp", args[0]); err == nil {
 			_ = c.Close() // nothing was sent
 			return

@@ -25,6 +25,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/plcsim"
+	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
 // memory is the peer's own side: one of its tables, from an address on.
@@ -181,14 +182,14 @@ func serialPair(t testing.TB) (ours, theirs string) {
 		_ = cmd.Process.Kill() // it never ends by itself
 		_ = cmd.Wait()         // killed
 	})
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(20 * time.Second)
 	for _, path := range []string{ours, theirs} {
 		for {
 			if _, err := os.Stat(path); err == nil {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatal("socat made no terminals within 5s")
+				t.Fatal("socat made no terminals within 20s")
 			}
 			time.Sleep(5 * time.Millisecond) // socat does not tell when it is ready
 		}
@@ -199,14 +200,7 @@ func serialPair(t testing.TB) (ours, theirs string) {
 // secured puts OpenSSL, as socat has it, in front of a device and returns its address.
 func secured(t testing.TB, device string, ca *authority) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = l.Addr().String()
-	if err := l.Close(); err != nil { // socat does not take a listener
-		t.Fatal(err)
-	}
+	addr = peer.FreeAddr(t) // socat does not take a listener
 	cert := ca.issue(t, "plc")
 	_, port, _ := strings.Cut(addr, ":")
 	cmd := exec.Command("socat", fmt.Sprintf("OPENSSL-LISTEN:%s,bind=127.0.0.1,reuseaddr,fork,cert=%s,key=%s,cafile=%s,verify=1",
@@ -223,8 +217,8 @@ func secured(t testing.TB, device string, ca *authority) (addr string) {
 			_ = c.Close() // nothing was sent
 			return addr
 		}
-		if time.Since(began) > 5*time.Second {
-			t.Fatal("socat did not listen within 5s")
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("socat did not listen within 20s")
 		}
 	}
 }
