@@ -31,7 +31,7 @@ func TestCuts(t *testing.T) {
 				p.cutAt(m, every)
 				stop := make(chan struct{})
 				wait := r.publishAt(5_000, stop)
-				for range 8 {
+				for i := 0; i < 8 || p.wasCut() < 3 && i < 200; i++ {
 					time.Sleep(150 * time.Millisecond) // let it be in full flight; nothing to wait for
 					if kind == connack {
 						r.conn.Reconnect()
@@ -70,6 +70,7 @@ func TestRandomCuts(t *testing.T) {
 		stop := make(chan struct{})
 		wait := r.publishAt(20_000, stop)
 		time.Sleep(500 * time.Millisecond) // let it be in full flight; nothing to wait for
+		peer.WaitFor(t, 30*time.Second, "a cut in each round", func() bool { return p.wasCut() > i })
 		if i%2 == 1 {
 			restartBroker(t, broker, p, sub, r)
 		}

@@ -220,11 +220,18 @@ func (p *proxy) cutAt(m moment, every int) {
 	}
 }
 
-// heal lets everything through from now on.
+// heal lets everything through from now on, and returns how many connections were cut.
 func (p *proxy) heal() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cut, p.black, p.refuse, p.rewrite = nil, false, false, nil
+	return p.cuts
+}
+
+// wasCut returns how many connections were cut so far.
+func (p *proxy) wasCut() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	return p.cuts
 }
 
