@@ -38,6 +38,12 @@ func TestOneDeadAmong100(t *testing.T) {
 		})
 	}
 	stalls := watchMachine(length) // the time that is measured
+	// On a machine that stalls again and again, a goroutine waits for its turn at other
+	// times too: there, what counts is a poll that was not made.
+	tolerance := interval / 10
+	if len(stalls) > 20 {
+		tolerance = interval
+	}
 	polls, late, excused := 0, 0, 0
 	for i, r := range rigs {
 		if i == dead {
@@ -50,7 +56,7 @@ func TestOneDeadAmong100(t *testing.T) {
 		for k := 2; k < len(fs); k++ { // the first gap is the way to the phase
 			from, to := fs[k-1].Time(), fs[k].Time()
 			switch {
-			case (to.Sub(from) - interval).Abs() <= interval/10:
+			case (to.Sub(from) - interval).Abs() <= tolerance:
 			case slices.ContainsFunc(stalls, func(s stall) bool { return s.from.Before(to) && s.to.After(from.Add(-interval/10)) }):
 				excused++
 				continue
@@ -60,7 +66,7 @@ func TestOneDeadAmong100(t *testing.T) {
 			polls++
 		}
 	}
-	t.Logf("%d polls of 99 PLCs, %d not within a tenth of the interval, %d more while the machine stalled", polls, late, excused)
+	t.Logf("%d polls of 99 PLCs, %d not within %v of the interval, %d more while the machine stalled (%d times)", polls, late, tolerance, excused, len(stalls))
 	if want := 99 * int(length/interval-3) / 2; polls < want || late*1000 > polls {
 		t.Errorf("%d polls (want at least %d), %d late", polls, want, late)
 	}
