@@ -252,7 +252,13 @@ func TestAlertsFire(t *testing.T) {
 		t.Errorf("did not fire: %s", strings.Join(missing, ", "))
 	}
 	for what := range seen {
-		if strings.HasSuffix(what, " "+well.Metrics) {
+		if what == "GatewayAway "+well.Metrics { // a busy machine answered a scrape too late
+			peer.WaitFor(t, 30*time.Second, "the gateway in health to be scraped again", func() bool {
+				now := map[string]bool{}
+				prom.firing(now)
+				return len(now) > 0 && !now[what] // the others fire on
+			})
+		} else if strings.HasSuffix(what, " "+well.Metrics) {
 			t.Errorf("%s fires for a gateway in health", what)
 		}
 	}
