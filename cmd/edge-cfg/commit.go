@@ -147,6 +147,10 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 	if err := showChanges(text, cli.ColorEnabled(cmd, text), diff, 50); err != nil {
 		return center.Commit{}, err
 	}
+	if ch.doc.Layered() {
+		ids, of := tables.Affected(ch.head.Document(), ch.doc)
+		fmt.Fprintln(text, affectedText(ids, of))
+	}
 	res := pushed{Rev: ch.head.Commit.Rev, SHA256: ch.doc.SHA256(), Changed: diff.Len(), Changes: diff.Counts(), DryRun: flags.dryRun}
 	c := ch.head.Commit
 	switch {
@@ -177,6 +181,18 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 		err = printErr
 	}
 	return c, err
+}
+
+// affectedText says how many gateways of a fleet a change concerns.
+func affectedText(ids []string, of int) string {
+	out := fmt.Sprintf("renders differently on %d of %s", len(ids), words.Count(of, "gateway"))
+	if n := len(ids); n > 5 {
+		ids = append(ids[:5:5], fmt.Sprintf("%d more", n-5))
+	}
+	if len(ids) > 0 {
+		out += ": " + strings.Join(ids, ", ")
+	}
+	return out
 }
 
 // String says in a line what happened.

@@ -29,6 +29,8 @@ type compared struct {
 	Drivers   config.TableDiff `json:"drivers"`
 	Variables config.TableDiff `json:"variables"`
 	Settings  config.TableDiff `json:"settings"`
+	Groups    config.TableDiff `json:"groups,omitzero"`
+	Gateways  config.TableDiff `json:"gateways,omitzero"`
 }
 
 func newDiff() *cobra.Command {
@@ -142,7 +144,7 @@ func printDiff(cmd *cobra.Command, from, to side, d *tables.Difference) (differs
 	d.HideSecrets()
 	return !d.Empty(), out.Print(compared{
 		From: from, To: to, Changed: d.Len(),
-		Endpoints: d.Endpoints, Drivers: d.Drivers, Variables: d.Variables, Settings: d.Settings,
+		Endpoints: d.Endpoints, Drivers: d.Drivers, Variables: d.Variables, Settings: d.Settings, Groups: d.Groups, Gateways: d.Gateways,
 	}, nil)
 }
 

@@ -75,7 +75,7 @@ func logTable(t *cli.Table, list []logEntry) {
 // changesText counts changes in a line: "drivers Δ1, variables +20 -1".
 func changesText(c config.Changes) string {
 	text := ""
-	for _, t := range config.Tables() {
+	for _, t := range config.AllTables() {
 		n, ok := c[t]
 		if !ok {
 			continue

@@ -49,6 +49,14 @@ them then.`,
 	return cmd
 }
 
+// tablesOf lists the tables that a document is about.
+func tablesOf(doc *config.Document) []config.Table {
+	if doc.Layered() {
+		return config.AllTables()
+	}
+	return config.Tables()
+}
+
 func pull(ctx context.Context, cmd *cobra.Command, s *center.Store, dir string, force bool) error {
 	progress := cli.NewProgress(cmd, "bringing the tables to "+dir)
 	defer progress.Done()
@@ -73,7 +81,7 @@ func pull(ctx context.Context, cmd *cobra.Command, s *center.Store, dir string, 
 	if err != nil {
 		return err
 	}
-	if err := tables.RecordBase(dir, store, head.Commit.Rev, head.Commit.Tables, config.Tables()); err != nil {
+	if err := tables.RecordBase(dir, store, head.Commit.Rev, head.Commit.Tables, tablesOf(head.Document())); err != nil {
 		return err
 	}
 	res := pulled{Rev: head.Commit.Rev, SHA256: head.Commit.SHA256, Pulled: done}

@@ -66,7 +66,7 @@ func pushTables(ctx context.Context, cmd *cobra.Command, s *center.Store, l *tab
 	p := cli.NewProgress(cmd, "comparing with what is in force")
 	defer p.Done()
 	head, err := s.Load(ctx)
-	broken := force && l.Whole() && errors.Is(err, center.ErrDamaged)
+	broken := force && l.Whole(config.EmptyDocument()) && errors.Is(err, center.ErrDamaged)
 	if err != nil && !broken {
 		return err
 	}
@@ -130,7 +130,7 @@ func undone(b *tables.Base, head center.Commit) bool {
 
 // checkWhole lints the document as a whole where the files are a part of it.
 func checkWhole(cmd *cobra.Command, l *tables.Files, doc *config.Document) error {
-	if l.Whole() {
+	if l.Whole(doc) {
 		return nil
 	}
 	findings := tables.Errors(doc) // the files' warnings are told already

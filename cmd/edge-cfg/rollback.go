@@ -29,7 +29,7 @@ It removes items that did not exist then; -y is enough for that.`,
 		Example: `  edge-cfg rollback variables --to previous
   edge-cfg rollback all --to rev=120 -y -m "press 4 again"`,
 		Args:      cobra.ExactArgs(1),
-		ValidArgs: []string{"endpoints", "drivers", "variables", "settings", "all"},
+		ValidArgs: []string{"endpoints", "drivers", "variables", "settings", "groups", "gateways", "all"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			table := config.Table(args[0])
 			if args[0] == "all" {

@@ -69,7 +69,7 @@ func newStatus() *cobra.Command {
 // if what it runs is none of them.
 func behind(g center.Gateway, log []center.Commit) *uint64 {
 	for _, c := range log {
-		if c.SHA256 == g.SHA256 {
+		if c.SHA256 == g.SHA256 || c.Fleet() && c.Rev == g.Rev { // each gateway of a fleet has its own document
 			n := log[0].Release - c.Release
 			return &n
 		}
@@ -138,7 +138,7 @@ func waitApplied(ctx context.Context, cmd *cobra.Command, s *center.Store, c cen
 func waitText(all map[string]gatewayStatus, c center.Commit) string {
 	var open []string
 	for _, g := range sorted(all) {
-		if g.SHA256 != c.SHA256 {
+		if g.SHA256 != c.SHA256 && !(c.Fleet() && g.Rev == c.Rev) {
 			open = append(open, g.Gateway)
 		}
 	}

@@ -58,7 +58,7 @@ func (c *codec) close() {
 // compression. The bytes are valid until the next.
 func lines(d *config.Document, each func([]byte)) {
 	var row []byte
-	for _, t := range config.Tables() {
+	for _, t := range config.AllTables() {
 		for _, it := range d.Items(t) {
 			row = append(append(append(row[:0], t...), '/'), it.ID...)
 			row = append(append(append(row, ' '), it.JSON...), '\n')

@@ -11,11 +11,17 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
-// NewestCommitFormat is the version of the commit record, and of the protocol
-// around it, that this release writes.
-const NewestCommitFormat = 1
+// NewestCommitFormat is the newest version of the commit record, and of the protocol
+// around it, that this release reads and writes.
+const NewestCommitFormat = fleetFormat
 
 const (
+	// plainFormat is that of a document that every gateway of the prefix runs.
+	plainFormat = 1
+	// fleetFormat is that of a document with layers. A gateway that knows plainFormat
+	// alone refuses it, and stays where it is.
+	fleetFormat = 2
+
 	// maxDelta bounds what a commit record carries of the change itself.
 	maxDelta = 64 << 10
 	// maxRelease is the last number that a release's key has digits for.
@@ -78,6 +84,9 @@ type Commit struct {
 	Rev int64 `json:"-"`
 }
 
+// Fleet reports whether the document has layers, so that each gateway runs one of its own.
+func (c Commit) Fleet() bool { return c.Format == fleetFormat }
+
 // None reports whether c stands for the empty store, before any push.
 func (c Commit) None() bool { return c.Rev == 0 }
 
@@ -88,8 +97,8 @@ func parseCommit(b []byte, rev int64) (Commit, error) {
 		return Commit{}, fmt.Errorf("%w: commit record of rev %d: %w", ErrDamaged, rev, err)
 	}
 	c.Rev = rev
-	if c.Format != NewestCommitFormat {
-		return Commit{}, fmt.Errorf("%w: the commit record of rev %d has format %d, and this version reads format %d; use the version that wrote it",
+	if c.Format < plainFormat || c.Format > NewestCommitFormat {
+		return Commit{}, fmt.Errorf("%w: the commit record of rev %d has format %d, and this version reads formats up to %d; use the version that wrote it",
 			ErrFormat, rev, c.Format, NewestCommitFormat)
 	}
 	if !isHash(c.SHA256) || c.BaseSHA256 != "" && !isHash(c.BaseSHA256) || c.Release == 0 || c.Release > maxRelease || rev <= 0 {

@@ -124,16 +124,19 @@ func (d *doctor) release(ctx context.Context, head Commit) {
 // document proves the item keys equal to the committed document.
 func (d *doctor) document(ctx context.Context, head Commit) {
 	s := d.store
-	doc, err := s.fetch(ctx, head.SHA256)
+	doc, err := s.fetchOf(ctx, head)
 	if err != nil {
 		d.sick("document", "%v; edge-cfg doctor --repair writes it anew if the item keys say the same, else edge-cfg push --force DIR", err)
 		return
 	}
 	d.fine("document", "%s, sha256 %.12s", words.Count(doc.Len(), "item"), doc.SHA256())
-	for _, t := range config.Tables() {
-		if got := doc.TableSHA256(t); got != head.Tables[t] {
+	for _, t := range config.AllTables() {
+		if got := doc.TableSHA256(t); got != head.Tables[t] && (!t.IsLayer() || doc.Layered()) {
 			d.sick("document", "%s has the hash %.12s, but the commit says %.12s", t, got, head.Tables[t])
 		}
+	}
+	if head.Fleet() {
+		d.records(ctx, Version{Commit: head, Doc: doc})
 	}
 	items, err := s.readItems(ctx)
 	if err != nil {
@@ -151,6 +154,20 @@ func (d *doctor) document(ctx context.Context, head Commit) {
 	}
 	d.sick("items", "the keys of %s differ from the document (%s, …): something other than edge-cfg wrote them, or a push was cut off; "+
 		"gateways don't read them; edge-cfg doctor --repair puts them right", words.Count(len(diff), "item"), strings.Join(names, ", "))
+}
+
+// records proves that each gateway of a fleet is told to run what is rendered for it.
+func (d *doctor) records(ctx context.Context, v Version) {
+	wrong, err := d.store.checkRecords(ctx, v)
+	switch {
+	case err != nil:
+		d.sick("fleet", "%v", err)
+	case len(wrong) > 0:
+		d.sick("fleet", "the records of %s (%s, …) are not as the commit has them; edge-cfg doctor --repair writes them anew",
+			words.Count(len(wrong), "gateway"), strings.Join(wrong[:min(len(wrong), 5)], ", "))
+	default:
+		d.fine("fleet", "%s, the record of each is as the commit has it", words.Count(len(v.Doc.Items(config.Gateways)), "gateway"))
+	}
 }
 
 // claims looks for a push in progress, or one that was cut off.
@@ -194,7 +211,7 @@ func (d *doctor) history(ctx context.Context, head Commit) error {
 	}
 	var missing []string
 	for _, c := range log {
-		kept, err := d.store.kept(ctx, c.SHA256)
+		kept, err := d.store.kept(ctx, c)
 		if err != nil {
 			return err
 		}
@@ -224,7 +241,10 @@ func (d *doctor) gateways(ctx context.Context, head Commit) error {
 	if err != nil {
 		return err
 	}
-	behind := slices.DeleteFunc(slices.Clone(all), func(g Gateway) bool { return g.Online && g.SHA256 == head.SHA256 && g.State != Failed })
+	behind := slices.DeleteFunc(slices.Clone(all), func(g Gateway) bool {
+		_, ok := g.Settled(head)
+		return g.Online && (ok || !head.Fleet() && g.SHA256 == head.SHA256 && g.State != Failed)
+	})
 	for _, g := range behind {
 		state, since := g.Shown()
 		d.doubt("gateways", "%s: %s since %s, rev %d %s", g.Gateway, state, moment.Format(since), g.Rev, g.Error)

@@ -187,7 +187,7 @@ func NewFollower(cfg FollowerConfig) (*Follower, error) {
 		queue: feed.NewQueue(), wants: make(chan want), told: make(chan struct{}, 1), begun: make(chan bool, 1), unsaved: make(chan struct{}, 1),
 	}
 	f.status = Status{
-		Format: statusFormat, Gateway: cfg.Gateway, Instance: cfg.Instance, Host: cfg.Host, Version: cfg.Version,
+		Format: statusFormat, Gateway: cfg.Gateway, Instance: cfg.Instance, Host: cfg.Host, Version: cfg.Version, CommitFormat: NewestCommitFormat,
 		State: Waiting, Error: "no configuration runs yet", Since: cfg.Store.Now().UTC(),
 	}
 	return f, nil
@@ -288,6 +288,12 @@ func (f *Follower) cached() *cached {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.good
+}
+
+// ofFleet reports whether what ran here last was a fleet's.
+func (f *Follower) ofFleet() bool {
+	last := f.cached()
+	return last != nil && last.Commit.Fleet()
 }
 
 // View is what a follower says of itself.

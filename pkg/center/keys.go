@@ -73,7 +73,25 @@ func (k keyspace) oldStatus(gw string) string { return k.oldStatuses() + gw }
 func (k keyspace) oldAlive(gw string) string  { return k.oldStatuses() + gw + "/alive" }
 func (k keyspace) oldRetry(gw string) string  { return k.oldStatuses() + gw + "/retry" }
 
-// documents is above the documents of the prefix.
+// sources is above the documents of fleets, which gateways have no right to: they read
+// what is rendered for each.
+func (k keyspace) sources() string          { return k.prefix + "/sources/" }
+func (k keyspace) source(sha string) stored { return stored(k.sources() + sha + "/") }
+
+// records is above what tells each gateway of a fleet what to run.
+func (k keyspace) records() string         { return k.prefix + "/for/" }
+func (k keyspace) record(gw string) string { return k.records() + gw }
+
+// home is where the document of a commit is stored.
+func (k keyspace) home(c Commit) stored {
+	if c.Fleet() {
+		return k.source(c.SHA256)
+	}
+	return k.document(c.SHA256)
+}
+
+// documents is above what gateways read: the documents of the prefix, and what those of
+// a fleet's gateways are made of.
 func (k keyspace) documents() string             { return k.prefix + "/docs/" }
 func (k keyspace) document(sha string) stored    { return stored(k.documents() + sha + "/") }
 func (k keyspace) oldDocument(sha string) stored { return stored(oldBackupRoot + sha + "/") }

@@ -97,7 +97,7 @@ func (s *Store) load(ctx context.Context) (Version, position, error) {
 // fetchHead returns the document of the commit in force. If the stored document is
 // damaged, the item keys say the same unless a push was cut off.
 func (s *Store) fetchHead(ctx context.Context, c Commit) (*config.Document, error) {
-	doc, err := s.fetch(ctx, c.SHA256)
+	doc, err := s.fetchOf(ctx, c)
 	if err == nil || !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNotKept) {
 		return doc, err
 	}
@@ -146,7 +146,7 @@ func (s *Store) loadRelease(ctx context.Context, kv *mvccpb.KeyValue) (Version, 
 	if err != nil {
 		return Version{}, err
 	}
-	doc, err := s.fetch(ctx, c.SHA256)
+	doc, err := s.fetchOf(ctx, c)
 	if errors.Is(err, ErrNotKept) {
 		return Version{Commit: c}, fmt.Errorf("rev %d: %w (kept: %s)", c.Rev, ErrNotKept, lastReleases(s.cfg.KeepReleases))
 	}
@@ -164,7 +164,7 @@ func (s *Store) WithTable(ctx context.Context, t config.Table, sha string) (*con
 		if c.Tables[t] != sha {
 			continue
 		}
-		doc, err := s.fetch(ctx, c.SHA256)
+		doc, err := s.fetchOf(ctx, c)
 		if errors.Is(err, ErrNotKept) {
 			continue
 		}
@@ -204,7 +204,15 @@ func (s *Store) Log(ctx context.Context, limit int) ([]Commit, error) {
 	return out, nil
 }
 
-// fetch reads a document by its hash, at the head revision, and checks it. One that the
+// fetchOf reads the document of a commit.
+func (s *Store) fetchOf(ctx context.Context, c Commit) (*config.Document, error) {
+	if c.Fleet() {
+		return s.fetchAt(ctx, s.keys.home(c), c.SHA256)
+	}
+	return s.fetch(ctx, c.SHA256)
+}
+
+// fetch reads a document that gateways run by its hash, at the head revision, and checks it. One that the
 // last version wrote is where that one kept it; a role that ends at the prefix can't look.
 func (s *Store) fetch(ctx context.Context, sha string) (*config.Document, error) {
 	doc, err := s.fetchAt(ctx, s.keys.document(sha), sha)
@@ -218,9 +226,9 @@ func (s *Store) fetch(ctx context.Context, sha string) (*config.Document, error)
 	return old, oldErr
 }
 
-// kept reports whether fetch would find a document.
-func (s *Store) kept(ctx context.Context, sha string) (bool, error) {
-	for _, at := range []stored{s.keys.document(sha), s.keys.oldDocument(sha)} {
+// kept reports whether fetchOf would find a document.
+func (s *Store) kept(ctx context.Context, c Commit) (bool, error) {
+	for _, at := range []stored{s.keys.home(c), s.keys.oldDocument(c.SHA256)} {
 		resp, err := s.get(ctx, "look for a document", at.header(), clientv3.WithCountOnly())
 		if err == nil && resp.Count > 0 {
 			return true, nil
@@ -319,7 +327,7 @@ type rawItems map[config.Table][]config.Item
 func (s *Store) readItems(ctx context.Context) (rawItems, error) {
 	const page = 2000
 	out := rawItems{}
-	for _, t := range config.Tables() {
+	for _, t := range config.AllTables() {
 		root := s.keys.table(t)
 		for from := root; ; {
 			resp, err := s.get(ctx, "read the item keys", from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(root)), clientv3.WithLimit(page))
@@ -344,7 +352,7 @@ func (r rawItems) document() (*config.Document, error) { return config.NewDocume
 // changesTo lists what must be written to make the items equal to doc.
 func (r rawItems) changesTo(doc *config.Document) []config.ItemChange {
 	var out []config.ItemChange
-	for _, t := range config.Tables() {
+	for _, t := range config.AllTables() {
 		out = append(out, config.CompareItems(t, r[t], doc.Items(t))...)
 	}
 	return out

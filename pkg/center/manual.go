@@ -35,11 +35,7 @@ func (f *Follower) Rollback(ctx context.Context, to feed.Revision) (Rollback, er
 		if f.running.Doc != nil {
 			from = f.running.Commit
 		}
-		rev, err := s.revOf(ctx, to)
-		if err != nil {
-			return err
-		}
-		old, err := s.restoreFrom(ctx, from, config.Table(""), rev)
+		old, err := f.earlier(ctx, s, head.Commit, from, to)
 		if err != nil {
 			return err
 		}
@@ -56,6 +52,23 @@ func (f *Follower) Rollback(ctx context.Context, to feed.Revision) (Rollback, er
 		return nil
 	})
 	return done, err
+}
+
+// earlier returns the version that a person wants instead of from.
+func (f *Follower) earlier(ctx context.Context, s *Store, head, from Commit, to feed.Revision) (Version, error) {
+	if head.Fleet() {
+		old, err := s.loadBefore(ctx, f.cfg.Gateway)
+		if err == nil && (old.Commit.SHA256 == from.SHA256 || to.SHA256 != "" && to.SHA256 != old.Commit.SHA256 || to.Rev != 0 && to.SHA256 == "" && int64(to.Rev) != old.Commit.Rev) {
+			err = fmt.Errorf("%w: a gateway of a fleet goes back to what it was to run before, which is of rev %d (%.12s), and to nothing else; edge-cfg rollback puts the fleet back",
+				ErrNoRelease, old.Commit.Rev, old.Commit.SHA256)
+		}
+		return old, err
+	}
+	rev, err := s.revOf(ctx, to)
+	if err != nil {
+		return Version{}, err
+	}
+	return s.restoreFrom(ctx, from, config.Table(""), rev)
 }
 
 // revOf returns the revision of the release that to names: a revision alone may name
@@ -107,7 +120,7 @@ func (f *Follower) byHand(ctx context.Context, do func(context.Context, *Store, 
 	defer func() { _ = store.Close() }() // what matters was answered
 	var done error
 	err = f.queue.Do(wait, func(ctx context.Context) {
-		head, err := store.Load(wait)
+		head, err := store.loadFor(wait, f.cfg.Gateway, f.running.Doc)
 		switch {
 		case err != nil:
 			done = err

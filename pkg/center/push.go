@@ -40,9 +40,6 @@ var errBusy = errors.New("another push is in progress")
 // If ctx ends, or etcd is lost, just when the push was to be completed, the error
 // says so; the log tells what became of it.
 func (s *Store) Push(ctx context.Context, base Version, doc *config.Document, opts PushOptions) (Commit, error) {
-	if doc.Layered() {
-		return Commit{}, errors.New("the document has groups or gateways, which no gateway can read: push what is rendered for each")
-	}
 	if len(opts.Message) > maxMessage {
 		return Commit{}, fmt.Errorf("the message has %d bytes; at most %d are kept", len(opts.Message), maxMessage)
 	}
@@ -91,6 +88,11 @@ func (s *Store) push(ctx context.Context, base Version, doc *config.Document, op
 	if err := s.checkBase(ctx, base.Commit); err != nil {
 		return Commit{}, err
 	}
+	if p.fleet != nil && !base.Commit.Fleet() {
+		if err := s.checkReaders(ctx); err != nil {
+			return Commit{}, err
+		}
+	}
 	for {
 		var c Commit
 		if p.atOnce {
@@ -138,6 +140,8 @@ type plan struct {
 	rewrite bool                // whatever is there is written anew
 
 	unchanged bool // there is nothing to commit
+
+	fleet *fleetPlan // what the gateways of a document with layers run; nil: all run the document
 }
 
 func (s *Store) plan(base Version, doc *config.Document, opts PushOptions) (*plan, error) {
@@ -148,7 +152,7 @@ func (s *Store) plan(base Version, doc *config.Document, opts PushOptions) (*pla
 	id := make([]byte, 12)
 	_, _ = rand.Read(id) // never fails
 	p.commit = Commit{
-		Format: NewestCommitFormat, Release: base.Commit.Release + 1, ID: hex.EncodeToString(id),
+		Format: plainFormat, Release: base.Commit.Release + 1, ID: hex.EncodeToString(id),
 		SHA256: doc.SHA256(), Tables: map[config.Table]string{},
 		BaseRev: base.Commit.Rev, BaseSHA256: base.Commit.SHA256,
 		Author: opts.Author, Message: opts.Message, Time: s.cfg.Now().UTC(), Changes: config.Count(p.changes),
@@ -157,13 +161,19 @@ func (s *Store) plan(base Version, doc *config.Document, opts PushOptions) (*pla
 		p.commit.Author.EtcdUser = s.Identity()
 	}
 	p.commit.Signature = s.signature(base.Commit, p.commit.SHA256, opts)
+	if doc.Layered() {
+		p.commit.Format = fleetFormat
+	}
 	p.unchanged = base.Doc != nil && p.commit.SHA256 == base.Commit.SHA256 && opts.Sign == nil
-	for _, t := range config.Tables() {
-		p.commit.Tables[t] = doc.TableSHA256(t)
+	for _, t := range config.AllTables() {
+		if !t.IsLayer() || doc.Layered() {
+			p.commit.Tables[t] = doc.TableSHA256(t)
+		}
 	}
 	// A delta only leads somewhere from a document; without one (damaged store)
 	// the keys are repaired and readers load the whole.
-	if base.Doc != nil && !base.Commit.None() {
+	// A fleet's gateways don't read it.
+	if base.Doc != nil && !base.Commit.None() && p.commit.Format == plainFormat && base.Commit.Format == plainFormat {
 		p.commit.Delta = config.NewDelta(p.changes, maxDelta)
 	}
 	var err error
@@ -173,7 +183,12 @@ func (s *Store) plan(base Version, doc *config.Document, opts PushOptions) (*pla
 	if p.head, p.chunks, err = s.codec.encode(doc); err != nil {
 		return nil, err
 	}
-	p.atOnce = base.Doc != nil && s.fits(p)
+	if doc.Layered() {
+		if p.fleet, err = s.renderFleet(doc, opts.Sign, p.commit.Signature); err != nil {
+			return nil, err
+		}
+	}
+	p.atOnce = base.Doc != nil && p.fleet == nil && s.fits(p)
 	return p, nil
 }
 
@@ -216,7 +231,7 @@ func (s *Store) itemOps(list []config.ItemChange) []clientv3.Op {
 // documentOps write the document. Its keys are functions of its hash, so it does
 // no harm to write over them.
 func (s *Store) documentOps(p *plan) []clientv3.Op {
-	at := s.keys.document(p.commit.SHA256)
+	at := s.keys.home(p.commit)
 	ops := []clientv3.Op{clientv3.OpPut(at.header(), string(p.head))}
 	for i, c := range p.chunks {
 		ops = append(ops, clientv3.OpPut(at.chunk(i), string(c)))

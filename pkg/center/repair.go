@@ -100,7 +100,7 @@ func (s *Store) putCommit(ctx context.Context, rev int64, c Commit) error {
 
 // sound reports whether the document and the item keys are as the commit says.
 func (s *Store) sound(ctx context.Context, v Version) (bool, error) {
-	switch doc, err := s.fetch(ctx, v.Commit.SHA256); {
+	switch doc, err := s.fetchOf(ctx, v.Commit); {
 	case errors.Is(err, ErrDamaged), errors.Is(err, ErrNotKept):
 		return false, nil
 	case err != nil:
@@ -111,6 +111,11 @@ func (s *Store) sound(ctx context.Context, v Version) (bool, error) {
 	resp, err := s.get(ctx, "look for a push that was cut off", s.keys.dirty(), clientv3.WithCountOnly())
 	if err != nil || resp.Count > 0 {
 		return false, err
+	}
+	if v.Commit.Fleet() {
+		if wrong, err := s.checkRecords(ctx, v); err != nil || len(wrong) > 0 {
+			return false, err
+		}
 	}
 	items, err := s.readItems(ctx)
 	return err == nil && len(items.changesTo(v.Doc)) == 0, err

@@ -16,7 +16,7 @@ import (
 // newest that none has refused. It also returns the commit that it went back to.
 func (s *Store) Restore(ctx context.Context, head Version, table config.Table, rev int64) (*config.Document, Commit, error) {
 	if table != "" && table.Index() < 0 {
-		return nil, Commit{}, fmt.Errorf("table %q: expected one of %v, or all", table, config.Tables())
+		return nil, Commit{}, fmt.Errorf("table %q: expected one of %v, or all", table, config.AllTables())
 	}
 	if rev == 0 {
 		var err error

@@ -102,6 +102,7 @@ func EnrollSteps(prefix string, kind Kind, names []string) ([]RoleStep, error) {
 	if kind == KindGateway {
 		for _, name := range names {
 			role(keys.gatewayRole(name), write, nil, keys.own(name))
+			steps = append(steps, grant(keys.gatewayRole(name), read, keys.record(name), ""))
 		}
 	}
 	for _, name := range names {
@@ -132,7 +133,7 @@ func RevokeSteps(prefix string, kind Kind, names []string) ([]RoleStep, error) {
 	}
 	for _, name := range names {
 		steps = append(steps, roleDelete(keys.gatewayRole(name)))
-		for _, key := range append(keys.own(name), keys.oldStatus(name), keys.oldAlive(name), keys.oldRetry(name)) {
+		for _, key := range append(keys.own(name), keys.record(name), keys.oldStatus(name), keys.oldAlive(name), keys.oldRetry(name)) {
 			steps = append(steps, keyDelete(key))
 		}
 	}
@@ -228,6 +229,9 @@ func (s *Store) copyDocuments(ctx context.Context) error {
 		return err
 	}
 	for _, c := range log {
+		if c.Fleet() { // the last version wrote none
+			continue
+		}
 		resp, err := s.get(ctx, "look for a document", s.keys.document(c.SHA256).header(), clientv3.WithCountOnly())
 		if err != nil {
 			return err

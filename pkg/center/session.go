@@ -23,6 +23,7 @@ type session struct {
 
 	waiting []Commit // not handed to the applier yet, oldest first
 	newest  Commit   // that was noted
+	asked   string   // id of the commit that a person wants tried
 	lease   clientv3.LeaseID
 	beats   <-chan *clientv3.LeaseKeepAliveResponse
 	beat    time.Time // of the last one
@@ -105,6 +106,9 @@ func (s *session) seed(ctx context.Context) error {
 	var signed *Signature
 	message := "seeded from the directory"
 	switch {
+	case s.f.ofFleet(): // what one gateway ran is not what all are to run
+		s.f.cfg.Log.Warn("the config center is empty, and this gateway is one of a fleet, which it doesn't fill: push the tables of the fleet, or restore a backup")
+		return nil
 	case last != nil:
 		doc, signed, message = last.doc, last.Commit.Signature, fmt.Sprintf("seeded from the last good configuration of gateway %s", s.f.cfg.Gateway)
 	case s.f.cfg.Seed != nil && len(s.f.cfg.Signers) > 0:
@@ -137,7 +141,7 @@ func (s *session) seed(ctx context.Context) error {
 // something else by now: it isn't read any more.
 func (s *session) compareSeed(head Commit) {
 	seed := s.f.cfg.Seed
-	if seed == nil {
+	if seed == nil || head.Fleet() {
 		return
 	}
 	s.f.cfg.Seed = nil
@@ -315,9 +319,27 @@ func (s *session) note(c Commit) {
 
 // hand makes the newest commit's document for the owner, which is free.
 func (s *session) hand(ctx context.Context, w want) error {
-	v, err := s.store.follow(ctx, w.base, s.waiting)
+	last := s.waiting[len(s.waiting)-1]
+	var v Version
+	var err error
+	switch {
+	case last.Fleet():
+		v, err = s.store.loadFor(ctx, s.f.cfg.Gateway, w.base.Doc)
+		if err == nil && !v.Commit.Fleet() { // it came since, and will be noted
+			v = Version{}
+		}
+	case s.f.ofFleet() && last.ID != s.asked:
+		err = errPlain(last)
+	default:
+		v, err = s.store.follow(ctx, w.base, s.waiting)
+	}
 	if err != nil {
 		w.reply <- Version{}
+		if errors.Is(err, errStays) {
+			s.waiting = nil
+			s.unreadable(last.Rev, err)
+			return nil
+		}
 		if errors.Is(err, ErrDamaged) {
 			// Only another push can help; until then, the watch goes on.
 			s.f.cfg.Log.Error("the commit in force can't be read", "error", err)
@@ -367,7 +389,7 @@ func (s *session) retry(ctx context.Context) error {
 		return err
 	}
 	err = s.f.queue.Do(ctx, func(context.Context) { s.f.bad = nil }) // an apply that runs is waited for
-	s.newest, s.waiting = head, []Commit{head}
+	s.newest, s.waiting, s.asked = head, []Commit{head}, head.ID
 	return err
 }
 
@@ -376,7 +398,9 @@ func (s *session) retry(ctx context.Context) error {
 func (s *session) putBack(ctx context.Context, r *rollbackRequest) error {
 	f := s.f
 	center := f.cfg.Rollback == RollbackCenter
-	if f.cfg.Rollback == RollbackAuto {
+	if r.bad.Commit.Fleet() { // others run it, or something else of it
+		center = false
+	} else if f.cfg.Rollback == RollbackAuto {
 		all, err := s.store.Gateways(ctx)
 		if err != nil && !errors.Is(err, ErrRefused) { // one that may not look is of a fleet
 			return err

@@ -40,6 +40,9 @@ type Status struct {
 	Instance string `json:"instance"` // holds the gateway_id
 	Host     string `json:"host,omitempty"`
 	Version  string `json:"version,omitempty"` // of edge-gw
+	// CommitFormat is the newest format of commits that the gateway reads; 0: of a version that
+	// does not tell, and reads plain ones.
+	CommitFormat int `json:"commit_format,omitempty"`
 
 	State  State     `json:"state"`
 	Since  time.Time `json:"since"`            // of the state
@@ -88,6 +91,9 @@ func (g Gateway) Settled(c Commit) (done, ok bool) {
 		tried = g.Target == c.Rev
 	}
 	done = tried && g.State != Applying
+	if c.Fleet() { // each gateway runs its own document
+		return done, done && g.State == Applied
+	}
 	return done, done && g.SHA256 == c.SHA256 && (g.State == Applied || g.State == RolledBack)
 }
 

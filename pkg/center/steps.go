@@ -3,6 +3,7 @@ package center
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -29,7 +30,7 @@ type claim struct {
 func (s *Store) pushInSteps(ctx context.Context, p *plan) (Commit, error) {
 	repair := p.base.Doc == nil || p.rewrite
 	list, steps := p.changes, true
-	if !repair {
+	if !repair && p.fleet == nil {
 		// Items that fit in the completing transaction never are half-written.
 		steps = len(list)+room > s.cfg.MaxTxnOps || s.changesSize(list)+len(p.record)+len(p.release) > s.cfg.MaxTxnBytes
 	}
@@ -39,6 +40,11 @@ func (s *Store) pushInSteps(ctx context.Context, p *plan) (Commit, error) {
 	}
 	defer s.release(cl)
 
+	if dirty || repair || p.fleet != nil {
+		if err := s.putRecords(ctx, p, cl); err != nil {
+			return Commit{}, err
+		}
+	}
 	if dirty || repair {
 		items, err := s.readItems(ctx)
 		if err != nil {
@@ -147,7 +153,11 @@ func (s *Store) release(cl *claim) {
 // putDocument writes the document unless it is there. While the claim is held, nobody
 // takes it away.
 func (s *Store) putDocument(ctx context.Context, p *plan, cl *claim) error {
-	at := s.keys.document(p.commit.SHA256)
+	return s.putStored(ctx, p, cl, s.keys.home(p.commit), p.head, p.chunks)
+}
+
+// putStored writes a document to where it belongs, as putDocument does.
+func (s *Store) putStored(ctx context.Context, p *plan, cl *claim, at stored, head []byte, chunks [][]byte) error {
 	if p.base.Doc != nil && !p.rewrite {
 		resp, err := s.get(ctx, "look for the document", at.header(), clientv3.WithCountOnly())
 		if err != nil || resp.Count > 0 {
@@ -156,7 +166,7 @@ func (s *Store) putDocument(ctx context.Context, p *plan, cl *claim) error {
 	}
 	var batches [][]clientv3.Op
 	size := 0
-	for i, c := range p.chunks {
+	for i, c := range chunks {
 		if len(batches) == 0 || size+len(c) > s.cfg.MaxTxnBytes {
 			batches, size = append(batches, nil), 0
 		}
@@ -168,7 +178,7 @@ func (s *Store) putDocument(ctx context.Context, p *plan, cl *claim) error {
 		return err
 	}
 	// The header last: where it is, all of the document is.
-	_, err := s.held(ctx, cl, "write the document", []clientv3.Op{clientv3.OpPut(at.header(), string(p.head))})
+	_, err := s.held(ctx, cl, "write the document", []clientv3.Op{clientv3.OpPut(at.header(), string(head))})
 	return err
 }
 
@@ -217,7 +227,7 @@ func (s *Store) complete(ctx context.Context, p *plan, cl *claim, list []config.
 	t := txn{
 		compare: []clientv3.Cmp{
 			modifiedAt(s.keys.commit(), p.base.Commit.Rev), createdAt(s.keys.pending(), cl.created),
-			present(s.keys.document(p.commit.SHA256).header()),
+			present(s.keys.home(p.commit).header()),
 		},
 		then:   append(s.itemOps(list), clientv3.OpDelete(s.keys.pending()), clientv3.OpDelete(s.keys.dirty())),
 		orElse: []clientv3.Op{clientv3.OpGet(s.keys.commit())},
@@ -266,36 +276,75 @@ func (s *Store) prune(ctx context.Context, c Commit) {
 		s.cfg.Log.Debug("old documents are not pruned", "error", err)
 		return
 	}
-	kept, old := map[string]bool{}, map[string]bool{}
+	kept, old := map[stored]bool{}, map[stored]bool{}
+	fleet := false
 	for _, kv := range resp.Kvs {
 		r, err := parseCommit(kv.Value, kv.ModRevision)
 		if err != nil {
 			continue
 		}
 		if r.Release >= oldest {
-			kept[r.SHA256] = true
+			kept[s.keys.home(r)] = true
 		} else {
-			old[r.SHA256] = true
+			old[s.keys.home(r)] = true
+		}
+		fleet = fleet || r.Fleet()
+	}
+	if fleet {
+		if err := s.unnamed(ctx, kept, old); err != nil {
+			s.cfg.Log.Debug("old documents of a fleet are not pruned", "error", err)
+			return
 		}
 	}
-	for sha := range old {
-		if kept[sha] {
+	for at := range old {
+		if kept[at] {
 			continue
 		}
-		if err := s.dropDocument(ctx, sha, c); err != nil {
-			s.cfg.Log.Debug("an old document is not pruned", "sha256", sha, "error", err)
+		if err := s.dropDocument(ctx, at, c); err != nil {
+			s.cfg.Log.Debug("an old document is not pruned", "at", at, "error", err)
 		}
 	}
 }
 
+// unnamed adds to old what gateways of a fleet ran, and to kept what a record names.
+func (s *Store) unnamed(ctx context.Context, kept, old map[stored]bool) error {
+	named, err := s.named(ctx)
+	if err != nil {
+		return err
+	}
+	for sha := range named {
+		kept[s.keys.document(sha)] = true
+	}
+	// Plain releases that are kept, however old those are that were looked at, keep theirs.
+	log, err := s.Log(ctx, s.cfg.KeepReleases)
+	if err != nil {
+		return err
+	}
+	for _, c := range log {
+		kept[s.keys.home(c)] = true
+	}
+	root := s.keys.documents()
+	resp, err := s.get(ctx, "look for old documents", root, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return err
+	}
+	for _, kv := range resp.Kvs {
+		if sha, part, _ := strings.Cut(string(kv.Key[len(root):]), "/"); part == "head" {
+			old[s.keys.document(sha)] = true
+		}
+	}
+	return nil
+}
+
 // dropDocument removes a document. It does nothing if another push has been made since
 // head, or is under way: that one may use the document.
-func (s *Store) dropDocument(ctx context.Context, sha string, head Commit) error {
+func (s *Store) dropDocument(ctx context.Context, at stored, head Commit) error {
 	unused := []clientv3.Cmp{absent(s.keys.pending()), modifiedAt(s.keys.commit(), head.Rev)}
 	_, err := s.commit(ctx, "prune", txn{
-		compare: unused, then: []clientv3.Op{clientv3.OpDelete(string(s.keys.document(sha)), clientv3.WithPrefix())},
+		compare: unused, then: []clientv3.Op{clientv3.OpDelete(string(at), clientv3.WithPrefix())},
 	})
-	if err != nil {
+	sha, plain := strings.CutPrefix(strings.TrimSuffix(string(at), "/"), s.keys.documents())
+	if err != nil || !plain {
 		return err
 	}
 	// As the last version left it, if the role reaches so far.

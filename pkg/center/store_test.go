@@ -135,7 +135,7 @@ func TestDamagedStore(t *testing.T) {
 	}{
 		{"commit is no JSON", func(t *testing.T, s *Store) { put(t, s.keys.commit(), "{") }, ErrDamaged},
 		{"commit is empty", func(t *testing.T, s *Store) { put(t, s.keys.commit(), "") }, ErrDamaged},
-		{"commit of another format", func(t *testing.T, s *Store) { put(t, s.keys.commit(), `{"format":2}`) }, ErrFormat},
+		{"commit of another format", func(t *testing.T, s *Store) { put(t, s.keys.commit(), `{"format":3}`) }, ErrFormat},
 		{"chunk is noise", func(t *testing.T, s *Store) { put(t, s.keys.document(good.SHA256()).chunk(0), "noise") }, nil},
 		{"header promises too much", func(t *testing.T, s *Store) {
 			put(t, s.keys.document(good.SHA256()).header(), `{"format":1,"size":268435456,"chunks":292}`)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
@@ -98,6 +99,13 @@ const (
 // while is waited for.
 func (s *Store) WaitApplied(ctx context.Context, c Commit, whom Whom, progress func(Gateway)) error {
 	w := &applyWait{commit: c, head: c, whom: whom, now: s.cfg.Now, all: map[string]*waited{}, progress: progress}
+	if c.Fleet() {
+		doc, err := s.fetchOf(ctx, c)
+		if err != nil {
+			return err
+		}
+		w.fleet = doc
+	}
 	for {
 		w.listed = false
 		err := s.watch(ctx, w.event, w.check)
@@ -127,6 +135,7 @@ type applyWait struct {
 	commit   Commit
 	head     Commit // what is in force now
 	whom     Whom
+	fleet    *config.Document // names those that it is for; nil: it is for all
 	now      func() time.Time
 	all      map[string]*waited
 	listed   bool    // all gateways are known
@@ -172,10 +181,20 @@ func (w *applyWait) note(g Gateway) {
 	if is.Online && !g.Online {
 		is.left = w.now()
 	}
-	is.Gateway, is.wanted = g, is.wanted || w.whom.wants(g)
+	is.Gateway, is.wanted = g, is.wanted || w.whom.wants(g) && w.concerns(g.Gateway)
 	if w.progress != nil {
 		w.progress(g)
 	}
+}
+
+// concerns reports whether the commit is for a gateway. One that a person names is waited for
+// in any case, and says why it stays as it is.
+func (w *applyWait) concerns(gateway string) bool {
+	if w.fleet == nil || slices.Contains(w.whom.Names, gateway) {
+		return true
+	}
+	_, named := w.fleet.Get(config.Gateways, gateway)
+	return named
 }
 
 // check ends the wait if nobody is missing.
@@ -223,6 +242,7 @@ func (w *applyWait) notApplied() *NotAppliedError {
 		ran = ran || ok || g.wanted
 		switch {
 		case ok:
+		case !w.concerns(name):
 		case !g.wanted && !g.Online:
 			away = append(away, g.Gateway)
 		case !g.wanted: // it is for others to say

@@ -75,6 +75,8 @@ func (r *reader) typeLayers() {
 			if form := l.table.rows().form(&r.snap, l.id); form != nil {
 				tree, _ := parseJSON(form) // which is JSON
 				below[k], _ = tree.(map[string]any)
+			} else {
+				below[k] = r.below.typedItem(l.layer, l.table, l.id)
 			}
 		}
 		merged, _ := Overlay(CloneTree(below[k]), l.tree).(map[string]any)
@@ -92,6 +94,29 @@ func (r *reader) typeLayers() {
 			below[k] = typed
 		}
 	}
+}
+
+// typedItem returns an item below a layer: that of the base, or else of the first group that
+// has it. Nil if there is none.
+func (d *Document) typedItem(layer, t Table, id string) map[string]any {
+	if d == nil {
+		return nil
+	}
+	if raw, ok := d.Get(t, id); ok {
+		tree, _ := Item{ID: id, JSON: raw}.Tree() // a document's items are JSON
+		return tree
+	}
+	for _, g := range d.Items(Groups) {
+		if layer == Groups {
+			break
+		}
+		tree, _ := g.Tree()
+		items, _ := tree[string(t)].(map[string]any)
+		if fields, _ := items[id].(map[string]any); fields != nil {
+			return fields
+		}
+	}
+	return nil
 }
 
 // place gives a finding the place of a violation in the layer's file.

@@ -158,7 +158,14 @@ func ReadFiles(paths ...string) (*Snapshot, *Source, Findings) {
 // ReadText is [ReadFiles] for the text of one table's only file, which is called name in
 // findings.
 func ReadText(t Table, name string, text []byte) (*Snapshot, *Source, Findings) {
+	return ReadTextOver(nil, t, name, text)
+}
+
+// ReadTextOver is [ReadText] for a layer: below is a document with the tables and groups that
+// it changes, which say what type a scalar is of. Without one, that is as it is written.
+func ReadTextOver(below *Document, t Table, name string, text []byte) (*Snapshot, *Source, Findings) {
 	r := newReader()
+	r.below = below
 	r.table(t, name, text)
 	return r.finish()
 }
@@ -168,6 +175,7 @@ type reader struct {
 	src      *Source
 	snap     Snapshot                       // of what is good
 	layers   []layerItem                    // to be typed when all tables are read
+	below    *Document                      // what a layer that is read alone is over, or nil
 	owners   map[Table]map[string]*document // of items, where a table has several files: those before the last
 	findings Findings
 }

@@ -230,7 +230,7 @@ func serveEmbedded(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger
 // tables adds the directory of the tables, which a gateway with source dir runs
 // from and an empty store is seeded with.
 func (b *backupWriter) tables(context.Context) error {
-	for _, t := range config.Tables() {
+	for _, t := range config.AllTables() {
 		files, err := config.TableFiles(b.cfg.Config.Dir, t)
 		if err != nil {
 			return fmt.Errorf("back up: %w", err)

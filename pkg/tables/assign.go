@@ -16,7 +16,7 @@ func ParseAssignment(keyText, text string) (Key, string, error) {
 		return key, "", err
 	}
 	if key.Table.IsLayer() {
-		return key, "", fmt.Errorf("%s: the config center has no %s yet: change %s in the fleet's directory, and push what 'edge-cfg render' makes of it",
+		return key, "", usagef("%s: set takes no %s, since what they change depends on the tables below: change %s in the fleet's directory, and push that",
 			keyText, key.Table, key.Table.FileName())
 	}
 	if key.ID == "" {

@@ -86,6 +86,9 @@ func RecordBase(dir, store string, rev int64, hashes map[config.Table]string, ta
 	b.Rev = rev
 	for _, t := range tables {
 		b.Tables[t] = hashes[t]
+		if hashes[t] == "" { // a layer without items, which a commit leaves out
+			b.Tables[t] = config.EmptyDocument().TableSHA256(t)
+		}
 	}
 	text, err := json.MarshalIndent(struct {
 		Stores []Base `json:"stores"`

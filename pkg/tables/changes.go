@@ -27,7 +27,7 @@ const (
 func (d *Difference) Lines(limit int, line func(LineKind, string) error) error {
 	d.HideSecrets()
 	v := &teller{line: line, limit: limit}
-	for _, t := range config.Tables() {
+	for _, t := range config.AllTables() {
 		td := d.Table(t)
 		if td.Empty() {
 			continue

@@ -15,7 +15,7 @@ func Compare(old, new *config.Document) *Difference { return &Difference{old.Dif
 // Counts counts the changes per table.
 func (d *Difference) Counts() config.Changes {
 	out := config.Changes{}
-	for _, t := range config.Tables() {
+	for _, t := range config.AllTables() {
 		if td := d.Table(t); !td.Empty() {
 			out[t] = config.Counts{Added: len(td.Added), Removed: len(td.Removed), Changed: len(td.Changed)}
 		}
@@ -34,7 +34,7 @@ func (d *Difference) Removed() int {
 
 // HideSecrets replaces the literal secrets in the changed fields.
 func (d *Difference) HideSecrets() {
-	for _, t := range config.Tables() {
+	for _, t := range config.AllTables() {
 		for i, c := range d.Table(t).Changed {
 			d.Table(t).Changed[i].Fields = hideSecrets(t, c, itemTree(d.old, t, c.ID), itemTree(d.new, t, c.ID))
 		}

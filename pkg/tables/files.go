@@ -18,6 +18,7 @@ type Files struct {
 	Tables []config.Table   // what is in them
 	Doc    *config.Document // what they say, once they were read
 	paths  map[config.Table][]string
+	one    bool // of one table alone, by its file
 }
 
 // Find looks what tables there are at path: a directory, or a file of one table, which
@@ -34,6 +35,7 @@ func Find(path string) (*Files, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s: a table's file is called %s", path, config.FileNames)
 		}
+		l.one = true
 		l.Dir, wanted = config.RootOf(t, path), []config.Table{t}
 	}
 	for _, t := range wanted {
@@ -144,11 +146,11 @@ func (l *Files) Onto(head *config.Document) *config.Document {
 	return head
 }
 
-// Whole reports whether l has all tables that refer to each other, so that its own
+// Whole reports whether l has all tables of doc that refer to each other, so that its own
 // lint is the document's.
-func (l *Files) Whole() bool {
-	for _, t := range []config.Table{config.Endpoints, config.Drivers, config.Variables} {
-		if !slices.Contains(l.Tables, t) {
+func (l *Files) Whole(doc *config.Document) bool {
+	for _, t := range config.AllTables() {
+		if t != config.Settings && !slices.Contains(l.Tables, t) && (!t.IsLayer() || len(doc.Items(t)) > 0) {
 			return false
 		}
 	}
@@ -157,6 +159,10 @@ func (l *Files) Whole() bool {
 
 // Errors checks a document as a gateway would, and returns what makes it unusable.
 func Errors(doc *config.Document) config.Findings {
+	isWarning := func(f config.Finding) bool { return f.Severity != config.SeverityError }
+	if doc.Layered() {
+		return slices.DeleteFunc(lint.Fleet(doc, nil, protocols.Builtin()), isWarning)
+	}
 	snap, err := doc.Snapshot(nil)
 	if err == nil {
 		err = snap.References()
@@ -167,7 +173,7 @@ func Errors(doc *config.Document) config.Findings {
 	} else {
 		errors.As(err, &findings) // decoding returns nothing else
 	}
-	return slices.DeleteFunc(findings, func(f config.Finding) bool { return f.Severity != config.SeverityError })
+	return slices.DeleteFunc(findings, isWarning)
 }
 
 // Place says where in the files of l the findings about a whole document are.

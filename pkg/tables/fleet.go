@@ -28,18 +28,14 @@ func Layered(dir string) (bool, error) {
 	return false, nil
 }
 
-// CheckPushable refuses a fleet's tables, and single ones of them: a store holds what
-// gateways run.
+// CheckPushable refuses single tables of a fleet: what a layer says depends on the tables below
+// it, and what these may be on the layers.
 func (l *Files) CheckPushable() error {
-	if layered, err := Layered(l.Dir); err != nil || layered {
-		return errors.Join(err, fleetError("compared or pushed", l.Dir))
+	layered, err := Layered(l.Dir)
+	if err == nil && layered && l.one {
+		err = fmt.Errorf("%s has the tables of a fleet (groups.yml, gateways.yml), which go together: name the directory, not one of its files", l.Dir)
 	}
-	return nil
-}
-
-func fleetError(what, dir string) error {
-	return fmt.Errorf("%s has the tables of a fleet (groups.yml, gateways.yml), which can't be %s as a whole yet: "+
-		"'edge-cfg render %s --gateway ID --into OUT' writes what one gateway runs; push OUT to a prefix that only this gateway follows", dir, what, dir)
+	return err
 }
 
 // Fleet is the directory of a fleet.
@@ -75,6 +71,27 @@ func OpenFleet(dir string) (*Fleet, config.Findings, error) {
 // Check checks what was rendered for a gateway.
 func (f *Fleet) Check(r *overlay.Rendered) config.Findings {
 	return lint.Gateway(r, f.src, protocols.Builtin())
+}
+
+// Affected lists the gateways of a fleet that next has run something else than old has, and
+// counts all. What is rendered must be without errors.
+func Affected(old, next *config.Document) (changed []string, of int) {
+	was, _ := overlay.New(old)
+	is, _ := overlay.New(next)
+	ids := is.Gateways()
+	for _, id := range ids {
+		sha := old.SHA256() // without layers, all run it
+		if old.Layered() {
+			sha = ""
+			if r, err := was.Render(id); err == nil {
+				sha = r.Runs().SHA256()
+			}
+		}
+		if r, err := is.Render(id); err == nil && r.Runs().SHA256() != sha {
+			changed = append(changed, id)
+		}
+	}
+	return changed, len(ids)
 }
 
 // Origin is a field of what a gateway runs, and where it comes from.

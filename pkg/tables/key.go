@@ -71,7 +71,7 @@ func (k Key) missing(ids []string) error {
 // CheckTable refuses what is no table.
 func CheckTable(t config.Table) error {
 	if t.Index() < 0 {
-		return usagef("no table %q; expected endpoints, drivers, variables or settings", t)
+		return usagef("no table %q; expected endpoints, drivers, variables, settings, groups or gateways", t)
 	}
 	return nil
 }

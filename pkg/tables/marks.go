@@ -48,7 +48,7 @@ func markTable(f *File, t config.Table, theirs *config.Document, label string) (
 	for _, exact := range []bool{true, false} {
 		m := &marker{theirs: label}
 		text, err := mergeLines(f, t, theirs, exact, m)
-		if err == nil && bytes.Equal(oneSide(text, false), local) && meansTable(oneSide(text, true), t, theirs) {
+		if err == nil && bytes.Equal(oneSide(text, false), local) && meansOver(f.below, oneSide(text, true), t, theirs) {
 			lines := marks(text)
 			return text, func(id string) int { return lines[slices.Index(m.ids, id)] }, nil
 		}

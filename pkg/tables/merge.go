@@ -31,17 +31,22 @@ func mergeTable(f *File, t config.Table, doc *config.Document) ([]byte, error) {
 		}
 		merged, err := mergeLines(f, t, doc, exact, nil)
 		f.snap, f.src = nil, nil // reading the result needs the room
-		if err == nil && meansTable(merged, t, doc) {
+		if err == nil && meansOver(f.below, merged, t, doc) {
 			return merged, nil
 		}
-		f = parseFile(f.path, f.text, t)
+		f = parseOver(f.below, f.path, f.text, t)
 	}
 	return tableYAML(doc, t) // flow style, anchors, …: comments are lost
 }
 
 // meansTable reports whether a text is the table t of doc.
 func meansTable(text []byte, t config.Table, doc *config.Document) bool {
-	f := parseFile(t.FileName(), text, t)
+	return meansOver(nil, text, t, doc)
+}
+
+// meansOver is meansTable for a layer over the tables of below.
+func meansOver(below *config.Document, text []byte, t config.Table, doc *config.Document) bool {
+	f := parseOver(below, t.FileName(), text, t)
 	return f.readable() && f.doc().SameTable(t, doc)
 }
 

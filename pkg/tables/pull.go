@@ -1,7 +1,6 @@
 package tables
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -62,8 +61,12 @@ func (p *Pull) Run() (*Pulled, error) {
 	if err := os.MkdirAll(p.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("pull: %w", err)
 	}
-	if layered, err := Layered(p.Dir); err != nil || layered {
-		return nil, errors.Join(err, fleetError("pulled to", p.Dir))
+	layered, err := Layered(p.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if layered && !p.Doc.Layered() {
+		return nil, fmt.Errorf("%s has the tables of a fleet (groups.yml, gateways.yml), and the store has tables without groups and gateways: pull them to another directory", p.Dir)
 	}
 	b, err := LoadBase(p.Dir, p.Store)
 	if err != nil {
@@ -71,8 +74,8 @@ func (p *Pull) Run() (*Pulled, error) {
 	}
 	out := &Pulled{}
 	var texts []text // all of them, before one is written
-	for _, t := range config.Tables() {
-		s, err := openShelf(p.Dir, t)
+	for _, t := range config.AllTables() {
+		s, err := openShelfOver(p.Doc, p.Dir, t)
 		if err != nil {
 			return nil, fmt.Errorf("pull: %w", err)
 		}
@@ -101,7 +104,7 @@ func (p *Pull) table(s *shelf, b *Base) (*merged, error) {
 	t := s.table
 	theirs := &merged{local: p.Doc, theirs: p.Doc}
 	if len(s.files) == 0 {
-		if t == config.Settings && len(p.Doc.Items(t)) == 0 {
+		if (t == config.Settings || t.IsLayer()) && len(p.Doc.Items(t)) == 0 {
 			return nil, nil
 		}
 		return theirs, nil
@@ -145,7 +148,7 @@ func (p *Pull) table(s *shelf, b *Base) (*merged, error) {
 func (s *shelf) force() error {
 	for i, f := range s.files {
 		if marks(f.text) != nil {
-			f = parseFile(f.path, oneSide(f.text, true), s.table)
+			f = parseOver(f.below, f.path, oneSide(f.text, true), s.table)
 			f.resolved, s.files[i] = true, f
 		}
 		if !f.readable() && f.path != s.home {

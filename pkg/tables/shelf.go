@@ -21,14 +21,17 @@ type shelf struct {
 }
 
 // openShelf reads the files of a table in dir.
-func openShelf(dir string, t config.Table) (*shelf, error) {
+func openShelf(dir string, t config.Table) (*shelf, error) { return openShelfOver(nil, dir, t) }
+
+// openShelfOver is openShelf for a layer over the tables of below.
+func openShelfOver(below *config.Document, dir string, t config.Table) (*shelf, error) {
 	s := &shelf{table: t, home: filepath.Join(dir, t.FileName())}
 	paths, err := config.TableFiles(dir, t)
 	if err != nil {
 		return nil, err
 	}
 	for _, path := range paths {
-		f, err := openFile(path, t)
+		f, err := openFile(below, path, t)
 		if errors.Is(err, fs.ErrNotExist) { // since it was listed
 			continue
 		}
@@ -184,14 +187,14 @@ func (s *shelf) marked(m *merged, label string) ([]text, error) {
 		now := text{path: f.path, mode: fileMode(p.doc, s.table)}
 		returns := endsInReturns(f.text)
 		if returns {
-			f = parseFile(f.path, bytes.ReplaceAll(f.text, []byte("\r\n"), []byte("\n")), s.table)
+			f = parseOver(f.below, f.path, bytes.ReplaceAll(f.text, []byte("\r\n"), []byte("\n")), s.table)
 		}
 		if now.text, err = tableText(f, s.table, p.doc); err != nil {
 			return nil, err
 		}
 		if !same {
 			var line func(id string) int
-			if now.text, line, err = markTable(parseFile(f.path, now.text, s.table), s.table, p.theirs, label); err != nil {
+			if now.text, line, err = markTable(parseOver(f.below, f.path, now.text, s.table), s.table, p.theirs, label); err != nil {
 				return nil, err
 			}
 			now.mode &= fileMode(p.theirs, s.table)
@@ -226,21 +229,25 @@ type File struct {
 	snap     *config.Snapshot
 	src      *config.Source
 	findings config.Findings
-	resolved bool // the text is one side of a conflict that stands in the file
+	below    *config.Document // what it is a layer over, where it is one
+	resolved bool             // the text is one side of a conflict that stands in the file
 }
 
 // openFile reads a table's file.
-func openFile(path string, t config.Table) (*File, error) {
+func openFile(below *config.Document, path string, t config.Table) (*File, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the tables: %w", err)
 	}
-	return parseFile(path, text, t), nil
+	return parseOver(below, path, text, t), nil
 }
 
-func parseFile(path string, text []byte, t config.Table) *File {
-	f := &File{path: path, text: text}
-	f.snap, f.src, f.findings = config.ReadText(t, path, text)
+func parseFile(path string, text []byte, t config.Table) *File { return parseOver(nil, path, text, t) }
+
+// parseOver is parseFile for a layer over the tables of below.
+func parseOver(below *config.Document, path string, text []byte, t config.Table) *File {
+	f := &File{path: path, text: text, below: below}
+	f.snap, f.src, f.findings = config.ReadTextOver(below, t, path, text)
 	return f
 }
 

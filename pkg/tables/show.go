@@ -16,7 +16,7 @@ func WriteYAML(w io.Writer, doc *config.Document, key Key) error {
 	var err error
 	switch {
 	case key.Table == "":
-		for _, t := range config.Tables() {
+		for _, t := range shownTables(doc) {
 			sep := ":\n"
 			if len(doc.Items(t)) == 0 {
 				sep = ": "
@@ -37,6 +37,14 @@ func WriteYAML(w io.Writer, doc *config.Document, key Key) error {
 		return err
 	}
 	return out.Flush()
+}
+
+// shownTables lists the tables that are printed of a document: layers only where it has some.
+func shownTables(doc *config.Document) []config.Table {
+	if doc.Layered() {
+		return config.AllTables()
+	}
+	return config.Tables()
 }
 
 func showTable(out *bufio.Writer, doc *config.Document, t config.Table, dent int) error {
@@ -82,7 +90,7 @@ func WriteJSON(w io.Writer, doc *config.Document, key Key) error {
 	switch {
 	case key.Table == "":
 		out.text("{\n")
-		for i, t := range config.Tables() {
+		for i, t := range shownTables(doc) {
 			if i > 0 {
 				out.text(",\n")
 			}

@@ -56,7 +56,7 @@ var allowed = map[string][]string{
 	"pkg/overlay":          {"pkg/config", "pkg/selector"},
 	"pkg/lint":             {"pkg/config/...", "pkg/overlay", "pkg/point", "pkg/connectors", "pkg/endpoint", "pkg/driver", "pkg/protocols", "pkg/regular", "pkg/visible"},
 	"pkg/feed":             {"pkg/errkind", "pkg/config", "pkg/durable", "pkg/regular"},
-	"pkg/center":           {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/durable", "pkg/feed", "pkg/regular", "pkg/moment", "pkg/words"},
+	"pkg/center":           {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/durable", "pkg/feed", "pkg/overlay", "pkg/regular", "pkg/moment", "pkg/words"},
 	"pkg/tables":           {"pkg/config", "pkg/durable", "pkg/errkind", "pkg/lint", "pkg/number", "pkg/overlay", "pkg/protocols", "pkg/visible", "pkg/xlsx", "schemas"},
 	"pkg/center/embedded":  {},
 	"pkg/apply":            {"pkg/config", "pkg/driver"},

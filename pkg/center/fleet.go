@@ -1,0 +1,438 @@
+package center
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/overlay"
+)
+
+// recordFormat is the version of records that this release reads and writes.
+const recordFormat = 1
+
+// record says what one gateway of a fleet is to run. A push writes the records before its
+// commit, which makes them count: a gateway takes the newest version whose release is not
+// above that of the commit in force. What a push that was cut off has left above it is
+// invisible, and the next push removes it.
+type record struct {
+	Format   int        `json:"format"`
+	Versions []assigned `json:"versions"` // the oldest first, at most maxVersions
+}
+
+// maxVersions is what a push needs: what is in force, and what is to be.
+const maxVersions = 2
+
+// assigned is what a gateway is to run from a release on.
+type assigned struct {
+	Release uint64  `json:"release"`
+	Run     *target `json:"run,omitempty"` // nil: nothing new, because gateways.yml doesn't name it any more
+}
+
+// target is what a gateway of a fleet runs: a stored document, which many gateways
+// share, with a small delta over it.
+type target struct {
+	SHA256    string        `json:"sha256"`          // of what the gateway runs
+	Document  string        `json:"document"`        // hash of what is stored
+	Delta     *config.Delta `json:"delta,omitempty"` // leads from there to it; nil: it is the same
+	Signature *Signature    `json:"signature,omitempty"`
+}
+
+func parseRecord(gateway string, b []byte) (*record, error) {
+	r := &record{}
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, fmt.Errorf("%w: the record of the gateway %s: %w", ErrDamaged, gateway, err)
+	}
+	if r.Format != recordFormat {
+		return nil, fmt.Errorf("%w: the record of the gateway %s has format %d, and this version reads format %d", ErrFormat, gateway, r.Format, recordFormat)
+	}
+	for _, v := range r.Versions {
+		if v.Run != nil && (!isHash(v.Run.SHA256) || !isHash(v.Run.Document)) {
+			return nil, fmt.Errorf("%w: the record of the gateway %s: %.80q is no document", ErrDamaged, gateway, v.Run.SHA256)
+		}
+	}
+	return r, nil
+}
+
+// upTo returns the versions that count at a release.
+func (r *record) upTo(release uint64) []assigned {
+	if r == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(r.Versions), func(v assigned) bool { return v.Release > release })
+}
+
+// at returns what the gateway is to run at a release, nil for nothing new, and what it was to
+// run before that.
+func (r *record) at(release uint64) (now, before *target) {
+	list := r.upTo(release)
+	if n := len(list); n > 0 {
+		now = list[n-1].Run
+		if n > 1 {
+			before = list[n-2].Run
+		}
+	}
+	return now, before
+}
+
+// fleetPlan is what a push writes for the gateways of a fleet.
+type fleetPlan struct {
+	documents map[string]*config.Document // by hash
+	targets   map[string]*target          // by gateway
+}
+
+// renderFleet makes what each gateway of doc runs, signed under the order of what signs the
+// whole.
+func (s *Store) renderFleet(doc *config.Document, key *Key, whole *Signature) (*fleetPlan, error) {
+	f, problems := overlay.New(doc)
+	if err := firstProblem(problems); err != nil {
+		return nil, err
+	}
+	p := &fleetPlan{documents: map[string]*config.Document{}, targets: map[string]*target{}}
+	for _, id := range f.Gateways() {
+		r, err := f.Render(id)
+		if err == nil {
+			err = firstProblem(r.Problems)
+		}
+		if err != nil {
+			return nil, err
+		}
+		run, below := r.Runs(), r.Variant.Doc
+		t := &target{SHA256: run.SHA256(), Document: run.SHA256()}
+		if !r.Suspended && t.SHA256 != below.SHA256() {
+			if delta := config.NewDelta(below.Changes(run), maxDelta); delta != nil {
+				t.Document, t.Delta, run = below.SHA256(), delta, below
+			}
+		}
+		if key != nil {
+			t.Signature = key.sign(s.keys.prefix, t.SHA256, whole.Order)
+		}
+		p.documents[t.Document], p.targets[id] = run, t
+	}
+	return p, nil
+}
+
+// firstProblem is the first error among problems of layers: what is rendered with it would
+// depend on chance.
+func firstProblem(problems []overlay.Problem) error {
+	for _, p := range problems {
+		if p.Severity == config.SeverityError {
+			return fmt.Errorf("%s: %s; edge-cfg lint finds all of that", config.Key(p.Place.Table, p.Place.ID, p.Place.Path...), p.Message)
+		}
+	}
+	return nil
+}
+
+// checkReaders refuses to make a fleet of gateways of which one can't read that.
+func (s *Store) checkReaders(ctx context.Context) error {
+	all, err := s.Gateways(ctx)
+	if err != nil {
+		return err
+	}
+	var old []string
+	for _, g := range all {
+		if g.CommitFormat < fleetFormat {
+			old = append(old, g.Gateway)
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: of a version of edge-gw that knows no groups and gateways, so it would stay on what it runs: update it, or 'edge-cfg forget' it if it is gone for good",
+		strings.Join(old, ", "))
+}
+
+// putRecords writes what the gateways of p are to run: the documents, then the records. A push
+// without layers only removes what one before it left.
+func (s *Store) putRecords(ctx context.Context, p *plan, cl *claim) error {
+	have, err := s.readRecords(ctx)
+	if err != nil {
+		return err
+	}
+	if p.fleet != nil {
+		for _, sha := range slices.Sorted(maps.Keys(p.fleet.documents)) {
+			head, chunks, err := s.codec.encode(p.fleet.documents[sha])
+			if err == nil {
+				err = s.putStored(ctx, p, cl, s.keys.document(sha), head, chunks)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	var batches [][]clientv3.Op
+	ops, size := 0, 0
+	for id, text := range p.changedRecords(have) {
+		if size += len(id) + len(text) + len(s.keys.prefix) + 32; len(batches) == 0 || ops == s.cfg.MaxTxnOps-room || size > s.cfg.MaxTxnBytes {
+			batches, ops, size = append(batches, nil), 0, len(text)
+		}
+		op := clientv3.OpPut(s.keys.record(id), text)
+		if text == "" {
+			op = clientv3.OpDelete(s.keys.record(id))
+		}
+		batches[len(batches)-1] = append(batches[len(batches)-1], op)
+		ops++
+	}
+	return s.heldAll(ctx, cl, "write the gateways' records", batches)
+}
+
+// changedRecords returns the records that p changes, as they are to be written: "" for one that goes.
+func (p *plan) changedRecords(have map[string][]byte) map[string]string {
+	ids := slices.Collect(maps.Keys(have))
+	if p.fleet != nil {
+		ids = slices.AppendSeq(ids, maps.Keys(p.fleet.targets))
+	}
+	out := make(map[string]string)
+	for _, id := range ids {
+		was := have[id]
+		r, err := parseRecord(id, was)
+		if err != nil {
+			r = nil // it is written anew
+		}
+		text := p.recordOf(id, r)
+		if text != string(was) {
+			out[id] = text
+		}
+	}
+	return out
+}
+
+// recordOf is the record of a gateway as p leaves it, "" for none.
+func (p *plan) recordOf(id string, was *record) string {
+	list := was.upTo(p.base.Commit.Release)
+	if p.fleet != nil {
+		release := p.commit.Release
+		if p.unchanged {
+			release = p.base.Commit.Release
+		}
+		run, now := p.fleet.targets[id], (*target)(nil)
+		n := len(list)
+		if n > 0 {
+			now = list[n-1].Run
+		}
+		switch {
+		case run == nil && now == nil:
+			return ""
+		case run != nil && now != nil && run.SHA256 == now.SHA256 && run.Signature == nil:
+			if p.rewrite { // whatever it is made of now is there
+				made := *run
+				made.Signature, list[n-1].Run = now.Signature, &made
+			}
+		case n > 0 && list[n-1].Release == release:
+			list[n-1].Run = run
+		default:
+			list = append(list, assigned{release, run})
+		}
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(record{recordFormat, list[max(0, len(list)-maxVersions):]})
+	if err != nil {
+		panic("center: " + err.Error()) // of plain values
+	}
+	return string(text)
+}
+
+// readRecords reads the records of all gateways.
+func (s *Store) readRecords(ctx context.Context) (map[string][]byte, error) {
+	const page = 1000
+	out := make(map[string][]byte)
+	root := s.keys.records()
+	for from := root; ; {
+		resp, err := s.get(ctx, "read the gateways' records", from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(root)), clientv3.WithLimit(page))
+		if err != nil {
+			return nil, err
+		}
+		for _, kv := range resp.Kvs {
+			out[string(kv.Key[len(root):])] = kv.Value
+		}
+		if !resp.More {
+			return out, nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// errStays: what is in force is nothing for this gateway.
+var errStays = errors.New("this gateway stays as it is")
+
+// errOutside says that a fleet's commit has nothing for a gateway.
+func errOutside(gateway string, c Commit) error {
+	return fmt.Errorf("rev %d: gateways.yml doesn't name %s: %w until it does", c.Rev, gateway, errStays)
+}
+
+// errPlain says that a gateway of a fleet doesn't take a document that all gateways of the
+// prefix would run.
+func errPlain(c Commit) error {
+	return fmt.Errorf("rev %d: its tables are the same for all gateways, and what ran here was a fleet's: %w. "+
+		"If that is meant, 'edge-ctl config reload' takes them", c.Rev, errStays)
+}
+
+// loadFor returns what is in force for one gateway: its own document in a fleet, where the
+// commit has that document's hash. base, which may be nil, is a document that is at hand.
+func (s *Store) loadFor(ctx context.Context, gateway string, base *config.Document) (Version, error) {
+	for {
+		c, r, err := s.assignment(ctx, gateway)
+		if err != nil || c.None() {
+			return Version{Commit: c}, err
+		}
+		v, err := s.versionFor(ctx, gateway, c, r, base)
+		if err == nil || errors.Is(err, errStays) {
+			return v, err
+		}
+		// A document is given up when no record names it any more.
+		if now, _, headErr := s.head(ctx); headErr != nil || now.ID == c.ID {
+			return v, err
+		}
+	}
+}
+
+func (s *Store) versionFor(ctx context.Context, gateway string, c Commit, r *record, base *config.Document) (Version, error) {
+	if !c.Fleet() {
+		doc, err := s.fetchHead(ctx, c)
+		return Version{Commit: c, Doc: doc}, err
+	}
+	run, _ := r.at(c.Release)
+	if run == nil {
+		return Version{Commit: c}, errOutside(gateway, c)
+	}
+	doc, err := s.fetchTarget(ctx, run, base)
+	return Version{Commit: c.running(run), Doc: doc}, err
+}
+
+// running is the commit as a gateway takes it that runs t.
+func (c Commit) running(t *target) Commit {
+	c.SHA256, c.Signature, c.Tables, c.BaseSHA256, c.Delta = t.SHA256, t.Signature, nil, "", nil
+	return c
+}
+
+// assignment reads the commit in force and a gateway's record, as they are at one moment.
+func (s *Store) assignment(ctx context.Context, gateway string) (Commit, *record, error) {
+	resp, err := s.commit(ctx, "read what this gateway runs", txn{then: []clientv3.Op{
+		clientv3.OpGet(s.keys.commit()), clientv3.OpGet(s.keys.record(gateway)),
+	}})
+	if err != nil {
+		return Commit{}, nil, err
+	}
+	kvs := resp.Responses[0].GetResponseRange().Kvs
+	if len(kvs) == 0 {
+		return Commit{}, nil, s.checkEmpty(ctx)
+	}
+	c, err := parseCommit(kvs[0].Value, kvs[0].ModRevision)
+	if err != nil {
+		return Commit{Rev: kvs[0].ModRevision}, nil, err
+	}
+	var r *record
+	if own := resp.Responses[1].GetResponseRange().Kvs; len(own) > 0 {
+		r, err = parseRecord(gateway, own[0].Value)
+	}
+	return c, r, err
+}
+
+// fetchTarget makes what a gateway runs, and checks it.
+func (s *Store) fetchTarget(ctx context.Context, t *target, base *config.Document) (*config.Document, error) {
+	if base != nil && base.SHA256() == t.SHA256 {
+		return base, nil
+	}
+	doc, err := s.fetchAt(ctx, s.keys.document(t.Document), t.Document)
+	if err != nil {
+		return nil, err
+	}
+	if t.Delta != nil {
+		if doc, err = t.Delta.Apply(doc); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	if doc.SHA256() != t.SHA256 || doc.Layered() {
+		return nil, fmt.Errorf("%w: what this gateway runs has the hash %.12s, and its record says %.12s", ErrDamaged, doc.SHA256(), t.SHA256)
+	}
+	return doc, nil
+}
+
+// loadBefore returns what a gateway of a fleet was to run before what is in force.
+func (s *Store) loadBefore(ctx context.Context, gateway string) (Version, error) {
+	c, r, err := s.assignment(ctx, gateway)
+	if err != nil {
+		return Version{}, err
+	}
+	list := r.upTo(c.Release)
+	_, before := r.at(c.Release)
+	if before == nil {
+		return Version{}, fmt.Errorf("%w: of a gateway of a fleet, what ran last is kept, and there was nothing different; edge-cfg rollback puts the fleet back", ErrNoRelease)
+	}
+	n := list[len(list)-2].Release
+	resp, err := s.get(ctx, "read the release", s.keys.release(n))
+	if err != nil {
+		return Version{}, err
+	}
+	if len(resp.Kvs) == 0 {
+		return Version{}, fmt.Errorf("%w: %d", ErrNoRelease, n)
+	}
+	was, err := parseCommit(resp.Kvs[0].Value, resp.Kvs[0].ModRevision)
+	if err != nil {
+		return Version{}, err
+	}
+	doc, err := s.fetchTarget(ctx, before, nil)
+	return Version{Commit: was.running(before), Doc: doc}, err
+}
+
+// checkRecords says how many records are not as doc, the fleet in force, has them.
+func (s *Store) checkRecords(ctx context.Context, v Version) (wrong []string, err error) {
+	p, err := s.renderFleet(v.Doc, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	have, err := s.readRecords(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]bool)
+	for _, id := range slices.Sorted(maps.Keys(p.targets)) {
+		run, want := (*target)(nil), p.targets[id]
+		if r, err := parseRecord(id, have[id]); err == nil {
+			run, _ = r.at(v.Commit.Release)
+		}
+		ok := run != nil && run.SHA256 == want.SHA256
+		if ok && !found[run.Document] {
+			resp, err := s.get(ctx, "look for a document", s.keys.document(run.Document).header(), clientv3.WithCountOnly())
+			if err != nil {
+				return nil, err
+			}
+			ok = resp.Count > 0
+			found[run.Document] = ok
+		}
+		if !ok {
+			wrong = append(wrong, id)
+		}
+	}
+	return wrong, nil
+}
+
+// named returns the documents that records name: they are never given up.
+func (s *Store) named(ctx context.Context) (map[string]bool, error) {
+	have, err := s.readRecords(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]bool)
+	for id, text := range have {
+		r, err := parseRecord(id, text)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range r.Versions {
+			if v.Run != nil {
+				out[v.Run.Document] = true
+			}
+		}
+	}
+	return out, nil
+}
