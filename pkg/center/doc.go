@@ -9,6 +9,8 @@
 //	<prefix>/<table>/<id>                    the items one by one, for people and other tools
 //	<prefix>/pending                         a push in steps, under a lease
 //	<prefix>/dirty                           the item keys may not be those of the commit
+//	<prefix>/sources/<sha256>/…              the document of a commit with layers, as docs/…
+//	<prefix>/for/<gateway>                   what one gateway of a fleet runs, from which release on
 //	<prefix>/docs/<sha256>/head              size and number of the chunks
 //	<prefix>/docs/<sha256>/chunk/<i>         900 KiB of the document each, compressed by itself
 //	/edge/fleet/v1/<hash>/status/<gateway>   a gateway's status, kept for ever; <hash> is the prefix's
@@ -80,6 +82,26 @@
 // store. The file also remembers a commit that failed here, so that a restart begins
 // with the one before, and doesn't try the bad one again until it is asked to, its
 // software has changed, or another commit comes.
+//
+// # A fleet
+//
+// A document with layers (package overlay) is no gateway's. Its commit has format 2, which an
+// older gateway refuses. It is kept where gateways have no right to read, and the push renders
+// what each of them runs: a stored document, shared by those of the same groups, and a delta.
+// The gateway's record holds that with the number of the release from which it counts, and
+// what counted before. In one transaction a gateway reads the commit and its record, and takes
+// the newest version whose release is not above the commit's.
+//
+// Such a push always goes in steps, with the records between the documents and the items:
+//
+//	crash or kill -9 …       ⇒ gateways see                and the next push
+//	before the commit          the version before it         drops versions above the commit
+//	after it                   their new version             as usual
+//
+// What a record names is never pruned. A gateway without a version, or whose version says that
+// it is not in the fleet any more, stays as it is. One that ran a fleet's document never fills
+// an empty store, never puts the store back, and takes a plain document only when a person
+// asks for that.
 //
 // A gateway_id belongs to the instance (the data directory) that registered it
 // first, until it is forgotten: durably with the status record, and against a copy of

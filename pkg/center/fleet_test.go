@@ -223,54 +223,51 @@ func TestFleetStaysAFleet(t *testing.T) {
 // gateway sees, and the next push, of a fleet or of a plain document, leaves no trace of it.
 func TestFleetCutOffAnywhere(t *testing.T) {
 	endpoint := startEtcd(t)
-	for n, finished := 1, false; !finished; n++ {
-		for _, after := range []bool{false, true} {
-			name := fmt.Sprintf("transaction %d, after %v", n, after)
-			prefix := func(c *Config) { c.Prefix = fmt.Sprintf("/fleet/%d/%v", n, after) }
-			s := openStore(t, endpoint, small(8), prefix)
-			base := fleetOf(t, "base", three())
-			mustPush(t, s, base)
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("before transaction %d", n) // which is after the one before it
+		prefix := func(c *Config) { c.Prefix = fmt.Sprintf("/fleet/%d", n) }
+		s := openStore(t, endpoint, small(8), prefix)
+		base := fleetOf(t, "base", three())
+		mustPush(t, s, base)
 
-			next := three()
-			next["own"], next["new"] = `{"endpoints":{"plc":{"host":"10.9.9.9"}}}`, `{"labels":{"line":"press"}}`
-			delete(next, "group")
-			victim := openStore(t, endpoint, small(8), prefix)
-			ctx, cancel := context.WithCancel(t.Context())
-			b := &breaker{at: n, after: after, crash: cancel}
-			victim.fault = b.fault
-			_, err := victim.Push(ctx, mustLoad(t, s), fleetOf(t, name, next), PushOptions{})
-			cancel()
-			if !b.broken {
-				if err != nil {
-					t.Fatal(name, err)
-				}
-				finished = true
-				break
+		next := three()
+		next["own"], next["new"] = `{"endpoints":{"plc":{"host":"10.9.9.9"}}}`, `{"labels":{"line":"press"}}`
+		delete(next, "group")
+		victim := openStore(t, endpoint, small(8), prefix)
+		ctx, cancel := context.WithCancel(t.Context())
+		b := &breaker{at: n, crash: cancel}
+		victim.fault = b.fault
+		_, err := victim.Push(ctx, mustLoad(t, s), fleetOf(t, name, next), PushOptions{})
+		cancel()
+		if !b.broken {
+			if err != nil {
+				t.Fatal(name, err)
 			}
-			expire(t, s)
-			if v := mustLoad(t, s); v.Commit.SHA256 == base.SHA256() {
-				for id := range three() {
-					v, err := s.loadFor(t.Context(), id, nil)
-					if err != nil || v.Doc.SHA256() != rendered(t, base, id).SHA256() {
-						t.Fatalf("%s: %s sees %+v, %v", name, id, v.Commit, err)
-					}
-				}
-				if _, err := s.loadFor(t.Context(), "new", nil); !errors.Is(err, errStays) {
-					t.Fatalf("%s: the new gateway: %v", name, err)
+			return
+		}
+		expire(t, s)
+		if v := mustLoad(t, s); v.Commit.SHA256 == base.SHA256() {
+			for id := range three() {
+				v, err := s.loadFor(t.Context(), id, nil)
+				if err != nil || v.Doc.SHA256() != rendered(t, base, id).SHA256() {
+					t.Fatalf("%s: %s sees %+v, %v", name, id, v.Commit, err)
 				}
 			}
-			if n%2 == 0 {
-				mustPush(t, s, docOf(t, 5, "plain"))
+			if _, err := s.loadFor(t.Context(), "new", nil); !errors.Is(err, errStays) {
+				t.Fatalf("%s: the new gateway: %v", name, err)
 			}
-			last := three()
-			last["new"] = `{}`
-			doc := fleetOf(t, "last", last)
-			mustPush(t, s, doc)
-			told(t, s, doc)
-			have, err := s.readRecords(t.Context())
-			if err != nil || len(have) != len(last) {
-				t.Fatalf("%s: records of %v, %v", name, slices.Collect(maps.Keys(have)), err)
-			}
+		}
+		if n%2 == 0 {
+			mustPush(t, s, docOf(t, 5, "plain"))
+		}
+		last := three()
+		last["new"] = `{}`
+		doc := fleetOf(t, "last", last)
+		mustPush(t, s, doc)
+		told(t, s, doc)
+		have, err := s.readRecords(t.Context())
+		if err != nil || len(have) != len(last) {
+			t.Fatalf("%s: records of %v, %v", name, slices.Collect(maps.Keys(have)), err)
 		}
 	}
 }

@@ -22,6 +22,12 @@ type ledger struct {
 	acks map[int64]string // rev → sha256
 }
 
+func (l *ledger) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.acks)
+}
+
 func (l *ledger) read(t *testing.T, lines *bufio.Scanner) {
 	for lines.Scan() {
 		var rev int64

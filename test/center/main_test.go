@@ -138,7 +138,7 @@ func writer() {
 			fmt.Fprintln(os.Stderr, err)
 			continue
 		}
-		c, err := s.Push(context.Background(), base, document(20+n%30, n), center.PushOptions{Message: strconv.Itoa(n)})
+		c, err := s.Push(context.Background(), base, version(n), center.PushOptions{Message: strconv.Itoa(n)})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			continue

@@ -165,6 +165,9 @@ func TestRoles(t *testing.T) {
 	a1, b1 := c.follow("a1", siteA), c.follow("b1", siteB)
 	c.runs(a1, first)
 	c.runs(b1, other)
+	fleet := layered(60, 3, "b1", "b2") // a gateway reads its own record of it, and no more
+	c.push("root", siteB, fleet)
+	c.runs(b1, runOf(t, fleet, "b1"))
 	second := document(2000, 2) // in steps, and read as a document
 	c.push("ann", siteA, second)
 	c.runs(a1, second)
@@ -239,6 +242,9 @@ func roleMatrix(t *testing.T, c *roleCluster, docA, docB *config.Document) {
 		a.prefix + "/drivers/drv":                     {"ann": write, "bob": read},
 		a.prefix + "/pending":                         {"ann": write, "bob": read},
 		a.prefix + "/dirty":                           {"ann": write, "bob": read},
+		a.prefix + "/for/a1":                          {"a1": read, "ann": write, "bob": read},
+		a.prefix + "/for/a2":                          {"a2": read, "ann": write, "bob": read},
+		a.prefix + "/sources/x/head":                  {"ann": write, "bob": read},
 		a.own("status", "a1"):                         {"a1": write, "ann": write, "bob": read},
 		a.own("alive", "a1"):                          {"a1": write, "ann": write, "bob": read},
 		a.own("retry", "a1"):                          {"a1": write, "ann": write, "bob": read},
