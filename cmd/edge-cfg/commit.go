@@ -144,7 +144,7 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 	if out.Format != cli.FormatTable {
 		text = cmd.ErrOrStderr()
 	}
-	if err := showChanges(text, cli.ColorEnabled(cmd, text), diff, 50); err != nil {
+	if err := showChanges(cmd, text, diff, 50); err != nil {
 		return center.Commit{}, err
 	}
 	if ch.doc.Layered() {

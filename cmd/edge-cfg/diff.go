@@ -139,7 +139,7 @@ func showDiff(ctx context.Context, cmd *cobra.Command, s *center.Store, files *t
 func printDiff(cmd *cobra.Command, from, to side, d *tables.Difference) (differs bool, err error) {
 	out := cli.NewOutput(cmd)
 	if out.Format == cli.FormatTable {
-		return !d.Empty(), showChanges(out.Writer(), cli.ColorEnabled(cmd, out.Writer()), d, 0)
+		return !d.Empty(), showChanges(cmd, out.Writer(), d, 0)
 	}
 	d.HideSecrets()
 	return !d.Empty(), out.Print(compared{

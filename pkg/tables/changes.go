@@ -17,12 +17,14 @@ const (
 	LineAdded                   // +
 	LineRemoved                 // -
 	LineChanged                 // Δ
-	LineField                   // a field of what changed
+	LineField                   // a field of what changed: path: old → new
+	LineHas                     // a field of what is added or removed: path: value
 	LineMore                    // the list was cut
 )
 
 // Lines tells a difference to a person: what is added (+), removed (-) and changed
-// (Δ), table by table, secrets hidden. It lists so many items of a kind; 0: all. It
+// (Δ), table by table, secrets hidden. Fields come without indentation, for whoever
+// prints them to lay out. It lists so many items of a kind; 0: all. It
 // stops when line returns an error.
 func (d *Difference) Lines(limit int, line func(LineKind, string) error) error {
 	d.HideSecrets()
@@ -41,7 +43,7 @@ func (d *Difference) Lines(limit int, line func(LineKind, string) error) error {
 			}
 			v.tell(LineChanged, "  Δ %s", c.ID)
 			for _, f := range c.Fields {
-				v.tell(LineField, "      %s: %s → %s", f.Path, fieldText(f.Old), fieldText(f.New))
+				v.tell(LineField, "%s: %s → %s", f.Path, fieldText(f.Old), fieldText(f.New))
 			}
 		}
 	}
@@ -60,7 +62,7 @@ func (v *teller) tell(kind LineKind, format string, args ...any) {
 	}
 }
 
-// items lists whole items with what is in them, a line each.
+// items lists whole items, and what is in them field by field.
 func (v *teller) items(kind LineKind, sign string, t config.Table, doc *config.Document, ids []string) {
 	for i, id := range ids {
 		if v.cut(i, len(ids)) {
@@ -68,7 +70,10 @@ func (v *teller) items(kind LineKind, sign string, t config.Table, doc *config.D
 		}
 		item := itemTree(doc, t, id)
 		delete(item, t.IDField())
-		v.tell(kind, "  %s %s  %s", sign, id, fieldText(withoutSecrets(t, id, item)))
+		v.tell(kind, "  %s %s", sign, id)
+		leaves(nil, withoutSecrets(t, id, item), func(path []string, value any) {
+			v.tell(LineHas, "%s: %s", strings.Join(path, "."), fieldText(value))
+		})
 	}
 }
 
