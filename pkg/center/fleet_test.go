@@ -376,3 +376,33 @@ func TestFleetWithProblems(t *testing.T) {
 		}
 	}
 }
+
+// A signed push signs what each gateway runs. One that isn't signed leaves those alone whose
+// tables don't change, and is refused by the others.
+func TestFleetSigned(t *testing.T) {
+	endpoint := startEtcd(t)
+	s := openStore(t, endpoint)
+	key, err := NewKey(t.TempDir() + "/key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signers := func(c *FollowerConfig) { c.Signers = []Signer{key.Signer()} }
+	own, group := startGateway(t, endpoint, "own", signers), startGateway(t, endpoint, "group", signers)
+	doc := fleetOf(t, "a", three())
+	if _, err := s.Push(t.Context(), mustLoad(t, s), doc, PushOptions{Sign: key}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what is signed runs", func() bool {
+		return own.runs(rendered(t, doc, "own"))() && group.runs(rendered(t, doc, "group"))()
+	})
+	gateways := three()
+	gateways["own"] = `{"endpoints":{"plc":{"host":"10.9.9.9"}},"labels":{"line":"press"}}`
+	c := mustPush(t, s, fleetOf(t, "a", gateways))
+	eventually(t, "one refuses what isn't signed, and the other goes on", func() bool {
+		return own.View().State == Rejected && strings.Contains(own.View().Error, "not signed") &&
+			group.View().State == Applied && group.View().Rev == c.Rev
+	})
+	if own.count() != 1 || group.count() != 1 {
+		t.Errorf("own applied %d, group %d", own.count(), group.count())
+	}
+}
