@@ -142,6 +142,11 @@ docs: ## bring the tables of settings in docs/ up to the schemas
 .PHONY: check
 check: test lint ## what CI runs
 
+.PHONY: page-test
+page-test: ## the status page in a real browser (installs Debian's chromium)
+	@scripts/setup chromium:chromium
+	EDGE_PAGE=1 $(GO) test -count=1 -timeout 10m -v ./test/page
+
 .PHONY: package
 package: ## .deb, .rpm and tarball for this machine, in dist/
 	@scripts/package $(VERSION) $$($(GO) env GOOS)/$$($(GO) env GOARCH)

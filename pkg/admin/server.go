@@ -69,6 +69,7 @@ type Server struct {
 	deps    Deps
 	metrics *metrics
 	grants  *grants
+	tags    *tagService // nil: there are none
 	ready   chan struct{}
 }
 
@@ -107,7 +108,11 @@ func NewServer(cfg Config, backend Backend, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, backend: backend, deps: deps, metrics: m, grants: grants, ready: make(chan struct{})}, nil
+	s := &Server{cfg: cfg, backend: backend, deps: deps, metrics: m, grants: grants, ready: make(chan struct{})}
+	if backend.Tags != nil {
+		s.tags = newTagService(backend.Tags)
+	}
+	return s, nil
 }
 
 // Ready is closed when the socket accepts connections.
@@ -187,8 +192,8 @@ func (s *Server) register(srv *grpc.Server, healthy *health.Server) {
 	if b.Drivers != nil {
 		pb.RegisterDriverServiceServer(srv, b.Drivers)
 	}
-	if b.Tags != nil {
-		pb.RegisterTagServiceServer(srv, newTagService(b.Tags))
+	if s.tags != nil {
+		pb.RegisterTagServiceServer(srv, s.tags)
 	}
 	if b.Bus != nil {
 		pb.RegisterBusServiceServer(srv, &busService{b: b.Bus, metrics: s.metrics})

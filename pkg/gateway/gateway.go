@@ -28,6 +28,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/feed"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/lint"
+	"github.com/edge-gateway/edge-gateway/pkg/page"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
@@ -146,7 +147,7 @@ func Open(cfg *bootstrap.Gateway, opts Options) (_ *Gateway, err error) {
 	// The pool takes nothing that only one process can have, and the log may want
 	// its endpoints paused as soon as it is open. Of what is exclusive the log comes
 	// first: its lock tells a second gateway what is wrong with it.
-	for _, build := range []func() error{g.openPool, g.openBus, g.openHTTP, g.openSouth, g.openNorth, g.openTables, g.openAdmin} {
+	for _, build := range []func() error{g.openPool, g.openBus, g.openHTTP, g.openSouth, g.openNorth, g.openTables, g.openAdmin, g.openPage} {
 		if err := build(); err != nil {
 			return nil, err
 		}
@@ -173,6 +174,16 @@ func (g *Gateway) openHTTP() (err error) {
 	}
 	g.http, err = listenHTTP(g.cfg.Metrics.Listen, g.reg, g.Readiness, g.log)
 	return err
+}
+
+// openPage shows the status page on the metrics listener, to clients of this machine.
+func (g *Gateway) openPage() error {
+	if g.http != nil && g.cfg.Page.Local {
+		shown := page.Local(page.New(g.admin.Look(), g.log))
+		g.http.mux.Handle("GET /{$}", shown)
+		g.http.mux.Handle("GET /page/", shown)
+	}
+	return nil
 }
 
 func (g *Gateway) openBus() (err error) {

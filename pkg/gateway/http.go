@@ -40,10 +40,12 @@ func hostOf(c net.Conn) string {
 	return host
 }
 
-// httpServer serves /metrics, /healthz and /readyz, all read-only.
+// httpServer serves /metrics, /healthz and /readyz, and the status page to this machine,
+// all read-only.
 type httpServer struct {
 	listener net.Listener
 	server   *http.Server
+	mux      *http.ServeMux
 }
 
 // listenHint says what mends it that addr can't be listened on.
@@ -79,7 +81,7 @@ func listenHTTP(addr string, reg prometheus.Gatherer, ready func() Readiness, lo
 		answer(w, code, r, log)
 	})
 	bounded := intake.Listen(l, intake.Config{Max: httpMax, MaxPeer: httpMaxPeer, Peer: hostOf, Grace: httpGrace})
-	return &httpServer{listener: bounded, server: &http.Server{
+	return &httpServer{listener: bounded, mux: mux, server: &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
@@ -104,6 +106,7 @@ func (s *httpServer) Addr() string { return s.listener.Addr().String() }
 
 // Run serves until ctx ends.
 func (s *httpServer) Run(ctx context.Context) error {
+	s.server.BaseContext = func(net.Listener) context.Context { return ctx } // streams end with it
 	stop := context.AfterFunc(ctx, func() {
 		// Scrapes take milliseconds; what is left after a second is cut off.
 		grace, cancel := context.WithTimeout(context.Background(), time.Second)

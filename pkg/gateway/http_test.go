@@ -7,11 +7,16 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 )
 
 // TestIdleScrapers: connections that say nothing, or only the beginning of a request,
@@ -73,5 +78,43 @@ func TestIdleScrapers(t *testing.T) {
 			t.Fatalf("idle connections keep others out: %v", err)
 		}
 		time.Sleep(100 * time.Millisecond) // until one of them was idle for long enough
+	}
+}
+
+// TestPageOnTheMetricsListener: the page is there for clients of this machine, and not
+// where page.local is off; /metrics stays for everybody.
+func TestPageOnTheMetricsListener(t *testing.T) {
+	for _, local := range []bool{true, false} {
+		log := slog.New(slog.DiscardHandler)
+		g := &Gateway{cfg: &bootstrap.Gateway{Page: bootstrap.Page{Local: local}}, log: log}
+		var err error
+		if g.http, err = listenHTTP("127.0.0.1:0", prometheus.NewRegistry(), func() Readiness { return Readiness{} }, log); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = g.http.Close() }) // nobody has connected
+		socket := admin.Config{Socket: filepath.Join(t.TempDir(), "admin.sock")}
+		if g.admin, err = admin.NewServer(socket, admin.Backend{}, admin.Deps{Log: log, Registerer: prometheus.NewRegistry()}); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.openPage(); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range []struct {
+			path, host string
+			code       int
+		}{
+			{"/", "127.0.0.1:9100", map[bool]int{true: http.StatusOK, false: http.StatusNotFound}[local]},
+			{"/page/page.js", "localhost:9100", map[bool]int{true: http.StatusOK, false: http.StatusNotFound}[local]},
+			{"/page/events", "evil.example", map[bool]int{true: http.StatusForbidden, false: http.StatusNotFound}[local]},
+			{"/metrics", "evil.example", http.StatusOK},
+		} {
+			r := httptest.NewRequest(http.MethodGet, x.path, nil)
+			r.Host, r.RemoteAddr = x.host, "127.0.0.1:40000"
+			w := httptest.NewRecorder()
+			g.http.mux.ServeHTTP(w, r)
+			if w.Code != x.code {
+				t.Errorf("local %v, %s of %s: %d, not %d", local, x.path, x.host, w.Code, x.code)
+			}
+		}
 	}
 }

@@ -65,6 +65,7 @@ var allowed = map[string][]string{
 	"pkg/admin/admintest":  {"pkg/admin", "pkg/admin/adminpb", "pkg/admin/asking", "pkg/config", "pkg/driver", "pkg/errkind", "pkg/endpoint", "pkg/frame", "pkg/protocols"},
 	"pkg/admin/asking":     {"pkg/admin", "pkg/admin/adminpb", "pkg/driver", "pkg/errkind"},
 	"pkg/admin/busadmin":   {"pkg/admin", "pkg/admin/adminpb", "pkg/bus", "pkg/errkind", "pkg/frame"},
+	"pkg/page":             {"pkg/admin", "pkg/admin/adminpb", "pkg/errkind", "pkg/frame"},
 	"pkg/cli":              {"pkg/errkind", "pkg/admin/...", "pkg/version", "pkg/number", "pkg/visible", "pkg/moment"},
 	"pkg/cli/clitest":      {"pkg/cli"},
 	"pkg/cli/options":      {"pkg/driver"},

@@ -31,6 +31,7 @@ type Gateway struct {
 	Log        Log     `json:"log"`
 	Clock      Clock   `json:"clock"`
 	Metrics    Metrics `json:"metrics"`
+	Page       Page    `json:"page"`
 	Admin      Admin   `json:"admin"`
 	Config     Config  `json:"config"`
 
@@ -77,6 +78,11 @@ type Clock struct {
 // Metrics is the HTTP listener of /metrics, /healthz and /readyz.
 type Metrics struct {
 	Listen string `json:"listen"` // HOST:PORT, "" for none
+}
+
+// Page says where the status page is shown.
+type Page struct {
+	Local bool `json:"local"` // on the metrics listener, to clients of this machine
 }
 
 // Admin is the admin socket.
