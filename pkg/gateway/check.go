@@ -84,6 +84,7 @@ func (c *checker) rehearse() *Gateway {
 	c.refuse("log.format", err)
 	_, err = bus.ParseConfig(c.cfg.Bus)
 	c.refuse("bus", err)
+	c.refuse("metrics.web_config", checkWebConfig(c.cfg.Metrics.WebConfig))
 	for _, build := range []func() error{g.openPool, g.openSouth, g.openNorth} {
 		c.refuse("", build())
 	}

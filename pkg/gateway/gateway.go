@@ -172,7 +172,9 @@ func (g *Gateway) openHTTP() (err error) {
 	if g.cfg.Metrics.Listen == "" {
 		return nil
 	}
-	g.http, err = listenHTTP(g.cfg.Metrics.Listen, g.reg, g.Readiness, g.log)
+	if g.http, err = listenHTTP(g.cfg.Metrics.Listen, g.reg, g.Readiness, g.log); err == nil {
+		g.http.webConfig = g.cfg.Metrics.WebConfig
+	}
 	return err
 }
 

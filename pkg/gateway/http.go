@@ -13,8 +13,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 	"github.com/edge-gateway/edge-gateway/pkg/intake"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // Readiness is the answer of /readyz: ready, or what is still missing.
@@ -46,6 +49,23 @@ type httpServer struct {
 	listener net.Listener
 	server   *http.Server
 	mux      *http.ServeMux
+
+	webConfig string // path of exporter-toolkit's file; "": neither TLS nor passwords
+	log       *slog.Logger
+}
+
+// checkWebConfig says why the file of metrics.web_config can't be used.
+func checkWebConfig(path string) error {
+	if path == "" {
+		return nil
+	}
+	if _, err := regular.ReadFile(path, clienttls.MaxFile); err != nil {
+		return err
+	}
+	if err := web.Validate(path); err != nil {
+		return fmt.Errorf("%s: %w; expected tls_server_config and basic_auth_users as Prometheus's exporters have them", path, err)
+	}
+	return nil
 }
 
 // listenHint says what mends it that addr can't be listened on.
@@ -81,7 +101,7 @@ func listenHTTP(addr string, reg prometheus.Gatherer, ready func() Readiness, lo
 		answer(w, code, r, log)
 	})
 	bounded := intake.Listen(l, intake.Config{Max: httpMax, MaxPeer: httpMaxPeer, Peer: hostOf, Grace: httpGrace})
-	return &httpServer{listener: bounded, mux: mux, server: &http.Server{
+	return &httpServer{listener: bounded, mux: mux, log: log, server: &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
@@ -116,7 +136,7 @@ func (s *httpServer) Run(ctx context.Context) error {
 		}
 	})
 	defer stop()
-	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := web.Serve(s.listener, s.server, &web.FlagConfig{WebConfigFile: &s.webConfig}, s.log); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("metrics server: %w", err)
 	}
 	return nil

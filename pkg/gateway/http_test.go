@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
@@ -115,6 +117,80 @@ func TestPageOnTheMetricsListener(t *testing.T) {
 			if w.Code != x.code {
 				t.Errorf("local %v, %s of %s: %d, not %d", local, x.path, x.host, w.Code, x.code)
 			}
+		}
+	}
+}
+
+// TestWebConfig: Prometheus's own file gives the listener TLS and passwords; one that
+// can't be used is refused before anything listens.
+func TestWebConfig(t *testing.T) {
+	dir := t.TempDir()
+	server := httptest.NewUnstartedServer(nil) // for its certificate alone
+	server.StartTLS()
+	defer server.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(server.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	file("cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	file("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+	// The hash is of "let-me-in", with the least cost there is.
+	good := file("good.yml", "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\nbasic_auth_users: {prom: '$2a$04$8cf1h2aUkz2fYao8S4HMD.4yu2kXCy7geXQtrZNaBN0Nnh3nHzxmq'}\n")
+	for name, text := range map[string]string{
+		"typo.yml": "tls_server: {}\n", "no-key.yml": "tls_server_config: {cert_file: cert.pem}\n", "no-hash.yml": "basic_auth_users: {prom: let-me-in}\n", "gone": "",
+	} {
+		path := filepath.Join(dir, "gone.yml")
+		if text != "" {
+			path = file(name, text)
+		}
+		if err := checkWebConfig(path); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	if err := checkWebConfig(good); err != nil {
+		t.Fatal(err)
+	}
+	s, err := listenHTTP("127.0.0.1:0", prometheus.NewRegistry(), func() Readiness { return Readiness{} }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.webConfig = good
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	client := server.Client() // which trusts the certificate
+	client.Timeout = 20 * time.Second
+	for _, x := range []struct {
+		scheme, password string
+		code             int
+	}{{"https", "let-me-in", http.StatusOK}, {"https", "guess", http.StatusUnauthorized}, {"https", "", http.StatusUnauthorized}, {"http", "let-me-in", http.StatusBadRequest}} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, x.scheme+"://"+s.Addr()+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.password != "" {
+			r.SetBasicAuth("prom", x.password)
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close() // the code is all
+		if resp.StatusCode != x.code {
+			t.Errorf("%s with %q: %s, not %d", x.scheme, x.password, resp.Status, x.code)
 		}
 	}
 }

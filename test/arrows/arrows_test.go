@@ -98,6 +98,7 @@ var owners = map[string][]string{
 	"go.bug.st/serial":                {"pkg/endpoint"},
 	"github.com/expr-lang/expr":       {"pkg/point"},
 	"github.com/spf13/cobra":          {"pkg/cli", "cmd/"},
+	"github.com/prometheus/exporter-": {"pkg/gateway"},
 	"google.golang.org/grpc":          {"pkg/admin", "pkg/center", "pkg/cli", "pkg/gateway", "cmd/"},
 	"github.com/santhosh-tekuri/json": {"pkg/config", "pkg/lint", "pkg/connector/mqtt", "pkg/driver", "schemas"},
 }

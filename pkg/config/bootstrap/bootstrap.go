@@ -77,7 +77,8 @@ type Clock struct {
 
 // Metrics is the HTTP listener of /metrics, /healthz and /readyz.
 type Metrics struct {
-	Listen string `json:"listen"` // HOST:PORT, "" for none
+	Listen    string `json:"listen"`     // HOST:PORT, "" for none
+	WebConfig string `json:"web_config"` // absolute path, "" for neither TLS nor passwords
 }
 
 // Page says where the status page is shown.

@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 	want := Gateway{
 		GatewayID: "gw-1", Tenant: "default", Device: "gw-1", DataDir: "/var/lib/edge-gw", SecretsDir: "/etc/edge-gw/secrets",
 		Security: "normal", Policy: Policy{DocumentMemory: config.GiB, Hosts: []string{}, Serial: []string{}, Certificates: []string{}, Signers: []string{}, SecretsDir: "/etc/edge-gw/secrets/tables"},
-		Log: Log{"info", "json"}, Clock: Clock{NotBefore: config.Date(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC))}, Metrics: Metrics{":9100"}, Page: Page{Local: true}, Admin: Admin{"/var/lib/edge-gw/admin.sock", "0600", "", Roles{[]string{}, []string{}, []string{}, []string{}}},
+		Log: Log{"info", "json"}, Clock: Clock{NotBefore: config.Date(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC))}, Metrics: Metrics{Listen: ":9100"}, Page: Page{Local: true}, Admin: Admin{"/var/lib/edge-gw/admin.sock", "0600", "", Roles{[]string{}, []string{}, []string{}, []string{}}},
 		Config: Config{Source: "etcd", Dir: filepath.Join(base, "config"), Etcd: Etcd{Endpoints: []string{}, Listen: "unix", Prefix: "/edge/config/v1"},
 			Rollback: "auto", Verify: "connect", VerifyTimeout: config.Duration(10 * time.Second)},
 		Bus: map[string]any{"ring_pow": int64(16), "pause_hi": 0.8, "resume_lo": 0.6, "wal_dir": "/var/lib/edge-gw/log", "wal_flush_ms": int64(100), "wal_sync_rate": int64(0), "wal_max_bytes": "4G",
