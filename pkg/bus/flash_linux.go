@@ -15,7 +15,7 @@ func diskRate(dir string) int {
 	if err := unix.Stat(dir, &st); err != nil {
 		return flashRate
 	}
-	return rateOf("/sys", fmt.Sprintf("%d:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev))), 8)
+	return rateOf("/sys", fmt.Sprintf("%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)), 8)
 }
 
 // rateOf asks sysfs about a block device, and about those that it is made of, at most
@@ -34,7 +34,7 @@ func rateOf(sys, device string, depth int) int {
 		return flashRate
 	}
 	for _, file := range below {
-		id, err := os.ReadFile(file)
+		id, err := os.ReadFile(file) //nolint:gosec // the kernel names it
 		if err != nil {
 			return flashRate
 		}
