@@ -131,8 +131,9 @@ func bounded(tokens chan struct{}, next http.HandlerFunc) http.HandlerFunc {
 // refuse answers with a reason.
 func refuse(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
-	_, _ = w.Write([]byte(text + "\n")) // a client that is gone needs no answer
+	_, _ = w.Write([]byte(text + "\n")) //nolint:gosec // plain text is no markup; a client that is gone needs no answer
 }
 
 // answer renders body, whose messages render themselves as -o json does.

@@ -44,8 +44,15 @@ func serve(t *testing.T, b admin.Backend) *httptest.Server {
 	return s
 }
 
-// get asks and returns the answer, whose body is read.
-func get(t *testing.T, target string, header ...string) (*http.Response, string) {
+// reply is an answer whose body is read.
+type reply struct {
+	StatusCode int
+	Status     string
+	Header     http.Header
+}
+
+// get asks and returns the answer with its body.
+func get(t *testing.T, target string, header ...string) (reply, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
 	if err != nil {
@@ -63,7 +70,7 @@ func get(t *testing.T, target string, header ...string) (*http.Response, string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(body)
+	return reply{resp.StatusCode, resp.Status, resp.Header}, string(body)
 }
 
 // TestFiles: the page is whole, each of its files has its type, every answer forbids
@@ -226,19 +233,19 @@ func TestSeries(t *testing.T) {
 	}
 }
 
-// events opens a stream and returns its reader.
-func events(t *testing.T, s *httptest.Server) (*http.Response, *bufio.Reader) {
+// events opens a stream and returns the code of the answer, its reader, and what ends it.
+func events(t *testing.T, s *httptest.Server) (code int, r *bufio.Reader, end func() error) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/page/events", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/page/events", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { resp.Body.Close() })
-	return resp, bufio.NewReader(resp.Body)
+	return resp.StatusCode, bufio.NewReader(resp.Body), resp.Body.Close
 }
 
 // next returns the data of the next event of a kind.
@@ -267,7 +274,7 @@ func next(t *testing.T, r *bufio.Reader, kind string) string {
 func TestEvents(t *testing.T) {
 	f := admintest.New()
 	s := serve(t, f.Backend())
-	_, r := events(t, s)
+	_, r, _ := events(t, s)
 	first := next(t, r, "parts")
 	for _, key := range []string{"status", "endpoints", "drivers", "connectors", "bus", "config", "applies"} {
 		if !strings.Contains(first, `"`+key+`":`) {
@@ -292,19 +299,20 @@ func TestEvents(t *testing.T) {
 // TestStreamsAreBounded: too many streams are refused, and one that ends makes room.
 func TestStreamsAreBounded(t *testing.T) {
 	s := serve(t, admintest.New().Backend())
-	var open []*http.Response
+	var open []func() error
 	for range maxStreams {
-		resp, r := events(t, s)
+		_, r, end := events(t, s)
 		next(t, r, "parts")
-		open = append(open, resp)
+		open = append(open, end)
 	}
-	if resp, _ := events(t, s); resp.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("one too many: %s", resp.Status)
+	if code, _, _ := events(t, s); code != http.StatusServiceUnavailable {
+		t.Errorf("one too many: %d", code)
 	}
-	open[0].Body.Close()
+	if err := open[0](); err != nil {
+		t.Fatal(err)
+	}
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) { // until the server has seen it go
-		resp, _ := events(t, s)
-		if resp.StatusCode == http.StatusOK {
+		if code, _, _ := events(t, s); code == http.StatusOK {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -324,7 +332,7 @@ func TestShared(t *testing.T) {
 	s := serve(t, b)
 	began := time.Now()
 	for range maxStreams {
-		_, r := events(t, s)
+		_, r, _ := events(t, s)
 		if e := next(t, r, "parts"); !strings.Contains(e, "the disk is on fire") {
 			t.Error(e)
 		}
