@@ -27,7 +27,9 @@ const (
 	mostParts    = 10_000    // and relations
 	mostText     = 64 << 20  // bytes of all shared texts
 	mostCells    = 5_000_000
-	mostColumns  = 16_384 // as the format has it
+	mostMarkup   = 1_000_000 // tags, attributes, namespaces and comments, and perText more for each text
+	perText      = 16        // what a program writes around the text of a cell, generously
+	mostColumns  = 16_384    // as the format has it
 	mostRows     = 1 << 20
 )
 
@@ -49,8 +51,12 @@ type book struct {
 	parts map[string]*zip.File
 	texts []string
 	cells int
-	left  int // bytes that may still be unpacked
+	left  left
 }
+
+// left is what may still be read of a file: a small file that unpacks to millions of empty
+// tags or of namespaces takes no memory, but it keeps a processor busy for a minute.
+type left struct{ bytes, markup int }
 
 // Read hands each row that isn't empty to visit, sheet by sheet in their order. An error of
 // visit ends it.
@@ -62,7 +68,7 @@ func Read(data []byte, visit func(Row) error) error {
 	if len(z.File) > mostParts {
 		return fmt.Errorf("%w: it has %d parts", ErrTooLarge, len(z.File))
 	}
-	b := &book{parts: map[string]*zip.File{}, left: mostUnpacked}
+	b := &book{parts: map[string]*zip.File{}, left: left{mostUnpacked, mostMarkup}}
 	for _, f := range z.File {
 		b.parts[strings.TrimPrefix(f.Name, "/")] = f
 	}
@@ -87,7 +93,7 @@ func (b *book) decode(name string, each func(*xml.Decoder, xml.Token) error) err
 	if f == nil {
 		return fmt.Errorf("it is no spreadsheet (xlsx): there is no %s in it", name)
 	}
-	if f.UncompressedSize64 > uint64(max(b.left, 0)) {
+	if f.UncompressedSize64 > uint64(max(b.left.bytes, 0)) {
 		return fmt.Errorf("%w: %s has %d bytes", ErrTooLarge, name, f.UncompressedSize64)
 	}
 	in, err := f.Open()
@@ -112,7 +118,7 @@ func (b *book) decode(name string, each func(*xml.Decoder, xml.Token) error) err
 
 // newDecoder reads from in as long as left lasts, whatever the archive says. Neither a
 // long token nor a deep element takes memory beyond its bound.
-func newDecoder(in io.Reader, left *int) *xml.Decoder {
+func newDecoder(in io.Reader, left *left) *xml.Decoder {
 	b := &bounded{in: in, left: left}
 	b.inner = xml.NewDecoder(b)
 	return xml.NewTokenDecoder(b)
@@ -120,19 +126,26 @@ func newDecoder(in io.Reader, left *int) *xml.Decoder {
 
 type bounded struct {
 	in    io.Reader
-	left  *int // of the file
-	token int  // of the token at hand
+	left  *left // of the file
+	token int   // of the token at hand
 	depth int
 	inner *xml.Decoder
 }
 
+// earn makes room for the markup around a text that was read.
+func (l *left) earn(text string) {
+	if text != "" {
+		l.markup += perText
+	}
+}
+
 func (b *bounded) Read(p []byte) (int, error) {
-	most := min(*b.left, b.token)
+	most := min(b.left.bytes, b.token)
 	if most <= 0 {
 		return 0, ErrTooLarge
 	}
 	n, err := b.in.Read(p[:min(len(p), most)])
-	*b.left -= n
+	b.left.bytes -= n
 	b.token -= n
 	return n, err
 }
@@ -140,14 +153,21 @@ func (b *bounded) Read(p []byte) (int, error) {
 func (b *bounded) Token() (xml.Token, error) {
 	b.token = mostToken
 	t, err := b.inner.Token()
-	switch t.(type) {
+	switch t := t.(type) {
 	case xml.StartElement:
 		b.depth++
+		b.left.markup -= 1 + len(t.Attr)
 	case xml.EndElement:
 		b.depth--
+	case xml.CharData:
+	default:
+		b.left.markup--
 	}
 	if b.depth > mostDepth {
 		return nil, fmt.Errorf("%w: more than %d elements are within each other", ErrTooLarge, mostDepth)
+	}
+	if b.left.markup < 0 {
+		return nil, fmt.Errorf("%w: it has %d tags and attributes more than its texts need; export it as CSV", ErrTooLarge, mostMarkup)
 	}
 	return t, err
 }
@@ -212,6 +232,7 @@ func (b *book) readTexts() error {
 			return fmt.Errorf("%w: it has more than %d bytes of text", ErrTooLarge, mostText)
 		}
 		b.texts = append(b.texts, text)
+		b.left.earn(text)
 		return err
 	})
 }
@@ -314,6 +335,7 @@ func (b *book) cell(d *xml.Decoder, e xml.StartElement, row *Row) error {
 	case "b":
 		text = map[string]string{"0": "FALSE", "1": "TRUE"}[c.Value]
 	}
+	b.left.earn(text)
 	row.Cells = append(append(row.Cells, make([]string, column-len(row.Cells))...), text)
 	return nil
 }

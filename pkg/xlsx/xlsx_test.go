@@ -144,11 +144,31 @@ func TestWhoSendsASpreadsheetFillsNoMemory(t *testing.T) {
 		"a long text":              {"xl/sharedStrings.xml": "<sst><si><t>" + strings.Repeat("x", 2<<20)},
 		"a long name of a part's sheet": {
 			book: `<workbook><sheet name="` + strings.Repeat("x", 2<<20) + `" id="rId1"/></workbook>`},
-		"many relations": {"xl/_rels/workbook.xml.rels": "<r>" + manyRelations(10_001) + "</r>"},
+		"many relations":  {"xl/_rels/workbook.xml.rels": "<r>" + manyRelations(10_001) + "</r>"},
+		"many namespaces": {part: "<r>" + strings.Repeat("<a"+strings.Repeat(` xmlns:a=""`, 1000)+"/>", 1001)},
+		"many comments":   {part: "<r>" + strings.Repeat("<!---->", 1_000_001)},
+		"runs without text in a cell": {
+			part: "<r><row><c><is>" + strings.Repeat("<r"+strings.Repeat(` a=""`, 1000)+"><t/></r>", 1001)},
 	} {
 		if err := xlsx.Read(file(t, parts), func(xlsx.Row) error { return nil }); !errors.Is(err, xlsx.ErrTooLarge) {
 			t.Errorf("%s: %v, want %v", name, err, xlsx.ErrTooLarge)
 		}
+	}
+}
+
+// Programs that write every attribute that there is stay within the bounds.
+func TestMarkupThatTextsNeed(t *testing.T) {
+	const rows, columns = 6_000, 12
+	row := `<row r="%d" spans="1:12" s="1" customFormat="1" ht="15" customHeight="1" x14ac:dyDescent="0.25">` +
+		strings.Repeat(`<c s="1" t="inlineStr"><is><r><rPr><b/><sz val="11"/><color theme="1"/></rPr><t xml:space="preserve">x</t></r></is></c>`, columns) + `</row>`
+	var b strings.Builder
+	for i := range rows {
+		fmt.Fprintf(&b, row, i+1)
+	}
+	n := 0
+	err := xlsx.Read(file(t, map[string]string{"xl/worksheets/sheet1.xml": `<worksheet xmlns:x14ac="x">` + b.String() + "</worksheet>"}), func(xlsx.Row) error { n++; return nil })
+	if err != nil || n != rows {
+		t.Errorf("%d rows are read, %v", n, err)
 	}
 }
 
