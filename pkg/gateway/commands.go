@@ -28,10 +28,19 @@ type commander struct {
 	bus     *bus.Bus
 	drivers *driver.Manager
 	booted  <-chan struct{} // closed when the first configuration runs
+	started time.Time
 }
 
-// Log implements [connector.Commander].
+// Log implements [connector.Commander]. What waited at the broker comes before the tags are
+// known. It waits there: its record names the driver, and nothing is acknowledged that the
+// gateway can't execute yet. A gateway that finds no configuration answers in the end.
 func (c *commander) Log(ctx context.Context, cmd frame.Command) error {
+	select {
+	case <-c.booted:
+	case <-ctx.Done():
+		return fmt.Errorf("log command %s: %w", cmd.ID, ctx.Err())
+	case <-time.After(time.Until(c.started.Add(writeTimeout))):
+	}
 	driverID := ""
 	if tag, ok := c.drivers.Tag(cmd.Tag); ok {
 		driverID = tag.Driver
@@ -47,7 +56,7 @@ func (c *commander) Log(ctx context.Context, cmd frame.Command) error {
 func (c *commander) Execute(ctx context.Context, cmd frame.Command) frame.CommandResult {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	select { // one that waited at the broker comes before the tags are known
+	select { // one of an earlier run comes before the tags are known
 	case <-c.booted:
 	case <-ctx.Done():
 		return frame.CommandResult{Reason: "not executed: no configuration runs yet; see edge-ctl status"}

@@ -28,7 +28,7 @@ func (g *Gateway) openNorth() error {
 			Identity: connector.Identity{
 				Gateway: g.cfg.GatewayID, Tenant: g.cfg.Tenant, Device: g.cfg.Device, Version: version.String(),
 			},
-			Commands: &commander{g.bus, g.drivers, g.booted}, Secret: g.secrets().Resolve, ConfigRev: g.rev.Load, Log: g.log,
+			Commands: &commander{g.bus, g.drivers, g.booted, g.started}, Secret: g.secrets().Resolve, ConfigRev: g.rev.Load, Log: g.log,
 		},
 	})
 	return err

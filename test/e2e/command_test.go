@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,5 +56,10 @@ func TestCommandReachesThePLC(t *testing.T) {
 	})
 	if v := plc.Register(1100); v != 200 {
 		t.Errorf("the PLC holds %d, want 200", v)
+	}
+	// The record of the command that came before the tags were known names the driver too.
+	out := run(t, "edge-bus", "--socket", gw.Socket(), "replay", "--from", "0", "--commands", "--tag", "line.setpoint", "-o", "csv")
+	if lines := strings.Split(strings.TrimSpace(out), "\n")[1:]; slices.ContainsFunc(lines, func(line string) bool { return !strings.HasSuffix(line, ",line") }) {
+		t.Errorf("a record of the tag names no driver:\n%s", out)
 	}
 }
