@@ -2,6 +2,7 @@ package center
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -176,7 +177,8 @@ func (f *Follower) failed(v Version, out Outcome) {
 		state = Pinned // until the store is put back too
 	}
 	f.cfg.Log.Debug("commit not applied", "rev", v.Commit.Rev, "state", state, "reason", reason)
-	f.bad = &verdict{Rev: v.Commit.Rev, ID: v.Commit.ID, State: state, Error: reason, Version: f.cfg.Version}
+	f.bad = &verdict{Rev: v.Commit.Rev, ID: v.Commit.ID, State: state, Error: reason, Version: f.cfg.Version,
+		Unsigned: errors.Is(out.Err, errSignature)}
 	if f.running.Doc != nil {
 		f.save()
 	}
@@ -191,7 +193,11 @@ func (f *Follower) failed(v Version, out Outcome) {
 			st.State = state
 		}
 		st.Error = reason
-		st.Refused = withID(st.Refused, v.Commit.ID)
+		if f.bad.Unsigned {
+			st.Unsigned = withID(st.Unsigned, v.Commit.ID)
+		} else {
+			st.Refused = withID(st.Refused, v.Commit.ID)
+		}
 		st.Rev, st.SHA256 = f.running.Commit.Rev, f.running.Commit.SHA256
 	})
 	f.brokeDown(out)
@@ -212,7 +218,7 @@ func (f *Follower) askBack(v Version, state State) bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.rollback = &rollbackRequest{bad: v, old: f.running, state: state, verdict: f.bad.State, reason: f.bad.Error}
+	f.rollback = &rollbackRequest{bad: v, old: f.running, state: state, verdict: f.bad.State, reason: f.bad.Error, unsigned: f.bad.Unsigned}
 	return true
 }
 

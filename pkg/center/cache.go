@@ -67,6 +67,8 @@ type verdict struct {
 	Error   string `json:"error"`
 	Version string `json:"version"`           // of edge-gw: another one may be able to run it
 	ByHand  bool   `json:"by_hand,omitempty"` // a person put this gateway back
+
+	Unsigned bool `json:"unsigned,omitempty"` // it was refused for its signature
 }
 
 // save replaces the file, so that a crash leaves the old or the new one.

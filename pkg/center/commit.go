@@ -79,6 +79,10 @@ type Commit struct {
 	// Signature is a signer's word for the document; nil: it is not signed. See sign.go.
 	Signature *Signature `json:"signature,omitempty"`
 
+	// Unsigned: a gateway took the base back for its signature alone. That says nothing of
+	// the base's document.
+	Unsigned bool `json:"unsigned,omitempty"`
+
 	// Rev is etcd's revision of the record: what people name a commit by. The
 	// store sets it.
 	Rev int64 `json:"-"`

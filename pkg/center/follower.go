@@ -146,6 +146,7 @@ type rollbackRequest struct {
 	state    State // for [Rollback]
 	verdict  State // if the store is not put back
 	reason   string
+	unsigned bool // it was refused for its signature
 }
 
 // NewFollower checks cfg. Nothing is opened before [Follower.Run].

@@ -24,6 +24,8 @@ type PushOptions struct {
 	Sign  *Key       // signs the document; nil: it is not signed
 	Order uint64     // of the signature, at least; 0: as it comes
 	Carry *Signature // without Sign: one that the document has already
+
+	unsigned bool // see [Commit.Unsigned]
 }
 
 // pendingTTL is how long a dead writer's claim keeps others waiting.
@@ -155,7 +157,7 @@ func (s *Store) plan(base Version, doc *config.Document, opts PushOptions) (*pla
 		Format: plainFormat, Release: base.Commit.Release + 1, ID: hex.EncodeToString(id),
 		SHA256: doc.SHA256(), Tables: map[config.Table]string{},
 		BaseRev: base.Commit.Rev, BaseSHA256: base.Commit.SHA256,
-		Author: opts.Author, Message: opts.Message, Time: s.cfg.Now().UTC(), Changes: config.Count(p.changes),
+		Author: opts.Author, Message: opts.Message, Time: s.cfg.Now().UTC(), Changes: config.Count(p.changes), Unsigned: opts.unsigned,
 	}
 	if p.commit.Author.EtcdUser == "" {
 		p.commit.Author.EtcdUser = s.Identity()

@@ -54,10 +54,13 @@ func (s *session) lookBack(ctx context.Context) error {
 		for _, id := range slices.Backward(strings.Fields(st.Refused)) { // of this run: the newest
 			was.Refused = withID(was.Refused, id)
 		}
+		for _, id := range slices.Backward(strings.Fields(st.Unsigned)) {
+			was.Unsigned = withID(was.Unsigned, id)
+		}
 		for _, id := range slices.Backward(strings.Fields(st.Ran)) {
 			was.runs(id)
 		}
-		st.Ran, st.Refused = was.Ran, was.Refused
+		st.Ran, st.Refused, st.Unsigned = was.Ran, was.Refused, was.Unsigned
 	})
 	if f.cfg.Witness != nil && was.Log != (Seen{}) {
 		f.cfg.Witness(was.Log)

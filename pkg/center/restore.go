@@ -50,7 +50,11 @@ func (s *Store) lastApplied(ctx context.Context, head Commit, table config.Table
 		if c.Rev >= head.Rev || c.hash(table) == head.hash(table) {
 			continue
 		}
-		if why := refusal(c, log, gateways); why != "" {
+		why := refusal(c, log, gateways)
+		if why == "" && unsigned(c, log, gateways) { // somebody else's document, for all that is known
+			why = "it was refused for its signature"
+		}
+		if why != "" {
 			if refused == nil {
 				refused = fmt.Errorf("%w: none that ran differs from what is in force; rev %d does, but did not run (%s)", ErrNoRelease, c.Rev, why)
 			}
@@ -77,6 +81,17 @@ func ran(c Commit, gateways []Gateway) bool {
 	return slices.ContainsFunc(gateways, func(g Gateway) bool { return hasID(g.Ran, c.ID) })
 }
 
+// unsigned reports whether a gateway refused c for its signature.
+func unsigned(c Commit, log []Commit, gateways []Gateway) bool {
+	return slices.ContainsFunc(gateways, func(g Gateway) bool { return hasID(g.Unsigned, c.ID) }) ||
+		slices.ContainsFunc(log, func(later Commit) bool { return later.Unsigned && later.tookBack(c) })
+}
+
+// tookBack reports whether c is a gateway's commit that put the store back from bad.
+func (c Commit) tookBack(bad Commit) bool {
+	return c.BaseRev == bad.Rev && c.BaseSHA256 == bad.SHA256 && strings.HasPrefix(c.Author.OSUser, GatewayAuthor)
+}
+
 // refusal says why c is known not to run: a gateway put the store back from it, or says of
 // it that it does not run there. "" if nothing is known.
 func refusal(c Commit, log []Commit, gateways []Gateway) string {
@@ -90,7 +105,7 @@ func refusal(c Commit, log []Commit, gateways []Gateway) string {
 		}
 	}
 	for _, later := range log {
-		if later.BaseRev == c.Rev && later.BaseSHA256 == c.SHA256 && strings.HasPrefix(later.Author.OSUser, GatewayAuthor) {
+		if later.tookBack(c) && !later.Unsigned {
 			return later.Author.OSUser + ": " + later.Message
 		}
 	}

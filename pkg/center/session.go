@@ -411,7 +411,7 @@ func (s *session) putBack(ctx context.Context, r *rollbackRequest) error {
 	var err error
 	if center {
 		c, err = s.store.Push(ctx, r.bad, r.old.Doc, PushOptions{
-			Author: s.author(), Carry: r.old.Commit.Signature, Message: clip(fmt.Sprintf("rollback of rev %d: %s", r.bad.Commit.Rev, r.reason), maxMessage),
+			Author: s.author(), Carry: r.old.Commit.Signature, unsigned: r.unsigned, Message: clip(fmt.Sprintf("rollback of rev %d: %s", r.bad.Commit.Rev, r.reason), maxMessage),
 		})
 		switch conflict := (*ConflictError)(nil); {
 		case errors.Is(err, ErrRefused):

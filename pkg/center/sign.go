@@ -183,6 +183,13 @@ func (f *Follower) readFloor() error {
 	return nil
 }
 
+// errSignature marks a refusal of a commit for its signature: its document may be good.
+var errSignature = errors.New("it is not a signer's")
+
+type signatureError struct{ error }
+
+func (signatureError) Is(target error) bool { return target == errSignature }
+
 // admit says why a document is not to be run here: the signers' rules above. newest holds it
 // to the order of those before.
 func (f *Follower) admit(c Commit, newest bool) error {
@@ -190,12 +197,12 @@ func (f *Follower) admit(c Commit, newest bool) error {
 		return nil
 	}
 	if err := c.Signature.verify(f.cfg.Signers, f.keys.prefix, c.SHA256); err != nil {
-		return fmt.Errorf("rev %d: %w", c.Rev, err)
+		return signatureError{fmt.Errorf("rev %d: %w", c.Rev, err)}
 	}
 	if order := c.Signature.Order; newest && (order < f.floor.Order || order == f.floor.Order && c.SHA256 != f.floor.SHA256) {
-		return fmt.Errorf("rev %d: its signature is older than what was tried here (order %d after %d): somebody put an old release back, or the store was restored. "+
+		return signatureError{fmt.Errorf("rev %d: its signature is older than what was tried here (order %d after %d): somebody put an old release back, or the store was restored. "+
 			"Sign it anew if it is meant: edge-cfg push --sign KEYFILE --force; after a signer's clock was wrong, with --order %d",
-			c.Rev, order, f.floor.Order, f.floor.Order+1)
+			c.Rev, order, f.floor.Order, f.floor.Order+1)}
 	}
 	return nil
 }

@@ -145,6 +145,51 @@ func TestSigners(t *testing.T) {
 	eventually(t, "it runs what is signed", g.runs(docOf(t, 3, 4)))
 }
 
+// Who can write to the store, without a key, can't make a good document known not to run by
+// pushing it without a signature, nor have a rollback to "previous" sign a document of his.
+func TestUnsignedPushSpoilsNoDocument(t *testing.T) {
+	for _, policy := range []Policy{RollbackLocal, RollbackAuto} {
+		t.Run(string(policy), func(t *testing.T) {
+			endpoint := startEtcd(t)
+			s := openStore(t, endpoint)
+			key := newTestKey(t)
+			push := func(n any, o PushOptions) Commit {
+				t.Helper()
+				c, err := s.Push(t.Context(), mustLoad(t, s), docOf(t, 3, n), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return c
+			}
+			g := startGateway(t, endpoint, "gw", func(c *FollowerConfig) {
+				c.Rollback, c.Signers = policy, []Signer{key.Signer()}
+			})
+			first := push(1, PushOptions{Sign: key})
+			eventually(t, "it runs", g.runs(docOf(t, 3, 1)))
+			push(2, PushOptions{Sign: key})
+			eventually(t, "it runs", g.runs(docOf(t, 3, 2)))
+			for _, n := range []any{1, "the attacker's"} {
+				c := push(n, PushOptions{})
+				eventually(t, "it is refused", func() bool { return hasID(g.View().Unsigned, c.ID) })
+				if policy == RollbackAuto {
+					eventually(t, "the store is put back", func() bool { return mustLoad(t, s).Commit.BaseRev == c.Rev })
+				}
+			}
+			eventually(t, "the store has its status", func() bool {
+				all, err := s.Gateways(t.Context())
+				return err == nil && len(all) == 1 && len(strings.Fields(all[0].Unsigned)) == 2
+			})
+			if rev, why, err := s.Refusal(t.Context(), first, first.SHA256); err != nil || why != "" {
+				t.Errorf("a rollback to the signed release: rev %d, %q, %v", rev, why, err)
+			}
+			doc, back, err := s.Restore(t.Context(), mustLoad(t, s), "", 0)
+			if err != nil || doc.SHA256() == docOf(t, 3, "the attacker's").SHA256() {
+				t.Errorf("previous: rev %d, %v", back.Rev, err)
+			}
+		})
+	}
+}
+
 // TestSignedPutBack: a lone gateway puts back what it ran before, under the signature that
 // this had, and starts with it. A store that was emptied is filled with it.
 func TestSignedPutBack(t *testing.T) {

@@ -54,6 +54,8 @@ type Status struct {
 	// Ids of the last commits that ran, and that did not: newest first, blanks between.
 	Ran     string `json:"ran,omitempty"`
 	Refused string `json:"refused,omitempty"`
+	// And those that were refused for their signature, which says nothing of their documents.
+	Unsigned string `json:"unsigned,omitempty"`
 
 	Seen time.Time `json:"seen"` // when the record was last written
 
@@ -116,7 +118,11 @@ func hasID(list, id string) bool { return slices.Contains(strings.Fields(list), 
 // runs notes that commit id runs.
 func (st *Status) runs(id string) {
 	st.Ran = withID(st.Ran, id)
-	st.Refused = strings.Join(slices.DeleteFunc(strings.Fields(st.Refused), func(is string) bool { return is == id }), " ")
+	st.Refused, st.Unsigned = withoutID(st.Refused, id), withoutID(st.Unsigned, id)
+}
+
+func withoutID(list, id string) string {
+	return strings.Join(slices.DeleteFunc(strings.Fields(list), func(is string) bool { return is == id }), " ")
 }
 
 // parseStatus refuses what cannot be a status record.
