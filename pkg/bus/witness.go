@@ -42,10 +42,12 @@ func (b *Bus) Claim() Seen {
 // behind: then nothing may be sent before NewEpoch. Deps.OnBehind is told once. What
 // can't be a claim, and what this opening of the log has said itself, is no evidence.
 func (b *Bus) Witness(seen Seen, where string) error {
-	if _, err := wal.EpochTime(seen.Epoch); err != nil || seen.Run == b.run {
+	epoch := b.Epoch()
+	// The log's own may be behind the latest that is believed: one that somebody made up
+	// was just before it.
+	if _, err := wal.EpochTime(seen.Epoch); err != nil && seen.Epoch != epoch || seen.Run == b.run {
 		return nil
 	}
-	epoch := b.Epoch()
 	if seen.Epoch < epoch || seen.Epoch == epoch && seen.Seq <= b.head {
 		return nil
 	}

@@ -60,3 +60,31 @@ func TestWitness(t *testing.T) {
 		t.Errorf("an epoch of the year 6429: %v", err)
 	}
 }
+
+// Somebody who may publish where the gateway keeps how far its log has come makes it begin
+// an epoch. He can't make it the last one: epochs still sort, and the guard still holds.
+func TestMadeUpClaim(t *testing.T) {
+	dir := t.TempDir()
+	b := openBus(t, testConfig(dir), Deps{})
+	made := Seen{Epoch: "07ffffffffffffff", Seq: 1 << 63, Run: "made up"} // the latest that is believed
+	for range 3 {
+		if err := b.Witness(made, "the broker"); err == nil {
+			t.Fatalf("%+v is not believed: this test should know the latest that is", made)
+		}
+		next, err := b.NewEpoch()
+		if err != nil || next <= made.Epoch {
+			t.Fatalf("%q after %q, %v", next, made.Epoch, err)
+		}
+		publish(t, b, batchOf(testSet("plc", 10), 10, 1))
+		syncBus(t, b)
+		must(t, b.Close())
+		b = openBus(t, testConfig(dir), Deps{})
+		if b.Epoch() != next {
+			t.Fatalf("epoch %q, was %q", b.Epoch(), next)
+		}
+		if err := b.Witness(Seen{Epoch: "07ffffffffffffff", Seq: 1 << 63}, "the broker"); err != nil {
+			t.Errorf("the same again: %v", err)
+		}
+		made = Seen{Epoch: next, Seq: b.Claim().Seq + 1, Run: "of a log that went further"}
+	}
+}

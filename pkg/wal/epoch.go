@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -29,7 +30,7 @@ func (l *Log) NewEpoch(after ...string) (string, error) {
 	defer l.gc.mu.Unlock()
 	at := l.now().UnixMilli()
 	for _, e := range append(after, l.Epoch()) {
-		if made, err := EpochTime(e); err == nil {
+		if made, err := epochTime(e, math.MaxUint64); err == nil {
 			at = max(at, made.UnixMilli()+1)
 		}
 	}
@@ -83,13 +84,15 @@ func (l *Log) turning() (bool, error) {
 const latestEpoch = 1 << 43 // Unix ms, in the year 2248
 
 // EpochTime returns when an epoch was begun; an error for what is no epoch.
-func EpochTime(epoch string) (time.Time, error) {
+func EpochTime(epoch string) (time.Time, error) { return epochTime(epoch, latestEpoch) }
+
+func epochTime(epoch string, latest uint64) (time.Time, error) {
 	p, err := hex.DecodeString(epoch)
 	if err != nil || len(p) != 8 {
 		return time.Time{}, fmt.Errorf("%q is not an epoch: expected 16 hexadecimal digits", epoch)
 	}
 	ms := binary.BigEndian.Uint64(p) >> 16
-	if ms >= latestEpoch {
+	if ms >= latest {
 		return time.Time{}, fmt.Errorf("%q is not an epoch: it is of the year %d", epoch, time.UnixMilli(int64(ms)).UTC().Year())
 	}
 	return time.UnixMilli(int64(ms)), nil
