@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // author says who is at the keyboard: a person, by --author or the context's, also where
@@ -51,7 +52,7 @@ func person(u *user.User, env func(string) string, login func() string) string {
 
 // loginName returns the user that the kernel knows as having logged in; "" if none has.
 func loginName() string {
-	text, err := os.ReadFile(filepath.FromSlash("/proc/self/loginuid"))
+	text, err := regular.ReadFile(filepath.FromSlash("/proc/self/loginuid"), 4<<10)
 	if err != nil {
 		return ""
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 	"github.com/edge-gateway/edge-gateway/pkg/tables"
 )
 
@@ -40,7 +41,7 @@ func loadContexts() (contexts, error) {
 	if err != nil {
 		return c, nil //nolint:nilerr // a user without a home has no contexts either
 	}
-	b, err := os.ReadFile(path)
+	b, err := regular.ReadFile(path, 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
 	}

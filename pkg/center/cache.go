@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // NewestCacheFormat is the version of the cache file that this release writes.
@@ -21,7 +21,7 @@ const NewestCacheFormat = 1
 // CacheFormat returns the version of a cache file; [ErrFormat] if this release
 // doesn't know it.
 func CacheFormat(path string) (int, error) {
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return 0, fmt.Errorf("configuration cache: %w", err)
 	}
@@ -102,7 +102,7 @@ func (f cacheFile) save(c cached) error {
 // load reads the file. Without one, or with one of another prefix or format, it
 // returns nil.
 func (f cacheFile) load(prefix string) (*cached, error) {
-	file, err := os.Open(f.path)
+	file, err := regular.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

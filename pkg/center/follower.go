@@ -15,6 +15,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/feed"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // Policy says what a gateway does with a commit that fails on it.
@@ -196,7 +197,7 @@ func NewFollower(cfg FollowerConfig) (*Follower, error) {
 
 // bootID names this run of the machine's kernel; "" where that isn't known.
 func bootID() string {
-	b, err := os.ReadFile(filepath.FromSlash("/proc/sys/kernel/random/boot_id"))
+	b, err := regular.ReadFile(filepath.FromSlash("/proc/sys/kernel/random/boot_id"), 4<<10)
 	if err != nil {
 		return ""
 	}

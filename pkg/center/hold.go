@@ -5,15 +5,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // KeepCache copies a follower's cache file to another path, if it holds the document
 // with the hash sha.
 func KeepCache(cache, path, sha string) error {
-	text, err := os.ReadFile(cache)
+	text, err := regular.ReadFile(cache, 1<<30)
 	if err != nil {
 		return fmt.Errorf("configuration cache: %w", err)
 	}
@@ -32,7 +32,7 @@ func KeepCache(cache, path, sha string) error {
 // proven holds, with the verdict that the document with the hash sha, which came with
 // revision rev, is not to be run. The follower must not run.
 func Hold(path, proven, sha string, rev int64, reason, version string) error {
-	file, err := os.Open(proven)
+	file, err := regular.Open(proven)
 	if err != nil {
 		return fmt.Errorf("configuration cache: %w", err)
 	}

@@ -19,7 +19,7 @@ type File struct {
 // what is text and what a number; the values themselves are not held to it yet, see
 // [Check]. Its error is a [Findings].
 func ReadFile(schema, path string) (*File, error) {
-	src, err := readBounded(path)
+	src, err := ReadTable(path)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}

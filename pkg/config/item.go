@@ -50,7 +50,7 @@ func ItemTree(t Table, id string, n *yaml.Node) (map[string]any, error) {
 // its field wants it and nothing else checked: for those who push what is wrong on
 // purpose.
 func RawItems(t Table, path string) (map[string]map[string]any, error) {
-	src, err := readBounded(path)
+	src, err := ReadTable(path)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}

@@ -193,7 +193,7 @@ func (r *reader) add(fs ...Finding) { r.findings = append(r.findings, fs...) }
 
 // file reads one table's file.
 func (r *reader) file(t Table, path string) {
-	src, err := readBounded(path)
+	src, err := ReadTable(path)
 	if err != nil {
 		r.next(t, &document{name: path, broken: true})
 		r.add(unreadable(path, err)...)
@@ -244,7 +244,8 @@ func Taken(t Table, id string, at, first Pos) Finding {
 		Message: fmt.Sprintf("%s %s is taken already; first at %s", what, id, where)}.At(at)
 }
 
-func readBounded(path string) ([]byte, error) {
+// ReadTable reads a table's file as it stands.
+func ReadTable(path string) ([]byte, error) {
 	return regular.ReadFile(path, maxFileBytes)
 }
 

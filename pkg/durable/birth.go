@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // A birth mark is a file that holds the time at which the file system says that it was
@@ -19,7 +21,7 @@ import (
 // Born reports whether the birth mark at path was made there: not, if it came with a
 // copy. Where there is none, or the file system keeps no such times, it is true.
 func Born(path string) (bool, error) {
-	content, err := os.ReadFile(path)
+	content, err := regular.ReadFile(path, 4<<10)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}

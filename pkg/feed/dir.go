@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // dirPoll is how often a configuration directory is looked at. Polling sees
@@ -265,7 +266,7 @@ func (d *Dir) back(ctx context.Context) error {
 	now, err := d.load()
 	held := err == nil && now.SHA256 != old.SHA256
 	// What can't be read can't be kept.
-	earlier, _ := os.ReadFile(d.kept.path(HoldFile))
+	earlier, _ := regular.ReadFile(d.kept.path(HoldFile), 64<<10)
 	if held { // before anything else: a crash must not undo what the person did
 		if err := d.kept.setHold(now, "put back by hand (edge-ctl config rollback)"); err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // Files of data_dir.
@@ -45,7 +46,7 @@ func (m memory) path(name string) string { return filepath.Join(m.dir, name) }
 
 // held returns the error of a snapshot that is not to be run by itself.
 func (m memory) held(snap *config.Snapshot) error {
-	text, err := os.ReadFile(m.path(HoldFile))
+	text, err := regular.ReadFile(m.path(HoldFile), 64<<10)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -90,7 +91,7 @@ func (m memory) dropHold() {
 }
 
 func (m memory) read(name string) (*config.Snapshot, error) {
-	doc, err := os.ReadFile(m.path(name))
+	doc, err := regular.ReadFile(m.path(name), 1<<30)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/apply"
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
 	"github.com/edge-gateway/edge-gateway/pkg/feed"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // historySize bounds what is remembered of applies.
@@ -43,7 +43,7 @@ func newHistory() *history {
 // open begins with what an earlier process has left in dataDir.
 func (h *history) open(dataDir string, log *slog.Logger) {
 	h.path, h.log = filepath.Join(dataDir, historyFile), log
-	text, err := os.ReadFile(h.path)
+	text, err := regular.ReadFile(h.path, maxKept)
 	var kept pb.ListConfigHistoryResponse
 	if err == nil {
 		err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(text, &kept)

@@ -19,11 +19,12 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // CheckBackup reads a backup to its end and returns what is in it.
 func CheckBackup(path string) (*backup.Contents, error) {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +108,7 @@ func mustBeEmpty(key, dir string) error {
 
 // checkRestored refuses a data_dir whose restore was cut off.
 func checkRestored(dataDir string) error {
-	file, err := os.ReadFile(filepath.Join(dataDir, restoringAt))
+	file, err := regular.ReadFile(filepath.Join(dataDir, restoringAt), 64<<10)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -128,7 +129,7 @@ type restorer struct {
 }
 
 func (r *restorer) read(ctx context.Context, path string) error {
-	f, err := os.Open(path)
+	f, err := regular.Open(path)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
 	"github.com/edge-gateway/edge-gateway/pkg/feed"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 	"github.com/edge-gateway/edge-gateway/pkg/version"
 )
 
@@ -133,7 +134,7 @@ const (
 // gateway_id. It is made once.
 func instanceID(dataDir string) (string, error) {
 	path := filepath.Join(dataDir, instanceFile)
-	text, err := os.ReadFile(path)
+	text, err := regular.ReadFile(path, 4<<10)
 	if err == nil && len(strings.TrimSpace(string(text))) > 0 {
 		return strings.TrimSpace(string(text)), nil
 	}

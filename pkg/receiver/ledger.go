@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // Ledger knows what has arrived. It may be used from any goroutine.
@@ -89,7 +89,7 @@ func OpenLedger(path string) (*Ledger, error) {
 	if path == "" {
 		return l, nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := regular.ReadFile(path, 1<<30)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
 	}

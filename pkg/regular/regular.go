@@ -32,15 +32,33 @@ func ReadFile(path string, limit int64) (content []byte, err error) {
 	return Read(f, limit)
 }
 
-// Read reads f, which was opened with [Flags], as [ReadFile] does. The size that
-// the file system tells is not believed: it may change, and some files tell none.
-func Read(f fs.File, limit int64) ([]byte, error) {
-	st, err := f.Stat()
+// Open opens a regular file to read.
+func Open(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, Flags, 0)
 	if err != nil {
 		return nil, err
 	}
-	if !st.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: st.Name(), Err: kindError(st.Mode())}
+	if _, err := stat(f); err != nil {
+		_ = f.Close() // only read
+		return nil, err
+	}
+	return f, nil
+}
+
+func stat(f fs.File) (fs.FileInfo, error) {
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = &fs.PathError{Op: "read", Path: st.Name(), Err: kindError(st.Mode())}
+	}
+	return st, err
+}
+
+// Read reads f, which was opened with [Flags], as [ReadFile] does. The size that
+// the file system tells is not believed: it may change, and some files tell none.
+func Read(f fs.File, limit int64) ([]byte, error) {
+	st, err := stat(f)
+	if err != nil {
+		return nil, err
 	}
 	content, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {

@@ -43,6 +43,10 @@ func TestReadFileOfOtherKinds(t *testing.T) {
 	} {
 		done := make(chan error, 1)
 		go func() {
+			if f, err := Open(path); err == nil && want != "" {
+				t.Errorf("%s is opened", path)
+				_ = f.Close() // only read
+			}
 			_, err := ReadFile(path, 1<<20)
 			done <- err
 		}()

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // baseFile is where a directory remembers what its tables were in each store when they
@@ -36,7 +36,7 @@ type bases struct {
 func readBases(dir string) (bases, error) {
 	path := filepath.Join(dir, baseFile)
 	var b bases
-	text, err := os.ReadFile(path)
+	text, err := regular.ReadFile(path, 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
 	}

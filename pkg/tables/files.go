@@ -113,7 +113,7 @@ func (l *Files) rawTable(t config.Table) ([]config.Item, error) {
 
 // rawItems reads the items of a file: canonical if they are good, else as they are.
 func rawItems(path string, t config.Table) ([]config.Item, error) {
-	text, err := os.ReadFile(path)
+	text, err := config.ReadTable(path)
 	if err != nil {
 		return nil, err
 	}

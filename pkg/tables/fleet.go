@@ -163,7 +163,7 @@ func (f *Fleet) WriteInto(dir string, r *overlay.Rendered) ([]string, error) {
 		}
 		home := filepath.Join(dir, t.FileName())
 		for _, path := range files {
-			was, err := os.ReadFile(path)
+			was, err := config.ReadTable(path)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}

@@ -235,7 +235,7 @@ type File struct {
 
 // openFile reads a table's file.
 func openFile(below *config.Document, path string, t config.Table) (*File, error) {
-	text, err := os.ReadFile(path)
+	text, err := config.ReadTable(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the tables: %w", err)
 	}

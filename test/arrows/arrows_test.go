@@ -7,7 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -20,7 +24,7 @@ const module = "github.com/edge-gateway/edge-gateway/"
 var allowed = map[string][]string{
 	"schemas":              {},
 	"pkg/version":          {},
-	"pkg/durable":          {},
+	"pkg/durable":          {"pkg/regular"},
 	"pkg/logtest":          {},
 	"pkg/backup":           {},
 	"pkg/number":           {},
@@ -49,15 +53,15 @@ var allowed = map[string][]string{
 	"pkg/mqtt311":          {},
 	"pkg/mqttreason":       {},
 	"pkg/mqttwire":         {},
-	"pkg/receiver":         {"pkg/address", "pkg/clienttls", "pkg/durable", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/mqttwire", "pkg/supervise"},
+	"pkg/receiver":         {"pkg/address", "pkg/clienttls", "pkg/durable", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/mqttwire", "pkg/regular", "pkg/supervise"},
 	"pkg/plcsim":           {"pkg/config"},
 	"pkg/selector":         {},
 	"pkg/rollout":          {"pkg/number", "pkg/selector"},
 	"pkg/overlay":          {"pkg/config", "pkg/selector"},
 	"pkg/lint":             {"pkg/config/...", "pkg/overlay", "pkg/point", "pkg/connectors", "pkg/endpoint", "pkg/driver", "pkg/protocols", "pkg/regular", "pkg/visible"},
 	"pkg/feed":             {"pkg/errkind", "pkg/config", "pkg/durable", "pkg/regular"},
-	"pkg/center":           {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/durable", "pkg/feed", "pkg/overlay", "pkg/regular", "pkg/moment", "pkg/words"},
-	"pkg/tables":           {"pkg/config", "pkg/durable", "pkg/errkind", "pkg/lint", "pkg/number", "pkg/overlay", "pkg/protocols", "pkg/visible", "pkg/xlsx", "schemas"},
+	"pkg/center": {"pkg/clienttls", "pkg/config", "pkg/durable", "pkg/errkind", "pkg/feed", "pkg/moment", "pkg/overlay", "pkg/regular", "pkg/words"},
+	"pkg/tables": {"pkg/config", "pkg/durable", "pkg/errkind", "pkg/lint", "pkg/number", "pkg/overlay", "pkg/protocols", "pkg/regular", "pkg/visible", "pkg/xlsx", "schemas"},
 	"pkg/center/embedded":  {},
 	"pkg/apply":            {"pkg/config", "pkg/driver"},
 	"pkg/admin":            {"pkg/errkind", "pkg/admin/adminpb", "pkg/frame", "pkg/intake", "pkg/version", "pkg/words"},
@@ -224,6 +228,47 @@ func below(name string, who []string) bool {
 		}
 	}
 	return false
+}
+
+// opensItself says who reads a file without pkg/regular, and why: all others would wait for
+// the other end of a pipe that somebody put in the file's place, or read a device for ever.
+var opensItself = map[string]string{
+	"pkg/wal/os_unix.go":       "the log's own directories, to sync them",
+	"pkg/durable/durable.go":   "directories, to sync them",
+	"cmd/edge-bus/audit.go":    "a person names it; <(…) is a pipe",
+	"cmd/edge-bus/transfer.go": "a person names it; <(…) is a pipe",
+	"cmd/edge-cfg/import.go":   "a person names it; <(…) is a pipe",
+}
+
+// TestFilesAreOpenedAsRegularOnes: whoever may put a pipe, a device or an endless file in the
+// place of a file that the product reads hangs nothing with it.
+func TestFilesAreOpenedAsRegularOnes(t *testing.T) {
+	opens := regexp.MustCompile(`\bos\.(Open|ReadFile)\(`)
+	used := map[string]bool{}
+	for _, top := range []string{"pkg", "cmd"} {
+		err := filepath.WalkDir(filepath.Join("../..", top), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasSuffix(filepath.Dir(path), "test") /* helpers of tests */ {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if err != nil || !opens.Match(text) {
+				return err
+			}
+			name := filepath.ToSlash(strings.TrimPrefix(path, "../../"))
+			if used[name] = true; opensItself[name] == "" {
+				t.Errorf("%s reads a file with package os: use pkg/regular, or say here why not", name)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name := range opensItself {
+		if !used[name] {
+			t.Errorf("%s opens nothing itself: take it away", name)
+		}
+	}
 }
 
 // TestBrokerStaysOut: what goes into packages links no broker.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
+	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
 
 // past is what a driver leaves for the one after it: until when it had values. What the
@@ -37,7 +38,7 @@ func (r *runner) recall() {
 		return
 	}
 	var p past
-	raw, err := os.ReadFile(file)
+	raw, err := regular.ReadFile(file, 64<<10)
 	if err == nil {
 		err = json.Unmarshal(raw, &p)
 	}
