@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -29,8 +28,11 @@ func (l *Log) NewEpoch(after ...string) (string, error) {
 	l.gc.mu.Lock() // one at a time
 	defer l.gc.mu.Unlock()
 	at := l.now().UnixMilli()
-	for _, e := range append(after, l.Epoch()) {
-		if made, err := epochTime(e, math.MaxUint64); err == nil {
+	if made, err := epochTime(l.Epoch(), 2*latestEpoch); err == nil { // one that followed the latest
+		at = max(at, made.UnixMilli()+1)
+	}
+	for _, e := range after {
+		if made, err := EpochTime(e); err == nil {
 			at = max(at, made.UnixMilli()+1)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -233,6 +234,49 @@ func TestCommandsRate(t *testing.T) {
 	}
 	if r := c.results(t)[5]; !strings.Contains(r["reason"].(string), "3/h") {
 		t.Errorf("answer: %v", r)
+	}
+}
+
+// Who may retain commands does not have thousands of them come with each connection, beyond
+// what the gateway takes, so that it reconnects for ever.
+func TestRetainedCommandsAreNotSent(t *testing.T) {
+	t.Parallel()
+	broker := peer.StartMosquitto(t)
+	attacker := dial(t, broker.Addr, "attacker")
+	for i := range 300 {
+		attacker.publish(t, &paho.Publish{Topic: fmt.Sprint(cmdTopic, "/", i), QoS: 1, Retain: true, Payload: []byte(`{"seq":1,"tag":"plant.a","value":1}`)})
+	}
+	r, p, c := commandRig(t, broker, nil)
+	send(t, c, `{"seq":7,"tag":"plant.b","value":1}`, nil)
+	peer.WaitFor(t, 10*time.Second, "the answer", func() bool { return c.results(t)[7]["result"] == "ok" })
+	if n := len(c.received()); n != 1 {
+		t.Errorf("%d answers, want that to the command that is not retained", n)
+	}
+	if logged, _ := p.counts(); logged != 1 || r.conn.Status().Reconnects != 0 {
+		t.Errorf("%d are logged, %d reconnections", logged, r.conn.Status().Reconnects)
+	}
+}
+
+// Who floods the commands' topics while the gateway is away makes the broker send more than
+// the gateway takes, and the gateway reconnect often. It says so now and then.
+func TestFloodFillsNoLog(t *testing.T) {
+	t.Parallel()
+	broker := peer.StartMosquitto(t)
+	r, _, c := commandRig(t, broker, map[string]any{"rate": "10/s"})
+	r.close()
+	for i := range 2000 {
+		send(t, c, fmt.Sprintf(`{"seq":%d,"tag":"plant.a","value":1}`, 1000+i), nil)
+	}
+	r.start()
+	last := 10_000
+	peer.WaitFor(t, 60*time.Second, "a command to be executed behind the flood", func() bool {
+		last++
+		send(t, c, fmt.Sprintf(`{"seq":%d,"tag":"plant.b","value":1}`, last), nil)
+		return slices.ContainsFunc(slices.Collect(maps.Values(c.results(t))), func(a map[string]any) bool { return a["tag"] == "plant.b" && a["result"] == "ok" })
+	})
+	told := strings.Count(r.logs.String(), "beyond the receive maximum")
+	if n := r.conn.Status().Reconnects; told > 2+int(n)/10 {
+		t.Errorf("%d of %d reconnections are told", told, n)
 	}
 }
 

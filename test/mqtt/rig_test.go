@@ -5,6 +5,7 @@ package mqtt
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 	"github.com/edge-gateway/edge-gateway/pkg/connector/mqtt"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/logtest"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -32,6 +34,7 @@ type rig struct {
 	secret   func(string) (string, error)
 	flush    time.Duration
 	device   string
+	logs     logtest.Buffer
 
 	bus      *bus.Bus
 	consumer *bus.Reader
@@ -58,7 +61,7 @@ func newRig(t testing.TB, endpoint string, cfg map[string]any) *rig {
 }
 
 func (r *rig) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(r.t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+	return slog.New(slog.NewTextHandler(io.MultiWriter(r.t.Output(), &r.logs), &slog.HandlerOptions{Level: slog.LevelInfo}))
 }
 
 func (r *rig) openBus() {

@@ -101,7 +101,7 @@ func (c *Connector) answer(ctx context.Context, l *link) error {
 		if _, err := c.tolerate(partResults, err); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || err != nil && l.inbox.leaves() {
 			c.commands.untried(rec)
 			return nil
 		}

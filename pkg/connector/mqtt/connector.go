@@ -67,6 +67,10 @@ type Connector struct {
 	manners   manners
 	atMessage bool    // the connection before was ended at a message
 	detour    *server // the server that a broker has named instead of itself
+	// Whoever floods the commands' topics makes some brokers send too much, and so
+	// reconnections, several in a second: one in tellEvery is told.
+	quiet    bool // the connection that comes is not told
+	leftTold time.Time
 
 	now  chan struct{} // capacity 1: connect at once
 	kick chan struct{} // capacity 1: drop the connection
@@ -274,7 +278,13 @@ func (c *Connector) failed(err error, wait time.Duration) {
 	c.mu.Lock()
 	c.next = time.Now().Add(wait)
 	c.mu.Unlock()
-	c.log.Warn("no connection to the broker", append([]any{"error", err, "retry_in", wait.Round(time.Millisecond).String()}, supervise.Stack(err)...)...)
+	level := slog.LevelWarn
+	if c.quiet = errors.Is(err, errLeft) && time.Since(c.leftTold) < tellEvery; c.quiet {
+		level = slog.LevelDebug
+	} else if errors.Is(err, errLeft) {
+		c.leftTold = time.Now()
+	}
+	c.log.Log(context.Background(), level, "no connection to the broker", append([]any{"error", err, "retry_in", wait.Round(time.Millisecond).String()}, supervise.Stack(err)...)...)
 }
 
 func isOneOf(err error, targets ...error) bool {
@@ -317,7 +327,11 @@ func (c *Connector) connectAndServe(ctx context.Context, srv server) (up bool, e
 	c.tellShortfalls(srv)
 	c.metrics.up.WithLabelValues(c.name).Set(1)
 	defer c.metrics.up.WithLabelValues(c.name).Set(0)
-	c.log.Info("connected to the broker", "server", srv.String(), "in_flight", len(c.session.inflight))
+	level := slog.LevelInfo
+	if c.quiet {
+		level = slog.LevelDebug
+	}
+	c.log.Log(ctx, level, "connected to the broker", "server", srv.String(), "in_flight", len(c.session.inflight))
 	c.setLink(l)
 	err = c.serve(ctx, l, st)
 	c.setLink(nil)

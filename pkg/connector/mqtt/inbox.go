@@ -61,6 +61,13 @@ func (c *Connector) incoming(l *link, p *paho.Publish) error {
 	return nil
 }
 
+// leaves reports whether messages were left: it is the gateway that ends the connection then.
+func (in *inbox) leaves() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.left > 0
+}
+
 // overflowed reports whether messages were left, and nothing else waits.
 func (in *inbox) overflowed() bool {
 	in.mu.Lock()

@@ -48,6 +48,10 @@ type refusal struct {
 	own     bool   // it was not asked: its CONNACK says so
 }
 
+// maxSaid bounds what is told of a broker's own words, in bytes: they come with every
+// connection and every message that it turns down.
+const maxSaid = 256
+
 // Error says what the code means and what can be done.
 func (r *refusal) Error() string {
 	says := "said"
@@ -56,10 +60,10 @@ func (r *refusal) Error() string {
 	}
 	s := fmt.Sprintf("the broker %s 0x%02X: %s", says, r.code, mqttreason.Text(r.code))
 	if r.instead != "" {
-		s += ": " + r.instead + "; set endpoint to it, or follow_redirect: true"
+		s += ": " + cut(r.instead, maxSaid) + "; set endpoint to it, or follow_redirect: true"
 	}
 	if r.text != "" {
-		s += " (" + r.text + ")"
+		s += " (" + cut(r.text, maxSaid) + ")"
 	}
 	return s
 }

@@ -85,10 +85,15 @@ const tryAgainEvery = 30 * time.Second
 var errGrantsLess = errors.New("the broker grants QoS 0 only: a command that is sent while there is no connection, or gets lost with one, does not arrive; " +
 	"raise what it grants")
 
+// neverRetained asks the broker not to send what it has retained: no retained command is
+// executed, and thousands of them would come with each connection.
+const neverRetained = 2
+
 // subscribe subscribes to a filter with QoS 1. It returns what is less than that in what
 // was granted.
 func subscribe(ctx context.Context, client *paho.Client, filter string) (less, err error) {
-	ack, err := client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 1}}})
+	ack, err := client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 1,
+		RetainHandling: neverRetained}}})
 	if ack != nil && len(ack.Reasons) > 0 {
 		switch {
 		case ack.Reasons[0] >= 0x80:
