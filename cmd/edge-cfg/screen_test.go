@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,7 +46,9 @@ func screenTables(t *testing.T) (old, now *config.Document) {
 }
 
 // TestScreens holds the tables to 80 and 100 columns: the reason is there whole.
-func TestScreens(t *testing.T) {
+func TestScreens(t *testing.T) { synctest.Test(t, screens) } // "3m20s" ago stays that
+
+func screens(t *testing.T) {
 	const problem = "driver press-hall-2-line-7-unit-3 did not come up within 10s: no answer from unit 3"
 	const message = "Line 7: the new presses, with their ovens, and the flow meters of the cooling water"
 	gateways := []gatewayStatus{{Gateway: "plant-2-line-7-gateway-a", State: "rolled_back", Rev: 412, SHA256: strings.Repeat("ab", 32),
