@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,6 +22,7 @@ import (
 
 func newAudit() *cobra.Command {
 	var anchors []string
+	var list bool
 	cmd := &cobra.Command{
 		Use:   "audit [FILE]",
 		Short: "Verify the chain of audit records",
@@ -29,11 +31,14 @@ written: each names its number and the hash of the one before. It reads the runn
 gateway's log, that of a stopped one (--wal-dir), or FILE: an export, or JSON lines
 as a consumer keeps them (frames, payloads or records); - is standard input.
 
+--list lists them for people: who did what, when, and with what result.
+
 It tells from which record to which the chain is whole, where and how it breaks,
 and what this copy can't show. It exits 1 where the chain breaks. Note the last
 record's N:HASH elsewhere: with --anchor, the next audit proves that the chain
 still holds that record, and was not written anew.`,
 		Example: `  edge-bus audit
+  edge-bus audit --list
   edge-bus --wal-dir /var/lib/edge-gw/log audit -o json
   edge-bus audit night-shift.edgelog
   mosquitto_sub -t '/edge/acme/line-1/data' -C 1000 | edge-bus audit - \
@@ -49,13 +54,26 @@ still holds that record, and was not written anew.`,
 				marks = append(marks, m)
 			}
 			v := audit.NewVerifier(marks...)
+			var told deeds
+			if list {
+				v.Tell(told.take)
+			}
 			if err := readAudit(cmd, args, v); err != nil {
+				return err
+			}
+			if list {
+				err := errors.Join(v.Told(), told.show(cmd))
+				if r := v.Report(); !r.Whole() {
+					cmd.PrintErrln("warning: the chain of these records is broken: 'edge-bus audit' says where")
+				}
 				return err
 			}
 			return showAudit(cmd, v.Report())
 		},
 	}
 	cmd.Flags().StringArrayVar(&anchors, "anchor", nil, "a record that an earlier audit printed, N:HASH (repeatable)")
+	cmd.Flags().BoolVar(&list, "list", false, "list who did what, when, and with what result")
+	cmd.MarkFlagsMutuallyExclusive("list", "anchor")
 	cli.AddOutputFlag(cmd)
 	return cmd
 }
@@ -112,6 +130,7 @@ func auditFile(in io.Reader, v *audit.Verifier) error {
 func showAudit(cmd *cobra.Command, r audit.Report) error {
 	err := cli.NewOutput(cmd).Print(r, func(t *cli.Table) {
 		t.Header("RECORDS", "TIME", "FRAMES", "CHAIN")
+		t.Keep("TIME")
 		for _, run := range r.Runs {
 			t.Cells(cli.Cell{Text: span(run.First.N, run.Last.N)}, cli.Cell{Text: auditTime(run.First.Time) + " to " + auditTime(run.Last.Time)},
 				cli.Cell{Text: span(run.First.Seq, run.Last.Seq)}, cli.Cell{Text: "whole", Color: cli.Green})

@@ -78,6 +78,8 @@ type record struct {
 // comes.
 type Verifier struct {
 	anchors []*anchor
+	told    func(Mark, []byte) error
+	toldErr error // the first
 
 	report  Report
 	last    *record           // of the run that is whole so far
@@ -99,6 +101,13 @@ func NewVerifier(anchors ...Mark) *Verifier {
 	}
 	return v
 }
+
+// Tell has tell called with each record that can be read, as it comes. Told returns its
+// first error.
+func (v *Verifier) Tell(tell func(m Mark, text []byte) error) { v.told = tell }
+
+// Told returns the first error of the function that [Verifier.Tell] was given.
+func (v *Verifier) Told() error { return v.toldErr }
 
 // ParseAnchor reads N:HASH.
 func ParseAnchor(s string) (Mark, error) {
@@ -125,6 +134,9 @@ func (v *Verifier) Take(seq uint64, text []byte) {
 	if err != nil {
 		v.fail(Unreadable, &r, "no audit record: "+err.Error())
 		return
+	}
+	if v.told != nil && v.toldErr == nil {
+		v.toldErr = v.told(r.Mark, text)
 	}
 	if r.Hash != hash {
 		v.fail(Changed, &r, fmt.Sprintf("record %d was changed: its hash is not that of what it says", r.N))
