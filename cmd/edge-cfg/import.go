@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -130,11 +131,13 @@ func leftOut(l driver.LeftOut) string {
 // read reads the files, and finds the protocol that they are of; nil: a spreadsheet of
 // variables.
 func (im *importing) read(cmd *cobra.Command, names []string) (files []driver.ImportFile, by *driver.Protocol, err error) {
+	left := int64(maxImport)
 	for i, name := range names {
 		f := driver.ImportFile{Name: name}
-		if f.Data, err = os.ReadFile(name); err != nil {
+		if f.Data, err = readImport(name, left); err != nil {
 			return nil, nil, err
 		}
+		left -= int64(len(f.Data))
 		this, err := im.owner(cmd, &f)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", name, err)
@@ -145,6 +148,23 @@ func (im *importing) read(cmd *cobra.Command, names []string) (files []driver.Im
 		files, by = append(files, f), this
 	}
 	return files, by, nil
+}
+
+// maxImport bounds the files of one import, in bytes: as much as a table may have.
+const maxImport = 256 << 20
+
+// readImport reads a file of at most limit bytes, or what a pipe has to its end.
+func readImport(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("%s: one import takes %d MiB, and this is more: import it in parts", name, maxImport>>20)
+	}
+	return data, err
 }
 
 // owner returns the protocol that knows a file, whose text is UTF-8 then; nil: none does.

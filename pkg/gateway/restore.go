@@ -52,7 +52,7 @@ type Restored struct {
 // that one may have gone further, a new epoch of the log begins, no MQTT session
 // survives, and the revisions of the embedded etcd jump.
 func Restore(ctx context.Context, cfg *bootstrap.Gateway, path string, log *slog.Logger) (*Restored, error) {
-	contents, err := CheckBackup(path)
+	contents, err := checkRoom(ctx, cfg, path)
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +138,12 @@ func (r *restorer) read(ctx context.Context, path string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		// The file may be another one by now.
+		size, known := r.done.Names[p.Name]
+		if !known {
+			return fmt.Errorf("%s: %s was not in it when it was checked", path, p.Name)
+		}
+		in = &bounded{in: in, left: size, err: fmt.Errorf("it has more than the %d bytes that were checked", size)}
 		if err := r.part(p, in); err != nil {
 			return fmt.Errorf("restore %s: %w", p.Name, err)
 		}

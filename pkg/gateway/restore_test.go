@@ -3,9 +3,11 @@ package gateway
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -77,5 +79,88 @@ func TestBackupHoldsThePolicysSecrets(t *testing.T) {
 				t.Errorf("secrets %v: %s: %q, %v", with, path, got, err)
 			}
 		}
+	}
+}
+
+// A backup is a file that anybody may have made: one that unpacks to more than the disk has
+// room for is refused before anything is written, and so is one that is another when it is
+// read again.
+func TestMakerOfABackupFillsNoDisk(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "backup")
+	pack := func(parts ...string) {
+		t.Helper()
+		var file bytes.Buffer
+		w, err := backup.NewWriter(&file, backup.Manifest{Gateway: "gw"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range parts {
+			s, err := w.Stream(name)
+			if err == nil {
+				_, err = s.Write(bytes.Repeat([]byte{0}, 16<<20))
+			}
+			if err := errors.Join(err, s.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(w.Close(), os.WriteFile(path, file.Bytes(), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, free, err := diskOf(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := &bootstrap.Gateway{GatewayID: "gw", DataDir: filepath.Join(dir, "data"), SecretsDir: filepath.Join(dir, "secrets")}
+	for _, parts := range [][]string{{"data/instance"}, {"log"}, {"etcd"}, {"config/drivers.yml"}, {"secrets/x"}, {"policy/x"}, {"of another release"}} {
+		// Others use this disk too: no room at all is what can be told for certain.
+		cfg.Bus = map[string]any{"wal_dir": filepath.Join(dir, "log"), "min_free": strconv.FormatUint(2*free, 10)}
+		pack(parts...)
+		_, err := Restore(t.Context(), cfg, path, nil)
+		if err == nil || !strings.Contains(err.Error(), parts[0]+": there is no room for it") || !strings.Contains(err.Error(), "nothing was restored") {
+			t.Errorf("%s: %v", parts, err)
+		}
+	}
+	for _, made := range []string{"data", "log", "secrets"} {
+		if _, err := os.Lstat(filepath.Join(dir, made)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s was made: %v", made, err)
+		}
+	}
+
+	cfg.Bus["min_free"] = "0"
+	pack("data/instance", "secrets/b")
+	contents, err := checkRoom(t.Context(), cfg, path)
+	if err == nil {
+		err = os.Mkdir(cfg.DataDir, 0o700)
+	}
+	if err != nil {
+		t.Fatalf("with room: %v", err)
+	}
+	r := &restorer{cfg: cfg, done: &Restored{Contents: *contents}}
+	contents.Names["data/instance"]--
+	if err := r.read(t.Context(), path); err == nil || !strings.Contains(err.Error(), "more than the 16777215 bytes that were checked") {
+		t.Errorf("a part that has grown: %v", err)
+	}
+	delete(contents.Names, "data/instance")
+	if err := r.read(t.Context(), path); err == nil || !strings.Contains(err.Error(), "data/instance was not in it") {
+		t.Errorf("a part that is new: %v", err)
+	}
+}
+
+// A part takes all the room that there is and no byte more; a snapshot of etcd needs it twice.
+func TestRoomOfAPart(t *testing.T) {
+	for _, x := range []struct {
+		left, size int64
+		ok         bool
+	}{{10, 10, true}, {10, 11, false}, {0, 0, true}, {0, 1, false}} {
+		_, err := io.Copy(io.Discard, &bounded{in: strings.NewReader(strings.Repeat("x", int(x.size))), left: x.left, err: fs.ErrInvalid})
+		if (err == nil) != x.ok {
+			t.Errorf("%d bytes where %d have room: %v", x.size, x.left, err)
+		}
+	}
+	cfg := &bootstrap.Gateway{DataDir: "data", SecretsDir: "secrets"}
+	if dir, copies := destination(cfg, backup.Part{Name: partEtcd}); dir != "data" || copies != 2 {
+		t.Errorf("etcd goes to %s %d times", dir, copies)
 	}
 }
