@@ -123,7 +123,10 @@ func (g *guard) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 // call runs one call under the guard's rules. It needs the role of its method, and need.
 func (g *guard) call(ctx context.Context, full string, need Role, sem chan struct{}, request func() any, run func() error) error {
 	began := time.Now()
-	m := g.methods[full]
+	m, ours := g.methods[full]
+	if !ours && !strings.HasPrefix(full, "/grpc.") { // health and reflection are everybody's
+		m = method{mutates: true, name: full, needs: RoleMaintain}
+	}
 	err := allow(callerOf(ctx), m.name, max(m.needs, need))
 	if err == nil {
 		err = g.admit(sem, m)

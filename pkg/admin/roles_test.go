@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"log/slog"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 )
@@ -30,5 +33,27 @@ func TestEveryMethodNeedsARole(t *testing.T) {
 		if seen[role] == 0 {
 			t.Errorf("nothing needs %s", role)
 		}
+	}
+}
+
+// TestUnknownMethodNeedsMost: a method of a service that the guard's list lacks is nobody's
+// but the maintainer's, and audited.
+func TestUnknownMethodNeedsMost(t *testing.T) {
+	audits := 0
+	g := newGuard(t.Context(), Deps{Log: slog.New(slog.DiscardHandler), Audit: func(AuditRecord) { audits++ }}, nil)
+	m, err := newMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.metrics = m
+	for full, free := range map[string]bool{"/grpc.health.v1.Health/Check": true, "/edge.admin.v1.NewService/Do": false} {
+		ran := false
+		err := g.call(t.Context(), full, RoleNone, g.unarySem, func() any { return nil }, func() error { ran = true; return nil })
+		if (err == nil) != free || ran != free {
+			t.Errorf("%s without a role: %v", full, err)
+		}
+	}
+	if audits != 1 {
+		t.Errorf("%d records of the audit, want 1", audits)
 	}
 }

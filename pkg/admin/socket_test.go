@@ -34,6 +34,13 @@ func TestMain(m *testing.M) {
 		fmt.Println(err)
 		os.Exit(0)
 	}
+	if os.Getenv(walkEnv) != "" {
+		if err := walk(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
@@ -43,19 +50,31 @@ const nobody = 65534
 // asNobody runs a client under another user and returns what it was told.
 func asNobody(t *testing.T, dir, socket string) string {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Fatal("this test must run as root, to become another user")
-	}
+	return runAsNobody(t, clientIn(t, dir), dialEnv+"="+socket)
+}
+
+// clientIn copies this program to where everybody may enter: it lies where nobody else may.
+// It must not be copied while another test starts a program, which would hold it open.
+func clientIn(t *testing.T, dir string) string {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The test binary lies where nobody else may enter.
 	program := filepath.Join(dir, "client")
 	copyFile(t, self, program)
+	return program
+}
+
+// runAsNobody runs the program under another user and returns its first line.
+func runAsNobody(t *testing.T, program string, env ...string) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Fatal("this test must run as root, to become another user")
+	}
 	cmd := exec.CommandContext(t.Context(), program)
-	cmd.Env = []string{dialEnv + "=" + socket}
-	cmd.Dir = dir
+	cmd.Env = env
+	cmd.Dir = filepath.Dir(program)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

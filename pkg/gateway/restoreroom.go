@@ -77,7 +77,7 @@ func diskOf(path string) (id, free uint64, err error) {
 	}
 	var fs syscall.Statfs_t
 	err = syscall.Statfs(path, &fs)
-	return uint64(st.Dev), fs.Bavail * uint64(fs.Bsize), err
+	return uint64(st.Dev), fs.Bavail * uint64(fs.Bsize), err //nolint:unconvert // other systems number them otherwise
 }
 
 // bounded reads until more than left has come, and fails with err then.
