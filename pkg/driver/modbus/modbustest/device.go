@@ -96,6 +96,13 @@ func (d *Device) Count(f byte) (n int) {
 	return n
 }
 
+// Asked counts all requests.
+func (d *Device) Asked() int {
+	d.Lock()
+	defer d.Unlock()
+	return len(d.Requests)
+}
+
 func (d *Device) listenPacket(t testing.TB) {
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
