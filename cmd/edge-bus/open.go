@@ -65,7 +65,7 @@ func withLogAt(cmd *cobra.Command, a access, at place, use func(context.Context,
 	}
 	err = cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error { return use(ctx, source{BusBackend: c.Bus}) })
 	var away *admin.UnreachableError
-	if !errors.As(err, &away) {
+	if !errors.As(err, &away) || errors.Is(err, context.DeadlineExceeded) { // one that hangs has the log
 		return err
 	}
 	if _, serr := os.Stat(at.dir); given || serr != nil {

@@ -156,7 +156,11 @@ func onStore(cmd *cobra.Command, use func(context.Context, *center.Store) error)
 	if err != nil {
 		return err
 	}
-	store, err := center.Open(cmd.Context(), cfg)
+	var store *center.Store
+	err = cli.During(cmd, "waiting for etcd", func() (err error) {
+		store, err = center.Open(cmd.Context(), cfg)
+		return cli.Interrupted(cmd, err, "etcd did not answer yet, and nothing was done")
+	})
 	if err != nil {
 		return err
 	}

@@ -135,7 +135,12 @@ func having(ability string) string {
 // shared asks a device that the gateway may be polling.
 func (d *device) shared(cmd *cobra.Command, alone string, use func(context.Context, device) error) error {
 	client, err := cli.Dial(cmd)
-	if err != nil {
+	switch {
+	case cmd.Context().Err() != nil:
+		return err
+	case errors.Is(err, context.DeadlineExceeded): // it may hold the device's only connection
+		return unasked(err)
+	case err != nil:
 		if errors.Is(err, fs.ErrPermission) {
 			cmd.PrintErrf("whether a gateway polls this device cannot be asked: %v\n", err)
 		}
@@ -145,7 +150,7 @@ func (d *device) shared(cmd *cobra.Command, alone string, use func(context.Conte
 	ep, polling, err := poller(cmd.Context(), client, d.dialed)
 	switch {
 	case err != nil:
-		return fmt.Errorf("ask the running gateway whether it polls this device: %w; --direct dials it from here without asking", err)
+		return unasked(err)
 	case len(polling) == 0:
 		return use(cmd.Context(), *d)
 	case alone != "":
@@ -154,6 +159,11 @@ func (d *device) shared(cmd *cobra.Command, alone string, use func(context.Conte
 	}
 	d.client, d.owner = client, ep
 	return use(cmd.Context(), *d)
+}
+
+// unasked is the error of a device of which nobody can tell whether a gateway polls it.
+func unasked(err error) error {
+	return fmt.Errorf("ask the running gateway whether it polls this device: %w; --direct dials it from here without asking", err)
 }
 
 // parse reads the URL of a device. own: its scheme is one that only its protocol has.

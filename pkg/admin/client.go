@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -55,13 +58,15 @@ func Find() (string, error) {
 
 const (
 	dialTimeout  = 5 * time.Second
+	greetTimeout = 20 * time.Second             // of a gateway that took the connection
 	readTimeout  = 30 * time.Second             // of calls without side effects
 	writeTimeout = unaryTimeout + 5*time.Second // the server gives up first
 	maxAnswer    = 64 << 20                     // bytes of one message
 )
 
 // Dial connects to the gateway at socket; "" means the one that [Find] finds.
-// When there is none, the error is an [UnreachableError].
+// When there is none, the error is an [UnreachableError]; when there is one that does not
+// speak, it is [context.DeadlineExceeded] as well.
 func Dial(ctx context.Context, socket string) (*Client, error) {
 	if socket == "" {
 		var err error
@@ -79,6 +84,7 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		}),
 		grpc.WithAuthority("edge-gw"),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 2 * greetTimeout}), // greet gives up first
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 			limit := readTimeout
@@ -89,7 +95,7 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 			defer cancel()
 			err := fromStatus(invoke(limited, method, req, reply, cc, opts...))
 			if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil { // else it is the gateway that tells of a time-out
-				return &UnreachableError{Text: fmt.Sprintf("the gateway at %s did not answer within %v; it may be overloaded or hang", socket, limit), Err: err}
+				return unanswered(socket, limit)
 			}
 			return err
 		}),
@@ -97,7 +103,33 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway at %s: %w", socket, err)
 	}
+	if err := greet(ctx, conn, socket, greetTimeout); err != nil {
+		_ = conn.Close() // the first error counts
+		return nil, err
+	}
 	return newClient(conn), nil
+}
+
+// greet waits until the gateway speaks. One that hangs takes connections all the same,
+// because the kernel does that. A connection that breaks is told by the first call.
+func greet(ctx context.Context, conn *grpc.ClientConn, socket string, limit time.Duration) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	conn.Connect()
+	for state := conn.GetState(); state == connectivity.Idle || state == connectivity.Connecting; state = conn.GetState() {
+		if !conn.WaitForStateChange(limited, state) {
+			return cmp.Or(ctx.Err(), unanswered(socket, limit))
+		}
+	}
+	return nil
+}
+
+// unanswered is the error of a gateway that said nothing.
+func unanswered(socket string, limit time.Duration) error {
+	return &UnreachableError{
+		Text: fmt.Sprintf("the gateway at %s did not answer within %v; it may be overloaded or hang", socket, limit),
+		Err:  context.DeadlineExceeded,
+	}
 }
 
 func newClient(conn *grpc.ClientConn) *Client {

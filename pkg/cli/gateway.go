@@ -40,7 +40,12 @@ func dial(ctx context.Context, cmd *cobra.Command) (*admin.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return admin.Dial(ctx, socket)
+	var client *admin.Client
+	err = During(cmd, "waiting for the gateway", func() (err error) {
+		client, err = admin.Dial(ctx, socket)
+		return Interrupted(cmd, err, "the gateway did not answer yet, and nothing was done")
+	})
+	return client, err
 }
 
 func withGateway(ctx context.Context, cmd *cobra.Command, use func(context.Context, *admin.Client) error) error {
