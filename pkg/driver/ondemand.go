@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
@@ -129,43 +128,6 @@ type Step struct {
 	Took  time.Duration
 	Text  string
 	Error string // where the way ended
-}
-
-// Simulation is a device in software, for people who have none.
-type Simulation struct {
-	Short, Help, Example string // of the command
-	Options              []Option
-	Columns              []Column
-	// Start makes the device, which listens from then on.
-	Start func(Args) (*Simulated, error)
-}
-
-// SimulatedAt is the endpoint of a simulated device that listens at addr (HOST:PORT): at
-// every address of the machine means on loopback here.
-func SimulatedAt(addr string) (config.Endpoint, error) {
-	at, err := netip.ParseAddrPort(addr)
-	if err != nil {
-		return config.Endpoint{}, err
-	}
-	host := at.Addr().Unmap()
-	if host.IsUnspecified() {
-		host = netip.MustParseAddr("127.0.0.1")
-	}
-	return config.Endpoint{Scheme: "tcp", Host: host.String(), Port: at.Port(), Opts: map[string]string{"timeout": "1s"}}, nil
-}
-
-// Simulated is a device that listens.
-type Simulated struct {
-	Listen    string          // HOST:PORT
-	Document  json.RawMessage // for programs: an object with what else there is to say
-	Endpoints map[string]config.Endpoint
-	Drivers   map[string]config.Driver
-	Variables []config.Variable // with the other two tables a gateway reads the device
-	Cells     [][]string        // for people, a row for each variable
-	Say       []string          // lines for people
-	// Run serves until ctx ends. Close ends what was never run.
-	Run   func(ctx context.Context) error
-	Close func() error
 }
 
 // TrustList is a directory of certificates that people trust or don't.

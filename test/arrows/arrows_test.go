@@ -46,7 +46,7 @@ var allowed = map[string][]string{
 	"pkg/wal":              {"pkg/errkind", "pkg/durable", "pkg/frame"},
 	"pkg/bus":              {"pkg/config", "pkg/errkind", "pkg/frame", "pkg/wal"},
 	"pkg/audit":            {"pkg/durable", "pkg/frame", "pkg/regular"},
-	"pkg/driver":           {"pkg/errkind", "pkg/config", "pkg/endpoint", "pkg/frame", "pkg/point", "pkg/supervise"},
+	"pkg/driver":           {"pkg/errkind", "pkg/config", "pkg/endpoint", "pkg/frame", "pkg/number", "pkg/point", "pkg/supervise", "pkg/words"},
 	"pkg/protocols":        {"pkg/config", "pkg/driver", "pkg/driver/..."},
 	"pkg/connector":        {"pkg/errkind", "pkg/bus", "pkg/frame", "pkg/supervise"},
 	"pkg/connectors":       {"pkg/connector", "pkg/connector/..."},

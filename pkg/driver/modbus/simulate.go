@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,15 +25,17 @@ func simulation() *driver.Simulation {
 	return &driver.Simulation{
 		Short: "Simulate a Modbus TCP device with moving values, until Ctrl-C",
 		Help: `sim modbus answers as a Modbus TCP device would. Counters, sines and random walks
-move in its registers and coils; the table says which is where.`,
+move in its registers and coils; the table says which is where. With --slow and
+--refuse it misbehaves, so that you see what the gateway says of such a device.`,
 		Example: `  edge-ctl sim modbus
   edge-ctl sim modbus --listen 0.0.0.0:502 --units 1-3 --points 500
-  edge-ctl sim modbus --tables ./config`,
-		Options: []driver.Option{
+  edge-ctl sim modbus --tables ./config
+  edge-ctl sim modbus --slow 1500ms --refuse 2`,
+		Options: append([]driver.Option{
 			{Name: "listen", Type: "string", Default: defaultSimListen, Usage: "HOST:PORT; port 0 takes a free one"},
 			{Name: "units", Type: "string", Default: defaultSimUnits, Usage: "unit ids that answer: a list such as 1,2,10-20"},
 			{Name: "points", Type: "int", Default: defaultSimPoints, Usage: "number of moving values in each unit (1–50000)"},
-		},
+		}, driver.MisbehaviorOptions()...),
 		Columns: []driver.Column{{Name: "TABLE"}, {Name: "ADDR", Right: true}, {Name: "TYPE"}, {Name: "MOVES"}, {Name: "SCALE"}, {Name: "UNIT"}},
 		Start:   startSimulation,
 	}
@@ -47,18 +50,38 @@ func startSimulation(a driver.Args) (*driver.Simulated, error) {
 	if err != nil {
 		return nil, driver.Argsf("--points %s: expected 1 to %d", a.Get("points", defaultSimPoints), maxSimPoints)
 	}
+	wrong, err := driver.ReadMisbehavior(a, int(points))
+	if err != nil {
+		return nil, err
+	}
 	layout := plcsim.NewLayout(int(points))
 	s, err := plcsim.New(plcsim.Config{Listen: a.Get("listen", defaultSimListen), Units: units, Layout: layout})
 	if err != nil {
 		return nil, err
 	}
+	misbehave(s, units, layout, wrong)
 	d, err := simulated(s.Addr(), units, layout)
 	if err != nil {
 		_ = s.Close() // the first error counts
 		return nil, err
 	}
+	d.Say = append(d.Say, wrong.Say()...)
 	d.Run, d.Close = s.Run, s.Close
 	return d, nil
+}
+
+// misbehave makes every unit do what is wrong. In each table the refused values are the
+// last ones, and so is everything behind them.
+func misbehave(s *plcsim.Sim, units []uint8, layout plcsim.Layout, wrong driver.Misbehavior) {
+	refused := layout[len(layout)-wrong.Refuse:]
+	for _, u := range units {
+		s.Delay(u, wrong.Slow)
+		for _, table := range []plcsim.Table{plcsim.Holding, plcsim.Input, plcsim.Coil, plcsim.Discrete} {
+			if i := slices.IndexFunc(refused, func(s plcsim.Signal) bool { return s.Table == table }); i >= 0 {
+				s.Refuse(u, table, refused[i].Addr, math.MaxUint16, uint8(IllegalDataAddress))
+			}
+		}
+	}
 }
 
 // simulated describes a device at addr: one driver for each unit, named sim, or sim and
@@ -83,7 +106,7 @@ func simulated(addr string, units []uint8, layout plcsim.Layout) (*driver.Simula
 		ids[i] = int(u)
 		d.Drivers[id] = config.Driver{
 			Kind: config.KindStatic, EndpointID: endpoint, Proto: Proto,
-			Cfg: map[string]any{"unit_id": int64(u), "polling": "1s"},
+			Cfg: map[string]any{"unit_id": int64(u), "polling": "1s", "addressing": string(AddressingProtocol)},
 		}
 		d.Variables = append(d.Variables, layout.Variables(id, id+".")...)
 	}

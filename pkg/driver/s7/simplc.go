@@ -20,7 +20,9 @@ const (
 // simPLC is a PLC in software, whose only memory is DB 1. It is strict: what is no request
 // of the protocol costs the connection, and what it can't do is refused.
 type simPLC struct {
-	l net.Listener
+	l     net.Listener
+	slow  time.Duration // every answer comes so much later
+	known int           // bytes of the memory that are not refused
 
 	mu    sync.Mutex
 	db    []byte
@@ -28,7 +30,7 @@ type simPLC struct {
 }
 
 func newSimPLC(l net.Listener, size int) *simPLC {
-	return &simPLC{l: l, db: make([]byte, size), conns: map[net.Conn]bool{}}
+	return &simPLC{l: l, known: size, db: make([]byte, size), conns: map[net.Conn]bool{}}
 }
 
 // run serves until ctx ends, while move changes the memory.
@@ -61,7 +63,7 @@ func (p *simPLC) run(ctx context.Context, move func(db []byte, t time.Duration))
 			_ = c.Close() // as a PLC does that has no connection left
 			continue
 		}
-		wg.Go(func() { p.serve(c) })
+		wg.Go(func() { p.serve(ctx, c) })
 	}
 	ended := ctx.Err() != nil || errors.Is(err, net.ErrClosed)
 	cancel()
@@ -94,7 +96,7 @@ func (p *simPLC) close() {
 }
 
 // serve answers on one connection until it ends, or something comes that is no request.
-func (p *simPLC) serve(c net.Conn) {
+func (p *simPLC) serve(ctx context.Context, c net.Conn) {
 	defer func() {
 		_ = c.Close() // as above
 		p.mu.Lock()
@@ -119,13 +121,28 @@ func (p *simPLC) serve(c net.Conn) {
 			continue
 		}
 		answer := p.answer(buf[:size], &connected)
-		if answer == nil {
+		if answer == nil || !p.wait(ctx) {
 			return
 		}
 		if _, err := c.Write(answer); err != nil {
 			return
 		}
 		n = copy(buf, buf[size:n])
+	}
+}
+
+// wait is the time before an answer. It returns false if ctx ends meanwhile.
+func (p *simPLC) wait(ctx context.Context) bool {
+	if p.slow == 0 {
+		return true
+	}
+	timer := time.NewTimer(p.slow)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -193,7 +210,7 @@ func (p *simPLC) placeOf(item []byte) (mem []byte, bit int, code byte) {
 	case item[3] != itemByte || addr%8 != 0:
 		return nil, bit, 0x06
 	}
-	if n == 0 || addr/8+n > len(p.db) {
+	if n == 0 || addr/8+n > p.known {
 		return nil, bit, 0x05
 	}
 	return p.db[addr/8 : addr/8+n], bit, codeGood

@@ -28,14 +28,16 @@ func simulation() *driver.Simulation {
 		Short: "Simulate a Siemens S7 PLC with moving values, until Ctrl-C",
 		Help: `sim s7 answers as a Siemens S7 PLC would, in any rack and slot. Counters, sines and
 switches move in data block 1; the table says which is where. What is written there
-stays until the value moves again.`,
+stays until the value moves again. With --slow and --refuse it misbehaves, so that
+you see what the gateway says of such a PLC.`,
 		Example: `  edge-ctl sim s7
   edge-ctl sim s7 --listen 0.0.0.0:102 --points 500
-  edge-ctl sim s7 --tables ./config`,
-		Options: []driver.Option{
+  edge-ctl sim s7 --tables ./config
+  edge-ctl sim s7 --slow 1500ms --refuse 2`,
+		Options: append([]driver.Option{
 			{Name: "listen", Type: "string", Default: defaultSimListen, Usage: "HOST:PORT; port 0 takes a free one"},
 			{Name: "points", Type: "int", Default: defaultSimPoints, Usage: "number of moving values (1–16000)"},
-		},
+		}, driver.MisbehaviorOptions()...),
 		Columns: []driver.Column{{Name: "ADDRESS"}, {Name: "TYPE"}, {Name: "MOVES"}, {Name: "SCALE"}, {Name: "UNIT"}},
 		Start:   startSimulation,
 	}
@@ -77,16 +79,22 @@ func startSimulation(a driver.Args) (*driver.Simulated, error) {
 	if err != nil {
 		return nil, driver.Argsf("--points %s: expected 1 to %d", a.Get("points", defaultSimPoints), mostSimPoints)
 	}
+	wrong, err := driver.ReadMisbehavior(a, int(points))
+	if err != nil {
+		return nil, err
+	}
 	l, err := net.Listen("tcp", a.Get("listen", defaultSimListen))
 	if err != nil {
 		return nil, fmt.Errorf("simulated PLC: %w", err)
 	}
 	p := newSimPLC(l, int(points)*simSlot)
+	p.slow, p.known = wrong.Slow, (int(points)-wrong.Refuse)*simSlot
 	d, err := simulated(l.Addr().String(), int(points))
 	if err != nil {
 		_ = l.Close() // the first error counts
 		return nil, err
 	}
+	d.Say = append(d.Say, wrong.Say()...)
 	signals := simSignals()
 	d.Run = func(ctx context.Context) error {
 		return p.run(ctx, func(db []byte, t time.Duration) {

@@ -136,3 +136,48 @@ func TestSimulationRude(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A simulated PLC that is asked to misbehave refuses its last values and answers late.
+func TestSimulationMisbehaves(t *testing.T) {
+	const slow = 50 * time.Millisecond
+	sim, err := startSimulation(driver.Args{Options: map[string]string{"listen": "127.0.0.1:0", "points": "10", "slow": slow.String(), "refuse": "2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- sim.Run(ctx) }()
+	s, err := ParseSettings(sim.Drivers["sim"].Cfg, config.Endpoint{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Timeout = 20 * time.Second
+	c, err := connect(ctx, direct{sim.Listen}, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range sim.Variables {
+		p, _, err := Resolve(&sim.Variables[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, err = c.read(p.Place)
+		if took := time.Since(began); took < slow {
+			t.Errorf("%s was answered after %v", sim.Variables[i].Tag, took)
+		}
+		if last := i >= len(sim.Variables)-2; !intact(err) || last == (err == nil) {
+			t.Errorf("%s: %v", sim.Variables[i].Tag, err)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	c.close(nil)
+	for _, a := range []map[string]string{{"slow": "5"}, {"refuse": "11"}} {
+		if _, err := startSimulation(driver.Args{Options: a}); err == nil {
+			t.Errorf("%v", a)
+		}
+	}
+}
