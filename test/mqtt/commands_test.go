@@ -280,6 +280,36 @@ func TestFloodFillsNoLog(t *testing.T) {
 	}
 }
 
+// Who floods the commands' topics at a broker that limits nothing keeps neither answers nor
+// data away, whether the gateway is connected or comes to it.
+func TestFloodHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	broker := peer.StartMosquitto(t, "max_inflight_messages 0", "max_inflight_bytes 0")
+	sub := peer.Subscribe(t, broker.Addr, "flood", dataTopic)
+	r, _, c := commandRig(t, broker, map[string]any{"rate": "10/s"})
+	for _, away := range []bool{false, true} {
+		if away {
+			r.close()
+		}
+		for i := range 5000 {
+			send(t, c, fmt.Sprintf(`{"seq":%d,"tag":"other.a","value":1}`, 1000+i), nil)
+		}
+		if away {
+			r.start()
+		}
+		before, last := sub.Count(), 10_000
+		r.publish(10)
+		peer.WaitFor(t, 60*time.Second, "data and an answer behind the flood", func() bool {
+			last++
+			send(t, c, fmt.Sprintf(`{"seq":%d,"tag":"plant.b","value":1}`, last), nil)
+			return sub.Count() > before && slices.ContainsFunc(slices.Collect(maps.Keys(c.results(t))), func(seq int) bool { return seq > 10_000 })
+		})
+		if n := r.conn.Status().Reconnects; n > 20 {
+			t.Errorf("away %v: %d connections", away, n)
+		}
+	}
+}
+
 // TestCommandsRestart stops the gateway with commands in every state.
 func TestCommandsRestart(t *testing.T) {
 	broker := peer.StartMosquitto(t)

@@ -14,10 +14,12 @@ import (
 // inbox holds the messages that have come in on a connection and are not safe yet.
 // While the log is full they wait here, and what the broker may not send before
 // they are acknowledged waits there: paho's reading goroutine, on which the answers
-// to our own messages come, is never held up.
+// to our own messages come, is held up for no longer than [mostWait].
 type inbox struct {
 	queue chan *paho.Publish
 	work  sync.WaitGroup
+
+	waited time.Duration // for room, by paho's reading goroutine alone
 
 	mu   sync.Mutex
 	left int       // messages for which there was no room, left unacknowledged
@@ -49,16 +51,46 @@ func (c *Connector) incoming(l *link, p *paho.Publish) error {
 		c.commands.turnedAway(l.inbox, p.Topic)
 		return nil
 	}
-	select {
-	case l.inbox.queue <- p:
-	default:
-		// Mosquitto 2.0 sends more than the receive maximum when a session goes
-		// on. What is not acknowledged it delivers again on the next connection.
+	if !l.inbox.put(p) {
 		l.inbox.mu.Lock()
 		defer l.inbox.mu.Unlock()
 		l.inbox.left++
 	}
 	return nil
+}
+
+// How long paho's reading goroutine waits for room: once, and on one connection.
+const (
+	onePatience = 250 * time.Millisecond
+	mostWait    = 5 * time.Second
+)
+
+// put queues a message, if there is room or soon will be. Mosquitto 2.0 sends more than the
+// receive maximum when a session goes on, all of a flood at once if nothing limits it.
+// Most of that is refused in no time, and read no faster. What the log has no room for is
+// left unacknowledged, with all behind it, and delivered again on the next connection.
+func (in *inbox) put(p *paho.Publish) bool {
+	if in.leaves() {
+		return false
+	}
+	select {
+	case in.queue <- p:
+		return true
+	default:
+	}
+	if in.waited >= mostWait {
+		return false
+	}
+	began := time.Now()
+	defer func() { in.waited += time.Since(began) }()
+	patience := time.NewTimer(onePatience)
+	defer patience.Stop()
+	select {
+	case in.queue <- p:
+		return true
+	case <-patience.C:
+		return false
+	}
 }
 
 // leaves reports whether messages were left: it is the gateway that ends the connection then.
@@ -115,11 +147,23 @@ func (c *Connector) handle(ctx context.Context, l *link) {
 				return // the connection has ended
 			}
 			if l.inbox.overflowed() {
+				c.settle(ctx, l)
 				poke(c.now)
 				l.ended(errLeft)
 				_ = l.conn.Close() // the next one brings the rest
 				return
 			}
 		}
+	}
+}
+
+// settle waits until the broker has read the acknowledgements, or a bound has passed. A
+// connection that is closed while more comes is reset, and the broker may lose what it had
+// not read: all of it would come again on the next connection, for ever.
+func (c *Connector) settle(ctx context.Context, l *link) {
+	ctx, cancel := context.WithTimeout(ctx, mostWait)
+	defer cancel()
+	if err := c.subscribe(ctx, l); err != nil { // there already: it is asked for its answer
+		c.log.Debug("the broker does not say whether it has read the acknowledgements", "error", err)
 	}
 }
