@@ -35,6 +35,7 @@ type BrowseOptions struct {
 	Values bool                     // read types, access rights and values of variables
 	Seen   func(nodes, waiting int) // told of progress: nodes found, nodes still to look into; nil: nobody is
 	Found  func(f Found) error      // gets each node; an error ends the search; required
+	room   int                      // bytes of what is known and what waits; 0: mostKept
 }
 
 // The bounds of a search.
@@ -44,6 +45,8 @@ const (
 	mostAhead     = 100              // nodes in a request; what is below them is kept until it is their turn
 	mostInAnswer  = 10_000           // references
 	mostPerNode   = 1000             // references
+	mostKept      = 512 << 20        // bytes of what is known and what waits, which the server's names may swell
+	mostEmpty     = 100              // answers in a row that bring no node and promise more
 	perFlush      = 100              // nodes that are handed on together
 	browseTimeout = 30 * time.Second // some servers gather all that is below a node before they send the first part
 )
@@ -55,6 +58,9 @@ const (
 func (s *Session) Browse(ctx context.Context, start Node, o BrowseOptions) error {
 	if o.Depth <= 0 {
 		o.Depth = mostDepth
+	}
+	if o.room == 0 {
+		o.room = mostKept
 	}
 	if _, err := path.Match(o.Filter, ""); err != nil {
 		return fmt.Errorf("filter %q: %w", o.Filter, err)
@@ -83,6 +89,7 @@ type search struct {
 	known   map[string]struct{}    // node ids that were found
 	ahead   map[*ua.NodeID]*inside // what is below nodes of the stack, as far as the server was asked
 	most    int                    // nodes that the server is asked for at once
+	kept    int                    // bytes, about, of known and ahead
 	batch   []Found                // nodes that were found and not handed on yet
 	ids     []*ua.NodeID           // of batch
 	refused refusals
@@ -122,6 +129,12 @@ func (w *search) next(ctx context.Context) error {
 			return fmt.Errorf("more than %d nodes: begin further below, or set a depth", mostNodes)
 		}
 		w.known[f.Node] = struct{}{}
+		if !f.Seen {
+			w.kept += 2*len(f.Node) + len(f.Path) // it waits for its turn, too
+		}
+		if w.kept > w.o.room {
+			return errTooMuch
+		}
 		if err := w.found(ctx, f, id, ref); err != nil {
 			return err
 		}
@@ -155,8 +168,10 @@ func (w *search) below(ctx context.Context, at level) (*inside, error) {
 			w.most = served
 		}
 	}
-	defer delete(w.ahead, at.id)
-	return w.ahead[at.id], nil
+	found := w.ahead[at.id]
+	delete(w.ahead, at.id)
+	w.kept -= found.size
+	return found, nil
 }
 
 // found notes a node that is looked for. It is handed on once what is to be read of it has
@@ -219,7 +234,23 @@ func (w *search) flush(ctx context.Context) error {
 // inside is what is below a node, or why that is not known.
 type inside struct {
 	refs []*ua.ReferenceDescription
+	size int // of refs, in bytes, about
 	err  error
+}
+
+// sizeOf is about what a reference takes in memory.
+func sizeOf(ref *ua.ReferenceDescription) int {
+	n := 300 + len(ref.NodeID.NamespaceURI)
+	if ref.NodeID.NodeID != nil {
+		n += len(ref.NodeID.NodeID.StringID())
+	}
+	if ref.BrowseName != nil {
+		n += len(ref.BrowseName.Name)
+	}
+	if ref.DisplayName != nil {
+		n += len(ref.DisplayName.Text) + len(ref.DisplayName.Locale)
+	}
+	return n
 }
 
 // lookAhead notes what is below the first of the nodes, and below as many of the others as
@@ -237,11 +268,11 @@ func (w *search) lookAhead(ctx context.Context, ids []*ua.NodeID) (served int, e
 			if res.StatusCode == ua.StatusBadNoContinuationPoints && i > 0 {
 				continue // it is asked for alone, when it is its turn
 			}
-			refs, err := w.rest(ctx, res)
-			if ofLink(err) != nil {
-				return 0, fmt.Errorf("browse %s: %w", ids[i], err)
+			found := w.rest(ctx, res)
+			if ofLink(found.err) != nil || errors.Is(found.err, errTooMuch) {
+				return 0, fmt.Errorf("browse %s: %w", ids[i], found.err)
 			}
-			w.ahead[ids[i]] = &inside{refs, err}
+			w.ahead[ids[i]] = found
 		}
 		return most, nil
 	}
@@ -267,31 +298,48 @@ func (s *Session) browseSome(ctx context.Context, ids []*ua.NodeID) ([]*ua.Brows
 	return got.Results, nil
 }
 
+// errTooMuch ends a search: the server's names would fill the memory.
+var errTooMuch = errors.New("there are too many nodes, or their names are too long, to keep them in memory: begin further below, or set a depth")
+
 // rest returns what is below a node, however many answers that takes.
-func (s *Session) rest(ctx context.Context, res *ua.BrowseResult) ([]*ua.ReferenceDescription, error) {
-	var out []*ua.ReferenceDescription
-	for {
+func (w *search) rest(ctx context.Context, res *ua.BrowseResult) *inside {
+	out := &inside{}
+	fail := func(err error) *inside {
+		w.kept -= out.size
+		return &inside{err: err}
+	}
+	for empty := 0; ; {
 		if isBad(res.StatusCode) {
-			return nil, &serviceError{"Browse", res.StatusCode}
+			return fail(&serviceError{"Browse", res.StatusCode})
 		}
+		before := len(out.refs)
 		for _, ref := range res.References {
 			if ref != nil && ref.NodeID != nil && ref.NodeID.ServerIndex == 0 {
-				out = append(out, ref)
+				size := sizeOf(ref)
+				out.refs, out.size, w.kept = append(out.refs, ref), out.size+size, w.kept+size
 			}
 		}
 		if len(res.ContinuationPoint) == 0 {
-			return out, nil
+			return out
 		}
-		if len(out) > mostNodes {
-			return nil, fmt.Errorf("more than %d nodes below it", mostNodes)
+		if empty++; len(out.refs) > before {
+			empty = 0
 		}
-		resp, err := s.ask(ctx, &ua.BrowseNextRequest{ContinuationPoints: [][]byte{res.ContinuationPoint}})
+		switch {
+		case w.kept > w.o.room:
+			return fail(errTooMuch)
+		case len(out.refs) > mostNodes:
+			return fail(fmt.Errorf("more than %d nodes below it", mostNodes))
+		case empty > mostEmpty:
+			return fail(fmt.Errorf("%d answers in a row promise more and bring no node of this server", mostEmpty))
+		}
+		resp, err := w.ask(ctx, &ua.BrowseNextRequest{ContinuationPoints: [][]byte{res.ContinuationPoint}})
 		if err != nil {
-			return nil, err
+			return fail(err)
 		}
 		next, ok := resp.(*ua.BrowseNextResponse)
 		if !ok || len(next.Results) != 1 || next.Results[0] == nil {
-			return nil, unexpected(resp)
+			return fail(unexpected(resp))
 		}
 		res = next.Results[0]
 	}
