@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
@@ -69,13 +70,18 @@ func badCell(d *pb.Driver) cli.Cell {
 	return c
 }
 
-// lastWords are a driver's error, or else the last one if that was not long ago.
-func lastWords(d *pb.Driver) string {
+// lastWords are the error of a driver or an endpoint, or else the last one if that was
+// not long ago.
+func lastWords(of interface {
+	GetError() string
+	GetLastError() string
+	GetLastErrorAt() *timestamppb.Timestamp
+}) string {
 	const recent = time.Minute
-	if d.Error != "" || d.LastError == "" || time.Since(admin.Time(d.LastErrorAt)) > recent {
-		return cli.OneLine(d.Error)
+	if of.GetError() != "" || of.GetLastError() == "" || time.Since(admin.Time(of.GetLastErrorAt())) > recent {
+		return cli.OneLine(of.GetError())
 	}
-	return cli.OneLine(d.LastError) + " (" + since(d.LastErrorAt) + " ago)"
+	return cli.OneLine(of.GetLastError()) + " (" + since(of.GetLastErrorAt()) + " ago)"
 }
 
 func latencyCell(ms float64) cli.Cell {

@@ -121,7 +121,7 @@ func newEndpoints() *cobra.Command {
 					for _, e := range list {
 						t.Cells(text(e.Id), text(e.Url), stateCell(e.State), ago(e.Since),
 							cli.Cell{Text: fmt.Sprintf("%d/%d", e.Open, e.Max), Right: true}, count(e.InUse), number(e.Reconnects),
-							text(strings.Join(e.Drivers, ",")), text(e.Error))
+							text(strings.Join(e.Drivers, ",")), text(lastWords(e)))
 					}
 				})
 			})

@@ -26,6 +26,9 @@ func Slow(d *pb.Driver) *pb.Problem {
 	p := &pb.Problem{Part: "driver", Name: d.Id, Text: fmt.Sprintf("%d of %d cycles skipped in the last minute", m.GetOverruns(), m.GetCycles())}
 	if d.LatencyP50Ms > 0 {
 		p.Text += ": the device needs " + FormatMs(d.LatencyP50Ms) + " per request"
+		if d.LatencyP99Ms >= 2*d.LatencyP50Ms {
+			p.Text += ", and sometimes " + FormatMs(d.LatencyP99Ms)
+		}
 	}
 	p.Hint = cmp.Or(d.Advice, "raise cfg.polling, or let fewer requests do: cfg.max_regs_per_req, cfg.max_gap, cfg.max_inflight")
 	return p

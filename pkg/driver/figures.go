@@ -6,7 +6,8 @@ import (
 )
 
 const (
-	latencies   = 256 // answers that the quantiles are of
+	latencies   = 256 // answers at most that the quantiles are of
+	quantilesOf = time.Minute
 	recentSlots = 7   // six whole ones and the one that is being filled
 	slotLength  = 10 * time.Second
 )
@@ -43,7 +44,8 @@ func (m *Minute[T]) Each(now time.Time, f func(*T)) {
 // what happened in the last minute. The driver's mutex guards both.
 type Figures struct {
 	latency [latencies]time.Duration
-	n       int // of latency, ever
+	at      [latencies]int64 // Unix seconds of the answers
+	n       int              // of latency, ever
 	recent  Minute[Recent]
 }
 
@@ -55,7 +57,7 @@ func (f *Figures) Answered(st *Status, now time.Time, took time.Duration) {
 		st.FirstRead = now
 	}
 	if took > 0 {
-		f.latency[f.n%latencies] = took
+		f.latency[f.n%latencies], f.at[f.n%latencies] = took, now.Unix()
 		f.n++
 	}
 	f.recent.At(now).Polls++
@@ -88,12 +90,25 @@ func (f *Figures) Fill(st *Status, now time.Time) {
 		st.LastMinute.Retries += r.Retries
 		st.LastMinute.Errors += r.Errors
 	})
-	n := min(f.n, latencies)
+	var buf [latencies]time.Duration
+	sorted := f.since(buf[:0], now.Unix()-int64(quantilesOf/time.Second))
+	if len(sorted) == 0 {
+		sorted = f.since(sorted, 0) // the last ones there were
+	}
+	n := len(sorted)
 	if n == 0 {
 		return
 	}
-	all := f.latency // on the stack
-	sorted := all[:n]
 	slices.Sort(sorted)
 	st.LatencyP50, st.LatencyP99 = sorted[(n-1)/2], sorted[(n-1)*99/100]
+}
+
+// since appends to list the latencies of answers that came at oldest or later.
+func (f *Figures) since(list []time.Duration, oldest int64) []time.Duration {
+	for i := range min(f.n, latencies) {
+		if f.at[i] >= oldest {
+			list = append(list, f.latency[i])
+		}
+	}
+	return list
 }

@@ -33,7 +33,7 @@ func TestFigures(t *testing.T) {
 	if m.Polls < 48 || m.Polls > 56 || m.Overruns < 20 || m.Overruns > 24 || m.Errors != m.Retries || m.Errors < 12 || m.Errors > 14 {
 		t.Errorf("of the last minute: %+v", m)
 	}
-	if shown.LatencyP50 < 85*time.Millisecond || shown.LatencyP50 > 95*time.Millisecond || shown.LatencyP99 < 175*time.Millisecond {
+	if shown.LatencyP50 < 145*time.Millisecond || shown.LatencyP50 > 155*time.Millisecond || shown.LatencyP99 < 175*time.Millisecond {
 		t.Errorf("latency %v, %v", shown.LatencyP50, shown.LatencyP99)
 	}
 	quiet := st

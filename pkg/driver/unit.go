@@ -346,6 +346,8 @@ func (u *unit) tag(table *point.Table, i int, address string, why reasons) TagSt
 		s.Reason = why.device
 	case known:
 		s.Reason = own
+	case bad && s.Last.Lost:
+		s.Reason = Reason{Text: "not read again yet since it was lost", Since: time.Unix(0, s.Last.TS)}
 	case bad:
 		s.Reason = unusable()
 		s.Reason.Since = time.Unix(0, s.Last.TS)

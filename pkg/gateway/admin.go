@@ -128,7 +128,10 @@ func (a adminEndpoints) ListEndpoints(context.Context, *pb.ListEndpointsRequest)
 // endpointMessage is s with what the pool does not know.
 func endpointMessage(s endpoint.State, maxConns int, drivers []string) *pb.Endpoint {
 	m := admin.Fill(new(pb.Endpoint), s)
-	m.State, m.Error, m.Max, m.Drivers = string(s.Status), s.LastError, uint32(maxConns), drivers
+	m.State, m.Max, m.Drivers = string(s.Status), uint32(maxConns), drivers
+	if s.Status == endpoint.Down {
+		m.Error = s.LastError
+	}
 	return m
 }
 

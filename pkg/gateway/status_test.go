@@ -25,6 +25,7 @@ import (
 func TestEveryStatusIsTold(t *testing.T) {
 	d := admintest.FullStruct[driver.DriverStatus]()
 	e := admintest.FullStruct[endpoint.State]()
+	e.Status = endpoint.Down
 	f := admintest.FullStruct[feed.Status]()
 	a := admintest.FullStruct[apply.Result]()
 	tag := admintest.FullStruct[driver.TagStatus]()
@@ -39,7 +40,7 @@ func TestEveryStatusIsTold(t *testing.T) {
 		notTold string // fields of from
 	}{
 		{driverMessage(&d), d, "Item Device Restarts"},
-		{endpointMessage(e, 3, []string{"d"}), e, "Waiting OnBackup LastErrorAt NextDial CertExpiry BytesIn BytesOut Trace"},
+		{endpointMessage(e, 3, []string{"d"}), e, "Waiting OnBackup NextDial CertExpiry BytesIn BytesOut Trace"},
 		{admin.Fill(new(pb.Connector), admintest.FullStruct[connector.Info]()), connector.Info{}, ""},
 		{admin.Fill(new(pb.GetBusStatsResponse), admintest.FullStruct[bus.Stats]()), bus.Stats{}, ""},
 		{admin.Fill(new(pb.Fact), admintest.FullStruct[driver.Fact]()), driver.Fact{}, ""},
@@ -63,7 +64,7 @@ func TestEveryStatusIsTold(t *testing.T) {
 // untold names the fields of a status for which the message has none of that name, nor
 // of one of the names that the gateway gives them.
 func untold(m proto.Message, from reflect.Type) (names []string) {
-	renamed := map[string]string{"Tags": "points", "Tag": "name", "Status": "state", "LastError": "error", "Outcome": "state", "Took": "ms"}
+	renamed := map[string]string{"Tags": "points", "Tag": "name", "Status": "state", "Outcome": "state", "Took": "ms"}
 	fields := m.ProtoReflect().Descriptor().Fields()
 	for i := range from.NumField() {
 		f := from.Field(i)

@@ -54,6 +54,7 @@ func (t *Table) settle(b *frame.Batch, i int, v frame.Value, q frame.Quality, ts
 	st := p.state
 	due := p.onChange && (p.differs(v, q) || q != frame.Good && t.reason != st.status || p.heartbeatDue(ts))
 	st.last.Value, st.last.Quality, st.last.TS, st.last.Known = v, q, ts, true
+	st.last.Lost = false
 	if q != frame.Bad {
 		st.lost = false
 	}
@@ -85,7 +86,7 @@ func (t *Table) LostStatus(b *frame.Batch, i int, ts int64, status string) {
 		return
 	}
 	st.lost, st.status = true, status
-	st.last.Value, st.last.Quality, st.last.TS, st.last.Known = frame.Value{}, frame.Bad, ts, true
+	st.last.Value, st.last.Quality, st.last.TS, st.last.Known, st.last.Lost = frame.Value{}, frame.Bad, ts, true, true
 	st.report(b, i, frame.Value{}, frame.Bad, ts)
 	st.explain(b)
 }

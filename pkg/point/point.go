@@ -97,6 +97,7 @@ type Last struct {
 	Quality frame.Quality
 	TS      int64  // Unix nanoseconds
 	Known   bool   // false until the first observation; the other fields are zero then
+	Lost    bool   // it is bad because it could not be read, not for what was read
 	Frames  uint64 // made of this tag since the table's first ancestor
 }
 

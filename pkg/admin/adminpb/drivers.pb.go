@@ -122,7 +122,7 @@ type Driver struct {
 	Cycles        uint64                 `protobuf:"varint,16,opt,name=cycles,proto3" json:"cycles,omitempty"`                       // poll cycles that were due, those skipped among them
 	LastError     string                 `protobuf:"bytes,17,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"` // as error, and kept when polls are good again
 	LastErrorAt   *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=last_error_at,json=lastErrorAt,proto3" json:"last_error_at,omitempty"`
-	LatencyP50Ms  float64                `protobuf:"fixed64,19,opt,name=latency_p50_ms,json=latencyP50Ms,proto3" json:"latency_p50_ms,omitempty"` // of the last answers
+	LatencyP50Ms  float64                `protobuf:"fixed64,19,opt,name=latency_p50_ms,json=latencyP50Ms,proto3" json:"latency_p50_ms,omitempty"` // of the last minute
 	LatencyP99Ms  float64                `protobuf:"fixed64,20,opt,name=latency_p99_ms,json=latencyP99Ms,proto3" json:"latency_p99_ms,omitempty"`
 	LastMinute    *DriverMinute          `protobuf:"bytes,21,opt,name=last_minute,json=lastMinute,proto3" json:"last_minute,omitempty"`
 	Advice        string                 `protobuf:"bytes,22,opt,name=advice,proto3" json:"advice,omitempty"` // the setting that would help, where the driver knows it

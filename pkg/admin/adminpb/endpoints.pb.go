@@ -490,12 +490,14 @@ type Endpoint struct {
 	Url           string                 `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`     // without credentials
 	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // "idle", "up", "down", "paused", "draining"
 	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
-	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
-	Open          uint32                 `protobuf:"varint,6,opt,name=open,proto3" json:"open,omitempty"` // connections
+	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"` // why it is down
+	Open          uint32                 `protobuf:"varint,6,opt,name=open,proto3" json:"open,omitempty"`  // connections
 	InUse         uint32                 `protobuf:"varint,7,opt,name=in_use,json=inUse,proto3" json:"in_use,omitempty"`
 	Max           uint32                 `protobuf:"varint,8,opt,name=max,proto3" json:"max,omitempty"`
 	Reconnects    uint64                 `protobuf:"varint,9,opt,name=reconnects,proto3" json:"reconnects,omitempty"`
 	Drivers       []string               `protobuf:"bytes,10,rep,name=drivers,proto3" json:"drivers,omitempty"`
+	LastError     string                 `protobuf:"bytes,11,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"` // of a connection, kept when it is up again
+	LastErrorAt   *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=last_error_at,json=lastErrorAt,proto3" json:"last_error_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -600,6 +602,20 @@ func (x *Endpoint) GetDrivers() []string {
 	return nil
 }
 
+func (x *Endpoint) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *Endpoint) GetLastErrorAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastErrorAt
+	}
+	return nil
+}
+
 var File_v1_endpoints_proto protoreflect.FileDescriptor
 
 const file_v1_endpoints_proto_rawDesc = "" +
@@ -636,7 +652,7 @@ const file_v1_endpoints_proto_rawDesc = "" +
 	"\x05error\x18\x04 \x01(\tR\x05error\"\x16\n" +
 	"\x14ListEndpointsRequest\"N\n" +
 	"\x15ListEndpointsResponse\x125\n" +
-	"\tendpoints\x18\x01 \x03(\v2\x17.edge.admin.v1.EndpointR\tendpoints\"\x87\x02\n" +
+	"\tendpoints\x18\x01 \x03(\v2\x17.edge.admin.v1.EndpointR\tendpoints\"\xec\x02\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x14\n" +
@@ -650,7 +666,10 @@ const file_v1_endpoints_proto_rawDesc = "" +
 	"reconnects\x18\t \x01(\x04R\n" +
 	"reconnects\x12\x18\n" +
 	"\adrivers\x18\n" +
-	" \x03(\tR\adrivers2\xca\x01\n" +
+	" \x03(\tR\adrivers\x12#\n" +
+	"\n" +
+	"last_error\x18\v \x01(\tB\x04\xc8\xf3\x18\x01R\tlastError\x12>\n" +
+	"\rlast_error_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\vlastErrorAt2\xca\x01\n" +
 	"\x0fEndpointService\x12_\n" +
 	"\rListEndpoints\x12#.edge.admin.v1.ListEndpointsRequest\x1a$.edge.admin.v1.ListEndpointsResponse\"\x03\x90\x02\x01\x12V\n" +
 	"\vAskEndpoint\x12!.edge.admin.v1.AskEndpointRequest\x1a\".edge.admin.v1.AskEndpointResponse0\x01B@Z>github.com/edge-gateway/edge-gateway/pkg/admin/adminpb;adminpbb\x06proto3"
@@ -691,15 +710,16 @@ var file_v1_endpoints_proto_depIdxs = []int32{
 	10, // 5: edge.admin.v1.AskStep.took:type_name -> google.protobuf.Duration
 	7,  // 6: edge.admin.v1.ListEndpointsResponse.endpoints:type_name -> edge.admin.v1.Endpoint
 	11, // 7: edge.admin.v1.Endpoint.since:type_name -> google.protobuf.Timestamp
-	5,  // 8: edge.admin.v1.EndpointService.ListEndpoints:input_type -> edge.admin.v1.ListEndpointsRequest
-	0,  // 9: edge.admin.v1.EndpointService.AskEndpoint:input_type -> edge.admin.v1.AskEndpointRequest
-	6,  // 10: edge.admin.v1.EndpointService.ListEndpoints:output_type -> edge.admin.v1.ListEndpointsResponse
-	1,  // 11: edge.admin.v1.EndpointService.AskEndpoint:output_type -> edge.admin.v1.AskEndpointResponse
-	10, // [10:12] is the sub-list for method output_type
-	8,  // [8:10] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	11, // 8: edge.admin.v1.Endpoint.last_error_at:type_name -> google.protobuf.Timestamp
+	5,  // 9: edge.admin.v1.EndpointService.ListEndpoints:input_type -> edge.admin.v1.ListEndpointsRequest
+	0,  // 10: edge.admin.v1.EndpointService.AskEndpoint:input_type -> edge.admin.v1.AskEndpointRequest
+	6,  // 11: edge.admin.v1.EndpointService.ListEndpoints:output_type -> edge.admin.v1.ListEndpointsResponse
+	1,  // 12: edge.admin.v1.EndpointService.AskEndpoint:output_type -> edge.admin.v1.AskEndpointResponse
+	11, // [11:13] is the sub-list for method output_type
+	9,  // [9:11] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_v1_endpoints_proto_init() }
