@@ -4,6 +4,7 @@
 package asking
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -83,7 +84,7 @@ func Ask(ctx context.Context, c *admin.Client, r *pb.AskEndpointRequest, emit fu
 		return nil
 	})
 	if err == nil && report == nil {
-		err = fmt.Errorf("the gateway gave no report: %w", errkind.Unavailable)
+		err = cmp.Or(ctx.Err(), fmt.Errorf("the gateway gave no report: %w", errkind.Unavailable))
 	}
 	return reportFrom(report), err
 }
