@@ -8,7 +8,7 @@ import (
 const (
 	latencies   = 256 // answers at most that the quantiles are of
 	quantilesOf = time.Minute
-	recentSlots = 7   // six whole ones and the one that is being filled
+	recentSlots = 7 // six whole ones and the one that is being filled
 	slotLength  = 10 * time.Second
 )
 
