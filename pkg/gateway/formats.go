@@ -76,7 +76,7 @@ func formats(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger, migr
 
 // tablesFormat asks the embedded etcd; Format is 0 where it holds no tables yet.
 func tablesFormat(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger) (Format, error) {
-	f := Format{Part: "tables", Path: etcdDir(cfg), Newest: center.NewestCommitFormat}
+	f := Format{Part: "tables", Path: etcdDir(cfg)}
 	if _, err := os.Stat(f.Path); errors.Is(err, fs.ErrNotExist) {
 		return f, nil
 	}
@@ -91,6 +91,6 @@ func tablesFormat(ctx context.Context, cfg *bootstrap.Gateway, log *slog.Logger)
 	}
 	defer func() { _ = store.Close() }() // every request has had its answer
 	head, err := store.Head(ctx)
-	f.Format = head.Format
+	f.Format, f.Newest = head.Format, head.Format // what tables need: those of a fleet have another one, and neither becomes the other
 	return f, err
 }

@@ -136,10 +136,17 @@ func (s *httpServer) Run(ctx context.Context) error {
 		}
 	})
 	defer stop()
-	if err := web.Serve(s.listener, s.server, &web.FlagConfig{WebConfigFile: &s.webConfig}, s.log); !errors.Is(err, http.ErrServerClosed) {
+	if err := web.Serve(s.listener, s.server, &web.FlagConfig{WebConfigFile: &s.webConfig}, slog.New(faults{s.log.Handler()})); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("metrics server: %w", err)
 	}
 	return nil
+}
+
+// faults leaves out what a library says of a normal life.
+type faults struct{ slog.Handler }
+
+func (f faults) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && f.Handler.Enabled(ctx, l)
 }
 
 // Close frees the listener, for a server that never ran.
