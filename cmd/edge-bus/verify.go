@@ -82,7 +82,7 @@ func (f *verifyFlags) run(cmd *cobra.Command) error {
 		ctx, cancel = context.WithTimeout(ctx, f.duration)
 		defer cancel()
 	}
-	if err := receiver.Run(ctx, f.cfg); err != nil {
+	if err := f.receive(ctx, cmd); err != nil {
 		return err
 	}
 	report := f.cfg.Ledger.Report()
@@ -96,6 +96,20 @@ func (f *verifyFlags) run(cmd *cobra.Command) error {
 		return errors.New("not everything is there")
 	}
 	return nil
+}
+
+// receive follows the messages, and shows on a terminal how many frames came.
+func (f *verifyFlags) receive(ctx context.Context, cmd *cobra.Command) error {
+	p := cli.NewProgress(cmd, "receiving")
+	defer p.Done()
+	p.Set("nothing came yet")
+	var frames int
+	f.cfg.OnFrames = func(b *receiver.Batch, fresh []frame.Sample) error {
+		frames += len(fresh)
+		p.Set(words.Count(frames, "frame") + ", the last from " + b.Gateway)
+		return nil
+	}
+	return receiver.Run(ctx, f.cfg)
 }
 
 // sessionExpiry is how long the broker keeps what comes while our own connection
@@ -159,14 +173,14 @@ func verifyTable(t *cli.Table, r receiver.Report) {
 	if len(r.Gateways) == 0 && r.Bad == 0 {
 		return // the command ends with that
 	}
-	t.Header("GATEWAY", "EPOCH", "SEQ", "MESSAGES", "FRAMES", "REPEATS", "LATE", "MISSING", "DELAY P95")
+	t.Header("GATEWAY", "EPOCH", "SEQ", "MESSAGES", "FRAMES", "MISSING", "REPEATS", "LATE", "DELAY P95") // MISSING has room at 80 columns
 	for _, g := range r.Gateways {
 		missing := cli.Cell{Text: "none", Color: cli.Green}
 		if len(g.Gaps) > 0 {
 			missing = cli.Cell{Text: words.Count(len(g.Gaps), "gap"), Color: cli.Red}
 		}
 		t.Cells(cli.Cell{Text: g.Gateway}, cli.Cell{Text: g.Epoch}, cli.Cell{Text: fmt.Sprintf("%d–%d", g.FirstSeq, g.LastSeq)},
-			number(g.Messages), number(g.Frames), number(g.Repeats), number(g.Late), missing, cli.Cell{Text: fmt.Sprintf("%.0f ms", g.Delay.P95Ms), Right: true})
+			number(g.Messages), number(g.Frames), missing, number(g.Repeats), number(g.Late), cli.Cell{Text: fmt.Sprintf("%.0f ms", g.Delay.P95Ms), Right: true})
 	}
 	for _, g := range r.Gateways {
 		for _, id := range slices.Sorted(maps.Keys(g.Replays)) {
