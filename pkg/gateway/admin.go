@@ -51,6 +51,9 @@ func (g *Gateway) status(context.Context) (*pb.GetStatusResponse, error) {
 		Gateway: g.cfg.GatewayID, Tenant: g.cfg.Tenant, Device: g.cfg.Device, State: state, Started: admin.Timestamp(g.started),
 	}
 	add := func(p *pb.Problem) { st.Problems = append(st.Problems, p) }
+	if g.safe {
+		add(&pb.Problem{Part: "gateway", Name: "safe", Text: safeMode, Hint: "put right what keeps it from running, then start it without --safe"})
+	}
 	if err := g.bus.Problem(); err != nil {
 		add(&pb.Problem{Part: "bus", Name: "log", Text: err.Error()})
 	}

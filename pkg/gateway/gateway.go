@@ -381,12 +381,15 @@ func within(ctx context.Context, what string, do func() error) error {
 	}
 }
 
+// safeMode is why a gateway in safe mode does nothing.
+const safeMode = "the gateway was started with --safe: nothing is read or delivered"
+
 // Readiness says whether the gateway does its job: the log takes frames, a
 // configuration runs, every driver has made its first poll, every connector is up.
 func (g *Gateway) Readiness() Readiness {
 	var missing []string
 	if g.safe {
-		missing = append(missing, "the gateway was started with --safe: nothing is read or delivered")
+		missing = append(missing, safeMode)
 	}
 	if g.state.Load() != "running" {
 		missing = append(missing, fmt.Sprintf("the gateway is %s", g.state.Load()))
