@@ -127,7 +127,9 @@ func (w *whole) why(name string) (*answer, error) {
 		if !ok { // it went between two calls
 			d = new(pb.Driver)
 		}
-		a.Links = append(w.deviceLinks(d), requestLink(t), tagLink(t), scaleLink(t))
+		// What the device says of the tag itself comes before what is slow for all.
+		a.Links = slices.Insert(w.deviceLinks(d), 2, requestLink(t))
+		a.Links = append(a.Links, tagLink(t), scaleLink(t))
 	} else if d, ok := find(w.drivers, name, (*pb.Driver).GetId); ok {
 		a.Kind = "driver"
 		a.Links = append(w.deviceLinks(d), w.tagsLink(d))
