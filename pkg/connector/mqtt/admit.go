@@ -94,7 +94,7 @@ const aliasRoom = 8
 
 // tooLarge is why a message of r that cannot be made smaller is not sent.
 func (s *sender) tooLarge(r *messageRecord, p payload) error {
-	return &refusal{code: codeTooLarge, own: true, text: fmt.Sprintf("frame %d on %s makes a packet of %d bytes, the broker takes %d",
+	return &refusal{code: codeTooLarge, own: true, why: fmt.Sprintf("frame %d on %s makes a packet of %d bytes, the broker takes %d",
 		p.first, r.Topic, s.packetSize(r, &p), s.limits.packetSize)}
 }
 

@@ -262,7 +262,7 @@ func (s *sender) convicted(t *turn, m *message) error {
 			return err
 		}
 		return s.refuse(t, m, &refusal{code: asRefusal(u.lastWord).code,
-			text: fmt.Sprintf("it ended %d connections or more at this message without an answer, the last one with: %v; check the topic, the user's rights and the broker's log", diedTwice, u.lastWord)})
+			why: fmt.Sprintf("it ended %d connections or more at this message without an answer, the last one with: %v; check the topic, the user's rights and the broker's log", diedTwice, u.lastWord)})
 	}
 	return s.replace(t, m)
 }

@@ -71,7 +71,7 @@ func (c *Connector) settleQoS(on *link, l *limits) error {
 		return nil
 	}
 	if !cfg.Lower {
-		return &refusal{code: codeNoQoS, own: true, text: fmt.Sprintf("it takes QoS %d at most; lower_qos: true goes on with that", l.maxQoS)}
+		return &refusal{code: codeNoQoS, own: true, why: fmt.Sprintf("it takes QoS %d at most; lower_qos: true goes on with that", l.maxQoS)}
 	}
 	c.warn(partQoS, fmt.Errorf("the broker takes QoS %d at most (%s): %s; set qos: %d to make that permanent", l.maxQoS, why, promise(l.maxQoS), l.maxQoS))
 	return nil

@@ -153,7 +153,7 @@ func (t *tester) call(ctx context.Context, client *paho.Client, nc *conn) (strin
 	l := readLimits(connackProperties(ack))
 	t.will = t.terms.next().will
 	if t.c.config().QoS > l.maxQoS && !t.c.config().Lower {
-		return "", l, &refusal{code: codeNoQoS, own: true, text: fmt.Sprintf("it takes QoS %d at most; lower_qos: true goes on with that", l.maxQoS)}
+		return "", l, &refusal{code: codeNoQoS, own: true, why: fmt.Sprintf("it takes QoS %d at most; lower_qos: true goes on with that", l.maxQoS)}
 	}
 	text := l.String()
 	if t.terms.next().old {

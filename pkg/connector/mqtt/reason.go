@@ -44,6 +44,7 @@ func refusedLater(d *packets.Disconnect) *refusal {
 type refusal struct {
 	code    byte
 	text    string // the broker's own words, if it gave any
+	why     string // the gateway's words, if it knows more
 	instead string // the server that it names instead of itself
 	own     bool   // it was not asked: its CONNACK says so
 }
@@ -64,6 +65,9 @@ func (r *refusal) Error() string {
 	}
 	if r.text != "" {
 		s += " (" + cut(r.text, maxSaid) + ")"
+	}
+	if r.why != "" {
+		s += " (" + r.why + ")"
 	}
 	return s
 }

@@ -354,5 +354,5 @@ func asRefusal(err error) *refusal {
 	if errors.As(err, &r) {
 		return r
 	}
-	return &refusal{code: 0x80, text: err.Error()}
+	return &refusal{code: 0x80, why: err.Error()}
 }
