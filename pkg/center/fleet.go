@@ -167,19 +167,18 @@ func (s *Store) putRecords(ctx context.Context, p *plan, cl *claim) error {
 			}
 		}
 	}
-	var batches [][]clientv3.Op
-	ops, size := 0, 0
-	for id, text := range p.changedRecords(have) {
-		if size += len(id) + len(text) + len(s.keys.prefix) + 32; len(batches) == 0 || ops == s.cfg.MaxTxnOps-room || size > s.cfg.MaxTxnBytes {
-			batches, ops, size = append(batches, nil), 0, len(text)
-		}
-		op := clientv3.OpPut(s.keys.record(id), text)
-		if text == "" {
-			op = clientv3.OpDelete(s.keys.record(id))
-		}
-		batches[len(batches)-1] = append(batches[len(batches)-1], op)
-		ops++
-	}
+	changed := p.changedRecords(have)
+	batches := batched(s.cfg, slices.Sorted(maps.Keys(changed)), func(id string) int { return len(s.keys.record(id)) + len(changed[id]) + 32 },
+		func(ids []string) (ops []clientv3.Op) {
+			for _, id := range ids {
+				if text := changed[id]; text == "" {
+					ops = append(ops, clientv3.OpDelete(s.keys.record(id)))
+				} else {
+					ops = append(ops, clientv3.OpPut(s.keys.record(id), text))
+				}
+			}
+			return ops
+		})
 	return s.heldAll(ctx, cl, "write the gateways' records", batches)
 }
 
@@ -243,22 +242,9 @@ func (p *plan) recordOf(id string, was *record) string {
 
 // readRecords reads the records of all gateways.
 func (s *Store) readRecords(ctx context.Context) (map[string][]byte, error) {
-	const page = 1000
 	out := make(map[string][]byte)
-	root := s.keys.records()
-	for from := root; ; {
-		resp, err := s.get(ctx, "read the gateways' records", from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(root)), clientv3.WithLimit(page))
-		if err != nil {
-			return nil, err
-		}
-		for _, kv := range resp.Kvs {
-			out[string(kv.Key[len(root):])] = kv.Value
-		}
-		if !resp.More {
-			return out, nil
-		}
-		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
-	}
+	err := s.readBelow(ctx, "read the gateways' records", s.keys.records(), 1000, func(id string, value []byte) { out[id] = value })
+	return out, err
 }
 
 // errStays: what is in force is nothing for this gateway.

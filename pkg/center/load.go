@@ -325,25 +325,34 @@ type rawItems map[config.Table][]config.Item
 
 // readItems reads the item keys, which a push in progress may be changing.
 func (s *Store) readItems(ctx context.Context) (rawItems, error) {
-	const page = 2000
 	out := rawItems{}
 	for _, t := range config.AllTables() {
-		root := s.keys.table(t)
-		for from := root; ; {
-			resp, err := s.get(ctx, "read the item keys", from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(root)), clientv3.WithLimit(page))
-			if err != nil {
-				return nil, err
-			}
-			for _, kv := range resp.Kvs {
-				out[t] = append(out[t], config.Item{ID: string(kv.Key[len(root):]), JSON: kv.Value})
-			}
-			if !resp.More {
-				break
-			}
-			from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+		err := s.readBelow(ctx, "read the item keys", s.keys.table(t), 2000, func(id string, value []byte) {
+			out[t] = append(out[t], config.Item{ID: id, JSON: value})
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// readBelow reads the keys that begin with root, so many at a time, and calls each with
+// what stands behind root.
+func (s *Store) readBelow(ctx context.Context, op, root string, page int64, each func(name string, value []byte)) error {
+	for from := root; ; {
+		resp, err := s.get(ctx, op, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(root)), clientv3.WithLimit(page))
+		if err != nil {
+			return err
+		}
+		for _, kv := range resp.Kvs {
+			each(string(kv.Key[len(root):]), kv.Value)
+		}
+		if !resp.More {
+			return nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
 }
 
 // document makes a document of the items; an error if they can't be one.

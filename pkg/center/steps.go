@@ -184,19 +184,24 @@ func (s *Store) putStored(ctx context.Context, p *plan, cl *claim, at stored, he
 
 // putItems writes the items in as many transactions as it takes.
 func (s *Store) putItems(ctx context.Context, cl *claim, list []config.ItemChange) error {
-	var batches [][]clientv3.Op
+	return s.heldAll(ctx, cl, "write the items", batched(s.cfg, list, s.changeSize, s.itemOps))
+}
+
+// batched cuts a list into as few transactions as cfg allows, each of the ops of so many
+// elements. size is what an element adds to a transaction, in bytes.
+func batched[T any](cfg Config, list []T, size func(T) int, ops func([]T) []clientv3.Op) (batches [][]clientv3.Op) {
 	for len(list) > 0 {
-		n, size := 0, 0
-		for n < len(list) && n < s.cfg.MaxTxnOps-room {
-			if size += s.changeSize(list[n]); n > 0 && size > s.cfg.MaxTxnBytes {
+		n, sum := 0, 0
+		for n < len(list) && n < cfg.MaxTxnOps-room {
+			if sum += size(list[n]); n > 0 && sum > cfg.MaxTxnBytes {
 				break
 			}
 			n++
 		}
-		batches = append(batches, s.itemOps(list[:n]))
+		batches = append(batches, ops(list[:n]))
 		list = list[n:]
 	}
-	return s.heldAll(ctx, cl, "write the items", batches)
+	return batches
 }
 
 // held is a transaction that takes place only while the claim is held.

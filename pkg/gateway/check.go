@@ -177,17 +177,17 @@ func (c *checker) surroundings() {
 		c.doubt("secret", "policy.secrets", err)
 	}
 	dir := existing(c.cfg.WALDir())
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
+	free, err := freeOf(dir)
+	if err != nil {
 		return // the directories' own check tells
 	}
 	log, err := bus.ParseConfig(c.cfg.Bus)
 	if err != nil {
 		return // it was refused
 	}
-	if free := st.Bavail * uint64(st.Bsize); free < log.MinFree {
+	if free < log.MinFree {
 		c.doubt("disk", "bus.min_free", fmt.Errorf("the disk of %s has %s free and min_free is %s: nothing is published until there is more; lower it, or make room",
-			dir, config.Size(free/uint64(config.MiB))*config.MiB, config.Size(log.MinFree)))
+			dir, wholeMiB(free), config.Size(log.MinFree)))
 	}
 }
 

@@ -322,7 +322,7 @@ func (d *doctor) time() {
 // disk looks whether the log may grow to what it is allowed to.
 func (d *doctor) disk() {
 	dir := existing(d.cfg.WALDir())
-	var st syscall.Statfs_t
+	var st syscall.Statfs_t // its files count too
 	if err := syscall.Statfs(dir, &st); err != nil {
 		d.sick("disk", "%s: %v", dir, err)
 		return
@@ -342,14 +342,13 @@ func (d *doctor) disk() {
 	})
 	free := st.Bavail * uint64(st.Bsize)
 	need := log.WALMaxBytes + log.MinFree
-	size := func(n uint64) config.Size { return config.Size(n/uint64(config.MiB)) * config.MiB }
 	switch {
 	case free+used < need:
 		d.doubt("disk", "%s has %s free, and the log may take %s more and leave %s: when the broker is away, it is full before bus.wal_max_bytes is reached: lower that, or make room",
-			dir, size(free), size(log.WALMaxBytes-min(used, log.WALMaxBytes)), config.Size(log.MinFree))
+			dir, wholeMiB(free), wholeMiB(log.WALMaxBytes-min(used, log.WALMaxBytes)), config.Size(log.MinFree))
 	case st.Files > 0 && st.Ffree < 1000:
 		d.doubt("disk", "%s has room for %s: find what makes so many", dir, words.Count(st.Ffree, "more file"))
 	default:
-		d.fine("disk", "%s has %s free; the log takes %s of %s", dir, size(free), size(used), config.Size(log.WALMaxBytes))
+		d.fine("disk", "%s has %s free; the log takes %s of %s", dir, wholeMiB(free), wholeMiB(used), config.Size(log.WALMaxBytes))
 	}
 }

@@ -38,9 +38,8 @@ func checkRoom(ctx context.Context, cfg *bootstrap.Gateway, path string) (*backu
 		if !seen {
 			left = int64(free) - int64(log.MinFree)
 		}
-		size := func(n uint64) config.Size { return config.Size(n/uint64(config.MiB)) * config.MiB }
 		full := fmt.Errorf("%s: there is no room for it on the disk of %s, which has %s free, and %s of that stay free (bus.min_free): make room; nothing was restored",
-			p.Name, dir, size(free), config.Size(log.MinFree))
+			p.Name, dir, wholeMiB(free), config.Size(log.MinFree))
 		n, err := io.Copy(io.Discard, &bounded{ctx: ctx, in: in, left: max(0, left) / copies, err: full})
 		disks[id] = left - n*copies
 		return err
@@ -75,10 +74,19 @@ func diskOf(path string) (id, free uint64, err error) {
 	if err := syscall.Stat(path, &st); err != nil {
 		return 0, 0, err
 	}
-	var fs syscall.Statfs_t
-	err = syscall.Statfs(path, &fs)
-	return uint64(st.Dev), fs.Bavail * uint64(fs.Bsize), err //nolint:unconvert // other systems number them otherwise
+	free, err = freeOf(path)
+	return uint64(st.Dev), free, err //nolint:unconvert // other systems number them otherwise
 }
+
+// freeOf returns how many bytes are free for the gateway on the file system of a path.
+func freeOf(path string) (uint64, error) {
+	var st syscall.Statfs_t
+	err := syscall.Statfs(path, &st)
+	return st.Bavail * uint64(st.Bsize), err
+}
+
+// wholeMiB is n bytes as people are told of them.
+func wholeMiB(n uint64) config.Size { return config.Size(n/uint64(config.MiB)) * config.MiB }
 
 // bounded reads until more than left has come, and fails with err then.
 type bounded struct {
