@@ -128,17 +128,49 @@ type Limits struct {
 // Integer returns the limits of a data type of integers; ok is false for others. A
 // mod10k holds less in fewer than four registers.
 func (t DataType) Integer() (l Limits, ok bool) {
-	bits := map[DataType]int{TypeUint8: 8, TypeUint16: 16, TypeUint24: 24, TypeUint32: 32, TypeUint48: 48, TypeUint64: 64,
-		TypeInt8: -8, TypeInt16: -16, TypeInt24: -24, TypeInt32: -32, TypeInt48: -48, TypeInt64: -64, TypeTime: -32, TypeLTime: -64}[t]
-	switch {
-	case bits > 0:
-		return Limits{0, math.MaxUint64 >> (64 - bits)}, true
-	case bits < 0:
-		return Limits{math.MinInt64 >> (64 + bits), math.MaxInt64 >> (64 + bits)}, true
+	switch t {
+	case TypeUint8:
+		return unsigned(8), true
+	case TypeUint16:
+		return unsigned(16), true
+	case TypeUint24:
+		return unsigned(24), true
+	case TypeUint32:
+		return unsigned(32), true
+	case TypeUint48:
+		return unsigned(48), true
+	case TypeUint64:
+		return unsigned(64), true
+	case TypeInt8:
+		return signed(8), true
+	case TypeInt16:
+		return signed(16), true
+	case TypeInt24:
+		return signed(24), true
+	case TypeInt32, TypeTime:
+		return signed(32), true
+	case TypeInt48:
+		return signed(48), true
+	case TypeInt64, TypeLTime:
+		return signed(64), true
+	case TypeBCD16:
+		return Limits{Max: 9999}, true
+	case TypeBCD32:
+		return Limits{Max: 99999999}, true
+	case TypeBCD48:
+		return Limits{Max: 999999999999}, true
+	case TypeBCD64, TypeMod10k:
+		return Limits{Max: 9999999999999999}, true
+	case TypeS5Time:
+		return Limits{Max: 9990000}, true
 	}
-	top, ok := map[DataType]uint64{TypeBCD16: 9999, TypeBCD32: 99999999, TypeBCD48: 999999999999, TypeBCD64: 9999999999999999,
-		TypeMod10k: 9999999999999999, TypeS5Time: 9990000}[t]
-	return Limits{0, top}, ok
+	return Limits{}, false
+}
+
+func unsigned(bits int) Limits { return Limits{Max: math.MaxUint64 >> (64 - bits)} }
+
+func signed(bits int) Limits {
+	return Limits{math.MinInt64 >> (64 - bits), math.MaxInt64 >> (64 - bits)}
 }
 
 // Wide reports whether a float64 would round some of the integers.

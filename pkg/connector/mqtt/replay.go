@@ -34,7 +34,7 @@ func (c *Connector) Replay(ctx context.Context, id string, batches []*frame.Batc
 		return where, err
 	}
 	b := newBuilder(cd, newRouter(where))
-	b.limit = c.payloadLimit(l, c.session.currentLimits())
+	b.limit = c.payloadLimit(c.overhead(), l, c.session.currentLimits())
 	send := func() error {
 		defer b.reset()
 		for _, p := range b.parts {

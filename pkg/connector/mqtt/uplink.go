@@ -35,10 +35,12 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	}
 	cfg := c.config()
 	qos := min(cfg.QoS, limits.maxQoS)
+	beside := c.overhead()
+	payloadLimit := func() int { return c.payloadLimit(beside, l, limits) }
 	o := readerOptions{qos: qos, liveFirst: cfg.LiveFirst, pace: func() pace {
 		now := c.config()
 		allowed, _ := now.Backlog.allowance() // checked
-		return pace{now.MaxFrames, now.MaxInterval.Std(), c.payloadLimit(l, limits), allowed}
+		return pace{now.MaxFrames, now.MaxInterval.Std(), payloadLimit(), allowed}
 	}, warn: func(err error) { c.warn(partBacklog, err) }}
 	c.warn(partBacklog, nil)
 	o.record = windowRecord{Template: c.template, encoding: c.encoding(l)}
@@ -69,24 +71,38 @@ func (c *Connector) newUplink(l *link, st *stored, limits limits) (*uplink, erro
 	c.warn("message size", c.suspicion.words)
 	s.options = senderOptions{describe: c.describe, paused: c.isPaused, backoff: c.backoff, fault: c.setFault,
 		settled: c.moves, answerTime: c.answerTime, config: c.config, warn: c.warn,
-		present: func() present { return present{windowRecord: o.record, qos: qos} }, payloadLimit: func() int { return c.payloadLimit(l, limits) }}
+		present: func() present { return present{windowRecord: o.record, qos: qos} }, payloadLimit: payloadLimit}
 	return &uplink{reader: r, sender: s, rest: st.windows, stopping: make(chan struct{})}, nil
 }
 
-// payloadLimit is the size of a payload before compression, in bytes, so that its
-// packet fits. What a topic with {driver} or {tag} needs is not known here: where it
-// is more than supposed, the sender cuts the message.
-func (c *Connector) payloadLimit(on *link, l limits) int {
+// overhead is what a packet holds beside its payload, in bytes, at most. What a
+// topic with {driver} or {tag} needs is not known here: where it is more than
+// supposed, the sender cuts the message.
+type overhead struct {
+	packet   int // header, topic and properties
+	envelope int // around the payload, where it has an envelope
+}
+
+// overhead measures the largest message. It does not change while a connection
+// lasts, and costs too much to be asked for each message.
+func (c *Connector) overhead() overhead {
 	topic := strings.NewReplacer("{driver}", likelyName, "{tag}", likelyName).Replace(c.template)
 	largest := uint64(math.MaxUint64)
 	r := messageRecord{ID: 1, QoS: 2, Topic: topic, Stream: streamBacklog, Prev: largest}
+	made := payload{first: largest, last: largest, configRev: largest}
 	h := publishHeader{id: 1, qos: 2, topic: topic, contentType: "application/x-protobuf", expiry: math.MaxUint32,
-		user: c.describe(&r, &payload{first: largest, last: largest, configRev: largest})}
+		user: c.describe(&r, &made)}
 	head, _ := appendPublish(nil, &h, maxPacketSize/2, nil)
-	limit := min(int(c.config().MaxBytes), l.packetSize-len(head)-aliasRoom)
+	e := c.envelope(&r, &made)
+	return overhead{packet: len(head) + aliasRoom, envelope: len(e.AppendJSON(nil, nil))}
+}
+
+// payloadLimit is the size of a payload before compression, in bytes, so that its
+// packet fits.
+func (c *Connector) payloadLimit(o overhead, on *link, l limits) int {
+	limit := min(int(c.config().MaxBytes), l.packetSize-o.packet)
 	if c.encoding(on).Envelope {
-		e := c.envelope(&r, &payload{first: largest, last: largest, configRev: largest})
-		limit -= len(e.AppendJSON(nil, nil))
+		limit -= o.envelope
 	}
 	if n := int(c.suspicion.learned.Load()); n > 0 {
 		limit = min(limit, n)
