@@ -234,6 +234,7 @@ type Field struct {
 	Default     any // nil if none
 	Secret      bool
 	LiteralOK   bool    // a secret that may stand there literally, such as a user name
+	Hash        bool    // LiteralOK, for it is the hash of a password; it is not shown all the same
 	NoReference bool    // a secret that takes no reference, such as a name that is sent in the open
 	IsPath      bool    // a path, relative to the file that holds it
 	IsFile      bool    // a path of a file that is there to be read
@@ -320,7 +321,8 @@ func leafField(at []schemaAt, path []string) Field {
 	}
 	f.bounds(at)
 	f.Secret = isSecret(at)
-	_, f.LiteralOK = annotation(at, "x-literal")
+	literal, literalOK := annotation(at, "x-literal")
+	f.LiteralOK, f.Hash = literalOK, literal == "hash"
 	_, f.NoReference = annotation(at, "x-no-reference")
 	what, isPath := annotation(at, "x-path")
 	f.IsPath, f.IsFile = isPath, what == "file"

@@ -85,6 +85,9 @@ func (c *checker) rehearse() *Gateway {
 	_, err = bus.ParseConfig(c.cfg.Bus)
 	c.refuse("bus", err)
 	c.refuse("metrics.web_config", checkWebConfig(c.cfg.Metrics.WebConfig))
+	c.refuse("page", g.pageKeys().Check())
+	_, err = pageTLS(c.cfg.Page.TLS)
+	c.refuse("page.tls", err)
 	for _, build := range []func() error{g.openPool, g.openSouth, g.openNorth} {
 		c.refuse("", build())
 	}
@@ -237,7 +240,7 @@ func (c *checker) directories() {
 
 // ports tries the addresses that the gateway listens on.
 func (c *checker) ports() {
-	listen := map[string]string{"metrics.listen": c.cfg.Metrics.Listen}
+	listen := map[string]string{"metrics.listen": c.cfg.Metrics.Listen, "page.listen": c.cfg.Page.Listen}
 	if e := c.cfg.Config.Etcd; c.cfg.Config.Source == "etcd" && len(e.Endpoints) == 0 && e.Listen != "unix" {
 		listen["config.etcd.listen"] = e.Listen
 	}

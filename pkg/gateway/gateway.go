@@ -55,6 +55,7 @@ type Gateway struct {
 	reg   *prometheus.Registry
 
 	http       *httpServer // nil if metrics.listen is empty
+	page       *httpServer // nil if page.listen is empty
 	bus        *bus.Bus
 	pool       *endpoint.Pool
 	endpoints  *endpoints
@@ -178,14 +179,40 @@ func (g *Gateway) openHTTP() (err error) {
 	return err
 }
 
-// openPage shows the status page on the metrics listener, to clients of this machine.
+// openPage shows the status page on the metrics listener, to clients of this machine, and
+// on a listener of its own.
 func (g *Gateway) openPage() error {
-	if g.http != nil && g.cfg.Page.Local {
-		shown := page.Local(page.New(g.admin.Look(), g.log))
-		g.http.mux.Handle("GET /{$}", shown)
-		g.http.mux.Handle("GET /page/", shown)
+	own := g.cfg.Page.Listen != ""
+	local := g.http != nil && g.cfg.Page.Local
+	if !own && !local {
+		return nil
+	}
+	shown := page.New(g.admin.Look(), g.log)
+	if local {
+		g.http.mux.Handle("GET /{$}", page.Local(shown))
+		g.http.mux.Handle("GET /page/", page.Local(shown))
+	}
+	if !own {
+		return nil
+	}
+	tls, err := pageTLS(g.cfg.Page.TLS)
+	if err != nil {
+		return err
+	}
+	if g.page, err = listenOn("page.listen", g.cfg.Page.Listen, g.log); err != nil {
+		return err
+	}
+	g.page.tls = tls
+	if g.cfg.Page.Guarded() {
+		g.page.mux.Handle("/", page.Guarded(shown, g.pageKeys(), g.log))
+	} else {
+		g.page.mux.Handle("/", page.Local(shown))
 	}
 	return nil
+}
+
+func (g *Gateway) pageKeys() page.Keys {
+	return page.Keys{Token: g.cfg.Page.Token, Users: g.cfg.Page.Users, Resolve: g.secrets().Resolve}
 }
 
 func (g *Gateway) openBus() (err error) {
@@ -236,6 +263,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	parts := newParts(g.fail)
 	if g.http != nil {
 		parts.start("metrics listener", g.http.Run)
+	}
+	if g.page != nil {
+		parts.start("status page", g.page.Run)
 	}
 	parts.start("admin socket", g.admin.Run)
 	parts.start("history", g.history.Run)
@@ -351,8 +381,10 @@ func (g *Gateway) close() {
 	if g.bus != nil {
 		errs = append(errs, within(ctx, "the log", g.bus.Close))
 	}
-	if g.http != nil {
-		errs = append(errs, g.http.Close())
+	for _, s := range []*httpServer{g.http, g.page} {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		g.log.Warn("not everything was closed cleanly", "error", err)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
+	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/intake"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 )
@@ -43,14 +45,15 @@ func hostOf(c net.Conn) string {
 	return host
 }
 
-// httpServer serves /metrics, /healthz and /readyz, and the status page to this machine,
-// all read-only.
+// httpServer serves what is read with HTTP, and changes nothing: /metrics, /healthz and
+// /readyz, and the status page to this machine; or, on a listener of its own, the page.
 type httpServer struct {
 	listener net.Listener
 	server   *http.Server
 	mux      *http.ServeMux
 
-	webConfig string // path of exporter-toolkit's file; "": neither TLS nor passwords
+	webConfig string      // path of exporter-toolkit's file; "": neither TLS nor passwords
+	tls       *tls.Config // nil: none but what webConfig says
 	log       *slog.Logger
 }
 
@@ -76,30 +79,14 @@ func listenHint(addr string, err error) string {
 	return "choose another address, or stop what uses this one"
 }
 
-// listenHTTP binds addr at once, so that a port in use is an error of the start.
-func listenHTTP(addr string, reg prometheus.Gatherer, ready func() Readiness, log *slog.Logger) (*httpServer, error) {
+// listenOn binds addr, the value of key, at once, so that a port in use is an error of
+// the start.
+func listenOn(key, addr string, log *slog.Logger) (*httpServer, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("metrics.listen %q: %w; %s", addr, err, listenHint(addr, err))
+		return nil, fmt.Errorf("%s %q: %w; %s", key, addr, err, listenHint(addr, err))
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		MaxRequestsInFlight: 4,
-		Timeout:             10 * time.Second,
-	}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, struct {
-			Status string `json:"status"`
-		}{"ok"}, log)
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		r, code := ready(), http.StatusOK
-		if !r.Ready {
-			code = http.StatusServiceUnavailable
-		}
-		answer(w, code, r, log)
-	})
 	bounded := intake.Listen(l, intake.Config{Max: httpMax, MaxPeer: httpMaxPeer, Peer: hostOf, Grace: httpGrace})
 	return &httpServer{listener: bounded, mux: mux, log: log, server: &http.Server{
 		Handler:           mux,
@@ -110,6 +97,59 @@ func listenHTTP(addr string, reg prometheus.Gatherer, ready func() Readiness, lo
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}, nil
+}
+
+// listenHTTP returns the server of metrics.listen.
+func listenHTTP(addr string, reg prometheus.Gatherer, ready func() Readiness, log *slog.Logger) (*httpServer, error) {
+	s, err := listenOn("metrics.listen", addr, log)
+	if err != nil {
+		return nil, err
+	}
+	s.mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		MaxRequestsInFlight: 4,
+		Timeout:             10 * time.Second,
+	}))
+	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, struct {
+			Status string `json:"status"`
+		}{"ok"}, log)
+	})
+	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		r, code := ready(), http.StatusOK
+		if !r.Ready {
+			code = http.StatusServiceUnavailable
+		}
+		answer(w, code, r, log)
+	})
+	return s, nil
+}
+
+// pageTLS reads the certificate anew for each connection, so that a renewed one counts at
+// once; nil: the page has none.
+func pageTLS(files bootstrap.PageTLS) (*tls.Config, error) {
+	if files.Cert == "" {
+		return nil, nil
+	}
+	load := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		cert, err := regular.ReadFile(files.Cert, clienttls.MaxFile)
+		if err != nil {
+			return nil, fmt.Errorf("page.tls.cert: %w", err)
+		}
+		key, err := regular.ReadFile(files.Key, clienttls.MaxFile)
+		if err != nil {
+			return nil, fmt.Errorf("page.tls.key: %w", err)
+		}
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("page.tls: %s and %s: %w", files.Cert, files.Key, err)
+		}
+		return &pair, nil
+	}
+	if _, err := load(nil); err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: load}, nil
 }
 
 func answer(w http.ResponseWriter, code int, body any, log *slog.Logger) {
@@ -136,8 +176,15 @@ func (s *httpServer) Run(ctx context.Context) error {
 		}
 	})
 	defer stop()
+	if s.tls != nil {
+		s.server.TLSConfig = s.tls
+		if err := s.server.ServeTLS(s.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("status page: %w", err)
+		}
+		return nil
+	}
 	if err := web.Serve(s.listener, s.server, &web.FlagConfig{WebConfigFile: &s.webConfig}, slog.New(faults{s.log.Handler()})); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("metrics server: %w", err)
+		return fmt.Errorf("HTTP server at %s: %w", s.Addr(), err)
 	}
 	return nil
 }

@@ -194,3 +194,81 @@ func TestWebConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestPageElsewhere: the page's own listener speaks TLS, asks who one is, and shows the
+// page and nothing else; a renewed certificate counts from the next connection on.
+func TestPageElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	server := httptest.NewUnstartedServer(nil) // for its certificate alone
+	server.StartTLS()
+	defer server.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(server.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := bootstrap.Page{Listen: "127.0.0.1:0", Token: "a-token-of-enough-length",
+		TLS: bootstrap.PageTLS{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}}
+	if _, err := pageTLS(p.TLS); err == nil {
+		t.Error("a certificate that is not there is taken")
+	}
+	for path, text := range map[string][]byte{
+		p.TLS.Cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+		p.TLS.Key:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
+	} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := slog.New(slog.DiscardHandler)
+	g := &Gateway{cfg: &bootstrap.Gateway{Page: p}, log: log}
+	socket := admin.Config{Socket: filepath.Join(t.TempDir(), "admin.sock")}
+	if g.admin, err = admin.NewServer(socket, admin.Backend{}, admin.Deps{Log: log, Registerer: prometheus.NewRegistry()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.openPage(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- g.page.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	client := server.Client() // which trusts the certificate
+	client.Timeout = 20 * time.Second
+	for _, x := range []struct {
+		scheme, path, token string
+		code                int
+	}{
+		{"https", "/", p.Token, http.StatusOK}, {"https", "/page/page.js", p.Token, http.StatusOK}, {"https", "/metrics", p.Token, http.StatusNotFound},
+		{"https", "/", "", http.StatusUnauthorized}, {"https", "/page/events", "another-of-enough-length", http.StatusUnauthorized},
+		{"http", "/", p.Token, http.StatusBadRequest},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, x.scheme+"://"+g.page.Addr()+x.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.token != "" {
+			r.SetBasicAuth("anybody", x.token)
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close() // the code is all
+		if resp.StatusCode != x.code {
+			t.Errorf("%s %s with %q: %s, not %d", x.scheme, x.path, x.token, resp.Status, x.code)
+		}
+	}
+	if err := os.WriteFile(p.TLS.Cert, []byte("half a cert"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client.CloseIdleConnections()
+	if resp, err := client.Get("https://" + g.page.Addr() + "/"); err == nil {
+		_ = resp.Body.Close() // it should not have come
+		t.Error("the certificate is not read anew")
+	}
+}

@@ -27,6 +27,7 @@ func Security(g *bootstrap.Gateway) config.Findings {
 		s.connector("connectors."+name, g.Connectors[name])
 	}
 	s.etcd()
+	s.page()
 	s.modes()
 	return s.findings
 }
@@ -39,6 +40,12 @@ type security struct {
 
 func (s *security) tell(rule, key, format string, args ...any) {
 	s.findings = append(s.findings, config.Finding{Severity: s.severity, Rule: rule, Key: key, Message: fmt.Sprintf(format, args...)}.At(s.g.Pos(key)))
+}
+
+// refuse tells of what is refused, whatever security says.
+func (s *security) refuse(rule, key, format string, args ...any) {
+	s.tell(rule, key, format, args...)
+	s.findings[len(s.findings)-1].Severity = config.SeverityError
 }
 
 // connector looks for credentials on their way in the open, and for commands that may
@@ -84,6 +91,31 @@ func (s *security) etcd() {
 			s.tell("plain-etcd", "config.etcd.endpoints", "the tables, and the password if there is one, go to %s in the open: set config.etcd.tls", host)
 			return
 		}
+	}
+}
+
+// page looks for a status page that everybody can read. It is refused: only this machine
+// sees it otherwise.
+func (s *security) page() {
+	p := s.g.Page
+	if (p.TLS.Cert == "") != (p.TLS.Key == "") {
+		s.refuse("value", "page.tls", "cert and key are needed, both or none")
+	}
+	if p.Listen == "" {
+		if p.Guarded() || p.TLS.Cert != "" {
+			s.tell("page-unused", "page", "tls, token and users are of page.listen, which is not set: the page that page.local shows on this machine asks for nothing")
+		}
+		return
+	}
+	host, _, err := net.SplitHostPort(p.Listen)
+	if err == nil && local(host) {
+		return
+	}
+	if !p.Guarded() {
+		s.refuse("open-page", "page.listen", "whoever reaches %s would see the gateway: set page.token or page.users, or listen at 127.0.0.1:PORT", p.Listen)
+	}
+	if p.TLS.Cert == "" {
+		s.refuse("plain-page", "page.listen", "values and passwords would go over the network in the open: set page.tls.cert and page.tls.key, or listen at 127.0.0.1:PORT behind a proxy that encrypts")
 	}
 }
 

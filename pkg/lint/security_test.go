@@ -16,8 +16,17 @@ import (
 func TestInsecureSetUps(t *testing.T) {
 	for _, x := range []struct {
 		text string
-		rule string // "" for none
+		rule string // "" for none; with a ! behind it, it is refused whatever security says
 	}{
+		{"page: {listen: ':9443'}", "open-page!"},
+		{"page: {listen: '10.0.0.5:9443', tls: {cert: c.pem, key: k.pem}}", "open-page!"},
+		{"page: {listen: '[::]:9443', token: '${file:t}'}", "plain-page!"},
+		{"page: {listen: ':9443', tls: {cert: c.pem}, token: '${file:t}'}", "value!"},
+		{"page: {listen: ':9443', tls: {cert: c.pem, key: k.pem}, token: '${file:t}'}", ""},
+		{"page: {listen: ':9443', tls: {cert: c.pem, key: k.pem}, users: {ann: '$2y$05$xxxx'}}", ""},
+		{"page: {listen: '127.0.0.1:9443'}", ""},
+		{"page: {listen: 'localhost:9443', users: {ann: '${file:ann}'}}", ""},
+		{"page: {token: '${file:t}'}", "page-unused"},
 		{"connectors: {m: {kind: mqtt5, endpoint: 'mqtt://broker:1883', username: u, password: p}}", "plain-credentials"},
 		{"connectors: {m: {kind: mqtt5, endpoint: 'mqtts://a, ws://broker', password: '${file:p}'}}", "plain-credentials"},
 		{"connectors: {m: {kind: mqtt5, endpoint: 'mqtts://broker', password: '${file:p}'}}", ""},
@@ -52,6 +61,7 @@ func TestInsecureSetUps(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			rule, always := strings.CutSuffix(x.rule, "!")
 			text := "gateway_id: gw\nsecurity: " + level + "\n" + x.text + "\n"
 			for _, key := range []string{"data_dir", "secrets_dir"} {
 				if !strings.Contains(text, key) {
@@ -67,14 +77,14 @@ func TestInsecureSetUps(t *testing.T) {
 				t.Fatal(err)
 			}
 			found := Security(g)
-			if told := slices.ContainsFunc(found, func(f config.Finding) bool { return f.Rule == x.rule }); told != (x.rule != "") || x.rule == "" && len(found) > 0 {
-				t.Errorf("%s: %v, want %q", x.text, found, x.rule)
+			if told := slices.ContainsFunc(found, func(f config.Finding) bool { return f.Rule == rule }); told != (rule != "") || rule == "" && len(found) > 0 {
+				t.Errorf("%s: %v, want %q", x.text, found, rule)
 			}
-			if (found.Err() != nil) != (x.rule != "" && level == "strict") {
+			if (found.Err() != nil) != (rule != "" && (always || level == "strict")) {
 				t.Errorf("%s, %s: %v", x.text, level, found.Err())
 			}
 			res := Paths(path)
-			if told := slices.ContainsFunc(res.Findings, func(f config.Finding) bool { return f.Rule == x.rule }); told != (x.rule != "") {
+			if told := slices.ContainsFunc(res.Findings, func(f config.Finding) bool { return f.Rule == rule }); told != (rule != "") {
 				t.Errorf("lint of %s: %v", x.text, res.Findings)
 			}
 		}

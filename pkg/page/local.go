@@ -22,7 +22,7 @@ func Local(next http.Handler) http.Handler {
 			port = "80"
 		}
 		refuse(w, http.StatusForbidden, fmt.Sprintf("The status page is shown on the gateway's own machine only, at http://127.0.0.1:%[1]s/.\n"+
-			"From elsewhere: ssh -L %[1]s:127.0.0.1:%[1]s GATEWAY, and then that address here.", port))
+			"From elsewhere: ssh -L %[1]s:127.0.0.1:%[1]s GATEWAY, and then that address here; or page.listen in gateway.yml.", port))
 	})
 }
 

@@ -83,7 +83,20 @@ type Metrics struct {
 
 // Page says where the status page is shown.
 type Page struct {
-	Local bool `json:"local"` // on the metrics listener, to clients of this machine
+	Local  bool              `json:"local"`  // on the metrics listener, to clients of this machine
+	Listen string            `json:"listen"` // HOST:PORT of a listener of its own, "" for none
+	TLS    PageTLS           `json:"tls"`
+	Token  string            `json:"token"` // a secret, or a reference to one
+	Users  map[string]string `json:"users"` // bcrypt hashes by name, or references to them
+}
+
+// Guarded reports whether one has to say who one is.
+func (p *Page) Guarded() bool { return p.Token != "" || len(p.Users) > 0 }
+
+// PageTLS names the files of the page's own certificate, absolute or "".
+type PageTLS struct {
+	Cert string `json:"cert"`
+	Key  string `json:"key"`
 }
 
 // Admin is the admin socket.

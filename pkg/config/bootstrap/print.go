@@ -28,7 +28,7 @@ func (b *builder) list() []Value {
 	out := make([]Value, 0, len(fields))
 	for _, f := range fields {
 		v := config.ValueAt(b.tree, f.Path)
-		if s, ok := v.(string); ok && f.Secret && !f.LiteralOK && s != "" && !strings.HasPrefix(s, "${") {
+		if s, ok := v.(string); ok && f.Secret && (!f.LiteralOK || f.Hash) && s != "" && !strings.HasPrefix(s, "${") {
 			v = "********"
 		}
 		v = masked(v)
