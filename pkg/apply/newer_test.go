@@ -61,7 +61,10 @@ func TestNewerEndsABadVerify(t *testing.T) {
 				r.Newer(6) // of an apply before
 				time.AfterFunc(100*time.Millisecond, func() { r.Newer(tt.newer) })
 				began := time.Now()
-				res := r.Apply(t.Context(), &config.Snapshot{Rev: 7}, false)
+				res := r.Apply(t.Context(), &config.Snapshot{Rev: 7, Author: "ann", Message: "why"}, false)
+				if res.Author != "ann" || res.Message != "why" {
+					t.Errorf("the release is by %q: %q", res.Author, res.Message)
+				}
 				if took := time.Since(began); res.Outcome != tt.want || took > tt.took {
 					t.Errorf("%s after %s (%v), expected %s within %s", res.Outcome, took, res.Err, tt.want, tt.took)
 				}

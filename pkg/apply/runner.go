@@ -57,6 +57,8 @@ type Result struct {
 	ID       uint64 // counts the applies of this process
 	Rev      uint64
 	SHA256   string
+	Author   string // of the release
+	Message  string
 	Outcome  Outcome
 	Err      error // why not applied; nil if it was
 	FailedIn State // the phase that failed
@@ -185,7 +187,8 @@ func (r *Runner) Apply(ctx context.Context, next *config.Snapshot, boot bool) Re
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.applies++
-	run := &run{Runner: r, next: next, boot: boot, result: Result{ID: r.applies, Rev: next.Rev, SHA256: next.SHA256, Began: time.Now()}}
+	run := &run{Runner: r, next: next, boot: boot, result: Result{ID: r.applies, Rev: next.Rev, SHA256: next.SHA256,
+		Author: next.Author, Message: next.Message, Began: time.Now()}}
 	run.log = r.log.With("apply", r.applies, "rev", next.Rev)
 	if r.broken {
 		run.result.Outcome, run.result.Err, run.result.FailedIn = BrokenDown, ErrBroken, Broken

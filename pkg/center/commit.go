@@ -144,6 +144,7 @@ func (v Version) Snapshot(prev *config.Snapshot) (*config.Snapshot, error) {
 	snap, err := v.Document().Snapshot(prev)
 	if err == nil {
 		snap.Rev = uint64(v.Commit.Rev) // nobody else has it yet
+		snap.Author, snap.Message = v.Commit.Author.String(), v.Commit.Message
 	}
 	return snap, err
 }

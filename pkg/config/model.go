@@ -17,6 +17,8 @@ type Snapshot struct {
 	SHA256 string
 	// Rev is the etcd revision of the commit record; 0 with source: dir.
 	Rev uint64
+	// Author and Message are the commit's: who made it, as far as is known, and why.
+	Author, Message string
 
 	origin origin
 

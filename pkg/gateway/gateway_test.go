@@ -169,7 +169,7 @@ func TestHistoryIsKept(t *testing.T) {
 	dir := t.TempDir()
 	h := newHistory()
 	h.open(dir, slog.New(slog.DiscardHandler))
-	h.add(apply.Result{Rev: 3, SHA256: "a", Outcome: apply.Applied, Impact: "drivers ~1", Began: time.Now(), Duration: time.Second})
+	h.add(apply.Result{Rev: 3, SHA256: "a", Author: "ann", Message: "a new pump", Outcome: apply.Applied, Impact: "drivers ~1", Began: time.Now(), Duration: time.Second})
 	h.add(apply.Result{Rev: 5, SHA256: "b", Outcome: apply.Rejected, Err: errors.New("no"), FailedIn: apply.Preparing, Began: time.Now()})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -181,6 +181,8 @@ func TestHistoryIsKept(t *testing.T) {
 	was, is := &pb.ListConfigHistoryResponse{Applies: h.list(0)}, &pb.ListConfigHistoryResponse{Applies: next.list(0)}
 	if !proto.Equal(was, is) || len(is.Applies) != 2 {
 		t.Errorf("was %+v, is %+v", was, is)
+	} else if a := is.Applies[1]; a.Author != "ann" || a.Message != "a new pump" {
+		t.Errorf("by %q: %q", a.Author, a.Message)
 	}
 	if err := os.WriteFile(filepath.Join(dir, historyFile), []byte("[{"), 0o600); err != nil {
 		t.Fatal(err)

@@ -132,15 +132,18 @@ func (x *ConfigStatus) GetVariables() uint32 {
 
 // ConfigApply is one attempt to apply a configuration.
 type ConfigApply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Rev           uint64                 `protobuf:"varint,1,opt,name=rev,proto3" json:"rev,omitempty"`
-	Sha256        string                 `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
-	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // its outcome
-	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
-	FailedIn      string                 `protobuf:"bytes,5,opt,name=failed_in,json=failedIn,proto3" json:"failed_in,omitempty"` // the phase that failed
-	Impact        string                 `protobuf:"bytes,6,opt,name=impact,proto3" json:"impact,omitempty"`                     // "drivers ~1, variables +3"
-	Began         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=began,proto3" json:"began,omitempty"`
-	DurationMs    float64                `protobuf:"fixed64,8,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Rev        uint64                 `protobuf:"varint,1,opt,name=rev,proto3" json:"rev,omitempty"`
+	Sha256     string                 `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	State      string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // its outcome
+	Error      string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	FailedIn   string                 `protobuf:"bytes,5,opt,name=failed_in,json=failedIn,proto3" json:"failed_in,omitempty"` // the phase that failed
+	Impact     string                 `protobuf:"bytes,6,opt,name=impact,proto3" json:"impact,omitempty"`                     // "drivers ~1, variables +3"
+	Began      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=began,proto3" json:"began,omitempty"`
+	DurationMs float64                `protobuf:"fixed64,8,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
+	// Of the release, as far as the config center knows: a note, not a proof.
+	Author        string `protobuf:"bytes,9,opt,name=author,proto3" json:"author,omitempty"`
+	Message       string `protobuf:"bytes,10,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -229,6 +232,20 @@ func (x *ConfigApply) GetDurationMs() float64 {
 		return x.DurationMs
 	}
 	return 0
+}
+
+func (x *ConfigApply) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *ConfigApply) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
 }
 
 type GetConfigStatusRequest struct {
@@ -710,7 +727,7 @@ const file_v1_config_proto_rawDesc = "" +
 	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1c\n" +
 	"\tendpoints\x18\a \x01(\rR\tendpoints\x12\x18\n" +
 	"\adrivers\x18\b \x01(\rR\adrivers\x12\x1c\n" +
-	"\tvariables\x18\t \x01(\rR\tvariables\"\xfd\x01\n" +
+	"\tvariables\x18\t \x01(\rR\tvariables\"\xbb\x02\n" +
 	"\vConfigApply\x12\x10\n" +
 	"\x03rev\x18\x01 \x01(\x04R\x03rev\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x14\n" +
@@ -720,7 +737,10 @@ const file_v1_config_proto_rawDesc = "" +
 	"\x06impact\x18\x06 \x01(\tB\x04\xc8\xf3\x18\x01R\x06impact\x120\n" +
 	"\x05began\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05began\x12\x1f\n" +
 	"\vduration_ms\x18\b \x01(\x01R\n" +
-	"durationMs\"\x18\n" +
+	"durationMs\x12\x1c\n" +
+	"\x06author\x18\t \x01(\tB\x04\xc8\xf3\x18\x01R\x06author\x12\x1e\n" +
+	"\amessage\x18\n" +
+	" \x01(\tB\x04\xc8\xf3\x18\x01R\amessage\"\x18\n" +
 	"\x16GetConfigStatusRequest\"N\n" +
 	"\x17GetConfigStatusResponse\x123\n" +
 	"\x06status\x18\x01 \x01(\v2\x1b.edge.admin.v1.ConfigStatusR\x06status\"0\n" +
