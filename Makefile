@@ -143,8 +143,9 @@ docs: ## bring the tables of settings in docs/ up to the schemas
 check: test lint ## what CI runs
 
 .PHONY: page-test
-page-test: ## the status page in a real browser (installs Debian's chromium)
+page-test: ## the status page in a real browser (installs Debian's chromium, axe-core of npm)
 	@scripts/setup chromium:chromium
+	@npm ci --prefix test/page/axe --ignore-scripts --no-audit --no-fund --loglevel=error
 	EDGE_PAGE=1 $(GO) test -count=1 -timeout 10m -v ./test/page
 
 .PHONY: package

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,10 @@ func TestPageInABrowser(t *testing.T) {
 	if _, err := exec.LookPath("chromium"); err != nil {
 		t.Fatal("chromium is missing: make page-test installs it")
 	}
+	axe, err := os.ReadFile("axe/node_modules/axe-core/axe.min.js")
+	if err != nil {
+		t.Fatalf("%v: make page-test installs it", err)
+	}
 	plc, far, broker := peer.StartPLC(t, ""), peer.StartPLC(t, ""), peer.StartMosquitto(t)
 	g := start(t, broker.URL(), plc.Addr, far.Addr)
 	g.Start(t)
@@ -80,11 +85,12 @@ func TestPageInABrowser(t *testing.T) {
 			if list := eval[[]string](t, b, wide); len(list) > 0 {
 				t.Errorf("at %d px these are too wide: %v", width, list)
 			}
+			accessible(t, b, string(axe), fmt.Sprintf("%s, %d px", scheme, width))
 			b.picture(t, fmt.Sprintf("%s-%d", scheme, width))
 		}
 	}
 	quiet("while all is well")
-	hands(t, b)
+	hands(t, b, string(axe))
 	quiet("under a person's hands")
 
 	far.Stop()
@@ -95,6 +101,7 @@ func TestPageInABrowser(t *testing.T) {
 		if list := eval[[]string](t, b, wide); len(list) > 0 {
 			t.Errorf("with problems, at %d px these are too wide: %v", width, list)
 		}
+		accessible(t, b, string(axe), fmt.Sprintf("problems, %d px", width))
 		b.picture(t, fmt.Sprintf("problems-%d", width))
 	}
 	broker.Start(t)
@@ -114,8 +121,26 @@ func TestPageInABrowser(t *testing.T) {
 	cost(t, b, g)
 }
 
+// accessible runs axe-core's rules over the page. Nothing that it calls serious or worse
+// may be found.
+func accessible(t *testing.T, b *browser, axe, when string) {
+	t.Helper()
+	if !eval[bool](t, b, `typeof axe === 'object'`) {
+		eval[bool](t, b, axe+"\n; true")
+	}
+	found := eval[[]string](t, b, `axe.run(document).then((r) => r.passes.length < 15 ? ['critical: only ' + r.passes.length + ' rules were tried'] :
+  r.violations.flatMap((v) => v.nodes.map((n) => v.impact + ' ' + v.id + ': ' + n.target.join(' ') + ': ' + n.failureSummary)))`)
+	for _, text := range found {
+		if strings.HasPrefix(text, "serious") || strings.HasPrefix(text, "critical") {
+			t.Errorf("%s: %s", when, text)
+		} else {
+			t.Logf("%s: %s", when, text)
+		}
+	}
+}
+
 // hands looks for a tag, walks through the list and opens one, with the keyboard alone.
-func hands(t *testing.T, b *browser) {
+func hands(t *testing.T, b *browser, axe string) {
 	t.Helper()
 	b.key(t, "6")
 	if at := eval[string](t, b, `document.activeElement.id`); at != "tags" {
@@ -133,22 +158,43 @@ func hands(t *testing.T, b *browser) {
 	b.key(t, "Enter")
 	until(t, b, "the tag to open", `document.querySelector('#tag-dialog').open`)
 	until(t, b, "its last hour", `!document.querySelector('#hour').hasAttribute('hidden')`)
+	accessible(t, b, axe, "a tag is open")
 	b.picture(t, "tag")
 	b.key(t, "Escape")
 	until(t, b, "the tag to close", `!document.querySelector('#tag-dialog').open`)
 }
 
-// cost measures what an open page costs the gateway, in a processor's time.
+// cost measures what an open page costs the gateway, in a processor's time and in memory,
+// and how long it takes to appear.
 func cost(t *testing.T, b *browser, g *peer.Gateway) {
 	t.Helper()
 	g.WaitReady(t)
 	const span = 10 * time.Second
-	measure := func() float64 {
+	cpu := func() float64 {
 		before := g.Proc().CPU(t)
 		time.Sleep(span) // it is measured over this time
 		return (g.Proc().CPU(t) - before).Seconds() / span.Seconds() * 100
 	}
-	open := measure()
-	b.call(t, "Page.navigate", map[string]any{"url": "about:blank"}, nil)
-	t.Logf("the gateway takes %.1f %% of a processor with an open page, %.1f %% without", open, measure())
+	memory := func() float64 {
+		rss, _ := g.Proc().Memory(t)
+		return rss
+	}
+	visit := func(url string) {
+		b.call(t, "Page.navigate", map[string]any{"url": url}, nil)
+	}
+	visit("about:blank")
+	without, rss := cpu(), memory()
+	var paints []float64
+	for range 7 {
+		visit("about:blank")
+		visit("http://" + g.Metrics + "/")
+		until(t, b, "the page with its tags", `performance.getEntriesByName('first-contentful-paint').length && document.querySelectorAll('.row.tag').length > 5`)
+		paints = append(paints, eval[float64](t, b, `performance.getEntriesByName('first-contentful-paint')[0].startTime`))
+	}
+	slices.Sort(paints)
+	t.Logf("first paint after %.0f ms in the median of %d visits, %.0f at most", paints[len(paints)/2], len(paints), paints[len(paints)-1])
+	with := cpu()
+	t.Logf("the gateway takes %.1f %% of a processor with an open page, %.1f %% without; RSS %.1f MiB with, %.1f before the first visit", with, without, memory(), rss)
+	visit("about:blank")
+	t.Logf("after it was closed: %.1f %%, %.1f MiB", cpu(), memory())
 }
