@@ -79,22 +79,32 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 		f.raise(c)
 		f.running.Commit = c
 		f.supersede(c)
+		f.crossed(v)
+		state, reason := f.standing(v)
 		f.update(func(st *Status) {
 			st.runs(c.ID)
 			st.Rev, st.Target, st.Tried = c.Rev, c.Rev, c.ID
 			if st.State != RolledBack { // the commit that this gateway put back itself
-				st.State, st.Error = Applied, ""
+				st.State, st.Error = state, reason
 			}
 		})
 		f.saveLater()
 		return
 	}
 	if f.running.Doc != nil && f.bad.stands(c, f.cfg.Version) {
+		if v.to {
+			f.condemn(v.part, "apply", f.bad.Error)
+		}
 		f.stay(v)
 		return
 	}
+	if !f.crosses(v) {
+		reason := f.staked().Reason
+		f.update(func(st *Status) { st.State, st.Error, st.Target, st.Tried = Pinned, reason, c.Rev, c.ID })
+		return
+	}
 	f.update(func(st *Status) { st.State, st.Error, st.Target, st.Tried = Applying, "", c.Rev, c.ID })
-	if err := f.admit(c, !v.cached); err != nil {
+	if err := f.admit(c, !v.cached && !f.returns(v)); err != nil {
 		if f.cfg.OnInvalid != nil {
 			f.cfg.OnInvalid(c.Rev, err)
 		}
@@ -112,9 +122,11 @@ func (f *Follower) apply(ctx context.Context, v Version) {
 		return
 	}
 	f.supersede(c)
+	f.crossed(v)
+	state, reason := f.standing(v)
 	f.cfg.Log.Debug("commit applied", "rev", c.Rev, "sha256", c.SHA256, "items", v.Doc.Len(), "took", time.Since(begin))
 	f.update(func(st *Status) {
-		st.State, st.Error, st.Rev, st.SHA256 = Applied, "", c.Rev, c.SHA256
+		st.State, st.Error, st.Rev, st.SHA256 = state, reason, c.Rev, c.SHA256
 		st.runs(c.ID)
 	})
 	f.saveLater()
@@ -179,6 +191,12 @@ func (f *Follower) failed(v Version, out Outcome) {
 	f.cfg.Log.Debug("commit not applied", "rev", v.Commit.Rev, "state", state, "reason", reason)
 	f.bad = &verdict{Rev: v.Commit.Rev, ID: v.Commit.ID, State: state, Error: reason, Version: f.cfg.Version,
 		Unsigned: errors.Is(out.Err, errSignature)}
+	if v.part != nil { // the other side has the same commit
+		f.bad.Side = v.Commit.SHA256
+	}
+	if v.to {
+		f.condemn(v.part, "apply", reason)
+	}
 	if f.running.Doc != nil {
 		f.save()
 	}
@@ -245,7 +263,7 @@ func (b *verdict) stands(c Commit, version string) bool {
 	if b == nil || b.Version != version && !b.ByHand {
 		return false
 	}
-	return b.Rev == c.Rev && b.ID == c.ID || b.SHA256 != "" && b.SHA256 == c.SHA256
+	return b.Rev == c.Rev && b.ID == c.ID && (b.Side == "" || b.Side == c.SHA256) || b.SHA256 != "" && b.SHA256 == c.SHA256
 }
 
 // save writes the cache. A gateway that can't, runs on; it would start with an

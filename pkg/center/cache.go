@@ -68,7 +68,9 @@ type verdict struct {
 	Version string `json:"version"`           // of edge-gw: another one may be able to run it
 	ByHand  bool   `json:"by_hand,omitempty"` // a person put this gateway back
 
-	Unsigned bool `json:"unsigned,omitempty"` // it was refused for its signature
+	// Side is the document where the commit has two, of a rollout.
+	Side     string `json:"side,omitempty"`
+	Unsigned bool   `json:"unsigned,omitempty"` // it was refused for its signature
 }
 
 // save replaces the file, so that a crash leaves the old or the new one.

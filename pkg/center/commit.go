@@ -83,6 +83,9 @@ type Commit struct {
 	// the base's document.
 	Unsigned bool `json:"unsigned,omitempty"`
 
+	// Rollout is the id of the rollout in waves that the commit began; "": it is for all at once.
+	Rollout string `json:"rollout,omitempty"`
+
 	// Rev is etcd's revision of the record: what people name a commit by. The
 	// store sets it.
 	Rev int64 `json:"-"`
@@ -137,6 +140,9 @@ type Version struct {
 	Doc    *config.Document
 
 	cached bool // it ran here before
+
+	part *part // in a rollout; nil: there is none
+	to   bool  // it is the new side of the rollout
 }
 
 // Snapshot decodes the version's document, as [config.Document.Snapshot] does.

@@ -13,10 +13,16 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/overlay"
+	"github.com/edge-gateway/edge-gateway/pkg/rollout"
 )
 
-// recordFormat is the version of records that this release reads and writes.
-const recordFormat = 1
+// recordFormat is the version of records that this release writes for gateways that are in
+// no rollout; rolloutFormat is that of the others, which a version that knows no rollouts
+// refuses: it would pass the gates.
+const (
+	recordFormat  = 1
+	rolloutFormat = 2
+)
 
 // record says what one gateway of a fleet is to run. A push writes the records before its
 // commit, which makes them count: a gateway takes the newest version whose release is not
@@ -34,6 +40,25 @@ const maxVersions = 2
 type assigned struct {
 	Release uint64  `json:"release"`
 	Run     *target `json:"run,omitempty"` // nil: nothing new, because gateways.yml doesn't name it any more
+
+	// In a rollout, it runs that once its wave may, and From until then and after a halt.
+	Rollout string  `json:"rollout,omitempty"` // id; "": there is none
+	Wave    int     `json:"wave,omitempty"`    // from 1
+	Counted bool    `json:"counted,omitempty"` // it votes
+	From    *target `json:"from,omitempty"`    // nil: nothing new
+}
+
+// effective is what a gateway is to run of a version whose rollout is over.
+func (a assigned) effective(done map[string]bool) *target {
+	if a.Rollout != "" && !done[a.Rollout] {
+		return a.From
+	}
+	return a.Run
+}
+
+// targets lists what the version names.
+func (a assigned) targets() []*target {
+	return slices.DeleteFunc([]*target{a.From, a.Run}, func(t *target) bool { return t == nil })
 }
 
 // target is what a gateway of a fleet runs: a stored document, which many gateways
@@ -50,12 +75,17 @@ func parseRecord(gateway string, b []byte) (*record, error) {
 	if err := json.Unmarshal(b, r); err != nil {
 		return nil, fmt.Errorf("%w: the record of the gateway %s: %w", ErrDamaged, gateway, err)
 	}
-	if r.Format != recordFormat {
-		return nil, fmt.Errorf("%w: the record of the gateway %s has format %d, and this version reads format %d", ErrFormat, gateway, r.Format, recordFormat)
+	if r.Format != recordFormat && r.Format != rolloutFormat {
+		return nil, fmt.Errorf("%w: the record of the gateway %s has format %d, and this version reads formats up to %d", ErrFormat, gateway, r.Format, rolloutFormat)
 	}
 	for _, v := range r.Versions {
-		if v.Run != nil && (!isHash(v.Run.SHA256) || !isHash(v.Run.Document)) {
-			return nil, fmt.Errorf("%w: the record of the gateway %s: %.80q is no document", ErrDamaged, gateway, v.Run.SHA256)
+		for _, t := range v.targets() {
+			if !isHash(t.SHA256) || !isHash(t.Document) {
+				return nil, fmt.Errorf("%w: the record of the gateway %s: %.80q is no document", ErrDamaged, gateway, t.SHA256)
+			}
+		}
+		if v.Rollout != "" && (!isRollout(v.Rollout) || v.Wave < 1) {
+			return nil, fmt.Errorf("%w: the record of the gateway %s: wave %d of the rollout %.80q is not possible", ErrDamaged, gateway, v.Wave, v.Rollout)
 		}
 	}
 	return r, nil
@@ -69,23 +99,21 @@ func (r *record) upTo(release uint64) []assigned {
 	return slices.DeleteFunc(slices.Clone(r.Versions), func(v assigned) bool { return v.Release > release })
 }
 
-// at returns what the gateway is to run at a release, nil for nothing new, and what it was to
-// run before that.
-func (r *record) at(release uint64) (now, before *target) {
-	list := r.upTo(release)
-	if n := len(list); n > 0 {
-		now = list[n-1].Run
-		if n > 1 {
-			before = list[n-2].Run
-		}
+// at returns the version that counts at a release; the zero one is nothing new.
+func (r *record) at(release uint64) assigned {
+	if list := r.upTo(release); len(list) > 0 {
+		return list[len(list)-1]
 	}
-	return now, before
+	return assigned{}
 }
 
 // fleetPlan is what a push writes for the gateways of a fleet.
 type fleetPlan struct {
-	documents map[string]*config.Document // by hash
-	targets   map[string]*target          // by gateway
+	documents map[string]*config.Document  // by hash
+	targets   map[string]*target           // by gateway
+	labels    map[string]map[string]string // by gateway
+	done      map[string]bool              // rollouts whose members run the new side; the others are over, too
+	members   map[string]assigned          // in the rollout that begins: wave, and whether it is counted
 }
 
 // renderFleet makes what each gateway of doc runs, signed under the order of what signs the
@@ -95,8 +123,9 @@ func (s *Store) renderFleet(doc *config.Document, key *Key, whole *Signature) (*
 	if err := firstProblem(problems); err != nil {
 		return nil, err
 	}
-	p := &fleetPlan{documents: map[string]*config.Document{}, targets: map[string]*target{}}
+	p := &fleetPlan{documents: map[string]*config.Document{}, targets: map[string]*target{}, labels: map[string]map[string]string{}}
 	for _, id := range f.Gateways() {
+		p.labels[id] = f.Labels(id)
 		r, err := f.Render(id)
 		if err == nil {
 			err = firstProblem(r.Problems)
@@ -211,10 +240,10 @@ func (p *plan) recordOf(id string, was *record) string {
 		if p.unchanged {
 			release = p.base.Commit.Release
 		}
-		run, now := p.fleet.targets[id], (*target)(nil)
+		run, now := p.fleet.targets[id], p.effective(was)
 		n := len(list)
-		if n > 0 {
-			now = list[n-1].Run
+		if p.rewrite && n > 0 {
+			now = list[n-1].Run // the document in force says that, whatever side the gateway is on
 		}
 		switch {
 		case run == nil && now == nil:
@@ -227,13 +256,18 @@ func (p *plan) recordOf(id string, was *record) string {
 		case n > 0 && list[n-1].Release == release:
 			list[n-1].Run = run
 		default:
-			list = append(list, assigned{release, run})
+			list = append(list, p.assign(id, release, run, now))
 		}
 	}
 	if len(list) == 0 {
 		return ""
 	}
-	text, err := json.Marshal(record{recordFormat, list[max(0, len(list)-maxVersions):]})
+	list = list[max(0, len(list)-maxVersions):]
+	format := recordFormat
+	if slices.ContainsFunc(list, func(v assigned) bool { return v.Rollout != "" }) {
+		format = rolloutFormat
+	}
+	text, err := json.Marshal(record{format, list})
 	if err != nil {
 		panic("center: " + err.Error()) // of plain values
 	}
@@ -255,6 +289,11 @@ func errOutside(gateway string, c Commit) error {
 	return fmt.Errorf("rev %d: gateways.yml doesn't name %s: %w until it does", c.Rev, gateway, errStays)
 }
 
+// errBehind says that a gateway that joins a fleet waits for its wave.
+func errBehind(gateway string, c Commit, wave int) error {
+	return fmt.Errorf("rev %d: %s joins the fleet with wave %d of the rollout, which isn't open: %w until it is", c.Rev, gateway, wave, errStays)
+}
+
 // errPlain says that a gateway of a fleet doesn't take a document that all gateways of the
 // prefix would run.
 func errPlain(c Commit) error {
@@ -264,63 +303,50 @@ func errPlain(c Commit) error {
 
 // loadFor returns what is in force for one gateway: its own document in a fleet, where the
 // commit has that document's hash. base, which may be nil, is a document that is at hand.
-func (s *Store) loadFor(ctx context.Context, gateway string, base *config.Document) (Version, error) {
+// look, which may be nil too, is told what was read, and says what the gateway knows of
+// itself in the rollout.
+func (s *Store) loadFor(ctx context.Context, gateway string, base *config.Document, look func(*assignment) rollout.Self) (Version, error) {
 	for {
-		c, r, err := s.assignment(ctx, gateway)
-		if err != nil || c.None() {
-			return Version{Commit: c}, err
+		a, err := s.assignment(ctx, gateway)
+		if err != nil || a.commit.None() {
+			return Version{Commit: a.commit}, err
 		}
-		v, err := s.versionFor(ctx, gateway, c, r, base)
+		v, err := s.versionFor(ctx, gateway, a, base, look)
 		if err == nil || errors.Is(err, errStays) {
 			return v, err
 		}
 		// A document is given up when no record names it any more.
-		if now, _, headErr := s.head(ctx); headErr != nil || now.ID == c.ID {
+		if now, _, headErr := s.head(ctx); headErr != nil || now.ID == a.commit.ID {
 			return v, err
 		}
 	}
 }
 
-func (s *Store) versionFor(ctx context.Context, gateway string, c Commit, r *record, base *config.Document) (Version, error) {
+func (s *Store) versionFor(ctx context.Context, gateway string, a *assignment, base *config.Document, look func(*assignment) rollout.Self) (Version, error) {
+	c := a.commit
 	if !c.Fleet() {
 		doc, err := s.fetchHead(ctx, c)
 		return Version{Commit: c, Doc: doc}, err
 	}
-	run, _ := r.at(c.Release)
+	var self rollout.Self
+	if look != nil {
+		self = look(a)
+	}
+	run := a.side(self)
+	if run == nil && a.part() != nil {
+		return Version{Commit: c}, errBehind(gateway, c, a.now.Wave)
+	}
 	if run == nil {
 		return Version{Commit: c}, errOutside(gateway, c)
 	}
 	doc, err := s.fetchTarget(ctx, run, base)
-	return Version{Commit: c.running(run), Doc: doc}, err
+	return Version{Commit: c.running(run), Doc: doc, part: a.part(), to: run == a.now.Run}, err
 }
 
 // running is the commit as a gateway takes it that runs t.
 func (c Commit) running(t *target) Commit {
 	c.SHA256, c.Signature, c.Tables, c.BaseSHA256, c.Delta = t.SHA256, t.Signature, nil, "", nil
 	return c
-}
-
-// assignment reads the commit in force and a gateway's record, as they are at one moment.
-func (s *Store) assignment(ctx context.Context, gateway string) (Commit, *record, error) {
-	resp, err := s.commit(ctx, "read what this gateway runs", txn{then: []clientv3.Op{
-		clientv3.OpGet(s.keys.commit()), clientv3.OpGet(s.keys.record(gateway)),
-	}})
-	if err != nil {
-		return Commit{}, nil, err
-	}
-	kvs := resp.Responses[0].GetResponseRange().Kvs
-	if len(kvs) == 0 {
-		return Commit{}, nil, s.checkEmpty(ctx)
-	}
-	c, err := parseCommit(kvs[0].Value, kvs[0].ModRevision)
-	if err != nil {
-		return Commit{Rev: kvs[0].ModRevision}, nil, err
-	}
-	var r *record
-	if own := resp.Responses[1].GetResponseRange().Kvs; len(own) > 0 {
-		r, err = parseRecord(gateway, own[0].Value)
-	}
-	return c, r, err
 }
 
 // fetchTarget makes what a gateway runs, and checks it.
@@ -345,16 +371,26 @@ func (s *Store) fetchTarget(ctx context.Context, t *target, base *config.Documen
 
 // loadBefore returns what a gateway of a fleet was to run before what is in force.
 func (s *Store) loadBefore(ctx context.Context, gateway string) (Version, error) {
-	c, r, err := s.assignment(ctx, gateway)
+	a, err := s.assignment(ctx, gateway)
 	if err != nil {
 		return Version{}, err
 	}
-	list := r.upTo(c.Release)
-	_, before := r.at(c.Release)
+	list := a.record.upTo(a.commit.Release)
+	done, err := s.doneOf(ctx, list)
+	if err != nil {
+		return Version{}, err
+	}
+	var before *target
+	var n uint64
+	if last := a.now; last.Rollout != "" {
+		before, n = last.From, max(last.Release, 2)-1
+	} else if len(list) > 1 {
+		was := list[len(list)-2]
+		before, n = was.effective(done), was.Release
+	}
 	if before == nil {
 		return Version{}, fmt.Errorf("%w: of a gateway of a fleet, what ran last is kept, and there was nothing different; edge-cfg rollback puts the fleet back", ErrNoRelease)
 	}
-	n := list[len(list)-2].Release
 	resp, err := s.get(ctx, "read the release", s.keys.release(n))
 	if err != nil {
 		return Version{}, err
@@ -384,7 +420,7 @@ func (s *Store) checkRecords(ctx context.Context, v Version) (wrong []string, er
 	for _, id := range slices.Sorted(maps.Keys(p.targets)) {
 		run, want := (*target)(nil), p.targets[id]
 		if r, err := parseRecord(id, have[id]); err == nil {
-			run, _ = r.at(v.Commit.Release)
+			run = r.at(v.Commit.Release).Run
 		}
 		ok := run != nil && run.SHA256 == want.SHA256
 		if ok && !found[run.Document] {
@@ -415,8 +451,8 @@ func (s *Store) named(ctx context.Context) (map[string]bool, error) {
 			return nil, err
 		}
 		for _, v := range r.Versions {
-			if v.Run != nil {
-				out[v.Run.Document] = true
+			for _, t := range v.targets() {
+				out[t.Document] = true
 			}
 		}
 	}

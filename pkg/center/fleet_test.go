@@ -63,12 +63,12 @@ func told(t testing.TB, s *Store, doc *config.Document) {
 		t.Fatalf("records that are not as the commit has them: %v, %v", wrong, err)
 	}
 	for _, id := range doc.IDs(config.Gateways) {
-		v, err := s.loadFor(t.Context(), id, nil)
+		v, err := s.loadFor(t.Context(), id, nil, nil)
 		if want := rendered(t, doc, id); err != nil || v.Doc.SHA256() != want.SHA256() || v.Commit.SHA256 != want.SHA256() {
 			t.Fatalf("%s is told %+v (%v), expected %.12s", id, v.Commit, err, want.SHA256())
 		}
 	}
-	if _, err := s.loadFor(t.Context(), "nobody", nil); !errors.Is(err, errStays) {
+	if _, err := s.loadFor(t.Context(), "nobody", nil, nil); !errors.Is(err, errStays) {
 		t.Fatalf("a gateway that is not named: %v", err)
 	}
 }
@@ -248,12 +248,12 @@ func TestFleetCutOffAnywhere(t *testing.T) {
 		expire(t, s)
 		if v := mustLoad(t, s); v.Commit.SHA256 == base.SHA256() {
 			for id := range three() {
-				v, err := s.loadFor(t.Context(), id, nil)
+				v, err := s.loadFor(t.Context(), id, nil, nil)
 				if err != nil || v.Doc.SHA256() != rendered(t, base, id).SHA256() {
 					t.Fatalf("%s: %s sees %+v, %v", name, id, v.Commit, err)
 				}
 			}
-			if _, err := s.loadFor(t.Context(), "new", nil); !errors.Is(err, errStays) {
+			if _, err := s.loadFor(t.Context(), "new", nil, nil); !errors.Is(err, errStays) {
 				t.Fatalf("%s: the new gateway: %v", name, err)
 			}
 		}

@@ -87,6 +87,9 @@ type FollowerConfig struct {
 	// cache says so. May be nil.
 	OnFailed func(error)
 
+	// Health returns how the gateway is, which a rollout compares. May be nil: all is well.
+	Health func() Vitals
+
 	// Claim returns how far the gateway's log has come, which the status keeps with
 	// each write. May be nil.
 	Claim func() Seen
@@ -139,6 +142,11 @@ type Follower struct {
 	rollback *rollbackRequest
 	retry    bool
 	good     *cached // what the cache file holds
+	stake    stake
+	baking   string    // what bakes: rollout and document
+	bakes    time.Time // since when
+
+	staking sync.Mutex // held while the file of the stake is written
 }
 
 // rollbackRequest asks the session to put the store back.
@@ -218,7 +226,11 @@ func (f *Follower) Run(ctx context.Context) error {
 	if err := f.readFloor(); err != nil {
 		f.cfg.Log.Error("an old signed document would not be noticed", "error", err)
 	}
+	if err := f.readStake(); err != nil {
+		f.cfg.Log.Warn("the gateway decides anew in its rollout", "error", err)
+	}
 	if last != nil {
+		f.resumes(last)
 		if err := f.admit(last.Commit, false); err != nil {
 			f.cfg.Log.Error("the configuration cache is not used", "error", err)
 			last = nil

@@ -64,8 +64,21 @@ func (k keyspace) status(gw string) string { return k.fleet() + "status/" + gw }
 func (k keyspace) alive(gw string) string  { return k.fleet() + "alive/" + gw }
 func (k keyspace) retry(gw string) string  { return k.fleet() + "retry/" + gw }
 
-// own lists the keys that gateway gw writes.
+// The votes on the rollout in force, of which each gateway casts one.
+func (k keyspace) votesOK() string        { return k.fleet() + "ok/" }
+func (k keyspace) votesBad() string       { return k.fleet() + "bad/" }
+func (k keyspace) ok(gw string) string    { return k.votesOK() + gw }
+func (k keyspace) bad(gw string) string   { return k.votesBad() + gw }
+func (k keyspace) votes() []string        { return []string{k.votesOK(), k.votesBad()} }
 func (k keyspace) own(gw string) []string { return []string{k.status(gw), k.alive(gw), k.retry(gw)} }
+
+// writes lists the keys that gateway gw writes: its own ones, which go with it, and its
+// votes. These are counted, so they stay until the next rollout.
+func (k keyspace) writes(gw string) []string { return append(k.own(gw), k.ok(gw), k.bad(gw)) }
+
+// rollouts is above what operators say of each rollout.
+func (k keyspace) rollouts() string         { return k.prefix + "/rollout/" }
+func (k keyspace) rollout(id string) string { return k.rollouts() + id }
 
 // Where the last version keeps the same.
 func (k keyspace) oldStatuses() string        { return oldStatusRoot + k.hash + "/" }

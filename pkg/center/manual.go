@@ -120,7 +120,7 @@ func (f *Follower) byHand(ctx context.Context, do func(context.Context, *Store, 
 	defer func() { _ = store.Close() }() // what matters was answered
 	var done error
 	err = f.queue.Do(wait, func(ctx context.Context) {
-		head, err := store.loadFor(wait, f.cfg.Gateway, f.running.Doc)
+		head, err := store.loadFor(wait, f.cfg.Gateway, f.running.Doc, f.look)
 		switch {
 		case err != nil:
 			done = err

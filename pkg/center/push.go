@@ -25,6 +25,9 @@ type PushOptions struct {
 	Order uint64     // of the signature, at least; 0: as it comes
 	Carry *Signature // without Sign: one that the document has already
 
+	// Rollout brings it to the gateways of a fleet in waves; nil: to all at once.
+	Rollout *RolloutPlan
+
 	unsigned bool // see [Commit.Unsigned]
 }
 
@@ -95,6 +98,9 @@ func (s *Store) push(ctx context.Context, base Version, doc *config.Document, op
 			return Commit{}, err
 		}
 	}
+	if err := s.prepareRollout(ctx, p, opts.Rollout); err != nil {
+		return Commit{}, err
+	}
 	for {
 		var c Commit
 		if p.atOnce {
@@ -142,6 +148,9 @@ type plan struct {
 	rewrite bool                // whatever is there is written anew
 
 	unchanged bool // there is nothing to commit
+
+	last  *lastRollout   // the rollout before, which is over; nil: there is none
+	begin *rolloutRecord // the one that begins; nil: all get it at once
 
 	fleet *fleetPlan // what the gateways of a document with layers run; nil: all run the document
 }

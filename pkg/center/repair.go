@@ -129,6 +129,9 @@ func (s *Store) Rewrite(ctx context.Context, v Version) (Commit, error) {
 		return Commit{}, err
 	}
 	p.rewrite = true
+	if err := s.prepareRollout(ctx, p, nil); err != nil {
+		return Commit{}, err
+	}
 	for {
 		c, err := s.pushInSteps(ctx, p)
 		if !errors.Is(err, errBusy) {

@@ -29,6 +29,9 @@ type session struct {
 	beat    time.Time // of the last one
 	refused time.Time // since when the registration has to wait
 	written Status    // the last status that was written
+
+	seen  *assignment // what was read of this gateway last; nil: nothing
+	given string      // sha256 of what was handed to the applier last
 }
 
 // maxWaiting bounds the commits whose deltas are kept while an apply runs; with
@@ -177,6 +180,8 @@ func (s *session) follow(ctx context.Context) error {
 	defer report.Stop()
 	register := time.NewTicker(time.Second)
 	defer register.Stop()
+	poll := time.NewTimer(s.pollAfter())
+	defer poll.Stop()
 	var slow <-chan time.Time // fires when an apply takes long enough to be worth telling
 	for {
 		var free <-chan want
@@ -198,6 +203,10 @@ func (s *session) follow(ctx context.Context) error {
 			}
 		case w := <-free:
 			err = s.hand(ctx, w)
+			poll.Reset(s.pollAfter())
+		case <-poll.C:
+			err = s.poll(ctx)
+			poll.Reset(s.pollAfter())
 		case <-s.f.told:
 			if s.f.View().State == Applying {
 				slow = time.After(applyingAfter)
@@ -305,6 +314,7 @@ func (s *session) note(c Commit) {
 	if c.Rev <= s.newest.Rev {
 		return
 	}
+	s.seen = nil // of the commit before
 	if len(s.waiting) >= maxWaiting {
 		s.waiting = s.waiting[:0] // the chain is broken; next reads the document
 	}
@@ -324,7 +334,7 @@ func (s *session) hand(ctx context.Context, w want) error {
 	var err error
 	switch {
 	case last.Fleet():
-		v, err = s.store.loadFor(ctx, s.f.cfg.Gateway, w.base.Doc)
+		v, err = s.store.loadFor(ctx, s.f.cfg.Gateway, w.base.Doc, s.sees)
 		if err == nil && !v.Commit.Fleet() { // it came since, and will be noted
 			v = Version{}
 		}
@@ -332,6 +342,10 @@ func (s *session) hand(ctx context.Context, w want) error {
 		err = errPlain(last)
 	default:
 		v, err = s.store.follow(ctx, w.base, s.waiting)
+	}
+	s.given = v.Commit.SHA256
+	if v.Doc == nil {
+		s.given = ""
 	}
 	if err != nil {
 		w.reply <- Version{}

@@ -30,7 +30,7 @@ type claim struct {
 func (s *Store) pushInSteps(ctx context.Context, p *plan) (Commit, error) {
 	repair := p.base.Doc == nil || p.rewrite
 	list, steps := p.changes, true
-	if !repair && p.fleet == nil {
+	if !repair && p.fleet == nil && p.last == nil {
 		// Items that fit in the completing transaction never are half-written.
 		steps = len(list)+room > s.cfg.MaxTxnOps || s.changesSize(list)+len(p.record)+len(p.release) > s.cfg.MaxTxnBytes
 	}
@@ -240,6 +240,9 @@ func (s *Store) complete(ctx context.Context, p *plan, cl *claim, list []config.
 	if !unchanged {
 		t.compare = append(t.compare, absent(s.keys.release(p.commit.Release)))
 		t.then = append(t.then, s.commitOps(p)...)
+		if err := s.rolloutOps(p, &t); err != nil {
+			return Commit{}, err
+		}
 	}
 	resp, err := s.commit(ctx, "complete the push", t)
 	if err != nil {

@@ -39,7 +39,7 @@ const (
 
 // keptFiles are the files of data_dir that a backup takes as they are.
 func keptFiles() []string {
-	return []string{instanceFile, cacheFile, center.SignedFile(cacheFile), historyFile, feed.LastGoodFile, feed.PreviousFile, feed.HoldFile}
+	return []string{instanceFile, cacheFile, center.SignedFile(cacheFile), center.RolloutFile(cacheFile), historyFile, feed.LastGoodFile, feed.PreviousFile, feed.HoldFile}
 }
 
 // BackupOptions say what to back up.

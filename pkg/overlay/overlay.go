@@ -183,6 +183,14 @@ func (f *Fleet) variant(groups []*layer) *Variant {
 // Gateways lists the ids of all gateways, sorted.
 func (f *Fleet) Gateways() []string { return slices.Sorted(maps.Keys(f.gateways)) }
 
+// Labels returns the labels of a gateway, nil if there is none of that name.
+func (f *Fleet) Labels(id string) map[string]string {
+	if g := f.gateways[id]; g != nil {
+		return g.labels
+	}
+	return nil
+}
+
 // Variants lists the variants that gateways have, sorted by their groups.
 func (f *Fleet) Variants() []*Variant {
 	out := make([]*Variant, 0, len(f.variants))

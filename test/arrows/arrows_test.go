@@ -60,7 +60,7 @@ var allowed = map[string][]string{
 	"pkg/overlay":          {"pkg/config", "pkg/selector"},
 	"pkg/lint":             {"pkg/config/...", "pkg/overlay", "pkg/point", "pkg/connectors", "pkg/endpoint", "pkg/driver", "pkg/protocols", "pkg/regular", "pkg/visible"},
 	"pkg/feed":             {"pkg/errkind", "pkg/config", "pkg/durable", "pkg/regular"},
-	"pkg/center":           {"pkg/clienttls", "pkg/config", "pkg/durable", "pkg/errkind", "pkg/feed", "pkg/moment", "pkg/overlay", "pkg/regular", "pkg/words"},
+	"pkg/center":           {"pkg/clienttls", "pkg/config", "pkg/durable", "pkg/errkind", "pkg/feed", "pkg/moment", "pkg/overlay", "pkg/regular", "pkg/rollout", "pkg/words"},
 	"pkg/tables":           {"pkg/config", "pkg/durable", "pkg/errkind", "pkg/lint", "pkg/number", "pkg/overlay", "pkg/protocols", "pkg/regular", "pkg/visible", "pkg/xlsx", "schemas"},
 	"pkg/center/embedded":  {},
 	"pkg/apply":            {"pkg/config", "pkg/driver"},
