@@ -340,7 +340,7 @@ func (s *Store) versionFor(ctx context.Context, gateway string, a *assignment, b
 		return Version{Commit: c}, errOutside(gateway, c)
 	}
 	doc, err := s.fetchTarget(ctx, run, base)
-	return Version{Commit: c.running(run), Doc: doc, part: a.part(), to: run == a.now.Run}, err
+	return Version{Commit: c.running(run), Doc: doc, part: a.part(), to: a.rollout != nil && run == a.now.Run}, err
 }
 
 // running is the commit as a gateway takes it that runs t.
