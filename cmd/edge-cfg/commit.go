@@ -29,6 +29,7 @@ type pushFlags struct {
 	timeout time.Duration
 	sign    string // the key's file
 	order   uint64 // of the signature, at least
+	waveFlags
 }
 
 func (f *pushFlags) add(cmd *cobra.Command) {
@@ -40,6 +41,7 @@ func (f *pushFlags) add(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&f.timeout, "timeout", time.Minute, "wait no longer than this")
 	cmd.Flags().StringVar(&f.sign, "sign", "", "sign it with the key in `KEYFILE`, for gateways with policy.signers ('edge-cfg key new' makes one)")
 	cmd.Flags().Uint64Var(&f.order, "order", 0, "with --sign: an order of `N` at least, where a signer's clock was wrong")
+	f.waveFlags.add(cmd)
 	cli.AddOutputFlag(cmd)
 }
 
@@ -120,6 +122,7 @@ type pushed struct {
 	Changed  int             `json:"changed"` // items
 	Changes  config.Changes  `json:"changes"`
 	DryRun   bool            `json:"dry_run,omitempty"`
+	Rollout  *center.Rollout `json:"rollout,omitempty"`  // that begins
 	Gateways []gatewayStatus `json:"gateways,omitempty"` // what each did, unless --no-wait
 }
 
@@ -135,6 +138,9 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 	if err != nil {
 		return center.Commit{}, err
 	}
+	if opts.Rollout, err = flags.plan(); err != nil {
+		return center.Commit{}, err
+	}
 	if ch.head.Commit.Signature != nil && opts.Sign == nil && !flags.dryRun {
 		fmt.Fprintln(cmd.ErrOrStderr(), "warning: what is in force is signed, and this is not: gateways with policy.signers refuse it; --sign KEYFILE signs it")
 	}
@@ -147,9 +153,19 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 	if err := showChanges(cmd, text, diff, 50); err != nil {
 		return center.Commit{}, err
 	}
+	var begins *center.Rollout
 	if ch.doc.Layered() {
 		ids, of := tables.Affected(ch.head.Document(), ch.doc)
 		fmt.Fprintln(text, affectedText(ids, of))
+		if err := flags.guard(len(ids)); err != nil {
+			return center.Commit{}, err
+		}
+	}
+	if opts.Rollout != nil {
+		if begins, err = s.PreviewRollout(ctx, ch.head, ch.doc, opts.Rollout); err != nil {
+			return center.Commit{}, err
+		}
+		showPlan(out, text, begins)
 	}
 	res := pushed{Rev: ch.head.Commit.Rev, SHA256: ch.doc.SHA256(), Changed: diff.Len(), Changes: diff.Counts(), DryRun: flags.dryRun}
 	c := ch.head.Commit
@@ -174,7 +190,11 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 		}
 		res.Rev, res.SHA256 = c.Rev, c.SHA256
 	}
-	if !flags.noWait && !flags.dryRun {
+	if c.Rollout != "" && c.Rollout == c.ID && begins != nil && !flags.dryRun {
+		if res.Rollout, err = s.Rollout(ctx); err == nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "release %d: rollout begun; it goes on without this terminal ('edge-cfg rollout status' tells how)\n", c.Release)
+		}
+	} else if !flags.noWait && !flags.dryRun {
 		res.Gateways, err = waitApplied(ctx, cmd, s, c, whom, flags.timeout)
 	}
 	if printErr := out.Print(res, func(t *cli.Table) { t.Row(res.String()) }); err == nil {

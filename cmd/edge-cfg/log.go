@@ -26,6 +26,8 @@ type logEntry struct {
 	Changes config.Changes `json:"changes"`
 	// Signature is what the commit carries; whether it is good is for gateways to say.
 	Signature *center.Signature `json:"signature,omitempty"`
+	// Rollout is what became of the rollout in waves that it began.
+	Rollout string `json:"rollout,omitempty"`
 }
 
 func logEntryOf(c center.Commit) logEntry {
@@ -53,6 +55,9 @@ func newLog() *cobra.Command {
 				list := make([]logEntry, len(commits))
 				for i, c := range commits {
 					list[i] = logEntryOf(c)
+					if list[i].Rollout, err = s.RolloutState(ctx, c); err != nil {
+						return err
+					}
 				}
 				return cli.NewOutput(cmd).Print(list, func(t *cli.Table) { logTable(t, list) })
 			})
@@ -63,12 +68,20 @@ func newLog() *cobra.Command {
 	return cmd
 }
 
+// text is the message, with what became of a rollout.
+func (e logEntry) text() string {
+	if e.Rollout == "" {
+		return e.Message
+	}
+	return "[rollout " + e.Rollout + "] " + e.Message
+}
+
 func logTable(t *cli.Table, list []logEntry) {
 	t.Header("REV", "SHA256", "TIME", "AUTHOR", "CHANGES", "MESSAGE")
 	t.Keep("MESSAGE", "CHANGES")
 	for _, e := range list {
 		t.Cells(cli.Cell{Text: fmt.Sprint(e.Rev), Color: cli.Yellow, Right: true}, cli.Cell{Text: e.SHA256[:min(len(e.SHA256), 12)], Color: cli.Faint},
-			cli.Cell{Text: moment.Format(e.Time)}, cli.Cell{Text: e.Author}, cli.Cell{Text: changesText(e.Changes)}, cli.Cell{Text: e.Message})
+			cli.Cell{Text: moment.Format(e.Time)}, cli.Cell{Text: e.Author}, cli.Cell{Text: changesText(e.Changes)}, cli.Cell{Text: e.text()})
 	}
 }
 

@@ -19,7 +19,8 @@ one that is embedded in a gateway on this machine (./data, /var/lib/edge-gw).
 
 Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
 3 somebody else changed them meanwhile, 4 committed but not applied everywhere
-(unless --no-wait), 5 differs (diff --exit-code), 64 wrong usage.`,
+(unless --no-wait), 5 differs (diff --exit-code), 6 a rollout halted and returned,
+64 wrong usage.`,
 		Example: `  edge-cfg lint ./config
   edge-cfg diff ./config
   edge-cfg push ./config -m "press 4: flow meter replaced"
@@ -29,6 +30,6 @@ Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
 	cli.AddQuietFlag(root)
 	addStoreFlags(root)
 	root.AddCommand(newLint(), newRender(), newPush(), newDiff(), newPull(), newShow(), newLog(), newStatus(), newWatch(), newRollback(),
-		newSet(), newGet(), newRetry(), newForget(), newEnroll(), newRevoke(), newKey(), newDoctor(), newCompact(), newContext(), newImport(), newExport(), newGen(), cli.NewVersion())
+		newSet(), newRollout(), newGet(), newRetry(), newForget(), newEnroll(), newRevoke(), newKey(), newDoctor(), newCompact(), newContext(), newImport(), newExport(), newGen(), cli.NewVersion())
 	return root
 }

@@ -26,13 +26,16 @@ type gatewayStatus struct {
 	Version string       `json:"version"`
 	Host    string       `json:"host"`
 	Since   time.Time    `json:"since"`
-	Behind  *uint64      `json:"behind,omitempty"` // by so many releases; left out where what runs is none that is kept
+	// Its place in a rollout, from 1, and what it found of the change: ok, bad, "" for nothing yet.
+	Wave    int     `json:"wave,omitempty"`
+	Verdict string  `json:"verdict,omitempty"`
+	Behind  *uint64 `json:"behind,omitempty"` // by so many releases; left out where what runs is none that is kept
 }
 
 func statusOf(g center.Gateway) gatewayStatus {
 	state, since := g.Shown()
 	return gatewayStatus{Gateway: g.Gateway, Rev: g.Rev, SHA256: g.SHA256, State: state, Target: g.Target, Error: g.Error,
-		Version: g.Version, Host: g.Host, Since: since}
+		Version: g.Version, Host: g.Host, Since: since, Wave: g.Wave, Verdict: g.Verdict}
 }
 
 func newStatus() *cobra.Command {
@@ -57,7 +60,15 @@ func newStatus() *cobra.Command {
 					list[i] = statusOf(g)
 					list[i].Behind = behind(g, log)
 				}
-				return cli.NewOutput(cmd).Print(list, func(t *cli.Table) { statusTable(t, list) })
+				out := cli.NewOutput(cmd)
+				if len(log) > 0 && log[0].Rollout != "" && out.Format == cli.FormatTable {
+					r, err := s.Rollout(ctx)
+					if err != nil {
+						return err
+					}
+					fmt.Fprintln(out.Writer(), r.Text())
+				}
+				return out.Print(list, func(t *cli.Table) { statusTable(t, list) })
 			})
 		},
 	}

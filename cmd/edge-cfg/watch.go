@@ -18,7 +18,8 @@ type watched struct {
 	Kind    center.EventKind `json:"kind"`
 	Commit  *logEntry        `json:"commit,omitempty"`
 	Gateway *gatewayStatus   `json:"gateway,omitempty"`
-	Error   string           `json:"error,omitempty"` // a record that can't be read
+	Rollout string           `json:"rollout,omitempty"` // what is new with it
+	Error   string           `json:"error,omitempty"`   // a record that can't be read
 }
 
 func newWatch() *cobra.Command {
@@ -71,6 +72,10 @@ func watchedOf(e center.Event, now time.Time) watched {
 		w.Commit = &c
 		return w
 	}
+	if e.Kind == center.EventRollout {
+		w.Rollout = e.Rollout
+		return w
+	}
 	g := statusOf(e.Gateway)
 	w.Gateway = &g
 	return w
@@ -82,6 +87,8 @@ func (w watched) String() string {
 	switch {
 	case w.Error != "":
 		return text + "a record that can't be read: " + w.Error
+	case w.Rollout != "":
+		return text + w.Rollout
 	case w.Commit != nil:
 		return text + fmt.Sprintf("rev %d by %s: %s (%s)", w.Commit.Rev, w.Commit.Author, w.Commit.Message, changesText(w.Commit.Changes))
 	case w.Kind == center.EventForgotten:

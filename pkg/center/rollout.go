@@ -87,6 +87,24 @@ func (r *rolloutRecord) decide(t rollout.Tally) rollout.Decision {
 	return r.Decide(t)
 }
 
+// news says what the record's last change was.
+func (r *rolloutRecord) news() string {
+	text := fmt.Sprintf("rollout of release %d: ", r.Release)
+	switch n := len(r.Acts); {
+	case r.Over:
+		return text + string(r.Control) + ", and followed by another push"
+	case n == 0:
+		return text + fmt.Sprintf("begun, in %d waves", len(r.Waves))
+	default:
+		a := r.Acts[n-1]
+		text += a.What + " by " + a.Author
+		if a.Reason != "" {
+			text += ": " + a.Reason
+		}
+		return text
+	}
+}
+
 // lastRollout is the rollout before a push.
 type lastRollout struct {
 	rolloutRecord
@@ -248,6 +266,19 @@ func (s *Store) planWaves(ctx context.Context, p *plan, opts *RolloutPlan, recor
 	return err
 }
 
+// PreviewRollout says who would be in which wave of a push, as things are now; nil if it
+// changes no gateway.
+func (s *Store) PreviewRollout(ctx context.Context, base Version, doc *config.Document, opts *RolloutPlan) (*Rollout, error) {
+	p, err := s.plan(base, doc, PushOptions{})
+	if err == nil {
+		err = s.prepareRollout(ctx, p, opts)
+	}
+	if err != nil || p.begin == nil {
+		return nil, err
+	}
+	return (&tallied{record: p.begin}).shown(p.commit), nil
+}
+
 // effective is what the gateway of a record runs before p, once what it was told is done.
 func (p *plan) effective(was *record) *target {
 	if base := p.base; base.Doc != nil && !base.Commit.None() && !base.Commit.Fleet() {
@@ -359,6 +390,27 @@ func (t *tallied) shown(c Commit) *Rollout {
 		out.State = string(rollout.Halted)
 	}
 	return out
+}
+
+// Text says in a line where the rollout stands.
+func (r *Rollout) Text() string {
+	return fmt.Sprintf("rollout of release %d, from %d: %s; wave %d of %d is open, ok %d of %d, bad %d",
+		r.Release, r.From, r.State, r.Reached, len(r.Waves), r.OK, r.Waves[len(r.Waves)-1].Need, r.Bad)
+}
+
+// RolloutState says what became of the rollout that a commit began; "" if it began none.
+func (s *Store) RolloutState(ctx context.Context, c Commit) (string, error) {
+	if c.Rollout == "" {
+		return "", nil
+	}
+	t, err := s.readRollout(ctx, c.Rollout)
+	if errors.Is(err, ErrDamaged) {
+		return "unknown", nil // the log is worth reading all the same
+	}
+	if err != nil {
+		return "", err
+	}
+	return t.shown(c).State, nil
 }
 
 // badVotes lists those that voted bad, with what their status says.

@@ -373,6 +373,7 @@ func TestRolloutPutBack(t *testing.T) {
 	if err != nil || len(before.Kvs) != 1 {
 		t.Fatal(err)
 	}
+	f.all("it crosses", f.new, "a1", "a2")
 	act(t, f.s, ActAbort)
 	f.all("they return", f.old, f.names...)
 	eventually(t, "all have seen it", func() bool {

@@ -160,6 +160,7 @@ func (w *applyWait) event(e Event) error {
 		if w.head = e.Commit; w.head.SHA256 != w.commit.SHA256 {
 			w.replaced = &e.Commit
 		}
+	case e.Kind == EventRollout:
 	case e.Kind == EventForgotten:
 		delete(w.all, e.Gateway.Gateway)
 	default:

@@ -3,6 +3,7 @@ package center
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -17,6 +18,7 @@ const (
 	EventStatus    EventKind = "status"    // a gateway reports
 	EventOnline    EventKind = "online"    // a gateway has registered
 	EventOffline   EventKind = "offline"   // its lease has ended
+	EventRollout   EventKind = "rollout"   // an operator acted, or another push ended it
 	EventForgotten EventKind = "forgotten" // its record was removed
 )
 
@@ -25,6 +27,7 @@ type Event struct {
 	Kind    EventKind
 	Rev     int64   // etcd revision of the event
 	Commit  Commit  // of EventCommit
+	Rollout string  // of EventRollout: what is new
 	Gateway Gateway // of the others: the gateway as it is after the event
 	Err     error   // a record that can't be read
 }
@@ -77,6 +80,10 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, idle func() e
 	if err != nil {
 		return err
 	}
+	rollouts, err := s.watchKey(ctx, s.keys.rollouts(), from, clientv3.WithPrefix(), clientv3.WithFilterDelete())
+	if err != nil {
+		return err
+	}
 	var oldStatuses clientv3.WatchChan
 	if !seen.noOld {
 		if oldStatuses, err = s.watchKey(ctx, s.keys.oldStatuses(), from, clientv3.WithPrefix()); err != nil {
@@ -91,6 +98,7 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, idle func() e
 			return ctx.Err()
 		case resp, ok = <-commits:
 		case resp, ok = <-statuses:
+		case resp, ok = <-rollouts:
 		case resp, ok = <-oldStatuses:
 		case <-look.C:
 			now, err := s.position(ctx)
@@ -145,6 +153,14 @@ func (w *watcher) event(ev *clientv3.Event) error {
 	if key == w.store.keys.commit() {
 		c, err := parseCommit(ev.Kv.Value, rev)
 		return w.each(Event{Kind: EventCommit, Rev: rev, Commit: c, Err: err})
+	}
+	if id, of := strings.CutPrefix(key, w.store.keys.rollouts()); of {
+		e := Event{Kind: EventRollout, Rev: rev}
+		r, err := parseRollout(id, ev.Kv.Value)
+		if e.Err = err; err == nil {
+			e.Rollout = r.news()
+		}
+		return w.each(e)
 	}
 	name, kind := w.seen.set(ev.Kv, put)
 	g, known := w.seen.get(name)
