@@ -327,10 +327,10 @@ func TestRolloutRestarts(t *testing.T) {
 	eventually(t, "it votes", func() bool { r, err := f.s.Rollout(t.Context()); return err == nil && r.OK == 1 && r.Reached == 2 })
 }
 
-// A driver that stops running with the change is bad; one that the change doesn't concern
+// A driver that stops running with the change is bad, and so are more bad points; one that the change doesn't concern
 // holds it.
 func TestRolloutVitals(t *testing.T) {
-	for driver, want := range map[string]string{"drv": "halted", "other": "running"} {
+	for driver, want := range map[string]string{"drv": "halted", "other": "running", "": "halted"} {
 		f := startFleet(t, "a1", "b1")
 		path := f.gws["a1"].cfg.CacheFile
 		f.gws["a1"].stop()
@@ -339,9 +339,12 @@ func TestRolloutVitals(t *testing.T) {
 			c.CacheFile = path
 			c.Health = func() Vitals {
 				if s := g.last(); s != nil && s.SHA256 == rendered(t, f.new, "a1").SHA256() {
+					if driver == "" {
+						return Vitals{Points: 100, Bad: 5}
+					}
 					return Vitals{Faults: map[string]string{driver: "timeout"}}
 				}
-				return Vitals{}
+				return Vitals{Points: 100, Bad: 3}
 			}
 		})
 		f.gws["a1"] = g
@@ -367,7 +370,9 @@ func TestRolloutVitals(t *testing.T) {
 // A store that is put back to before a halt, or before an act, lets nobody go that saw it.
 func TestRolloutPutBack(t *testing.T) {
 	f := startFleet(t, "a1", "a2", "b1")
-	c := mustRoll(t, f.s, f.new, inWaves(t, "ring=a", "100%"))
+	plan := inWaves(t, "ring=a", "100%")
+	plan.Bake = time.Hour // nobody votes
+	c := mustRoll(t, f.s, f.new, plan)
 	key := f.s.keys.rollout(c.Rollout)
 	before, err := f.s.etcd.Get(t.Context(), key)
 	if err != nil || len(before.Kvs) != 1 {
@@ -399,7 +404,7 @@ func TestRolloutPutBack(t *testing.T) {
 			t.Errorf("%s went: %d", name, n)
 		}
 	}
-	act(t, f.s, ActPromote)
+	act(t, f.s, ActAll)
 	f.all("a person says so", f.new, f.names...)
 }
 

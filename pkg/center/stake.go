@@ -23,7 +23,16 @@ import (
 type Vitals struct {
 	// Faults are the drivers that are in fault, and why.
 	Faults map[string]string `json:"faults,omitempty"`
+	// Bad of so many points have a bad value.
+	Points int `json:"points,omitempty"`
+	Bad    int `json:"bad,omitempty"`
 }
+
+// badShare returns how many points in a hundred are bad.
+func (v Vitals) badShare() float64 { return 100 * float64(v.Bad) / float64(max(v.Points, 1)) }
+
+// maxWorse is by how many points in a hundred a change may make the share of bad ones grow.
+const maxWorse = 1
 
 // The verdicts of a gateway on a change.
 const (
@@ -322,8 +331,10 @@ func (s *session) poll(ctx context.Context) error {
 	if a.commit.ID != s.newest.ID { // the watch or the next look at the commit brings it
 		return nil
 	}
-	s.f.judge(a)
-	self.OwnBad = s.f.staked().Verdict == verdictBad
+	if a.side(self) == a.now.Run { // what returns is judged no more
+		s.f.judge(a)
+		self.OwnBad = s.f.staked().Verdict == verdictBad
+	}
 	sha := ""
 	if run := a.side(self); run != nil {
 		sha = run.SHA256
@@ -371,6 +382,10 @@ func (f *Follower) judge(a *assignment) {
 			return // something else ails it: it waits
 		}
 		f.condemn(a.part(), "driver", fmt.Sprintf("driver %s in fault, and it was running before: %s", id, now.Faults[id]))
+		return
+	}
+	if was, is := st.Before.badShare(), now.badShare(); is > was+maxWorse {
+		f.condemn(a.part(), "quality", fmt.Sprintf("%.1f%% of the points are bad, and %.1f%% were before", is, was))
 		return
 	}
 	f.changeStake(func(st *stake) {

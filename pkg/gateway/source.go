@@ -92,7 +92,7 @@ func (g *Gateway) newEtcdFeed(instance string) (*etcdFeed, error) {
 			g.refuse(err)
 			g.log.Error("a commit of the configuration center is not a configuration; the gateway keeps what runs", "rev", rev, "error", err)
 		},
-		OnRollback: s.rolledBack, Claim: g.claim, Witness: g.witness, Report: reportEvery,
+		OnRollback: s.rolledBack, Health: g.vitals, Claim: g.claim, Witness: g.witness, Report: reportEvery,
 		Log: g.log,
 	})
 	if err != nil {
