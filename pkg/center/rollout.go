@@ -432,7 +432,7 @@ func (s *Store) badVotes(ctx context.Context) ([]BadVote, error) {
 			return nil, err
 		}
 		for _, kv := range st.Kvs {
-			if is, err := parseStatus(v.Gateway, kv.Value); err == nil && is.Error != "" {
+			if is, err := parseStatus(v.Gateway, kv.Value); err == nil && is.Verdict == verdictBad && is.Error != "" {
 				v.Reason = is.Error
 			}
 		}
@@ -591,6 +591,9 @@ func (s *Store) assignment(ctx context.Context, gateway string) (*assignment, er
 			t.then = append(t.then, clientv3.OpGet(s.keys.ok(gateway), clientv3.WithCountOnly()), clientv3.OpGet(s.keys.bad(gateway), clientv3.WithCountOnly()))
 		}
 		resp, err := s.commit(ctx, "read what this gateway runs", t)
+		if id != "" && errors.Is(err, ErrRefused) { // of a role from before there were rollouts
+			err = fmt.Errorf("%w: it may not read its rollout; enroll it once more, then 'edge-cfg retry %s': %w", errStays, gateway, err)
+		}
 		if err != nil {
 			return &assignment{}, err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/durable"
 	"github.com/edge-gateway/edge-gateway/pkg/regular"
 	"github.com/edge-gateway/edge-gateway/pkg/rollout"
+	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
 // Vitals are how a gateway is, for a comparison of before a change and after.
@@ -254,7 +255,7 @@ func (st *stake) started(now time.Time, bake time.Duration) {
 	}
 	if st.Starts++; st.Starts >= maxStarts {
 		st.Verdict, st.Code = verdictBad, "starts"
-		st.Reason = fmt.Sprintf("the gateway began it %d times and did not get through its bake time", st.Starts)
+		st.Reason = fmt.Sprintf("the gateway began it %s and did not get through its bake time", words.Count(st.Starts, "time"))
 	}
 }
 
@@ -320,7 +321,7 @@ func (s *session) pollAfter() time.Duration {
 // poll looks at the rollout: which side is to run, and whether it is time to vote.
 func (s *session) poll(ctx context.Context) error {
 	a, err := s.store.assignment(ctx, s.f.cfg.Gateway)
-	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrFormat) {
+	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrFormat) || errors.Is(err, errStays) {
 		s.f.cfg.Log.Error("the rollout can't be read; this gateway stays on what it runs", "error", err)
 		return nil
 	}

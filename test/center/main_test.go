@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 		server()
 	case "writer":
 		writer()
+	case "gateway":
+		gatewayChild()
 	}
 }
 
