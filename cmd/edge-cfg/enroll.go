@@ -18,9 +18,9 @@ the roles of the prefix where they are missing. A user's name is the common name
 TLS client certificate; a gateway's is its gateway_id. There are no passwords. It takes
 root's rights, and doing it twice does no harm.
 
-A gateway reads the commit, the releases and the documents of its prefix, and writes the
-keys of its own status. A viewer reads the prefix and its gateways' statuses, an operator
-writes them too.
+A gateway reads the commit, the releases, the documents and the rollouts of its prefix,
+and all votes, and writes the keys of its own status and vote. A viewer reads the prefix
+and its gateways' statuses, an operator writes them too.
 
 --print writes the commands of etcdctl instead, and needs no connection.`,
 		example: `  edge-cfg --cert root.crt --key root.key enroll lyon-01 lyon-02

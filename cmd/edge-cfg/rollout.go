@@ -22,7 +22,7 @@ func newRollout() *cobra.Command {
 		Long: `A push with --wave reaches the gateways of a fleet wave by wave, and halts by itself
 when too many find it bad: all of them return then. Nothing has to stay open for that.
 These commands show where it stands, and act on it.`,
-		Example: `  edge-cfg push fleet/ --wave ring=pilot --wave 10% --wave 100% --bake 15m --max-bad 2%
+		Example: `  edge-cfg push fleet/ --wave ring=pilot --wave 100% --bake 15m
   edge-cfg rollout status
   edge-cfg rollout wait`,
 	}

@@ -242,13 +242,17 @@ func (p *plan) recordOf(id string, was *record) string {
 		}
 		run, now := p.fleet.targets[id], p.effective(was)
 		n := len(list)
-		if p.rewrite && n > 0 {
-			now = list[n-1].Run // the document in force says that, whatever side the gateway is on
+		var last *target // that its record names; after a rollout that halted, it runs another one
+		if n > 0 {
+			last = list[n-1].Run
+		}
+		if p.rewrite || p.unchanged {
+			now = last // the document in force says that, whatever side the gateway is on
 		}
 		switch {
-		case run == nil && now == nil:
+		case run == nil && last == nil:
 			return ""
-		case run != nil && now != nil && run.SHA256 == now.SHA256 && run.Signature == nil:
+		case run != nil && now != nil && last != nil && run.SHA256 == now.SHA256 && run.SHA256 == last.SHA256 && run.Signature == nil:
 			if p.rewrite { // whatever it is made of now is there
 				made := *run
 				made.Signature, list[n-1].Run = now.Signature, &made

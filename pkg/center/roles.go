@@ -96,7 +96,7 @@ func EnrollSteps(prefix string, kind Kind, names []string) ([]RoleStep, error) {
 	}
 	read, write := clientv3.PermissionType(clientv3.PermRead), clientv3.PermissionType(clientv3.PermReadWrite)
 	everything := []string{keys.prefix + "/", keys.fleet()}
-	role(keys.role(KindGateway), read, append(keys.votes(), keys.documents(), keys.releases(), keys.rollouts()), []string{keys.commit()})
+	role(keys.role(KindGateway), read, append([]string{keys.documents(), keys.releases(), keys.rollouts()}, keys.votes()...), []string{keys.commit()})
 	role(keys.role(KindViewer), read, everything, nil)
 	role(keys.role(KindOperator), write, everything, nil)
 	if kind == KindGateway {

@@ -186,7 +186,7 @@ func (s *Store) prepareRollout(ctx context.Context, p *plan, opts *RolloutPlan) 
 			p.last.Control = rollout.Done
 		}
 	}
-	if p.fleet == nil || p.unchanged && !p.rewrite {
+	if p.fleet == nil || p.unchanged {
 		if opts != nil && p.fleet == nil {
 			return errors.New("waves are for the gateways of a fleet: there is no groups.yml or gateways.yml")
 		}
@@ -293,7 +293,7 @@ func (p *plan) assign(id string, release uint64, run, now *target) assigned {
 	if m, in := p.fleet.members[id]; in && p.begin != nil {
 		a.Rollout, a.Wave, a.Counted, a.From = p.begin.ID, m.Wave, m.Counted, now
 	}
-	if p.rewrite && p.last != nil { // the record was lost: it passes no gate, and goes nowhere back
+	if (p.rewrite || p.unchanged) && p.last != nil { // the record was lost: it passes no gate, and goes nowhere back
 		a.Rollout, a.Wave = p.last.ID, len(p.last.Waves)
 	}
 	return a

@@ -212,6 +212,16 @@ func TestRolloutByOperators(t *testing.T) {
 	if _, err := f.s.Push(t.Context(), mustLoad(t, f.s), f.old, PushOptions{}); !errors.Is(err, ErrRollout) {
 		t.Errorf("another push: %v", err)
 	}
+	// What is there already is no push, and the doctor's repair opens no gate.
+	if c, err := f.s.Push(t.Context(), mustLoad(t, f.s), f.new, PushOptions{}); err != nil || c.Rollout == "" {
+		t.Errorf("the same again: %+v, %v", c, err)
+	}
+	if _, err := f.s.etcd.Delete(t.Context(), f.s.keys.record("c1")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.s.Rewrite(t.Context(), mustLoad(t, f.s)); err != nil {
+		t.Fatal(err)
+	}
 	if r := act(t, f.s, ActPause); r.State != "paused" || r.Reached != 1 || len(r.Acts) != 1 || r.Acts[0].Author != "ann" || r.Acts[0].Reason != "because" {
 		t.Errorf("paused: %+v", r)
 	}
@@ -232,7 +242,9 @@ func TestRolloutByOperators(t *testing.T) {
 		t.Fatalf("back to %v, %v", back, err)
 	}
 	mustPush(t, f.s, back)
+	told(t, f.s, back)
 	f.all("they stay", f.old, f.names...)
+	eventually(t, "they are in no rollout", func() bool { return f.gws["b1"].View().Rollout == "" })
 	if n := f.gws["c1"].count(); n != 1 {
 		t.Errorf("c1 applied %d", n)
 	}

@@ -302,7 +302,9 @@ func (f *Follower) returns(v Version) bool {
 // sees takes note of what was read of the gateway's rollout.
 func (s *session) sees(a *assignment) rollout.Self {
 	s.seen = a
-	return s.f.look(a)
+	self := s.f.look(a)
+	s.f.showPart(a)
+	return self
 }
 
 // pollAfter is when the rollout is to be looked at again.
