@@ -432,8 +432,8 @@ func (s *Store) badVotes(ctx context.Context) ([]BadVote, error) {
 			return nil, err
 		}
 		for _, kv := range st.Kvs {
-			if is, err := parseStatus(v.Gateway, kv.Value); err == nil && is.Verdict == verdictBad && is.Error != "" {
-				v.Reason = is.Error
+			if is, err := parseStatus(v.Gateway, kv.Value); err == nil && is.Verdict == verdictBad && is.Rollout == cast.Rollout {
+				v.Reason = is.Reason
 			}
 		}
 		out = append(out, v)

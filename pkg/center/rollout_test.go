@@ -437,7 +437,7 @@ func TestVoteIsExact(t *testing.T) {
 		t.Fatal(err)
 	}
 	fo := &Follower{cfg: FollowerConfig{Gateway: "g", CacheFile: t.TempDir() + "/c", Log: s.cfg.Log}, stake: stake{ID: id, Verdict: verdictOK}}
-	ses := &session{f: fo, store: s}
+	ses := &session{f: fo, store: s, lease: 1}
 	a := &assignment{rollout: read, now: assigned{Rollout: id, Wave: 1, Counted: true}}
 	count := func() rollout.Tally {
 		t.Helper()

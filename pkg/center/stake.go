@@ -345,19 +345,24 @@ func (s *session) poll(ctx context.Context) error {
 	if sha != s.given && len(s.waiting) == 0 {
 		s.waiting = []Commit{s.newest}
 	}
-	s.f.showPart(a)
 	return s.vote(ctx, a, self)
 }
 
-// showPart puts the gateway's place in the rollout into its status.
-func (f *Follower) showPart(a *assignment) {
-	id, wave, verdict := "", 0, ""
+// showPart puts the gateway's place in the rollout, and what it found of it, into its
+// status. It returns what it put there.
+func (f *Follower) showPart(a *assignment) stake {
+	var st stake
+	wave := 0
 	if a.rollout != nil {
-		id, wave, verdict = a.now.Rollout, a.now.Wave, f.staked().Verdict
+		st, wave = f.staked(), a.now.Wave
 	}
-	if st := f.View().Status; st.Rollout != id || st.Wave != wave || st.Verdict != verdict {
-		f.update(func(st *Status) { st.Rollout, st.Wave, st.Verdict = id, wave, verdict })
+	was := f.View().Status
+	is := was
+	is.Rollout, is.Wave, is.Verdict, is.Reason = st.ID, wave, st.Verdict, st.Reason
+	if is != was {
+		f.update(func(now *Status) { now.Rollout, now.Wave, now.Verdict, now.Reason = is.Rollout, is.Wave, is.Verdict, is.Reason })
 	}
+	return st
 }
 
 // judge decides on the change once it has run for its bake time.
@@ -398,10 +403,12 @@ func (f *Follower) judge(a *assignment) {
 	})
 }
 
-// vote casts the gateway's verdict, unless an operator acted since it was read.
+// vote casts the gateway's verdict, unless an operator acted since it was read. The status
+// says why first: whoever sees the vote finds its reason. A gateway that isn't registered
+// has to wait: another one may hold its name.
 func (s *session) vote(ctx context.Context, a *assignment, self rollout.Self) error {
-	st := s.f.staked()
-	if a.rollout == nil || a.rollout.record.Over || !a.now.Counted || a.ok || a.bad || st.Verdict == "" || st.ID != a.now.Rollout {
+	st := s.f.showPart(a)
+	if s.lease == 0 || a.rollout == nil || a.rollout.record.Over || !a.now.Counted || a.ok || a.bad || st.Verdict == "" || st.ID != a.now.Rollout {
 		return nil
 	}
 	self.Wave = a.now.Wave
@@ -416,6 +423,9 @@ func (s *session) vote(ctx context.Context, a *assignment, self rollout.Self) er
 	text, err := json.Marshal(vote{a.now.Rollout, st.Code})
 	if err != nil {
 		return fmt.Errorf("vote: %w", err)
+	}
+	if err := s.report(ctx, false); err != nil {
+		return err
 	}
 	resp, err := s.store.commit(ctx, "vote", txn{
 		compare: []clientv3.Cmp{

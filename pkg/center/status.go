@@ -51,10 +51,12 @@ type Status struct {
 	Target int64     `json:"target,omitempty"` // rev of the commit that was tried last
 	Tried  string    `json:"tried,omitempty"`  // its id: a store that went back in time uses revs again
 	Error  string    `json:"error,omitempty"`  // why the target doesn't run
-	// The gateway's place in a rollout, and what it found: "ok", "bad", "" for nothing yet.
+	// The gateway's place in a rollout, and what it found: "ok", "bad" with the reason, "" for
+	// nothing yet.
 	Rollout string `json:"rollout,omitempty"`
 	Wave    int    `json:"wave,omitempty"`
 	Verdict string `json:"verdict,omitempty"`
+	Reason  string `json:"reason,omitempty"`
 	// Ids of the last commits that ran, and that did not: newest first, blanks between.
 	Ran     string `json:"ran,omitempty"`
 	Refused string `json:"refused,omitempty"`
