@@ -22,7 +22,8 @@ func newSet() *cobra.Command {
 (variables/TAG scale="value / 10"), and pushes that at once, without a question.
 The result is linted as a whole first.
 
-The value null takes a field away: a setting then has the value of gateway.yml again.
+The value null takes a field away: a setting then has the value of gateway.yml again,
+and a group or a gateway of a fleet has that field no longer different.
 
 If somebody else pushes at the same time, the change is made again on top of theirs,
 unless they changed the same item (exit code 3).
@@ -31,7 +32,8 @@ The files that the tables were pushed from don't change; 'edge-cfg pull' updates
 them.`,
 		Example: `  edge-cfg set bus.wal_flush_ms 20
   edge-cfg set variables/plant.flow scale="value / 10" -m "new flow meter"
-  edge-cfg set drivers/press-4 cfg.polling=500ms --no-wait`,
+  edge-cfg set drivers/press-4 cfg.polling=500ms --no-wait
+  edge-cfg set gateways/lyon-01 endpoints.plc.host=10.1.1.55 -m "new controller"`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key, value, err := tables.ParseAssignment(args[0], args[1])

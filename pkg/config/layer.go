@@ -76,7 +76,7 @@ func (r *reader) typeLayers() {
 				tree, _ := parseJSON(form) // which is JSON
 				below[k], _ = tree.(map[string]any)
 			} else {
-				below[k] = r.below.typedItem(l.layer, l.table, l.id)
+				below[k] = r.below.Below(l.layer, l.table, l.id)
 			}
 		}
 		merged, _ := Overlay(CloneTree(below[k]), l.tree).(map[string]any)
@@ -96,9 +96,9 @@ func (r *reader) typeLayers() {
 	}
 }
 
-// typedItem returns an item below a layer: that of the base, or else of the first group that
-// has it. Nil if there is none.
-func (d *Document) typedItem(layer, t Table, id string) map[string]any {
+// Below returns an item as it is below a layer: that of the base, or else of the first group
+// that has it. Nil if there is none.
+func (d *Document) Below(layer, t Table, id string) map[string]any {
 	if d == nil {
 		return nil
 	}

@@ -15,10 +15,6 @@ func ParseAssignment(keyText, text string) (Key, string, error) {
 	if err != nil {
 		return key, "", err
 	}
-	if key.Table.IsLayer() {
-		return key, "", usagef("%s: set takes no %s, since what they change depends on the tables below: change %s in the fleet's directory, and push that",
-			keyText, key.Table, key.Table.FileName())
-	}
 	if key.ID == "" {
 		return key, "", usagef("key %q: expected TABLE/ID FIELD=VALUE, or a setting and its value", keyText)
 	}
@@ -45,6 +41,9 @@ func (k Key) Assign(doc *config.Document, text string) (*config.Document, error)
 		}
 	case k.Table != config.Settings:
 		return nil, k.missing(doc.IDs(k.Table))
+	}
+	if k.Table.IsLayer() {
+		return k.assignLayer(doc, tree, text)
 	}
 	if err := k.checkField(tree); err != nil {
 		return nil, err
