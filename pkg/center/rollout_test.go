@@ -340,9 +340,9 @@ func TestRolloutRestarts(t *testing.T) {
 }
 
 // A driver that stops running with the change is bad, and so are more bad points; one that the change doesn't concern
-// holds it.
+// holds it, and so does one that has read nothing.
 func TestRolloutVitals(t *testing.T) {
-	for driver, want := range map[string]string{"drv": "halted", "other": "running", "": "halted"} {
+	for driver, want := range map[string]string{"drv": "halted", "other": "running", "": "halted", "idle": "running"} {
 		f := startFleet(t, "a1", "b1")
 		path := f.gws["a1"].cfg.CacheFile
 		f.gws["a1"].stop()
@@ -351,8 +351,11 @@ func TestRolloutVitals(t *testing.T) {
 			c.CacheFile = path
 			c.Health = func() Vitals {
 				if s := g.last(); s != nil && s.SHA256 == rendered(t, f.new, "a1").SHA256() {
-					if driver == "" {
+					switch driver {
+					case "":
 						return Vitals{Points: 100, Bad: 5}
+					case "idle":
+						return Vitals{Idle: []string{"drv"}}
 					}
 					return Vitals{Faults: map[string]string{driver: "timeout"}}
 				}

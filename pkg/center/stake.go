@@ -24,6 +24,8 @@ import (
 type Vitals struct {
 	// Faults are the drivers that are in fault, and why.
 	Faults map[string]string `json:"faults,omitempty"`
+	// Idle are those that have read nothing yet, or are paused: nothing is known of them.
+	Idle []string `json:"idle,omitempty"`
 	// Bad of so many points have a bad value.
 	Points int `json:"points,omitempty"`
 	Bad    int `json:"bad,omitempty"`
@@ -391,6 +393,11 @@ func (f *Follower) judge(a *assignment) {
 		}
 		f.condemn(a.part(), "driver", fmt.Sprintf("driver %s in fault, and it was running before: %s", id, now.Faults[id]))
 		return
+	}
+	for _, id := range now.Idle {
+		if slices.Contains(st.Touched, id) && !slices.Contains(st.Before.Idle, id) {
+			return // whether it can read is not known yet
+		}
 	}
 	if was, is := st.Before.badShare(), now.badShare(); is > was+maxWorse {
 		f.condemn(a.part(), "quality", fmt.Sprintf("%.1f%% of the points are bad, and %.1f%% were before", is, was))
