@@ -56,6 +56,12 @@ func (a assigned) effective(done map[string]bool) *target {
 	return a.Run
 }
 
+// settled reports whether a gateway takes what the version has for it when c is in force: the
+// rollout is c's, or went through.
+func (a assigned) settled(c Commit, done map[string]bool) bool {
+	return a.Rollout == "" || a.Rollout == c.Rollout || done[a.Rollout]
+}
+
 // targets lists what the version names.
 func (a assigned) targets() []*target {
 	return slices.DeleteFunc([]*target{a.From, a.Run}, func(t *target) bool { return t == nil })
@@ -252,7 +258,8 @@ func (p *plan) recordOf(id string, was *record) string {
 		switch {
 		case run == nil && last == nil:
 			return ""
-		case run != nil && now != nil && last != nil && run.SHA256 == now.SHA256 && run.SHA256 == last.SHA256 && run.Signature == nil:
+		case run != nil && now != nil && last != nil && run.SHA256 == now.SHA256 && run.SHA256 == last.SHA256 && run.Signature == nil &&
+			list[n-1].settled(p.base.Commit, p.fleet.done):
 			if p.rewrite { // whatever it is made of now is there
 				made := *run
 				made.Signature, list[n-1].Run = now.Signature, &made
@@ -420,13 +427,20 @@ func (s *Store) checkRecords(ctx context.Context, v Version) (wrong []string, er
 	if err != nil {
 		return nil, err
 	}
+	now := make(map[string]assigned, len(have))
+	for id, text := range have {
+		if r, err := parseRecord(id, text); err == nil { // else it says nothing
+			now[id] = r.at(v.Commit.Release)
+		}
+	}
+	done, err := s.doneOf(ctx, slices.Collect(maps.Values(now)))
+	if err != nil {
+		return nil, err
+	}
 	found := make(map[string]bool)
 	for _, id := range slices.Sorted(maps.Keys(p.targets)) {
-		run, want := (*target)(nil), p.targets[id]
-		if r, err := parseRecord(id, have[id]); err == nil {
-			run = r.at(v.Commit.Release).Run
-		}
-		ok := run != nil && run.SHA256 == want.SHA256
+		run, want := now[id].Run, p.targets[id]
+		ok := run != nil && run.SHA256 == want.SHA256 && now[id].settled(v.Commit, done)
 		if ok && !found[run.Document] {
 			resp, err := s.get(ctx, "look for a document", s.keys.document(run.Document).header(), clientv3.WithCountOnly())
 			if err != nil {

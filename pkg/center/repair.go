@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/edge-gateway/edge-gateway/pkg/rollout"
 )
 
 // Repair puts right what [Store.Doctor] finds wrong and what the store itself says how to
@@ -66,12 +68,33 @@ func (s *Store) repairCommit(ctx context.Context, head Commit, last uint64) (str
 			return "", err
 		}
 		if n < last { // what lies above it stays on the log, and counts
+			went, err := s.wentThrough(ctx, v.Commit)
+			if err != nil {
+				return "", err
+			}
+			if !went {
+				continue
+			}
+			v.Commit.Rollout = "" // that one is over
 			v.Commit.Release = last + 1
 			v.Commit.Message = clip(fmt.Sprintf("repair: back to release %d, the last one whose document can be read", n), maxMessage)
 		}
 		return fmt.Sprintf("the commit record was made anew from release %d (%.12s)", n, v.Commit.SHA256), s.putCommit(ctx, head.Rev, v.Commit)
 	}
 	return "", fmt.Errorf("%w: no release has a document that can be read; edge-cfg push --force DIR begins anew, after them", ErrDamaged)
+}
+
+// wentThrough reports whether a release that isn't the last one was for all gateways in the
+// end. One whose rollout halted is nothing to go back to.
+func (s *Store) wentThrough(ctx context.Context, c Commit) (bool, error) {
+	if c.Rollout == "" {
+		return true, nil
+	}
+	t, err := s.readRollout(ctx, c.Rollout)
+	if errors.Is(err, ErrDamaged) {
+		return false, nil
+	}
+	return err == nil && t.record.Over && t.record.Control == rollout.Done, err
 }
 
 // putCommit writes the records of c in place of the commit record of revision rev, 0 if

@@ -151,7 +151,8 @@ func (s *Store) readRollout(ctx context.Context, id string) (*tallied, error) {
 	return tallyOf(id, resp, 0)
 }
 
-// doneOf returns which rollouts that versions of records name are done.
+// doneOf returns which rollouts that versions of records name are done. One whose record is
+// gone is not known to be.
 func (s *Store) doneOf(ctx context.Context, list []assigned) (map[string]bool, error) {
 	out := make(map[string]bool)
 	for _, v := range list {
@@ -159,10 +160,10 @@ func (s *Store) doneOf(ctx context.Context, list []assigned) (map[string]bool, e
 			continue
 		}
 		t, err := s.readRollout(ctx, v.Rollout)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrDamaged) {
 			return nil, err
 		}
-		out[v.Rollout] = t.record.decide(t.tally).Done
+		out[v.Rollout] = err == nil && t.record.decide(t.tally).Done
 	}
 	return out, nil
 }

@@ -490,3 +490,64 @@ func TestParseRollout(t *testing.T) {
 		t.Error("a version that knows no rollouts would run it")
 	}
 }
+
+// A repair goes back to no release that halted, and what it goes back to is in no rollout. Its
+// gateways need no push to hear of it.
+func TestRolloutRepair(t *testing.T) {
+	f := startFleet(t, "a1", "b1")
+	f.refuses("a1")
+	bad := mustRoll(t, f.s, f.new, inWaves(t, "ring=a", "100%"))
+	eventually(t, "it halts", stands(t, f.s, "halted"))
+	third := fleetOf(t, "third", withPress(ring(f.names...)))
+	lost := mustPush(t, f.s, third)
+	f.all("all run the third", third, f.names...)
+
+	// The commit is lost, and the document of its release.
+	_, err := f.s.etcd.Txn(t.Context()).Then(clientv3.OpDelete(f.s.keys.commit()),
+		clientv3.OpPut(f.s.keys.release(lost.Release), "noise")).Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done, err := f.s.Repair(t.Context()); err != nil || len(done) != 2 {
+		t.Fatalf("%q, %v", done, err)
+	}
+	if head := mustLoad(t, f.s); head.Doc.SHA256() != f.old.SHA256() || head.Commit.Rollout != "" || head.Commit.Release != lost.Release+1 {
+		t.Errorf("release %d of %.12s, rollout %s; the one that halted is %d", head.Commit.Release, head.Commit.SHA256, head.Commit.Rollout, bad.Release)
+	}
+	told(t, f.s, f.old)
+	f.all("all run the first again", f.old, f.names...)
+}
+
+// A gateway hears that its record was lost, and that it was repaired, without a push.
+func TestRecordWakes(t *testing.T) {
+	endpoint := startEtcd(t)
+	s := openStore(t, endpoint)
+	doc := fleetOf(t, "a", three())
+	mustPush(t, s, doc)
+	g := startGateway(t, endpoint, "own", func(c *FollowerConfig) { c.Recheck = 100 * time.Millisecond })
+	eventually(t, "it runs", func() bool { return g.runs(rendered(t, doc, "own"))() && g.View().State == Applied })
+	if _, err := s.etcd.Delete(t.Context(), s.keys.record("own")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it says that it has nothing to run", func() bool { return g.View().State == Rejected })
+	if _, err := s.Repair(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it goes on", func() bool { return g.View().State == Applied })
+	if g.count() != 1 {
+		t.Errorf("it applied %d", g.count())
+	}
+}
+
+// An operator's act is heard at once, however seldom the rollout is looked at.
+func TestActWakes(t *testing.T) {
+	f := startFleet(t, "a1", "b1")
+	plan := inWaves(t, "ring=a", "100%")
+	plan.Poll, plan.Manual = time.Hour, true
+	mustRoll(t, f.s, f.new, plan)
+	f.all("the first wave", f.new, "a1")
+	act(t, f.s, ActPromote)
+	f.all("the second", f.new, "b1")
+	act(t, f.s, ActAbort)
+	f.all("they return", f.old, "a1", "b1")
+}

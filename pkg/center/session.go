@@ -183,7 +183,11 @@ func (s *session) follow(ctx context.Context) error {
 	poll := time.NewTimer(s.pollAfter())
 	defer poll.Stop()
 	var slow <-chan time.Time // fires when an apply takes long enough to be worth telling
+	var own wakes
 	for {
+		if err := s.wakeUp(ctx, &own); err != nil {
+			return err
+		}
 		var free <-chan want
 		if len(s.waiting) > 0 {
 			s.f.begin(true)
@@ -207,6 +211,16 @@ func (s *session) follow(ctx context.Context) error {
 		case <-poll.C:
 			err = s.poll(ctx)
 			poll.Reset(s.pollAfter())
+		case resp, ok := <-own.record:
+			var woken bool
+			if woken, err = s.woken(&own.record, resp, ok); woken {
+				poll.Reset(min(s.afterRecord(), s.pollAfter()))
+			}
+		case resp, ok := <-own.rollouts:
+			var woken bool
+			if woken, err = s.woken(&own.rollouts, resp, ok); woken {
+				poll.Reset(min(s.afterAct(), s.pollAfter()))
+			}
 		case <-s.f.told:
 			if s.f.View().State == Applying {
 				slow = time.After(applyingAfter)

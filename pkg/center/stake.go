@@ -326,14 +326,14 @@ func (s *session) pollAfter() time.Duration {
 func (s *session) poll(ctx context.Context) error {
 	a, err := s.store.assignment(ctx, s.f.cfg.Gateway)
 	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrFormat) || errors.Is(err, errStays) {
-		s.f.cfg.Log.Error("the rollout can't be read; this gateway stays on what it runs", "error", err)
+		s.f.cfg.Log.Error("what this gateway is to run can't be read; it stays on what it runs", "error", err)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	self := s.sees(a)
-	if a.commit.ID != s.newest.ID { // the watch or the next look at the commit brings it
+	if a.commit.ID != s.newest.ID || !a.commit.Fleet() { // the watch or the next look at the commit brings it
 		return nil
 	}
 	if a.side(self) == a.now.Run { // what returns is judged no more
