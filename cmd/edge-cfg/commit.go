@@ -141,6 +141,7 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 	if opts.Rollout, err = flags.plan(); err != nil {
 		return center.Commit{}, err
 	}
+	opts.Replace = flags.replace
 	if ch.head.Commit.Signature != nil && opts.Sign == nil && !flags.dryRun {
 		fmt.Fprintln(cmd.ErrOrStderr(), "warning: what is in force is signed, and this is not: gateways with policy.signers refuse it; --sign KEYFILE signs it")
 	}
@@ -162,7 +163,7 @@ func commitDocument(ctx context.Context, cmd *cobra.Command, s *center.Store, ch
 		}
 	}
 	if opts.Rollout != nil {
-		if begins, err = s.PreviewRollout(ctx, ch.head, ch.doc, opts.Rollout); err != nil {
+		if begins, err = s.PreviewRollout(ctx, ch.head, ch.doc, opts.Rollout, opts.Replace); err != nil {
 			return center.Commit{}, err
 		}
 		showPlan(out, text, begins)

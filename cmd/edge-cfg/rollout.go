@@ -133,7 +133,11 @@ func waitRollout(ctx context.Context, cmd *cobra.Command, s *center.Store) error
 			case "done":
 				return nil
 			case "halted":
-				return cli.Exit(exitHalted, fmt.Errorf("halted: %s bad; all gateways return to release %d", words.Count(r.Bad, "vote"), r.From))
+				why := words.Count(r.Bad, "vote") + " bad"
+				if r.Expired {
+					why += ", and its deadline is over"
+				}
+				return cli.Exit(exitHalted, fmt.Errorf("halted: %s; all gateways return to release %d", why, r.From))
 			}
 		} else if !errors.Is(err, center.ErrUnavailable) {
 			return err

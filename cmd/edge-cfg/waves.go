@@ -22,6 +22,9 @@ type waveFlags struct {
 	maxBad string
 	manual bool
 	atOnce bool
+
+	replace  bool
+	deadline time.Duration
 }
 
 func (f *waveFlags) add(cmd *cobra.Command) {
@@ -30,9 +33,11 @@ func (f *waveFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.maxBad, "max-bad", "0", "with --wave: so many bad votes are borne (`N|P%`)")
 	cmd.Flags().BoolVar(&f.manual, "manual", false, "with --wave: votes open no wave, 'edge-cfg rollout promote' does")
 	cmd.Flags().BoolVar(&f.atOnce, "at-once", false, "to all gateways of a fleet at once")
+	cmd.Flags().BoolVar(&f.replace, "replace", false, "abort the rollout that is under way first")
+	cmd.Flags().DurationVar(&f.deadline, "deadline", 0, "with --wave: halt it unless it is done by then (default never)")
 }
 
-// maxBake bounds how long a gateway may wait for its vote.
+// maxBake bounds how long a gateway may wait for its vote, and a rollout for its end.
 const maxBake = 30 * 24 * time.Hour
 
 // plan reads the flags; nil: there are no waves.
@@ -42,12 +47,16 @@ func (f *waveFlags) plan() (*center.RolloutPlan, error) {
 		return nil, cli.Usagef("--wave and --at-once exclude each other")
 	case f.bake < 0 || f.bake > maxBake:
 		return nil, cli.Usagef("--bake %s: expected 0s to %s", f.bake, maxBake)
+	case f.deadline != 0 && (f.deadline < time.Second || f.deadline > maxBake):
+		return nil, cli.Usagef("--deadline %s: expected 1s to %s", f.deadline, maxBake)
 	case len(f.waves) == 0 && f.manual:
 		return nil, cli.Usagef("--manual goes with --wave")
+	case len(f.waves) == 0 && f.deadline != 0:
+		return nil, cli.Usagef("--deadline goes with --wave")
 	case len(f.waves) == 0:
 		return nil, nil
 	}
-	p := &center.RolloutPlan{Bake: f.bake, Manual: f.manual}
+	p := &center.RolloutPlan{Bake: f.bake, Manual: f.manual, Deadline: f.deadline}
 	for _, text := range f.waves {
 		spec, err := rollout.ParseSpec(text)
 		if err != nil {

@@ -97,6 +97,9 @@ func (s *Store) putAct(ctx context.Context, head Commit, t *tallied, next *rollo
 	}
 	if what == ActForgive {
 		change.then = append(change.then, clientv3.OpDelete(s.keys.votesBad(), clientv3.WithPrefix()))
+		if err := s.startDeadline(ctx, next, &change); err != nil {
+			return false, err
+		}
 	}
 	resp, err := s.commit(ctx, what, change)
 	return err == nil && resp.Succeeded, err

@@ -75,7 +75,7 @@ func (s *Store) assignment(ctx context.Context, gateway string) (*assignment, er
 		}
 		if a.now.Rollout == id {
 			a.rollout, err = tallyOf(id, resp, 2)
-			a.ok, a.bad = resp.Responses[5].GetResponseRange().Count > 0, resp.Responses[6].GetResponseRange().Count > 0
+			a.ok, a.bad = resp.Responses[6].GetResponseRange().Count > 0, resp.Responses[7].GetResponseRange().Count > 0
 			return a, err
 		}
 		id = a.now.Rollout

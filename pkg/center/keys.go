@@ -80,6 +80,10 @@ func (k keyspace) writes(gw string) []string { return append(k.own(gw), k.ok(gw)
 func (k keyspace) rollouts() string         { return k.prefix + "/rollout/" }
 func (k keyspace) rollout(id string) string { return k.rollouts() + id }
 
+// deadline is there until the deadline of a rollout is over, under a lease: no gateway's
+// clock decides.
+func (k keyspace) deadline(id string) string { return k.rollout(id) + "/deadline" }
+
 // Where the last version keeps the same.
 func (k keyspace) oldStatuses() string        { return oldStatusRoot + k.hash + "/" }
 func (k keyspace) oldStatus(gw string) string { return k.oldStatuses() + gw }

@@ -27,6 +27,8 @@ type PushOptions struct {
 
 	// Rollout brings it to the gateways of a fleet in waves; nil: to all at once.
 	Rollout *RolloutPlan
+	// Replace aborts the rollout that is under way first; else that is [ErrRollout].
+	Replace bool
 
 	unsigned bool // see [Commit.Unsigned]
 }
@@ -98,7 +100,12 @@ func (s *Store) push(ctx context.Context, base Version, doc *config.Document, op
 			return Commit{}, err
 		}
 	}
-	if err := s.prepareRollout(ctx, p, opts.Rollout); err != nil {
+	if opts.Replace && !p.unchanged {
+		if err := s.endRollout(ctx, base.Commit, p.commit.Author); err != nil {
+			return Commit{}, err
+		}
+	}
+	if err := s.prepareRollout(ctx, p, opts.Rollout, false); err != nil {
 		return Commit{}, err
 	}
 	for {

@@ -152,7 +152,7 @@ func (s *Store) Rewrite(ctx context.Context, v Version) (Commit, error) {
 		return Commit{}, err
 	}
 	p.rewrite = true
-	if err := s.prepareRollout(ctx, p, nil); err != nil {
+	if err := s.prepareRollout(ctx, p, nil, false); err != nil {
 		return Commit{}, err
 	}
 	for {

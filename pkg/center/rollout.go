@@ -36,6 +36,8 @@ type RolloutPlan struct {
 	// MaxBad says how many bad votes are borne among so many members; nil: none.
 	MaxBad func(members int) int
 	Poll   time.Duration // 0: by the number of gateways
+	// Deadline halts it unless it is done by then; 0: nothing does.
+	Deadline time.Duration
 }
 
 // rolloutRecord is what stands in the store of a rollout, for ever. Operators write it.
@@ -46,6 +48,8 @@ type rolloutRecord struct {
 	Specs   []string      `json:"specs"`
 	Bake    time.Duration `json:"bake_ns"`
 	Poll    time.Duration `json:"poll_ns"`
+	// Deadline is how long the key of that name lives; 0: there is none.
+	Deadline time.Duration `json:"deadline_ns,omitempty"`
 	// Over: a push came after it. Its control is its outcome, whatever votes there are.
 	Over bool `json:"over,omitempty"`
 }
@@ -59,7 +63,7 @@ func isRollout(id string) bool {
 func parseRollout(id string, b []byte) (*rolloutRecord, error) {
 	r := &rolloutRecord{}
 	err := json.Unmarshal(b, r)
-	if err == nil && (r.ID != id || len(r.Waves) == 0 || len(r.Specs) != len(r.Waves) || r.Poll <= 0 || r.Bake < 0) {
+	if err == nil && (r.ID != id || len(r.Waves) == 0 || len(r.Specs) != len(r.Waves) || r.Poll <= 0 || r.Bake < 0 || r.Deadline < 0) {
 		err = errors.New("it says nothing possible")
 	}
 	if err != nil {
@@ -123,6 +127,7 @@ func (k keyspace) tallyOps(id string) []clientv3.Op {
 		clientv3.OpGet(k.rollout(id)),
 		clientv3.OpGet(k.votesOK(), clientv3.WithPrefix(), clientv3.WithCountOnly()),
 		clientv3.OpGet(k.votesBad(), clientv3.WithPrefix(), clientv3.WithCountOnly()),
+		clientv3.OpGet(k.deadline(id), clientv3.WithCountOnly()),
 	}
 }
 
@@ -137,6 +142,7 @@ func tallyOf(id string, resp *clientv3.TxnResponse, first int) (*tallied, error)
 	}
 	return &tallied{record: r, raw: string(kvs[0].Value), rev: resp.Header.Revision, tally: rollout.Tally{
 		OK: int(resp.Responses[first+1].GetResponseRange().Count), Bad: int(resp.Responses[first+2].GetResponseRange().Count),
+		Expired: r.Deadline > 0 && resp.Responses[first+3].GetResponseRange().Count == 0,
 	}}, nil
 }
 
@@ -166,9 +172,29 @@ func (s *Store) doneOf(ctx context.Context, list []assigned) (map[string]bool, e
 	return out, nil
 }
 
-// prepareRollout looks at the rollout before a push, which has to be over, and plans the
-// one that begins, if any.
-func (s *Store) prepareRollout(ctx context.Context, p *plan, opts *RolloutPlan) error {
+// endRollout aborts the rollout of base that a push takes the place of: then no vote changes
+// what became of it while the push is written.
+func (s *Store) endRollout(ctx context.Context, base Commit, author Author) error {
+	if base.Rollout == "" {
+		return nil
+	}
+	t, err := s.readRollout(ctx, base.Rollout)
+	if err != nil {
+		return err
+	}
+	if d := t.record.decide(t.tally); d.Done || d.Halted {
+		return nil
+	}
+	_, err = s.ActOnRollout(ctx, ActAbort, author.String(), "another push takes its place")
+	if errors.Is(err, rollout.ErrOver) {
+		return nil // done just now
+	}
+	return err
+}
+
+// prepareRollout looks at the rollout before a push, which has to be over or is replaced, and
+// plans the one that begins, if any.
+func (s *Store) prepareRollout(ctx context.Context, p *plan, opts *RolloutPlan, replace bool) error {
 	if id := p.base.Commit.Rollout; id != "" {
 		t, err := s.readRollout(ctx, id)
 		if err != nil {
@@ -176,9 +202,9 @@ func (s *Store) prepareRollout(ctx context.Context, p *plan, opts *RolloutPlan) 
 		}
 		p.last, p.atOnce = &lastRollout{*t.record, t.raw}, false
 		d := t.record.decide(t.tally)
-		if !d.Done && !d.Halted && !p.unchanged {
-			return fmt.Errorf("%w: that of release %d, at wave %d of %d: wait for it, or end it with edge-cfg rollout promote --all, or abort",
-				ErrRollout, t.record.Release, d.Reached, len(t.record.Waves))
+		if !d.Done && !d.Halted && !p.unchanged && !replace {
+			return fmt.Errorf("%w: that of release %d, at wave %d of %d: wait for it, end it with edge-cfg rollout promote --all, or abort, "+
+				"or let this push take its place with --replace", ErrRollout, t.record.Release, d.Reached, len(t.record.Waves))
 		}
 		p.last.Over, p.last.Control = true, rollout.Halted
 		if d.Done {
@@ -248,7 +274,7 @@ func (s *Store) planWaves(ctx context.Context, p *plan, opts *RolloutPlan, recor
 	if limit == nil {
 		limit = func(int) int { return 0 }
 	}
-	r := &rolloutRecord{Release: p.commit.Release, From: p.base.Commit.Release, Bake: opts.Bake, Poll: opts.Poll}
+	r := &rolloutRecord{Release: p.commit.Release, From: p.base.Commit.Release, Bake: opts.Bake, Poll: opts.Poll, Deadline: opts.Deadline}
 	if p.last != nil && p.last.Control == rollout.Halted {
 		r.From = p.last.From
 	}
@@ -267,10 +293,10 @@ func (s *Store) planWaves(ctx context.Context, p *plan, opts *RolloutPlan, recor
 
 // PreviewRollout says who would be in which wave of a push, as things are now; nil if it
 // changes no gateway.
-func (s *Store) PreviewRollout(ctx context.Context, base Version, doc *config.Document, opts *RolloutPlan) (*Rollout, error) {
+func (s *Store) PreviewRollout(ctx context.Context, base Version, doc *config.Document, opts *RolloutPlan, replace bool) (*Rollout, error) {
 	p, err := s.plan(base, doc, PushOptions{})
 	if err == nil {
-		err = s.prepareRollout(ctx, p, opts)
+		err = s.prepareRollout(ctx, p, opts, replace)
 	}
 	if err != nil || p.begin == nil {
 		return nil, err
@@ -300,21 +326,51 @@ func (p *plan) assign(id string, release uint64, run, now *target) assigned {
 
 // rolloutOps adds to a push's completing transaction what ends the rollout before, with its
 // votes, and begins the next one. An operator's act meanwhile makes it fail.
-func (s *Store) rolloutOps(p *plan, t *txn) error {
+func (s *Store) rolloutOps(ctx context.Context, p *plan, t *txn) error {
 	if p.last != nil {
 		key := s.keys.rollout(p.last.ID)
 		t.compare = append(t.compare, clientv3.Compare(clientv3.Value(key), "=", p.last.raw))
-		t.then = append(t.then, clientv3.OpPut(key, p.last.encode()))
+		t.then = append(t.then, clientv3.OpPut(key, p.last.encode()), clientv3.OpDelete(s.keys.deadline(p.last.ID)))
 	}
 	if p.last != nil || p.begin != nil {
 		for _, votes := range s.keys.votes() {
 			t.then = append(t.then, clientv3.OpDelete(votes, clientv3.WithPrefix()))
 		}
 	}
-	if p.begin != nil {
-		t.then = append(t.then, clientv3.OpPut(s.keys.rollout(p.begin.ID), p.begin.encode()))
+	if p.begin == nil {
+		return nil
 	}
-	return nil
+	t.then = append(t.then, clientv3.OpPut(s.keys.rollout(p.begin.ID), p.begin.encode()))
+	return s.startDeadline(ctx, p.begin, t)
+}
+
+// startDeadline adds to a transaction what begins the time that a rollout has. A lease that
+// comes to nothing ends by itself.
+func (s *Store) startDeadline(ctx context.Context, r *rolloutRecord, t *txn) error {
+	if r.Deadline == 0 {
+		return nil
+	}
+	return s.retry(ctx, "begin the deadline", func(ctx context.Context) error {
+		l, err := s.etcd.Grant(ctx, int64(max(r.Deadline, time.Second)/time.Second))
+		if err == nil {
+			t.then = append(t.then, clientv3.OpPut(s.keys.deadline(r.ID), "", clientv3.WithLease(l.ID)))
+		}
+		return err
+	})
+}
+
+// rolloutMoved says why a push was not completed though its base is in force.
+func (s *Store) rolloutMoved(ctx context.Context, p *plan) error {
+	if p.last != nil {
+		t, err := s.readRollout(ctx, p.last.ID)
+		if err != nil {
+			return err
+		}
+		if t.raw != p.last.raw {
+			return fmt.Errorf("%w, and somebody acted on it just now; look at it, and push again", ErrRollout)
+		}
+	}
+	return errClaimLost
 }
 
 // Rollout is where a rollout stands.
@@ -330,8 +386,11 @@ type Rollout struct {
 	Bad     int           `json:"bad"`
 	Manual  bool          `json:"manual"`
 	BakeS   float64       `json:"bake_s"`
-	Acts    []rollout.Act `json:"acts"`
-	BadBy   []BadVote     `json:"bad_by"` // the first ones
+	// DeadlineS is how long it has from its begin; Expired: that is over.
+	DeadlineS float64       `json:"deadline_s,omitempty"`
+	Expired   bool          `json:"expired,omitempty"`
+	Acts      []rollout.Act `json:"acts"`
+	BadBy     []BadVote     `json:"bad_by"` // the first ones
 }
 
 // RolloutWave is a wave, with who was to be in it.
@@ -375,7 +434,8 @@ func (t *tallied) shown(c Commit) *Rollout {
 	r := t.record
 	d := r.decide(t.tally)
 	out := &Rollout{ID: r.ID, Rev: c.Rev, Release: r.Release, From: r.From, State: string(r.Control), Reached: d.Reached,
-		OK: t.tally.OK, Bad: t.tally.Bad, Manual: r.Manual, BakeS: r.Bake.Seconds(), Acts: r.Acts, BadBy: []BadVote{}}
+		OK: t.tally.OK, Bad: t.tally.Bad, Manual: r.Manual, BakeS: r.Bake.Seconds(), Acts: r.Acts, BadBy: []BadVote{},
+		DeadlineS: r.Deadline.Seconds(), Expired: t.tally.Expired && !r.Over && !d.Done}
 	if out.Acts == nil {
 		out.Acts = []rollout.Act{}
 	}
@@ -393,8 +453,12 @@ func (t *tallied) shown(c Commit) *Rollout {
 
 // Text says in a line where the rollout stands.
 func (r *Rollout) Text() string {
-	return fmt.Sprintf("rollout of release %d, from %d: %s; wave %d of %d is open, ok %d of %d, bad %d",
+	text := fmt.Sprintf("rollout of release %d, from %d: %s; wave %d of %d is open, ok %d of %d, bad %d",
 		r.Release, r.From, r.State, r.Reached, len(r.Waves), r.OK, r.Waves[len(r.Waves)-1].Need, r.Bad)
+	if r.Expired {
+		text += ", its deadline is over"
+	}
+	return text
 }
 
 // RolloutState says what became of the rollout that a commit began; "" if it began none.

@@ -551,3 +551,117 @@ func TestActWakes(t *testing.T) {
 	act(t, f.s, ActAbort)
 	f.all("they return", f.old, "a1", "b1")
 }
+
+// A push that takes the place of a rollout aborts it: who crossed returns, and then the next
+// one is like any other.
+func TestRolloutReplaced(t *testing.T) {
+	f := startFleet(t, "a1", "b1")
+	plan := inWaves(t, "ring=a", "100%")
+	plan.Bake = time.Hour
+	first := mustRoll(t, f.s, f.new, plan)
+	f.all("the first wave", f.new, "a1")
+	third := fleetOf(t, "third", withPress(ring(f.names...)))
+	opts := PushOptions{Rollout: inWaves(t, "ring=b", "100%"), Replace: true}
+	preview, err := f.s.PreviewRollout(t.Context(), mustLoad(t, f.s), third, opts.Rollout, true)
+	if err != nil || preview.From != 1 || preview.Waves[0].Members != 1 {
+		t.Fatalf("%+v, %v", preview, err)
+	}
+	if r, err := f.s.Rollout(t.Context()); err != nil || r.State != "running" {
+		t.Errorf("a preview acts: %+v, %v", r, err)
+	}
+	second, err := f.s.Push(t.Context(), mustLoad(t, f.s), third, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.all("it goes through", third, f.names...)
+	was, err := f.s.readRollout(t.Context(), first.Rollout)
+	if err != nil || was.record.Control != rollout.Halted || !was.record.Over || len(was.record.Acts) != 1 {
+		t.Errorf("%+v, %v", was, err)
+	}
+	is, err := f.s.readRollout(t.Context(), second.Rollout)
+	if err != nil || is.record.From != 1 {
+		t.Errorf("%+v, %v", is, err)
+	}
+	// One that is done needs no end.
+	eventually(t, "it is done", stands(t, f.s, "done"))
+	if _, err := f.s.Push(t.Context(), mustLoad(t, f.s), f.old, PushOptions{Replace: true}); err != nil {
+		t.Error(err)
+	}
+	f.all("at once", f.old, f.names...)
+}
+
+// A deadline halts what isn't done, nobody votes ok after it, and forgiving gives it anew.
+func TestRolloutDeadline(t *testing.T) {
+	f := startFleet(t, "a1", "b1")
+	plan := inWaves(t, "ring=a", "100%")
+	plan.Bake, plan.Deadline = time.Hour, 2*time.Second
+	c := mustRoll(t, f.s, f.new, plan)
+	f.all("the first wave", f.new, "a1")
+	eventually(t, "it halts", stands(t, f.s, "halted"))
+	f.all("it returns", f.old, f.names...)
+	if r, err := f.s.Rollout(t.Context()); err != nil || !r.Expired || r.OK+r.Bad != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r := act(t, f.s, ActForgive); r.State != "running" || r.Expired {
+		t.Errorf("forgiven: %+v", r)
+	}
+	f.all("it goes on", f.new, "a1")
+	eventually(t, "it halts again", stands(t, f.s, "halted"))
+	mustPush(t, f.s, f.old)
+	if n, err := f.s.etcd.Get(t.Context(), f.s.keys.rollout(c.Rollout), clientv3.WithPrefix(), clientv3.WithKeysOnly()); err != nil || n.Count != 1 {
+		t.Errorf("keys of a rollout that is over: %v, %v", n, err)
+	}
+}
+
+// Whom a signed push reaches in waves has what is signed on both sides: a gateway that trusts
+// its signer alone crosses, and returns.
+func TestRolloutSigned(t *testing.T) {
+	endpoint := startEtcd(t)
+	s := openStore(t, endpoint)
+	key, err := NewKey(t.TempDir() + "/key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := map[string]*config.Document{}
+	push := func(unit string, opts PushOptions) {
+		t.Helper()
+		docs[unit] = fleetOf(t, unit, withPress(ring("a1", "b1")))
+		if _, err := s.Push(t.Context(), mustLoad(t, s), docs[unit], opts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	push("first", PushOptions{Sign: key})
+	gws := map[string]*gateway{}
+	all := func(unit string, names ...string) {
+		t.Helper()
+		for _, name := range names {
+			eventually(t, name+" runs the "+unit, gws[name].runs(rendered(t, docs[unit], name)))
+		}
+	}
+	for _, name := range []string{"a1", "b1"} {
+		gws[name] = startGateway(t, endpoint, name, func(c *FollowerConfig) { c.Signers = []Signer{key.Signer()} })
+	}
+	all("first", "a1", "b1")
+	eventually(t, "both are online", func() bool {
+		list, err := s.Gateways(t.Context())
+		return err == nil && len(list) == 2 && list[0].Online && list[1].Online
+	})
+	plan := inWaves(t, "ring=a", "100%")
+	push("second", PushOptions{Sign: key, Rollout: plan})
+	all("second", "a1", "b1")
+	eventually(t, "it is done", stands(t, s, "done"))
+
+	plan.Bake = time.Hour
+	push("third", PushOptions{Sign: key, Rollout: plan})
+	all("third", "a1")
+	act(t, s, ActAbort)
+	all("second", "a1", "b1")
+
+	push("unsigned", PushOptions{Rollout: inWaves(t, "ring=a", "100%")})
+	eventually(t, "what isn't signed is bad", stands(t, s, "halted"))
+	eventually(t, "the vote says why", func() bool {
+		r, err := s.Rollout(t.Context())
+		return err == nil && len(r.BadBy) == 1 && strings.Contains(r.BadBy[0].Reason, "not signed")
+	})
+	all("second", "a1", "b1")
+}

@@ -362,7 +362,9 @@ func (f *Follower) showPart(a *assignment) stake {
 	is := was
 	is.Rollout, is.Wave, is.Verdict, is.Reason = st.ID, wave, st.Verdict, st.Reason
 	if is != was {
-		f.update(func(now *Status) { now.Rollout, now.Wave, now.Verdict, now.Reason = is.Rollout, is.Wave, is.Verdict, is.Reason })
+		f.update(func(now *Status) {
+			now.Rollout, now.Wave, now.Verdict, now.Reason = is.Rollout, is.Wave, is.Verdict, is.Reason
+		})
 	}
 	return st
 }
@@ -434,12 +436,16 @@ func (s *session) vote(ctx context.Context, a *assignment, self rollout.Self) er
 	if err := s.report(ctx, false); err != nil {
 		return err
 	}
-	resp, err := s.store.commit(ctx, "vote", txn{
+	cast := txn{
 		compare: []clientv3.Cmp{
 			clientv3.Compare(clientv3.Value(record), "=", a.rollout.raw), absent(keys.ok(gw)), absent(keys.bad(gw)),
 		},
 		then: []clientv3.Op{clientv3.OpPut(key, string(text))},
-	})
+	}
+	if st.Verdict == verdictOK && a.rollout.record.Deadline > 0 {
+		cast.compare = append(cast.compare, present(keys.deadline(a.now.Rollout)))
+	}
+	resp, err := s.store.commit(ctx, "vote", cast)
 	if err != nil {
 		return err
 	}

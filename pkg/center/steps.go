@@ -240,7 +240,7 @@ func (s *Store) complete(ctx context.Context, p *plan, cl *claim, list []config.
 	if !unchanged {
 		t.compare = append(t.compare, absent(s.keys.release(p.commit.Release)))
 		t.then = append(t.then, s.commitOps(p)...)
-		if err := s.rolloutOps(p, &t); err != nil {
+		if err := s.rolloutOps(ctx, p, &t); err != nil {
 			return Commit{}, err
 		}
 	}
@@ -260,7 +260,7 @@ func (s *Store) complete(ctx context.Context, p *plan, cl *claim, list []config.
 		if unchanged {
 			return p.base.Commit, nil // done by an attempt whose answer was lost, or about to be done by another push
 		}
-		err = errClaimLost
+		err = s.rolloutMoved(ctx, p)
 	}
 	return c, err
 }

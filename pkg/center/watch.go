@@ -155,6 +155,9 @@ func (w *watcher) event(ev *clientv3.Event) error {
 		return w.each(Event{Kind: EventCommit, Rev: rev, Commit: c, Err: err})
 	}
 	if id, of := strings.CutPrefix(key, w.store.keys.rollouts()); of {
+		if strings.Contains(id, "/") { // its deadline
+			return nil
+		}
 		e := Event{Kind: EventRollout, Rev: rev}
 		r, err := parseRollout(id, ev.Kv.Value)
 		if e.Err = err; err == nil {
