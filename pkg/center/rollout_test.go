@@ -635,7 +635,8 @@ func TestRolloutSigned(t *testing.T) {
 	all := func(unit string, names ...string) {
 		t.Helper()
 		for _, name := range names {
-			eventually(t, name+" runs the "+unit, gws[name].runs(rendered(t, docs[unit], name)))
+			want := rendered(t, docs[unit], name).SHA256()
+			eventually(t, name+" runs the "+unit, func() bool { return gws[name].View().SHA256 == want })
 		}
 	}
 	for _, name := range []string{"a1", "b1"} {
