@@ -103,6 +103,24 @@
 // an empty store, never puts the store back, and takes a plain document only when a person
 // asks for that.
 //
+// # Waves
+//
+// A push in waves puts both sides of each gateway into its record, and the rollout's record
+// next to the commit, in the transaction that makes it count. Nothing drives it from there:
+// package rollout says what each gateway runs, from that record and two counts of votes, which
+// it reads in one transaction with the commit. What a gateway knows of the rollout (a halt that
+// it saw, its verdict, its starts) is in a file of its own, written before it is acted upon:
+//
+//	kill -9 …                 ⇒ the gateway
+//	before an apply             begins it again; the third start within a bake time is bad
+//	after it, before a verdict  runs the new side, bakes it again, and votes
+//	after the verdict           votes on that
+//	in a vote                   finds its vote, or casts it once more
+//
+// A vote compares the record that it was decided on, so none outlives an operator's act, and
+// it is never changed. The push that follows writes the outcome and deletes the votes, in its
+// one transaction: from then on the outcome alone counts.
+//
 // A gateway_id belongs to the instance (the data directory) that registered it
 // first, until it is forgotten: durably with the status record, and against a copy of
 // the data directory on a second machine with the alive key, whose lease names the
