@@ -26,9 +26,10 @@ type Vitals struct {
 	Faults map[string]string `json:"faults,omitempty"`
 	// Idle are those that have read nothing yet, or are paused: nothing is known of them.
 	Idle []string `json:"idle,omitempty"`
-	// Bad of so many points have a bad value.
-	Points int `json:"points,omitempty"`
-	Bad    int `json:"bad,omitempty"`
+	// Bad of so many points have a bad value. Trouble says why, for one cause of it.
+	Points  int    `json:"points,omitempty"`
+	Bad     int    `json:"bad,omitempty"`
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // badShare returns how many points in a hundred are bad.
@@ -402,7 +403,11 @@ func (f *Follower) judge(a *assignment) {
 		}
 	}
 	if was, is := st.Before.badShare(), now.badShare(); is > was+maxWorse {
-		f.condemn(a.part(), "quality", fmt.Sprintf("%.1f%% of the points are bad, and %.1f%% were before", is, was))
+		why := fmt.Sprintf("%.1f%% of the points are bad, and %.1f%% were before", is, was)
+		if now.Trouble != "" {
+			why += ": " + now.Trouble
+		}
+		f.condemn(a.part(), "quality", why)
 		return
 	}
 	f.changeStake(func(st *stake) {
