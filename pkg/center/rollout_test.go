@@ -2,6 +2,7 @@ package center
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -439,8 +440,13 @@ func TestVoteIsExact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fo := &Follower{cfg: FollowerConfig{Gateway: "g", CacheFile: t.TempDir() + "/c", Log: s.cfg.Log}, stake: stake{ID: id, Verdict: verdictOK}}
-	ses := &session{f: fo, store: s, lease: 1}
+	fo, err := NewFollower(FollowerConfig{Store: s.cfg, Gateway: "g", Instance: "i", CacheFile: t.TempDir() + "/c",
+		Apply: func(context.Context, *config.Snapshot) Outcome { return Outcome{State: Applied} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fo.stake = stake{ID: id, Verdict: verdictOK}
+	ses := &session{f: fo, store: s}
 	a := &assignment{rollout: read, now: assigned{Rollout: id, Wave: 1, Counted: true}}
 	count := func() rollout.Tally {
 		t.Helper()
@@ -449,6 +455,12 @@ func TestVoteIsExact(t *testing.T) {
 			t.Fatal(err)
 		}
 		return now.tally
+	}
+	if err := ses.vote(t.Context(), a, rollout.Self{}); err != nil || count() != (rollout.Tally{}) {
+		t.Errorf("a vote of who isn't registered: %v, %+v", err, count())
+	}
+	if err := ses.register(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	r.Acts = []rollout.Act{{ID: "x", What: ActPause}}
 	put()

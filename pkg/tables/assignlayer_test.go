@@ -76,7 +76,6 @@ func TestAssignLayerRefuses(t *testing.T) {
 		{"gateways/lyon-01", "labels=x", "expected"},
 		{"groups/press", "labels.x=y", "no field labels.x; expected select, or"},
 		{"groups/press", "select=null", "select"},
-		{"groups/press", "endpoints.hall.host=null", "groups/press"},
 		{"gateways/lyon-01", "suspended=maybe", "suspended"},
 		{"gateways/lyon-01", "endpoints.plc=x", "there is no plc"},
 		{"gateways/lyon-01", "endpoints.plx.host=x", "there is no plx in endpoints; did you mean plc?"},
