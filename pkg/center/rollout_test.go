@@ -606,9 +606,20 @@ func TestRolloutReplaced(t *testing.T) {
 func TestRolloutDeadline(t *testing.T) {
 	f := startFleet(t, "a1", "b1")
 	plan := inWaves(t, "ring=a", "100%")
-	plan.Bake, plan.Deadline = time.Hour, 2*time.Second
+	plan.Bake, plan.Deadline = time.Hour, time.Hour
 	c := mustRoll(t, f.s, f.new, plan)
+	expire := func() {
+		t.Helper()
+		got, err := f.s.etcd.Get(t.Context(), f.s.keys.deadline(c.Rollout))
+		if err != nil || len(got.Kvs) != 1 || got.Kvs[0].Lease == 0 {
+			t.Fatalf("the deadline: %v, %v", got, err)
+		}
+		if _, err := f.s.etcd.Revoke(t.Context(), clientv3.LeaseID(got.Kvs[0].Lease)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	f.all("the first wave", f.new, "a1")
+	expire()
 	eventually(t, "it halts", stands(t, f.s, "halted"))
 	f.all("it returns", f.old, f.names...)
 	if r, err := f.s.Rollout(t.Context()); err != nil || !r.Expired || r.OK+r.Bad != 0 {
@@ -618,6 +629,7 @@ func TestRolloutDeadline(t *testing.T) {
 		t.Errorf("forgiven: %+v", r)
 	}
 	f.all("it goes on", f.new, "a1")
+	expire()
 	eventually(t, "it halts again", stands(t, f.s, "halted"))
 	mustPush(t, f.s, f.old)
 	if n, err := f.s.etcd.Get(t.Context(), f.s.keys.rollout(c.Rollout), clientv3.WithPrefix(), clientv3.WithKeysOnly()); err != nil || n.Count != 1 {
