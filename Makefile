@@ -30,6 +30,11 @@ build: ## build the four commands into bin/
 run: build ## show the main job: simulated PLC -> log -> embedded broker
 	@bin/edge-gw demo
 
+.PHONY: fleet
+fleet: build ## a fleet on this machine: three etcd members, twelve gateways, a good change and a bad one in waves
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/etcd go.etcd.io/etcd/server/v3
+	@ETCD=bin/etcd examples/fleet/walk
+
 .PHONY: test
 test: setup build ## everything that must pass, in under ten minutes
 	$(GO) vet ./...

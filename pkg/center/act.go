@@ -41,7 +41,7 @@ func (s *Store) ActOnRollout(ctx context.Context, what, author, reason string) (
 			return nil, err
 		}
 		if n := len(t.record.Acts); n > 0 && slices.ContainsFunc(t.record.Acts, func(a rollout.Act) bool { return a.ID == act.ID }) {
-			return t.shown(head), nil // an attempt whose answer was lost
+			return s.Rollout(ctx) // an attempt whose answer was lost
 		}
 		next := *t.record
 		if next.Record, err = changed(t, what); err != nil {
@@ -53,11 +53,7 @@ func (s *Store) ActOnRollout(ctx context.Context, what, author, reason string) (
 			return nil, err
 		}
 		if done {
-			after, err := s.readRollout(ctx, head.Rollout)
-			if err != nil {
-				return nil, err
-			}
-			return after.shown(head), nil
+			return s.Rollout(ctx)
 		}
 	}
 }
