@@ -68,10 +68,8 @@ type dialer struct {
 func newDialer(u URL, opts PoolOptions) (*dialer, error) {
 	transport := opts.Transport
 	if transport == nil {
-		for _, s := range u.schemes.list() {
-			if !s.dialable() {
-				return nil, fmt.Errorf("%s: scheme %s: %w; this version has tcp, udp, serial, tls and dtls", u, s, ErrUnsupportedScheme)
-			}
+		if s := u.Undialable(); s != "" {
+			return nil, fmt.Errorf("%s: scheme %s: %w; this version has tcp, udp, serial, tls, dtls and quic", u, s, ErrUnsupportedScheme)
 		}
 		transport = SystemTransport
 	}
@@ -130,11 +128,13 @@ func (d *dialer) dialAddress(ctx context.Context, address, host string) (*link, 
 	return d.link(secured), nil
 }
 
-// secure adds TLS or DTLS.
+// secure adds TLS, DTLS or QUIC.
 func (d *dialer) secure(ctx context.Context, c Conn, host, address string) (Conn, error) {
 	switch {
 	case d.url.schemes.has(TLS):
 		return d.certs.tlsClient(ctx, c, host)
+	case d.url.schemes.has(QUIC):
+		return d.certs.quicClient(ctx, c, host)
 	case d.url.schemes.has(DTLS):
 		password, err := resolve("password", d.url.password, address, d.secret)
 		if err != nil {
@@ -155,7 +155,7 @@ func (d *dialer) link(c Conn) *link {
 	if e, ok := c.(expirer); ok {
 		l.certExpiry = e.certExpiry()
 	}
-	l.always = d.url.schemes.base() != TCP
+	l.always = !d.url.schemes.stream()
 	for _, wrap := range []decorator{limitRate(d.limit), halfDuplex(d.options)} {
 		if wrap != nil {
 			c = wrap(c)
@@ -172,6 +172,9 @@ func SystemTransport(ctx context.Context, u URL, address string) (Conn, error) {
 	case TCP:
 		return dialTCP(ctx, u.options, address)
 	case UDP:
+		if u.schemes.has(QUIC) {
+			return dialLooseUDP(ctx, u.options, address)
+		}
 		return dialUDP(ctx, u.options, address)
 	case Serial:
 		if err := ctx.Err(); err != nil { // opening takes no context

@@ -39,7 +39,7 @@ var (
 	ErrSecret = errors.New("secret not available")
 )
 
-// Errors of a TLS or DTLS handshake. The error that wraps them holds the
+// Errors of a TLS, DTLS or QUIC handshake. The error that wraps them holds the
 // library's own error too.
 var (
 	// ErrUnknownAuthority: the peer's certificate isn't signed by an authority

@@ -41,6 +41,7 @@ type Options struct {
 	ClientKey  string // path
 	ServerName string
 	MinVersion string // "1.2" or "1.3"
+	ALPN       string // "": none with TLS, quicALPN with QUIC
 
 	Baud             int
 	DataBits         int
@@ -101,13 +102,15 @@ const (
 	tcpOnly
 	secureOnly
 	tlsOnly
+	tlsOrQUIC
+	tcpOrQUIC
 	serialOnly
 	lineSpeed // serial, or a network with half-duplex
 )
 
 var scopeText = [...]string{
-	anyEndpoint: "all", networkOnly: "tcp, udp", tcpOnly: "tcp", secureOnly: "tls, dtls",
-	tlsOnly: "tls", serialOnly: "serial", lineSpeed: "serial; tcp and udp with halfduplex=1",
+	anyEndpoint: "all", networkOnly: "tcp, udp", tcpOnly: "tcp", secureOnly: "tls, dtls, quic",
+	tlsOnly: "tls", tlsOrQUIC: "tls, quic", tcpOrQUIC: "tcp, quic", serialOnly: "serial", lineSpeed: "serial; tcp and udp with halfduplex=1",
 }
 
 func (s scope) covers(k *stack) bool {
@@ -120,6 +123,10 @@ func (s scope) covers(k *stack) bool {
 		return k.has(TLS) || k.has(DTLS) || k.has(QUIC)
 	case tlsOnly:
 		return k.has(TLS)
+	case tlsOrQUIC:
+		return k.has(TLS) || k.has(QUIC)
+	case tcpOrQUIC:
+		return k.stream()
 	case serialOnly:
 		return k.base() == Serial
 	case lineSpeed:

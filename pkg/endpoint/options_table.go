@@ -10,6 +10,8 @@ const (
 
 // options is every option there is, sorted by name. It is never written.
 var options = [...]option{
+	opt("alpn", "string", "edge-gw on quic", "modbus", tlsOrQUIC,
+		"Application protocol to offer, as the device's server names it.").checked(notEmpty),
 	opt("backoff", "duration", "500ms", "1s", anyEndpoint,
 		"Wait before the second dial after a failure; doubled each time, less up to a half at random. 10ms–1h.").within(10*ms, hour),
 	opt("backoff_max", "duration", "30s", "2m", anyEndpoint,
@@ -36,8 +38,8 @@ var options = [...]option{
 		"Before each write, wait until the line was silent for 3.5 characters (see baud) and at least turnaround."),
 	opt("idle_timeout", "duration", "5m", "30s", anyEndpoint,
 		"Close a connection that nobody used for so long; 0 keeps it. 0 or 1s–30d.").within(sec, 30*24*hour).orZero(),
-	opt("keepalive", "duration", "15s", "1m", tcpOnly,
-		"Idle time before, and interval between, TCP keep-alive probes; 0 turns them off. 0 or 1s–1h.").within(sec, hour).orZero(),
+	opt("keepalive", "duration", "15s", "1m", tcpOrQUIC,
+		"Idle time before, and interval between, keep-alive probes; 0 turns them off. 0 or 1s–1h.").within(sec, hour).orZero(),
 	opt("max_conns", "integer", "1", "4", anyEndpoint,
 		"Connections open at once. 1–256; 1 on serial.").within(1, 256),
 	opt("max_lifetime", "duration", "0s", "24h", anyEndpoint,
@@ -98,6 +100,8 @@ func (p option) secret() option { p.Secret = true; return p }
 // rather than a function per option, so that o needs no heap.)
 func (o *Options) field(name string) any {
 	switch name {
+	case "alpn":
+		return &o.ALPN
 	case "backoff":
 		return &o.Backoff
 	case "backoff_max":

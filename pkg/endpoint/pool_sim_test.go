@@ -504,7 +504,7 @@ func TestUpdate(t *testing.T) {
 		got := make(chan Lease)
 		go func() { got <- mustAcquire(t, h) }()
 		synctest.Wait()
-		if err := p.Update("plc", mustParse(t, "quic://b:1")); err != nil { // any scheme goes with a transport of one's own
+		if err := p.Update("plc", mustParse(t, "tsn://b:1")); err != nil { // any scheme goes with a transport of one's own
 			t.Fatal(err)
 		}
 		moved := <-got // the waiter went along
@@ -519,7 +519,7 @@ func TestUpdate(t *testing.T) {
 			t.Error("the old connection stays open")
 		}
 		moved.Release(nil)
-		if err := p.Update("plc", mustParse(t, "quic+udp://B:1?timeout=1000ms")); err != nil {
+		if err := p.Update("plc", mustParse(t, "tsn+tcp://B:1?timeout=1000ms")); err != nil {
 			t.Fatal(err)
 		}
 		if again := mustAcquire(t, h); again != moved {
@@ -534,7 +534,7 @@ func TestUpdate(t *testing.T) {
 			t.Error("Update to the zero URL worked")
 		}
 		mustAcquire(t, h).Release(nil)
-		if h.URL().String() != "quic+udp://B:1?timeout=1000ms" {
+		if h.URL().String() != "tsn+tcp://B:1?timeout=1000ms" {
 			t.Errorf("URL() = %s", h.URL())
 		}
 	})
@@ -660,7 +660,7 @@ func TestPoolErrors(t *testing.T) {
 		}
 	})
 	p := newTestPool(t, PoolOptions{})
-	for _, url := range []string{"quic://h:1", "tsn+tcp://h:1", "prp+udp://h:1", "can://can0", "bluetooth://00:11:22:33:44:55"} {
+	for _, url := range []string{"tsn+tcp://h:1", "prp+udp://h:1", "can://can0", "bluetooth://00:11:22:33:44:55"} {
 		if _, err := p.Open("x", mustParse(t, url)); !errors.Is(err, ErrUnsupportedScheme) {
 			t.Errorf("Open(%s): %v, want ErrUnsupportedScheme", url, err)
 		}

@@ -11,7 +11,7 @@ import (
 // framing.
 type Scheme uint8
 
-// The schemes. Only TCP, UDP, Serial, TLS and DTLS can be dialled; the others
+// The schemes. TCP, UDP, Serial, TLS, DTLS and QUIC can be dialled; the others
 // parse, so that tables may be written ahead, and fail to dial with
 // [ErrUnsupportedScheme]. RTU and ASCII name the framing of Modbus for the
 // driver and change nothing about the connection.
@@ -52,7 +52,11 @@ func (s Scheme) transport() bool { return s >= Serial && s <= UDP }
 func (s Scheme) framing() bool { return s == RTU || s == ASCII }
 
 func (s Scheme) dialable() bool {
-	return s == Serial || s == TCP || s == UDP || s == TLS || s == DTLS || s.framing()
+	switch s {
+	case Serial, TCP, UDP, TLS, DTLS, QUIC:
+		return true
+	}
+	return s.framing()
 }
 
 func schemeOf(name string) Scheme {
@@ -114,7 +118,17 @@ func (s *stack) base() Scheme {
 	return TCP
 }
 
+// stream reports whether reads and writes keep no borders, on a network.
+func (s *stack) stream() bool { return s.base() == TCP || s.has(QUIC) }
+
 func (s *stack) network() bool { b := s.base(); return b == TCP || b == UDP }
+
+// Datagrams reports whether what is written over a scheme of the endpoints table
+// arrives in the pieces that it was written in, or not at all.
+func Datagrams(scheme string) bool {
+	s, err := parseStack(scheme)
+	return err == nil && s.network() && !s.stream()
+}
 
 // normalized is the stack without framing, with its transport, weak to strong.
 func (s *stack) normalized() (n stack) {

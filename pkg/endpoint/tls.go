@@ -125,6 +125,9 @@ func (c *certificates) tlsClient(ctx context.Context, below Conn, host string) (
 	}
 	config := shared.Clone()
 	config.ServerName = c.options.serverName(host)
+	if c.options.ALPN != "" {
+		config.NextProtos = []string{c.options.ALPN}
+	}
 	asked := false
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		asked = true
@@ -171,6 +174,12 @@ func (c *tlsConn) check() error {
 	if !below.pending() {
 		return nil
 	}
+	return unasked(c)
+}
+
+// unasked returns errUnasked where c has something to read, and why it is closed where
+// it is.
+func unasked(c Conn) error {
 	if err := c.SetReadDeadline(time.Now().Add(settle)); err != nil {
 		return err
 	}

@@ -96,6 +96,16 @@ type Param struct{ Name, Value string }
 // Schemes returns the layers as written, outermost first.
 func (u URL) Schemes() []Scheme { return slices.Clone(u.schemes.list()) }
 
+// Undialable returns the first layer that can't be dialled yet, or "".
+func (u URL) Undialable() string {
+	for _, s := range u.schemes.list() {
+		if !s.dialable() {
+			return s.String()
+		}
+	}
+	return ""
+}
+
 // Transport is the lowest layer, named or implied: TCP for "tls".
 func (u URL) Transport() Scheme { return u.schemes.base() }
 

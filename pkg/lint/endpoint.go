@@ -36,7 +36,7 @@ func checkEndpoint(id string, e *config.Endpoint, snap *config.Snapshot, users [
 	}
 	u, err := endpoint.FromTable(dialled.Scheme, dialled.Host, dialled.Port, dialled.Opts)
 	if err == nil {
-		if s := undialable(u); s != "" {
+		if s := u.Undialable(); s != "" {
 			r.Warnf(config.Endpoints, id, []string{"scheme"}, "not-built",
 				"scheme: %s is not built yet; a gateway will refuse this endpoint", s)
 		}
@@ -62,18 +62,6 @@ func checkEndpoint(id string, e *config.Endpoint, snap *config.Snapshot, users [
 func usesOwnSchemes(d config.Driver, list protocols.List) bool {
 	p, ok := list.Find(d.Proto)
 	return ok && d.Kind == config.KindStatic && p.Transport == nil
-}
-
-// undialable returns the first layer that can't be dialled yet.
-func undialable(u endpoint.URL) string {
-	for _, s := range u.Schemes() {
-		switch s {
-		case endpoint.Serial, endpoint.TCP, endpoint.UDP, endpoint.TLS, endpoint.DTLS, endpoint.RTU, endpoint.ASCII:
-		default:
-			return s.String()
-		}
-	}
-	return ""
 }
 
 // checkShared finds serial lines that two endpoints claim: a line has one owner.

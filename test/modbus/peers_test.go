@@ -1,14 +1,16 @@
 // Package modbus shows the Modbus driver, over the gateway's own endpoints,
 // against devices that are not ours: pymodbus on TCP, UDP and a serial line,
-// simonvetter's server on TCP and TLS. Each function code, data type and byte
+// simonvetter's server on TCP and TLS, pymodbus behind a QUIC server. Each function code, data type and byte
 // order is read and written against values that the peer's own side holds.
 package modbus
 
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"os"
@@ -16,8 +18,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/net/quic"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
@@ -223,6 +228,71 @@ func secured(t testing.TB, device string, ca *authority) (addr string) {
 	}
 }
 
+// overQUIC puts a QUIC server in front of a device, of another library than the gateway's,
+// which demands a certificate, and returns its address.
+func overQUIC(t testing.TB, device string, ca *authority) (addr string) {
+	t.Helper()
+	cert := ca.issue(t, "plc")
+	server, err := quic.Listen("udp", "127.0.0.1:0", &quic.Config{TLSConfig: &tls.Config{
+		Certificates: []tls.Certificate{cert.pair}, ClientCAs: ca.pool, ClientAuth: tls.RequireAndVerifyClientCert,
+		MinVersion: tls.VersionTLS13, NextProtos: []string{"modbus"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+		_ = server.Close(ctx) // at once: nobody needs an answer any more
+	})
+	wg.Go(func() {
+		for {
+			conn, err := server.Accept(ctx)
+			if err != nil {
+				return
+			}
+			wg.Go(func() { bridge(ctx, conn, device) })
+		}
+	})
+	return server.LocalAddr().String()
+}
+
+// bridge joins the first stream of a connection to a device, until one of them ends.
+func bridge(ctx context.Context, conn *quic.Conn, device string) {
+	defer conn.Abort(nil)
+	stream, err := conn.AcceptStream(ctx)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream.SetReadContext(ctx)
+	stream.SetWriteContext(ctx)
+	c, err := net.Dial("tcp", device)
+	if err != nil {
+		return
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer cancel()
+		buf := make([]byte, 1024)
+		for {
+			n, err := c.Read(buf)
+			if err != nil {
+				return
+			}
+			if _, err := stream.Write(buf[:n]); err != nil || stream.Flush() != nil {
+				return
+			}
+		}
+	})
+	_, _ = io.Copy(c, struct{ io.Reader }{stream}) // until the gateway has enough
+	_ = c.Close()                                  // which ends the other direction
+	wg.Wait()
+}
+
 // peers are the ways to a device.
 func peers() map[string]func(t *testing.T) (url string, m memory, opts []modbustest.Option) {
 	py := func(network, framing string) func(*testing.T) (string, memory, []modbustest.Option) {
@@ -249,6 +319,13 @@ func peers() map[string]func(t *testing.T) (url string, m memory, opts []modbust
 			addr, us := secured(t, p.addr, ca), ca.issue(t, "gateway")
 			return fmt.Sprintf("tls+tcp://%s?ca=%s&client_cert=%s&client_key=%s", addr, ca.file, us.cert, us.key), p,
 				[]modbustest.Option{modbustest.Cfg("framing", "rtu")}
+		},
+		"pymodbus over quic": func(t *testing.T) (string, memory, []modbustest.Option) {
+			p := startPymodbus(t, "tcp", "tcp")
+			ca := newAuthority(t)
+			addr, us := overQUIC(t, p.addr, ca), ca.issue(t, "gateway")
+			return fmt.Sprintf("quic://%s?alpn=modbus&timeout=5s&ca=%s&client_cert=%s&client_key=%s", addr, ca.file, us.cert, us.key), p,
+				[]modbustest.Option{modbustest.Cfg("max_inflight", 4)}
 		},
 		"pymodbus rtu serial":   line("rtu"),
 		"pymodbus ascii serial": line("ascii"),

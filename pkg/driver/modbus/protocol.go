@@ -6,7 +6,7 @@ import "github.com/edge-gateway/edge-gateway/pkg/driver"
 func Protocol() driver.Protocol {
 	return driver.Protocol{
 		Name:     Proto,
-		Schemes:  []string{"tcp", "udp", "serial", "tls", "dtls", "rtu", "ascii"},
+		Schemes:  []string{"tcp", "udp", "serial", "tls", "dtls", "quic", "rtu", "ascii"},
 		New:      func(h driver.Host) (driver.Factory, error) { return NewFactory(h.Registerer, Options{}) },
 		Check:    check,
 		CheckAll: checkAll,

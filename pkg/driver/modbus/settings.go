@@ -167,7 +167,7 @@ func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 	}
 	layers := strings.Split(ep.Scheme, "+")
 	s.Serial = slices.Contains(layers, "serial")
-	s.datagram = slices.Contains(layers, "udp") || slices.Contains(layers, "dtls")
+	s.datagram = endpoint.Datagrams(ep.Scheme)
 	opts := endpoint.OptionsOf(ep.Scheme, ep.Opts)
 	s.held = opts.Turnaround > 0 || opts.Rate != endpoint.Rate{}
 	if s.Timeout == 0 {
