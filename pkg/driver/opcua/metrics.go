@@ -58,6 +58,7 @@ func (m *metrics) begin(id string) {
 	for _, g := range []*prometheus.GaugeVec{m.session, m.subscriptions, m.items, m.fault} {
 		g.WithLabelValues(id)
 	}
+	m.latency.WithLabelValues(id)
 }
 
 // end removes the driver's series.

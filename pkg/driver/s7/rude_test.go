@@ -293,7 +293,7 @@ func TestMetricsAreNamed(t *testing.T) {
 	name := regexp.MustCompile(`\bs7_[a-z_]+`)
 	for file, inside := range map[string]*regexp.Regexp{
 		"../../../docs/s7.md": regexp.MustCompile("(?s)## Metrics.*"),
-		"../../../examples/compose/grafana/dashboards/edge-gateway.json": regexp.MustCompile(`"expr": "[^\n]*`),
+		"../../../examples/compose/grafana/dashboards/s7.json": regexp.MustCompile(`"expr": "[^\n]*`),
 	} {
 		text, err := os.ReadFile(file)
 		if err != nil {
