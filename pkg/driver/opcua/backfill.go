@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"time"
 
@@ -17,10 +18,12 @@ import (
 
 // The bounds of what is read from a server's history.
 const (
-	perHistoryRead = 100             // nodes in a request
-	perHistoryNode = 1000            // values of a node in an answer
-	mostBackfilled = 1_000_000       // values in one gap
-	sameStart      = 5 * time.Second // nodes are asked for together whose last values are that near
+	perHistoryRead = 100              // nodes in a request
+	perHistoryNode = 1000             // values of a node in an answer
+	mostBackfilled = 1_000_000        // values in one gap
+	mostHistory    = 256 << 20        // bytes of values that wait to be published, which a server may swell
+	mostFilling    = 10 * time.Minute // for one gap: newer values wait behind it
+	sameStart      = 5 * time.Second  // nodes are asked for together whose last values are that near
 )
 
 // miss takes note that values of an item are lost after its last one.
@@ -91,7 +94,7 @@ func (r *runner) settleGap(ctx context.Context, g gap, until time.Time, fresh []
 		r.tellRest(g, until)
 		return nil
 	}
-	f := filling{gap: g, until: until, left: mostBackfilled}
+	f := filling{gap: g, until: until, left: mostBackfilled, room: mostHistory, end: time.Now().Add(mostFilling), ask: r.askHistory}
 	for len(todo) > 0 {
 		n := 1
 		for n < min(len(todo), perHistoryRead) && time.Duration(todo[n].missed-todo[0].missed) < sameStart {
@@ -121,10 +124,28 @@ func (r *runner) tellRest(g gap, until time.Time) {
 type filling struct {
 	gap    gap
 	until  time.Time
-	from   int64  // of the part that is being read, Unix nanoseconds
-	left   int    // values that may still be read
-	failed int    // nodes whose history does not have all
-	why    string // of the first of them
+	from   int64     // of the part that is being read, Unix nanoseconds
+	left   int       // values that may still be read
+	room   int       // bytes, about, that the values of a part may take
+	kept   int       // bytes, about, of those that were read
+	end    time.Time // of the time for all
+	failed int       // nodes whose history does not have all
+	why    string    // of the first of them
+
+	ask func(context.Context, ua.Request) (ua.Response, error)
+}
+
+// spent says which of the bounds is reached; "": none.
+func (f *filling) spent() string {
+	switch {
+	case f.left <= 0:
+		return fmt.Sprintf("it is more than %d values", mostBackfilled)
+	case f.kept > f.room:
+		return fmt.Sprintf("its values take more than %d MiB", f.room>>20)
+	case time.Now().After(f.end):
+		return "reading it takes longer than " + mostFilling.String()
+	}
+	return ""
 }
 
 func (f *filling) fail(why string) {
@@ -166,15 +187,15 @@ type old struct {
 // publishes it, in the order of its time, behind a frame that marks it.
 func (r *runner) fillSome(ctx context.Context, f *filling, part []*item) error {
 	var values []old
-	f.from = part[0].missed
+	f.from, f.kept = part[0].missed, 0
 	for _, it := range part {
 		it.known = false
 	}
-	failed, err := r.readHistory(ctx, f, part, func(it *item, dv *ua.DataValue) {
+	failed, err := f.read(ctx, part, func(it *item, dv *ua.DataValue) {
 		ts := sourceTime(dv, time.Time{})
 		it.known = it.known || ts <= it.missed // it reaches back to what we have
 		if ts > it.missed && ts < it.missedTo {
-			values = append(values, old{it, dv, ts})
+			values, f.kept = append(values, old{it, dv, ts}), f.kept+weightOf(dv)
 		}
 	})
 	if err != nil {
@@ -214,11 +235,24 @@ func (r *runner) fillSome(ctx context.Context, f *filling, part []*item) error {
 	return nil
 }
 
-// readHistory hands all raw values of items from the earliest that one misses to the gap's
-// end to take, those of an item in the order of their time. failed says why an item's are
+func (r *runner) askHistory(ctx context.Context, req ua.Request) (ua.Response, error) {
+	began := time.Now()
+	resp, err := r.ask(ctx, req)
+	r.d.requested("history", time.Since(began), err)
+	return resp, err
+}
+
+// read hands all raw values of items from the earliest that one misses to the gap's end
+// to take, those of an item in the order of their time. failed says why an item's are
 // not all.
-func (r *runner) readHistory(ctx context.Context, f *filling, part []*item, take func(*item, *ua.DataValue)) (failed map[*item]string, err error) {
+func (f *filling) read(ctx context.Context, part []*item, take func(*item, *ua.DataValue)) (failed map[*item]string, err error) {
 	failed = map[*item]string{}
+	failAll := func(why string) (map[*item]string, error) {
+		for _, it := range part {
+			failed[it] = why
+		}
+		return failed, nil
+	}
 	nodes := make([]*ua.HistoryReadValueID, len(part))
 	for i, it := range part {
 		nodes[i] = &ua.HistoryReadValueID{NodeID: it.id, DataEncoding: &ua.QualifiedName{}}
@@ -226,10 +260,11 @@ func (r *runner) readHistory(ctx context.Context, f *filling, part []*item, take
 	details := ua.NewExtensionObject(&ua.ReadRawModifiedDetails{
 		StartTime: time.Unix(0, part[0].missed).UTC(), EndTime: f.until.Add(time.Millisecond).UTC(), NumValuesPerNode: perHistoryNode,
 	})
-	for len(part) > 0 {
-		began := time.Now()
-		resp, err := r.ask(ctx, &ua.HistoryReadRequest{HistoryReadDetails: details, TimestampsToReturn: ua.TimestampsToReturnBoth, NodesToRead: nodes})
-		r.d.requested("history", time.Since(began), err)
+	for empty := 0; len(part) > 0; {
+		if time.Now().After(f.end) {
+			return failAll(f.spent())
+		}
+		resp, err := f.ask(ctx, &ua.HistoryReadRequest{HistoryReadDetails: details, TimestampsToReturn: ua.TimestampsToReturnBoth, NodesToRead: nodes})
 		if _, answered := errors.AsType[*serviceError](err); err != nil && !answered {
 			return failed, err
 		}
@@ -238,28 +273,31 @@ func (r *runner) readHistory(ctx context.Context, f *filling, part []*item, take
 			err = unexpected(resp)
 		}
 		if err != nil {
-			for _, it := range part {
-				failed[it] = err.Error()
-			}
-			return failed, nil
+			return failAll(err.Error())
 		}
+		empty++
 		var rest []*item
 		var more []*ua.HistoryReadValueID
 		for i, res := range got.Results {
 			it := part[i]
 			why, n := takeHistory(res, it, take)
-			if f.left -= n; why == "" && f.left <= 0 && len(res.ContinuationPoint) > 0 {
-				why = fmt.Sprintf("it is more than %d values", mostBackfilled)
+			if f.left -= n; n > 0 {
+				empty = 0
 			}
-			switch {
-			case why != "":
-				failed[it] = why
-			case len(res.ContinuationPoint) > 0 && n > 0:
+			if why == "" && len(res.ContinuationPoint) > 0 {
 				nodes[i].ContinuationPoint = res.ContinuationPoint
 				rest, more = append(rest, it), append(more, nodes[i])
+			} else if why != "" {
+				failed[it] = why
 			}
 		}
 		part, nodes = rest, more
+		switch why := f.spent(); {
+		case why != "":
+			return failAll(why) // of those that have more
+		case empty > mostEmpty:
+			return failAll(fmt.Sprintf("%d answers in a row promise more and bring no value", mostEmpty))
+		}
 	}
 	return failed, nil
 }
@@ -288,6 +326,48 @@ func takeHistory(res *ua.HistoryReadResult, it *item, take func(*item, *ua.DataV
 		}
 	}
 	return "", len(data.DataValues)
+}
+
+// weightOf is about what a value takes in memory.
+func weightOf(dv *ua.DataValue) int {
+	if dv.Value == nil {
+		return 200
+	}
+	return 200 + reach(reflect.ValueOf(dv.Value.Value()), 0)
+}
+
+// reach is about how many bytes v leads to. What is deeper than an answer may be (see
+// [maxNested]) counts nothing.
+func reach(v reflect.Value, depth int) (n int) {
+	if depth > 4*maxNested {
+		return 0
+	}
+	switch v.Kind() {
+	case reflect.String:
+		return 16 + v.Len()
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return 24 + v.Len()
+		}
+		for i := range v.Len() {
+			n += reach(v.Index(i), depth+1)
+		}
+		return 24 + n
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return 16
+		}
+		return 16 + reach(v.Elem(), depth+1)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return 24
+		}
+		for i := range v.NumField() {
+			n += reach(v.Field(i), depth+1)
+		}
+		return n
+	}
+	return 8
 }
 
 // mark publishes a frame that says which of the following values come from the server's

@@ -9,6 +9,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -207,5 +210,33 @@ func TestNested(t *testing.T) {
 	variants = append(variants, bytes.Repeat([]byte{24}, 3<<20)...)
 	if _, err := decodeService(variants); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("values within values were taken: %v", err)
+	}
+}
+
+// TestSmallValues: values of one byte each don't take a hundred times the memory of their
+// message. What servers send in the largest messages is taken.
+func TestSmallValues(t *testing.T) {
+	head := append([]byte{1, 0, 0x7a, 2}, make([]byte, 16)...)                  // ReadResponse
+	head = append(head, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0)                     // no diagnostics, no strings, no more
+	results := binary.LittleEndian.AppendUint32(bytes.Clone(head), 3<<20)       // values without a value
+	array := append(bytes.Clone(head), 1, 0, 0, 0, 1, 0x80|24, 0, 0, 48, 0)     // one value: null variants
+	texts := append(bytes.Clone(head), 1, 0, 0, 0, 1, 0x80|21, 0, 0, 48, 0)     // empty texts with a language
+	flags := append(bytes.Clone(head), 1, 0, 0, 0, 1, 0x80|1, 0x60, 0xea, 0, 0) // Booleans
+	end := binary.LittleEndian.AppendUint32(nil, 0)
+	for name, m := range map[string][]byte{"values": results, "variants": array, "texts": texts} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := decodeService(slices.Concat(m, make([]byte, 3<<20), end))
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; err == nil || !strings.Contains(err.Error(), "of memory") || took > 64<<20 {
+			t.Errorf("%s: %d MiB, %v", name, took>>20, err)
+		}
+	}
+	resp, err := decodeService(slices.Concat(flags, make([]byte, 60_000), end))
+	if err != nil {
+		t.Fatalf("60,000 Booleans: %v", err)
+	}
+	if got, ok := resp.(*ua.ReadResponse); !ok || len(got.Results) != 1 || got.Results[0].Value.ArrayLength() != 60_000 {
+		t.Errorf("60,000 Booleans: %T", resp)
 	}
 }

@@ -49,6 +49,9 @@ const (
 	ownCert = "cert.pem"
 	ownKey  = "key.pem"
 
+	derFile = ".der"
+	byHand  = ".refused.der" // in rejected: a person put it there, and no authority is asked
+
 	maxCertFile  = 1 << 20
 	mostRejected = 100
 	ownValid     = 5 * 365 * 24 * time.Hour
@@ -193,8 +196,20 @@ func (p *PKI) Find(text string) (Entry, error) {
 func (p *PKI) Trust(text string) (Entry, error) { return p.move(text, folderTrusted) }
 
 // Reject moves a certificate to the rejected ones: servers that show it are refused from
-// the next connection on. The text is as for [PKI.Trust].
-func (p *PKI) Reject(text string) (Entry, error) { return p.move(text, folderRejected) }
+// the next connection on, whoever signed it. The text is as for [PKI.Trust].
+func (p *PKI) Reject(text string) (Entry, error) {
+	e, err := p.move(text, folderRejected)
+	if err != nil {
+		return e, err
+	}
+	if err := p.save(folderRejected, e.Thumbprint+byHand, e.Cert.Raw); err != nil {
+		return e, err
+	}
+	if err := os.Remove(filepath.Join(p.dir, folderRejected, e.Thumbprint+derFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return e, fmt.Errorf("trust list: %w", err)
+	}
+	return e, nil
+}
 
 func (p *PKI) move(text, to string) (Entry, error) {
 	e, err := p.find(text)
@@ -205,7 +220,7 @@ func (p *PKI) move(text, to string) (Entry, error) {
 		return e, fmt.Errorf("%s is the gateway's own certificate", e.Thumbprint)
 	}
 	if e.Folder != to {
-		if err := p.save(to, e.Cert.Raw); err != nil {
+		if err := p.save(to, e.Thumbprint+derFile, e.Cert.Raw); err != nil {
 			return e, err
 		}
 	}
@@ -246,12 +261,12 @@ func (p *PKI) find(text string) (Entry, error) {
 }
 
 // save writes a certificate into a folder.
-func (p *PKI) save(folder string, der []byte) error {
+func (p *PKI) save(folder, name string, der []byte) error {
 	dir := filepath.Join(p.dir, folder)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("trust list: %w", err)
 	}
-	if err := durable.WriteFile(filepath.Join(dir, Thumbprint(der)+".der"), firstCert(der), 0o640); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, name), firstCert(der), 0o640); err != nil {
 		return fmt.Errorf("trust list: %w", err)
 	}
 	return nil
@@ -260,10 +275,11 @@ func (p *PKI) save(folder string, der []byte) error {
 // rejected keeps a certificate that was not trusted, for a person to look at. Of a
 // server that shows another one each time, only the last ones are kept.
 func (p *PKI) rejected(der []byte) error {
-	if err := p.save(folderRejected, der); err != nil {
+	if err := p.save(folderRejected, Thumbprint(der)+derFile, der); err != nil {
 		return err
 	}
 	files, err := p.files(folderRejected)
+	files = slices.DeleteFunc(files, func(f string) bool { return strings.HasSuffix(f, byHand) })
 	if err != nil || len(files) <= mostRejected {
 		return err
 	}
@@ -294,6 +310,9 @@ func (p *PKI) verify(der []byte, host, uri string, now time.Time) error {
 		return fmt.Errorf("%w: it shows none", ErrUntrusted)
 	}
 	cert := chain[0]
+	if _, err := os.Lstat(filepath.Join(p.dir, folderRejected, Thumbprint(cert.Raw)+byHand)); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: somebody rejected it; if it is the right one: edge-ctl pki trust %s --pki %s", ErrUntrusted, Thumbprint(cert.Raw)[:12], p.dir)
+	}
 	if err := p.trusts(chain, now); err != nil {
 		return err
 	}

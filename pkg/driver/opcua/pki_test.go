@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -161,6 +162,91 @@ func TestRejectedIsBounded(t *testing.T) {
 	}
 	if list, err := p.folder(folderRejected); err != nil || len(list) != mostRejected {
 		t.Errorf("%d are kept, %v", len(list), err)
+	}
+	if err := filepath.Walk(p.dir, func(path string, info os.FileInfo, err error) error {
+		if err == nil && info.Mode().Perm()&0o027 != 0 && path != p.dir {
+			t.Errorf("%s: %v", path, info.Mode())
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A server whose certificate a person has rejected is refused even if an authority that is
+// trusted signed it, and a flood of others' certificates takes that back as little as an
+// authority that becomes trusted later.
+func TestRejectedByHand(t *testing.T) {
+	p, key, now := NewPKI(t.TempDir(), "gw"), newKey(t, 2048), time.Now()
+	ca := issue(t, key, nil, nil, func(c *x509.Certificate) { c.IsCA, c.Subject.CommonName = true, "plant CA" })
+	middle := issue(t, key, ca, key, func(c *x509.Certificate) { c.IsCA, c.Subject.CommonName = true, "line CA" })
+	stolen := issue(t, key, middle, key, func(*x509.Certificate) {})
+	other := issue(t, key, middle, key, func(*x509.Certificate) {})
+	chain := func(c *x509.Certificate) []byte { return append(bytes.Clone(c.Raw), middle.Raw...) }
+	for _, c := range []*x509.Certificate{stolen, other} {
+		if err := p.verify(chain(c), "", "", now); !errors.Is(err, ErrUntrusted) {
+			t.Fatalf("before anything is trusted: %v", err)
+		}
+	}
+	put(t, p, folderTrusted, "ca.der", ca.Raw)
+	for _, c := range []*x509.Certificate{stolen, other} { // that it was refused once is no judgement
+		if err := p.verify(chain(c), "", "", now); err != nil {
+			t.Fatalf("once its authority is trusted: %v", err)
+		}
+	}
+	for range 2 {
+		if _, err := p.Reject(Thumbprint(stolen.Raw)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range mostRejected + 5 {
+		if err := p.rejected(issue(t, key, nil, nil, func(*x509.Certificate) {}).Raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.verify(chain(stolen), "", "", now); !errors.Is(err, ErrUntrusted) || !strings.Contains(err.Error(), "edge-ctl pki trust") {
+		t.Errorf("after it was rejected: %v", err)
+	}
+	if err := p.verify(chain(other), "", "", now); err != nil {
+		t.Errorf("another one of the authority: %v", err)
+	}
+	if _, err := p.Trust(Thumbprint(stolen.Raw)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.verify(chain(stolen), "", "", now); err != nil {
+		t.Errorf("after it was trusted again: %v", err)
+	}
+}
+
+// What lies in the folders and is no file is passed over: it neither hangs a dial nor is
+// followed out of the list. A file without an end of its own is refused.
+func TestFoldersOfATrustList(t *testing.T) {
+	p, key, now := NewPKI(t.TempDir(), "gw"), newKey(t, 2048), time.Now()
+	cert := issue(t, key, nil, nil, func(*x509.Certificate) {})
+	outside := filepath.Join(t.TempDir(), "outside.der")
+	if err := os.WriteFile(outside, cert.Raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{folderTrusted, folderIssuers, folderRevoked, folderRejected} {
+		dir := filepath.Join(p.dir, folder)
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "folder.der"), 0o700), syscall.Mkfifo(filepath.Join(dir, "pipe.der"), 0o600),
+			os.Symlink(outside, filepath.Join(dir, "link.der")), os.Symlink("/dev/zero", filepath.Join(dir, "zero.der"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 1)
+	go func() { done <- p.verify(cert.Raw, "", "", now) }()
+	select {
+	case err := <-done:
+		if !errors.Is(err, ErrUntrusted) {
+			t.Errorf("a link out of the list is trusted: %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the trust list hangs")
+	}
+	put(t, p, folderTrusted, "large.pem", make([]byte, maxCertFile+1))
+	if err := p.verify(cert.Raw, "", "", now); err == nil || errors.Is(err, ErrUntrusted) || !strings.Contains(err.Error(), "larger than") {
+		t.Errorf("a file that is too large: %v", err)
 	}
 }
 

@@ -15,6 +15,18 @@ import (
 // maxNested is how deep values may stand within values.
 const maxNested = 32
 
+// mostDecoded bounds what a message may take once it is decoded, in bytes, about: values
+// of one byte take a hundred.
+const mostDecoded = 64 << 20
+
+// What is decoded takes about so much more than its bytes.
+const (
+	costText      = 24 // strings, byte strings
+	costName      = 96 // node ids, texts with a language, diagnostics, variants, structures
+	costDataValue = 112
+	costReference = 200
+)
+
 // shallow bounds messages of the other kinds: their depth is at most their length, and
 // the stack holds that.
 const shallow = 256 << 10
@@ -40,9 +52,17 @@ type walker struct {
 	err   error
 	spots []spot
 	outer int // where the length of the body stands that b is of; 0: of none
+	room  int // bytes that what follows may still take when it is decoded
 }
 
-func newWalker(b []byte) *walker { return &walker{b: b, end: len(b)} }
+func newWalker(b []byte) *walker { return &walker{b: b, end: len(b), room: mostDecoded} }
+
+// cost takes what something needs besides its bytes.
+func (w *walker) cost(n int) {
+	if w.room -= n; w.room < 0 && w.err == nil {
+		w.err, w.b = fmt.Errorf("the server's answer would take more than %d MiB of memory", mostDecoded>>20), nil
+	}
+}
 
 // at is where the walker is in the message.
 func (w *walker) at() int { return w.end - len(w.b) }
@@ -123,6 +143,7 @@ func (w *walker) uint32() uint32 {
 
 // bytes passes a string or a byte string.
 func (w *walker) bytes() {
+	w.cost(costText)
 	if n := w.uint32(); n != 0xffffffff {
 		w.skip(int(n))
 	}
@@ -149,6 +170,7 @@ func (w *walker) list(each func()) {
 // nodeID passes a node id, of an expanded one too, and returns the number of one in
 // namespace 0.
 func (w *walker) nodeID() (n uint32) {
+	w.cost(costName)
 	mask := w.byte()
 	switch ua.NodeIDType(mask & 0x3f) {
 	case ua.NodeIDTypeTwoByte:
@@ -186,6 +208,7 @@ func (w *walker) qualifiedName() {
 }
 
 func (w *walker) localizedText() {
+	w.cost(costName)
 	mask := w.byte()
 	for bit := byte(1); bit <= 2; bit <<= 1 {
 		if mask&bit != 0 {
@@ -206,6 +229,7 @@ func (w *walker) diagnostic(depth int) {
 	if w.deep(depth) {
 		return
 	}
+	w.cost(costName)
 	mask := w.byte()
 	for bit := byte(1); bit <= 8; bit <<= 1 {
 		if mask&bit != 0 {
@@ -228,6 +252,7 @@ func (w *walker) structure(depth int) {
 	if w.deep(depth) {
 		return
 	}
+	w.cost(costName)
 	s := spot{from: w.at(), outer: w.outer}
 	w.nodeID()
 	s.body = w.at()
@@ -257,7 +282,7 @@ func (w *walker) extension(depth int) {
 		return
 	}
 	if (kind == encDataChange || kind == encHistoryData) && int(n) <= len(w.b) {
-		body := &walker{b: w.b[:n], end: w.at() + int(n), outer: w.at() - 4, spots: w.spots}
+		body := &walker{b: w.b[:n], end: w.at() + int(n), outer: w.at() - 4, spots: w.spots, room: w.room}
 		body.list(func() {
 			if kind == encDataChange {
 				body.skip(4)
@@ -267,7 +292,7 @@ func (w *walker) extension(depth int) {
 		if kind == encDataChange {
 			body.list(func() { body.diagnostic(depth + 1) })
 		}
-		w.spots = body.spots
+		w.spots, w.room = body.spots, body.room
 		if w.err = body.err; w.err != nil {
 			w.b = nil
 		}
@@ -286,6 +311,7 @@ func (w *walker) browseResult() {
 	w.skip(4)
 	w.bytes()
 	w.list(func() {
+		w.cost(costReference)
 		w.nodeID()
 		w.skip(1)
 		w.nodeID()
@@ -300,6 +326,7 @@ func (w *walker) dataValue(depth int) {
 	if w.deep(depth) {
 		return
 	}
+	w.cost(costDataValue)
 	mask := w.byte()
 	if mask&1 != 0 {
 		w.variant(depth + 1)
@@ -315,6 +342,7 @@ func (w *walker) variant(depth int) {
 	if w.deep(depth) {
 		return
 	}
+	w.cost(costName)
 	mask := w.byte()
 	if mask&0x3f == 0 {
 		return // the library ends here, whatever the other bits say
