@@ -61,7 +61,7 @@ func DecodeTagSet(p []byte) (*TagSet, error) {
 	}
 	s := &TagSet{Driver: d.text()}
 	n := d.uvarint()
-	if n > uint64(len(d.p))/3 { // a tag takes three bytes at least
+	if n > uint64(len(d.p))/3 || n > maxSet/32 { // a tag takes three bytes at least
 		d.fail("%d tags", n)
 	}
 	if d.err == nil {
@@ -70,7 +70,7 @@ func DecodeTagSet(p []byte) (*TagSet, error) {
 	prev, total := Tag{}, 0
 	for range n {
 		shared := d.uvarint()
-		if total += int(min(shared, 1<<20)); shared > uint64(len(prev.Name)) || total > maxSharing*len(p) {
+		if total += int(min(shared, 1<<20)); shared > uint64(len(prev.Name)) || total > min(maxSharing*len(p), maxSet) {
 			d.fail("shared prefix of %d", shared)
 		}
 		if d.err != nil {
@@ -92,8 +92,20 @@ func DecodeTagSet(p []byte) (*TagSet, error) {
 	return s, nil
 }
 
+// Size is about how many bytes s takes in memory.
+func (s *TagSet) Size() int {
+	n := 64 + len(s.Driver)
+	for i := range s.Tags {
+		n += 32 + len(s.Tags[i].Name) + len(s.Tags[i].Unit)
+	}
+	return n
+}
+
 // maxSharing bounds what shared prefixes may add, per encoded byte: a tag of 128
 // four-byte letters that differs from the one before in its last byte stays below.
 const maxSharing = 256
+
+// maxSet bounds what names and tags of one set take, in bytes, each.
+const maxSet = 256 << 20
 
 func (d *decoder) text() string { return string(d.bytes(d.uvarint())) }

@@ -143,6 +143,15 @@ func (b *Batch) Status(i int) string {
 	return ""
 }
 
+// TextBytes is how many bytes of texts and arrays the values of b lead to. All else in a
+// batch takes the same for each frame.
+func (b *Batch) TextBytes() (n int) {
+	for i := range b.Frames {
+		n += len(b.Frames[i].Value.str)
+	}
+	return n
+}
+
 // AddStatus returns what a frame of b has in Status for the given text. A batch holds few
 // texts; one more than fit is left out.
 func (b *Batch) AddStatus(text string) uint16 {

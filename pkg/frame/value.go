@@ -31,6 +31,9 @@ type Value struct {
 	kind ValueKind
 }
 
+// TextBytes is how many bytes v leads to: those of a text, an object or an array.
+func (v Value) TextBytes() int { return len(v.str) }
+
 // BoolValue returns b as a Value.
 func BoolValue(b bool) Value {
 	v := Value{kind: KindBool}

@@ -1,6 +1,7 @@
 package point
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -26,6 +27,13 @@ func (t *Table) Begin(n int) *frame.Batch {
 func (t *Table) Observe(b *frame.Batch, i int, raw frame.Value, q frame.Quality, ts int64) {
 	p := &t.points[i]
 	v, q := p.engineering(raw, q)
+	if old := p.state.last.Value.TextBytes(); (v.TextBytes() > longText || old > longText) && p.factor < 0 {
+		reason := t.reason
+		v, q = t.long(v, q, old)
+		t.settle(b, i, v, q, ts)
+		t.reason = reason
+		return
+	}
 	if p.factor >= 0 && q != frame.Bad {
 		if t.points[p.factor].state.answer != t.lock.answer { // it may come with a later register
 			t.waiting = append(t.waiting, waiting{i, v, q, ts, t.reason})
@@ -37,6 +45,34 @@ func (t *Table) Observe(b *frame.Batch, i int, raw frame.Value, q frame.Quality,
 	if p.isFactor {
 		p.state.answer = t.lock.answer
 	}
+}
+
+// The bounds of texts, in bytes. The last value of each tag stays in memory, and devices
+// decide how long it is.
+const (
+	longText  = 4 << 10   // shorter ones are not counted
+	mostText  = 1 << 20   // of one value
+	mostTexts = 128 << 20 // of all that are long, of one driver
+)
+
+// long counts a text that takes the place of one with old bytes. One for which there is
+// no room is bad.
+func (t *Table) long(v frame.Value, q frame.Quality, old int) (frame.Value, frame.Quality) {
+	if old > longText {
+		t.lock.texts -= old
+	}
+	switch n := v.TextBytes(); {
+	case n <= longText:
+		return v, q
+	case n > mostText:
+		t.reason = fmt.Sprintf("a text of %d bytes, longer than %d", n, mostText)
+	case t.lock.texts+n > mostTexts:
+		t.reason = fmt.Sprintf("the driver's texts are longer than %d bytes together", mostTexts)
+	default:
+		t.lock.texts += n
+		return v, q
+	}
+	return frame.Value{}, frame.Bad
 }
 
 // ObserveStatus is [Table.Observe] with the device's own reason for q, which the frame
@@ -86,6 +122,9 @@ func (t *Table) LostStatus(b *frame.Batch, i int, ts int64, status string) {
 		return
 	}
 	st.lost, st.status = true, status
+	if old := st.last.Value.TextBytes(); old > longText {
+		t.lock.texts -= old
+	}
 	st.last.Value, st.last.Quality, st.last.TS, st.last.Known, st.last.Lost = frame.Value{}, frame.Bad, ts, true, true
 	st.report(b, i, frame.Value{}, frame.Bad, ts)
 	st.explain(b)

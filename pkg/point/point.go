@@ -63,6 +63,7 @@ type lock struct {
 	sync.Mutex
 	open   bool
 	answer uint64 // counts them
+	texts  int    // bytes of the long texts among the last values
 }
 
 // point is what Observe needs of a variable, without its text.
@@ -143,7 +144,22 @@ func Compile(driverID string, vars []config.Variable, prev *Table) (*Table, erro
 		return nil, err
 	}
 	t.set = tagSet(driverID, t.vars, prev)
+	if prev != nil {
+		t.countTexts()
+	}
 	return t, nil
+}
+
+// countTexts counts the long texts anew: tags that are gone have none any more.
+func (t *Table) countTexts() {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	t.lock.texts = 0
+	for i := range t.points {
+		if n := t.points[i].state.last.Value.TextBytes(); n > longText {
+			t.lock.texts += n
+		}
+	}
 }
 
 // compile fills in point i, but for its state.
