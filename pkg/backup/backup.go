@@ -29,11 +29,11 @@ const (
 	sumsName     = "SHA256SUMS"
 
 	// pieceSize is how much of a stream goes into one entry.
-	pieceSize = 4 << 20
-	// maxEntries bounds what a reader has to remember.
+	pieceSize  = 4 << 20
 	maxEntries = 1 << 20
-	// maxSmall bounds the entries that are read into memory: manifest and sums.
-	maxSmall = 128 << 20
+	// maxParts and maxManifest bound what a reader has to remember.
+	maxParts    = 10_000
+	maxManifest = 1 << 20
 )
 
 // Errors that callers branch on.

@@ -4,8 +4,10 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -205,6 +207,27 @@ func TestForged(t *testing.T) {
 	newer := forge(t, tar.Header{Name: "manifest.json", Linkname: `{"format":2,"version":"9.9"}`})
 	if _, err := backup.Read(bytes.NewReader(newer), nil, nil); !errors.Is(err, backup.ErrNewer) || !strings.Contains(err.Error(), "9.9") {
 		t.Errorf("a newer one: %v", err)
+	}
+}
+
+// TestMakerOfABackupFillsNoMemory: neither many parts nor a checksum file without end take
+// more memory than a usual backup.
+func TestMakerOfABackupFillsNoMemory(t *testing.T) {
+	m := tar.Header{Name: "manifest.json", Linkname: `{"format":1,"gateway":"gw-1"}`}
+	many := []tar.Header{m}
+	for i := range 10_001 {
+		many = append(many, tar.Header{Name: fmt.Sprintf("%0200d", i)})
+	}
+	large := tar.Header{Name: "manifest.json", Linkname: strings.Repeat(" ", 1<<20) + "{}"}
+	sums := forge(t, m, tar.Header{Name: "SHA256SUMS", Linkname: strings.Repeat("0", 64<<20)})
+	for name, file := range map[string][]byte{"parts": forge(t, many...), "manifest": forge(t, large), "sums": sums} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := backup.Read(bytes.NewReader(file), nil, nil)
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, backup.ErrDamaged) || took > 60<<20 {
+			t.Errorf("%s: %v, %d MiB", name, err, took>>20)
+		}
 	}
 }
 

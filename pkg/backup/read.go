@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path"
@@ -43,7 +44,7 @@ func Read(r io.Reader, begin func(Manifest) error, part func(p Part, r io.Reader
 	if part == nil {
 		part = func(Part, io.Reader) error { return nil }
 	}
-	b := &reader{tar: tar.NewReader(z), c: &Contents{Names: map[string]int64{}}}
+	b := &reader{tar: tar.NewReader(z), sums: sha256.New(), c: &Contents{Names: map[string]int64{}}}
 	if err := b.manifest(); err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func damaged(err error) error { return fmt.Errorf("%w: %w", ErrDamaged, err) }
 type reader struct {
 	tar  *tar.Reader
 	c    *Contents
-	sums bytes.Buffer
+	sums hash.Hash // of the lines of SHA256SUMS
 	n    int
 
 	head *tar.Header // of the entry that comes next; nil behind the last
@@ -89,7 +90,7 @@ func (b *reader) next() {
 	case err != nil:
 		b.err = damaged(err)
 	case h.Name == sumsName:
-		b.err = b.end(h)
+		b.err = b.end()
 	default:
 		b.head, b.err = h, b.check(h)
 		if b.err != nil {
@@ -109,12 +110,12 @@ func (b *reader) check(h *tar.Header) error {
 }
 
 // end compares the sums and sees that nothing follows.
-func (b *reader) end(h *tar.Header) error {
-	got, err := b.small(h)
-	if err != nil {
-		return err
+func (b *reader) end() error {
+	got := sha256.New()
+	if _, err := io.Copy(got, b.tar); err != nil {
+		return damaged(err)
 	}
-	if !bytes.Equal(got, b.sums.Bytes()) {
+	if !bytes.Equal(got.Sum(nil), b.sums.Sum(nil)) {
 		return fmt.Errorf("%w: its checksums differ: it was changed", ErrDamaged)
 	}
 	if _, err := b.tar.Next(); !errors.Is(err, io.EOF) {
@@ -123,29 +124,17 @@ func (b *reader) end(h *tar.Header) error {
 	return nil
 }
 
-// small reads an entry into memory.
-func (b *reader) small(h *tar.Header) ([]byte, error) {
-	if h.Size > maxSmall {
-		return nil, fmt.Errorf("%w: %s of %d bytes", ErrDamaged, h.Name, h.Size)
-	}
-	var buf bytes.Buffer // grows with what is there, not with what is claimed
-	if _, err := io.Copy(&buf, b.tar); err != nil {
-		return nil, damaged(err)
-	}
-	return buf.Bytes(), nil
-}
-
 func (b *reader) manifest() error {
 	b.next()
 	if b.err != nil {
 		return b.err
 	}
-	if b.head == nil || b.head.Name != manifestName || b.head.Size > 1<<20 {
+	if b.head == nil || b.head.Name != manifestName || b.head.Size > maxManifest {
 		return fmt.Errorf("%w: it does not begin with %s", ErrDamaged, manifestName)
 	}
-	text, err := b.small(b.head)
+	text, err := io.ReadAll(b.tar)
 	if err != nil {
-		return err
+		return damaged(err)
 	}
 	b.sum(manifestName, sha256.Sum256(text))
 	if err := json.Unmarshal(text, &b.c.Manifest); err != nil {
@@ -160,7 +149,7 @@ func (b *reader) manifest() error {
 	return nil
 }
 
-func (b *reader) sum(name string, sum [32]byte) { fmt.Fprintf(&b.sums, "%x  %s\n", sum, name) }
+func (b *reader) sum(name string, sum [32]byte) { fmt.Fprintf(b.sums, "%x  %s\n", sum, name) }
 
 // part hands the entry at head to handle, with the entries that go on with it.
 func (b *reader) part(handle func(Part, io.Reader) error) error {
@@ -170,6 +159,9 @@ func (b *reader) part(handle func(Part, io.Reader) error) error {
 	}
 	if _, twice := b.c.Names[p.Name]; twice {
 		return fmt.Errorf("%w: %q stands twice in it", ErrDamaged, p.Name)
+	}
+	if len(b.c.Names) >= maxParts {
+		return fmt.Errorf("%w: it has more than %d parts", ErrDamaged, maxParts)
 	}
 	in := &partReader{b: b, part: p, hash: sha256.New()}
 	err := handle(p, in)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/visible"
 	"github.com/edge-gateway/edge-gateway/pkg/wal"
 )
 
@@ -254,7 +255,7 @@ func (a *Archive) Flush(ctx context.Context) error {
 // Import makes a log in dir, which must be empty or not exist, from an export: a
 // copy with the same epoch and seqs, for looking at it elsewhere.
 func Import(dir string, r io.Reader, log *slog.Logger) (ExportReport, error) {
-	return wal.Import(dir, r, wal.Options{Log: log})
+	return wal.Import(dir, r, wal.Options{Log: log, Reserve: 64 << 20})
 }
 
 // ReadExport hands the batches of an export to f, and returns what it says of itself at its
@@ -268,27 +269,53 @@ func IsExport(head []byte) bool { return wal.IsExport(head) }
 
 // Restore makes a log in dir, which must be empty or not exist, from an export, for
 // a gateway to go on with: a new epoch begins, frames keep their seqs, consumers
-// their places, but not their sessions.
-func Restore(dir string, r io.Reader, log *slog.Logger) (ExportReport, error) {
-	return wal.Restore(dir, r, wal.Options{Log: log})
+// their places, but not their sessions. It leaves reserve bytes of the disk free.
+func Restore(dir string, r io.Reader, reserve uint64, log *slog.Logger) (ExportReport, error) {
+	return wal.Restore(dir, r, wal.Options{Log: log, Reserve: reserve})
 }
+
+// ExportSize returns how many bytes an export has unpacked, about what a log of it takes
+// on the disk. It stops beyond most.
+func ExportSize(r io.Reader, most int64) (int64, error) { return wal.ExportSize(r, most) }
 
 // Import publishes the frames of an export as new frames of this bus, with their
 // source times: to deliver what a broken gateway could not. They bear [ImportedPrefix]
 // before the id of their driver. An export is a file that anybody may have made: what
-// claims to be a gateway's own frame, its audit above all, is left out.
+// claims to be a gateway's own frame, its audit above all, or a command is left out, and
+// tags that no gateway has end the import.
 func (b *Bus) Import(ctx context.Context, r io.Reader) (ExportReport, error) {
 	sets := map[*frame.TagSet]*frame.TagSet{}
 	return wal.ReadExport(r, func(ExportHeader) error { return nil }, func(batch *frame.Batch, _ int64) error {
-		if slices.ContainsFunc(batch.Set.Tags, func(t frame.Tag) bool { return strings.HasPrefix(t.Name, frame.SysPrefix) }) {
+		if batch.Kind != frame.Data || slices.ContainsFunc(batch.Set.Tags, func(t frame.Tag) bool { return strings.HasPrefix(t.Name, frame.SysPrefix) }) {
 			return nil
 		}
 		if sets[batch.Set] == nil {
+			if err := plausible(batch.Set); err != nil {
+				return err
+			}
 			sets[batch.Set] = &frame.TagSet{Driver: ImportedPrefix + batch.Set.Driver, Tags: batch.Set.Tags}
 		}
 		batch.Set = sets[batch.Set]
 		return b.Publish(ctx, batch)
 	})
+}
+
+// plausible refuses names that no table can have: they become topics, file names and
+// columns downstream.
+func plausible(s *frame.TagSet) error {
+	if !plausibleName(s.Driver) {
+		return fmt.Errorf("%w: driver %.80q", wal.ErrBadExport, s.Driver)
+	}
+	for _, t := range s.Tags {
+		if !plausibleName(t.Name) || len(t.Unit) > 256 || !visible.IsText(t.Unit) {
+			return fmt.Errorf("%w: tag %.80q, unit %.80q", wal.ErrBadExport, t.Name, t.Unit)
+		}
+	}
+	return nil
+}
+
+func plausibleName(name string) bool {
+	return name != "" && len(name) <= 512 && !strings.ContainsAny(name, "/+#$ ") && visible.IsText(name)
 }
 
 // ImportedPrefix stands before the driver of frames that were imported.

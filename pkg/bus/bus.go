@@ -35,6 +35,7 @@ type Bus struct {
 	closed    bool
 	next      uint64 // seq of the next frame
 	queue     []queued
+	texts     int                // bytes, of frames that are not durable yet
 	space     chan struct{}      // closed and replaced when waiting publishers should look again
 	waiting   int                // publishers that wait for space
 	gauge     gauge              // back-pressure
@@ -92,7 +93,7 @@ func Open(cfg Config, deps Deps) (*Bus, error) {
 	}
 	b.bufs.New = func() any { return new([]byte) }
 	b.durable.ch = make(chan struct{})
-	b.ring.size = 1 << cfg.RingPow
+	b.ring.size, b.ring.room = 1<<cfg.RingPow, mostTexts
 	b.cfg.Store(&cfg)
 	if b.metrics, err = newMetrics(deps.Registerer, b); err != nil {
 		return nil, fmt.Errorf("bus: %w", errors.Join(err, log.Close()))
@@ -173,11 +174,12 @@ func (b *Bus) publish(ctx context.Context, batch *frame.Batch, always bool) erro
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
+	texts := batch.TextBytes()
 	b.mu.Lock()
 	entry := wal.Entry{Count: len(batch.Frames), Set: batch.Set, Block: block}
 	held := wal.HoldLater
 	for !b.closed && b.log.Err() == nil {
-		if always || b.admit(len(batch.Frames)) {
+		if always || b.admit(len(batch.Frames), texts) {
 			entry.First = b.next
 			var pressed bool
 			if held, pressed = b.log.Hold(&entry, always); pressed {
@@ -199,6 +201,7 @@ func (b *Bus) publish(ctx context.Context, batch *frame.Batch, always bool) erro
 	}
 	batch.FirstSeq = b.next
 	b.next += uint64(len(batch.Frames))
+	b.texts += texts
 	b.queue = append(b.queue, queued{batch, buf})
 	b.measure()
 	b.mu.Unlock()
@@ -378,7 +381,9 @@ func (b *Bus) show(seq uint64) {
 	close(b.durable.ch)
 	b.durable.ch = make(chan struct{})
 	b.durable.Unlock()
+	texts := textsOf(batches)
 	b.mu.Lock()
+	b.texts -= texts
 	b.measure()
 	b.freeSpace()
 	for s := range b.subs {

@@ -3,10 +3,13 @@ package bus
 import (
 	"bytes"
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/pkg/wal"
 )
 
 // TestImportForgesNothing: a file that somebody made can't put frames into the log that
@@ -69,5 +72,56 @@ func TestImportForgesNothing(t *testing.T) {
 	}
 	if n != 1 {
 		t.Errorf("%d frames", n)
+	}
+}
+
+// TestImportOfNamesThatNoTableHas: what a file names would become topics and columns of
+// others; a command in it would look like one that was taken.
+func TestImportOfNamesThatNoTableHas(t *testing.T) {
+	open := func() *Bus {
+		return openBus(t, testConfig(t.TempDir()), Deps{})
+	}
+	for name, x := range map[string]struct {
+		driver string
+		tag    frame.Tag
+		kind   frame.Kind
+		frames uint64
+		bad    bool
+	}{
+		"usual":              {driver: "line", tag: frame.Tag{Name: "温度.a_1", Unit: "°C"}, frames: 1},
+		"imported before":    {driver: "import-line", tag: frame.Tag{Name: "a"}, frames: 1},
+		"a command":          {driver: "line", tag: frame.Tag{Name: "a"}, kind: frame.Cmd},
+		"an unknown kind":    {driver: "line", tag: frame.Tag{Name: "a"}, kind: 9},
+		"another's topic":    {driver: "line", tag: frame.Tag{Name: "../../cmd/acme/other"}, bad: true},
+		"a wildcard":         {driver: "line", tag: frame.Tag{Name: "#"}, bad: true},
+		"the broker's topic": {driver: "$SYS", tag: frame.Tag{Name: "a"}, bad: true},
+		"a terminal":         {driver: "line", tag: frame.Tag{Name: "a\x1b[2J"}, bad: true},
+		"a direction":        {driver: "line", tag: frame.Tag{Name: "a", Unit: "\u202ebar"}, bad: true},
+		"a long name":        {driver: "line", tag: frame.Tag{Name: strings.Repeat("x", 1000)}, bad: true},
+		"a long unit":        {driver: "line", tag: frame.Tag{Name: "x", Unit: strings.Repeat("x", 1000)}, bad: true},
+		"a long driver":      {driver: strings.Repeat("x", 1000), tag: frame.Tag{Name: "x"}, bad: true},
+		"no driver":          {tag: frame.Tag{Name: "a"}, bad: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			forger, target := open(), open()
+			b := frame.Single(x.kind, x.driver, x.tag, frame.Frame{Value: frame.IntValue(1), TS: 1})
+			if err := forger.PublishSync(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			var export bytes.Buffer
+			if _, err := forger.Archive().Export(t.Context(), &export, 0, 0); err != nil {
+				t.Fatal(err)
+			}
+			_, err := target.Import(t.Context(), &export)
+			if (err != nil) != x.bad || err != nil && !errors.Is(err, wal.ErrBadExport) {
+				t.Errorf("%v", err)
+			}
+			if err := target.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := target.Stats().LastSeq; n != x.frames {
+				t.Errorf("%d frames came in, want %d", n, x.frames)
+			}
+		})
 	}
 }

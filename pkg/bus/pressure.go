@@ -52,8 +52,8 @@ func (b *Bus) fill() float64 {
 }
 
 // admit reports whether n more frames may enter. b.mu is held.
-func (b *Bus) admit(n int) bool {
-	if b.next-1+uint64(n)-b.log.Durable() > uint64(max(b.ringSize(), n)) {
+func (b *Bus) admit(n, texts int) bool {
+	if b.next-1+uint64(n)-b.log.Durable() > uint64(max(b.ringSize(), n)) || b.texts+texts > max(mostTexts, texts) {
 		wake(b.syncNow)
 		return false // too many wait for the disk
 	}

@@ -7,13 +7,20 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
-// ring holds the newest durable batches, up to a number of frames.
+// mostTexts bounds what texts take in memory, in bytes: those of the ring, those of the
+// frames that wait for the disk, and those that a subscription holds, each. The number of
+// frames says little where a device sends long ones.
+const mostTexts = 64 << 20
+
+// ring holds the newest durable batches, up to a number of frames and of bytes of texts.
 type ring struct {
 	mu      sync.RWMutex
 	batches []*frame.Batch // oldest first, from head on
 	head    int
 	frames  int
+	texts   int // bytes
 	size    int // most frames
+	room    int // most bytes of texts
 }
 
 // add appends batches and lets the oldest go.
@@ -22,7 +29,15 @@ func (r *ring) add(batches []*frame.Batch) {
 	defer r.mu.Unlock()
 	r.batches = append(r.batches, batches...)
 	r.frames += frame.CountFrames(batches)
+	r.texts += textsOf(batches)
 	r.trim()
+}
+
+func textsOf(batches []*frame.Batch) (n int) {
+	for _, b := range batches {
+		n += b.TextBytes()
+	}
+	return n
 }
 
 func (r *ring) resize(size int) {
@@ -33,8 +48,9 @@ func (r *ring) resize(size int) {
 }
 
 func (r *ring) trim() {
-	for r.frames > r.size && len(r.batches)-r.head > 1 {
+	for (r.frames > r.size || r.texts > r.room) && len(r.batches)-r.head > 1 {
 		r.frames -= len(r.batches[r.head].Frames)
+		r.texts -= r.batches[r.head].TextBytes()
 		r.batches[r.head] = nil
 		r.head++
 	}

@@ -18,6 +18,7 @@ type Subscription struct {
 	mu      sync.Mutex
 	batches []*frame.Batch
 	frames  int
+	texts   int // bytes
 	most    int
 	dropped uint64
 	ready   chan struct{}
@@ -49,11 +50,13 @@ func (s *Subscription) offer(batches []*frame.Batch) {
 		n := len(s.batches)
 		s.batches = s.matcher.Split(s.batches, b)
 		s.frames += frame.CountFrames(s.batches[n:])
+		s.texts += textsOf(s.batches[n:])
 	}
 	gone := 0
-	for s.frames > s.most && gone < len(s.batches)-1 {
+	for (s.frames > s.most || s.texts > mostTexts) && gone < len(s.batches)-1 {
 		n := len(s.batches[gone].Frames)
 		s.frames -= n
+		s.texts -= s.batches[gone].TextBytes()
 		s.dropped += uint64(n) // missed here, not dropped by the bus
 		gone++
 	}
@@ -68,7 +71,7 @@ func (s *Subscription) Next(ctx context.Context) ([]*frame.Batch, error) {
 	for {
 		s.mu.Lock()
 		batches, closed := s.batches, s.closed
-		s.batches, s.frames = nil, 0
+		s.batches, s.frames, s.texts = nil, 0, 0
 		s.mu.Unlock()
 		if len(batches) > 0 {
 			return batches, nil

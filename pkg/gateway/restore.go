@@ -177,7 +177,11 @@ func (r *restorer) frames(in io.Reader) (err error) {
 	if err := os.MkdirAll(filepath.Dir(r.walDir), 0o700); err != nil {
 		return err
 	}
-	r.done.Log, err = bus.Restore(r.walDir, in, r.log)
+	log, err := bus.ParseConfig(r.cfg.Bus)
+	if err != nil {
+		return err
+	}
+	r.done.Log, err = bus.Restore(r.walDir, in, log.MinFree, r.log)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,7 +13,9 @@ import (
 	"testing"
 
 	"github.com/edge-gateway/edge-gateway/pkg/backup"
+	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
+	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
 
 // A log's directory that can't be replaced, such as the root of a file system, is
@@ -145,6 +148,34 @@ func TestMakerOfABackupFillsNoDisk(t *testing.T) {
 	delete(contents.Names, "data/instance")
 	if err := r.read(t.Context(), path); err == nil || !strings.Contains(err.Error(), "data/instance was not in it") {
 		t.Errorf("a part that is new: %v", err)
+	}
+}
+
+// TestRoomOfAPackedLog: the log's part is packed by itself; it counts as what it unpacks to.
+func TestRoomOfAPackedLog(t *testing.T) {
+	cfg := bus.DefaultConfig(t.TempDir())
+	cfg.MinFree = 0
+	b, err := bus.Open(cfg, bus.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close() //nolint:errcheck // a test's
+	for range 8 {
+		f := frame.Frame{Value: frame.StringValue(strings.Repeat("x", 1<<20)), TS: 1}
+		if err := b.PublishSync(t.Context(), frame.Single(frame.Data, "d", frame.Tag{Name: "a"}, f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var export bytes.Buffer
+	if _, err := b.Archive().Export(t.Context(), &export, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unpacked(backup.Part{Name: partLog}, bytes.NewReader(export.Bytes()), math.MaxInt64)
+	if err != nil || n < 8<<20 || export.Len() > 1<<20 {
+		t.Errorf("%d bytes that unpack to 8 MiB count as %d: %v", export.Len(), n, err)
+	}
+	if n, err := unpacked(backup.Part{Name: partEtcd}, bytes.NewReader(export.Bytes()), math.MaxInt64); err != nil || n != int64(export.Len()) {
+		t.Errorf("a part that isn't packed: %d of %d, %v", n, export.Len(), err)
 	}
 }
 

@@ -40,14 +40,27 @@ func checkRoom(ctx context.Context, cfg *bootstrap.Gateway, path string) (*backu
 		}
 		full := fmt.Errorf("%s: there is no room for it on the disk of %s, which has %s free, and %s of that stay free (bus.min_free): make room; nothing was restored",
 			p.Name, dir, wholeMiB(free), config.Size(log.MinFree))
-		n, err := io.Copy(io.Discard, &bounded{ctx: ctx, in: in, left: max(0, left) / copies, err: full})
+		room := max(0, left) / copies
+		n, err := unpacked(p, &bounded{ctx: ctx, in: in, left: room, err: full}, room)
 		disks[id] = left - n*copies
+		if err == nil && n > room {
+			err = full
+		}
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
+}
+
+// unpacked returns how many bytes a part takes where it goes. The log's part is packed
+// once more by itself. It stops beyond most.
+func unpacked(p backup.Part, in io.Reader, most int64) (int64, error) {
+	if p.Name == partLog {
+		return bus.ExportSize(in, most)
+	}
+	return io.Copy(io.Discard, in)
 }
 
 // destination is where a part goes, and how often it stands there while it is restored:

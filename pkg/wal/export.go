@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -29,6 +28,17 @@ import (
 const (
 	exportMagic     = "EDGELOG1"
 	maxExportRecord = 64 << 20
+)
+
+// An export is a file that anybody may have made. What a reader has to remember of it is
+// bounded.
+const (
+	maxExportHeader  = 64 << 10  // bytes
+	maxExportTrailer = 16 << 20  // bytes
+	maxExportSets    = 512 << 20 // bytes that its tag sets take in memory, all together
+	maxExportHoles   = 10_000    // frames that are left out, in a row each
+	maxExportPlaces  = 1000      // consumers
+	maxExportSeq     = 1 << 62
 )
 
 // ExportHeader begins an export.
@@ -147,16 +157,11 @@ func IsExport(head []byte) bool { return bytes.HasPrefix(head, []byte(exportMagi
 // ReadExport reads an export. header is called first, then batch with each batch
 // and when it was logged (Unix ms).
 func ReadExport(r io.Reader, header func(ExportHeader) error, batch func(b *frame.Batch, logged int64) error) (t ExportTrailer, err error) {
-	magic := make([]byte, len(exportMagic))
-	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != exportMagic {
-		return t, fmt.Errorf("import: %w: it does not begin with %s", ErrBadExport, exportMagic)
-	}
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+	in, err := newExportReader(r)
 	if err != nil {
 		return t, fmt.Errorf("import: %w", err)
 	}
-	defer z.Close()
-	in := exportReader{r: bufio.NewReader(z), sets: map[uint64]*frame.TagSet{}}
+	defer in.close()
 	for first := true; ; first = false {
 		kind, p, err := in.record()
 		if err != nil && !errors.Is(err, ErrBadExport) {
@@ -177,11 +182,49 @@ func ReadExport(r io.Reader, header func(ExportHeader) error, batch func(b *fram
 	}
 }
 
+// ExportSize returns how many bytes the records of an export have unpacked, about what a
+// log of it takes on the disk. It stops beyond most.
+func ExportSize(r io.Reader, most int64) (size int64, err error) {
+	in, err := newExportReader(r)
+	if err != nil {
+		return 0, fmt.Errorf("export: %w", err)
+	}
+	defer in.close()
+	for size <= most {
+		kind, p, err := in.record()
+		if err != nil {
+			return size, fmt.Errorf("export: %w", err)
+		}
+		if size += int64(len(p)); kind == 'e' {
+			break
+		}
+	}
+	return size, nil
+}
+
+func newExportReader(r io.Reader) (*exportReader, error) {
+	magic := make([]byte, len(exportMagic))
+	if _, err := io.ReadFull(r, magic); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, err
+	}
+	if string(magic) != exportMagic {
+		return nil, fmt.Errorf("%w: it does not begin with %s", ErrBadExport, exportMagic)
+	}
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+	if err != nil {
+		return nil, err
+	}
+	return &exportReader{r: bufio.NewReader(z), close: z.Close, sets: map[uint64]*frame.TagSet{}}, nil
+}
+
 type exportReader struct {
 	r       *bufio.Reader
+	close   func()
 	next    uint64 // the first seq that a batch may have
 	last    uint64 // of the export
 	sets    map[uint64]*frame.TagSet
+	size    int // bytes of all sets
+	holes   int
 	batches int
 }
 
@@ -193,7 +236,14 @@ func (in *exportReader) record() (kind byte, p []byte, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if n > maxExportRecord {
+	most := uint64(maxExportRecord)
+	switch kind {
+	case 'h':
+		most = maxExportHeader
+	case 'e':
+		most = maxExportTrailer
+	}
+	if n > most {
 		return 0, nil, fmt.Errorf("%w: record of %d bytes", ErrBadExport, n)
 	}
 	var buf bytes.Buffer // grows with what is there, not with what is claimed
@@ -223,7 +273,7 @@ func (in *exportReader) handle(kind byte, p []byte, header func(ExportHeader) er
 		if h.Format > formatVersion {
 			return fmt.Errorf("%w: format %d, this release knows %d", ErrNewerFormat, h.Format, formatVersion)
 		}
-		if h.First == 0 || h.Last == math.MaxUint64 || h.First > h.Last+1 {
+		if h.First == 0 || h.Last > maxExportSeq || h.First > h.Last+1 {
 			return fmt.Errorf("%w: frames %d to %d", ErrBadExport, h.First, h.Last)
 		}
 		in.next, in.last = h.First, h.Last
@@ -233,6 +283,9 @@ func (in *exportReader) handle(kind byte, p []byte, header func(ExportHeader) er
 		set, err := frame.DecodeTagSet(p)
 		if err != nil || id > setCacheSize {
 			return fmt.Errorf("%w: tag set %d: %w", ErrBadExport, id, err)
+		}
+		if in.size += set.Size(); in.size > maxExportSets {
+			return fmt.Errorf("%w: its tag sets take more than %d MiB; export less at a time (--from, --to)", ErrBadExport, maxExportSets>>20)
 		}
 		in.sets[id] = set
 	case 'b':
@@ -247,6 +300,11 @@ func (in *exportReader) handle(kind byte, p []byte, header func(ExportHeader) er
 		if b.FirstSeq = first; len(b.Frames) == 0 || first < in.next || first > in.last || uint64(len(b.Frames))-1 > in.last-first {
 			return fmt.Errorf("%w: a batch of %d frames from %d on", ErrBadExport, len(b.Frames), first)
 		}
+		if first > in.next && in.batches > 0 {
+			if in.holes++; in.holes > maxExportHoles {
+				return fmt.Errorf("%w: more than %d holes", ErrBadExport, maxExportHoles)
+			}
+		}
 		in.next = b.LastSeq() + 1
 		in.batches++
 		return batch(b, int64(logged))
@@ -256,6 +314,9 @@ func (in *exportReader) handle(kind byte, p []byte, header func(ExportHeader) er
 		}
 		if t.Batches != in.batches {
 			return fmt.Errorf("%w: %d batches of %d", ErrBadExport, in.batches, t.Batches)
+		}
+		if len(t.Places) > maxExportPlaces {
+			return fmt.Errorf("%w: %d consumers", ErrBadExport, len(t.Places))
 		}
 	default:
 		return fmt.Errorf("%w: record of kind %d", ErrBadExport, kind)

@@ -74,8 +74,11 @@ func fillBeside(dir string, r io.Reader, o Options, opened chan<- *Log, finish f
 		if l != nil {
 			err = errors.Join(err, l.Close())
 		}
-		if err == nil {
+		switch {
+		case err == nil:
 			err = moveInto(o, partial, dir)
+		case l != nil:
+			err = errors.Join(err, o.fs().RemoveAll(partial))
 		}
 	}()
 	t, err = ReadExport(r, func(h ExportHeader) error {
@@ -98,7 +101,15 @@ func fillBeside(dir string, r io.Reader, o Options, opened chan<- *Log, finish f
 		if err != nil {
 			return err
 		}
-		return l.Append([]Entry{{First: b.FirstSeq, Count: len(b.Frames), Set: b.Set, Block: block, Logged: logged}})
+		// A time to come would have everything after it logged then.
+		logged = max(1, min(logged, l.now().UnixMilli()))
+		if err := l.Append([]Entry{{First: b.FirstSeq, Count: len(b.Frames), Set: b.Set, Block: block, Logged: logged}}); err != nil {
+			return err
+		}
+		if free, err := l.FreeSpace(); err == nil && free < o.Reserve { // where it is unknown, the disk itself is the bound
+			return fmt.Errorf("%w: %d MiB are free, and %d MiB stay free", ErrDiskFull, free>>20, o.Reserve>>20)
+		}
+		return nil
 	})
 	if err == nil {
 		err = finish(l, t)

@@ -40,6 +40,8 @@ type Options struct {
 	// Tool is for a person's command on the log of a stopped gateway: it fails with
 	// ErrDiskFull instead of waiting for space.
 	Tool bool
+	// Reserve is how many bytes of the disk Import and Restore leave free.
+	Reserve uint64
 	// MaxBytes is how large the log is meant to become: a small one gets small
 	// buffers in memory and, four to five times their size, on the disk. 0: large.
 	MaxBytes uint64

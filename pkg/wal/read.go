@@ -26,6 +26,10 @@ type setCache struct {
 
 const setCacheSize = 4096
 
+// readBytes bounds what is read at once where frames hold long texts: their number says
+// little of the memory that they take.
+const readBytes = 8 << 20
+
 // block is one block as the log holds it.
 type block struct {
 	Range
@@ -37,12 +41,13 @@ type block struct {
 }
 
 // Read returns batches with frames of from…to, in order, cut to that range: at
-// least maxFrames of them if there are so many, and then no further batch. Holes
+// least maxFrames of them if there are so many and they are not larger than [readBytes],
+// and then no further batch. Holes
 // are not filled: the caller sees them by the seqs. What cannot be read is a
 // [DamageError], once the frames before it have been returned.
 func (l *Log) Read(from, to uint64, maxFrames int) ([]*frame.Batch, error) {
 	var batches []*frame.Batch
-	frames := 0
+	frames, size := 0, 0
 	err := l.walk(from, to, func(blk *block) (bool, error) {
 		b, err := l.decode(blk)
 		if err != nil {
@@ -50,9 +55,9 @@ func (l *Log) Read(from, to uint64, maxFrames int) ([]*frame.Batch, error) {
 		}
 		if b = b.Slice(from, to); b != nil {
 			batches = append(batches, b)
-			frames += len(b.Frames)
+			frames, size = frames+len(b.Frames), size+len(blk.payload)
 		}
-		return frames < maxFrames, nil
+		return frames < maxFrames && size < readBytes, nil
 	})
 	if len(batches) > 0 {
 		return batches, nil

@@ -35,6 +35,7 @@ type Scan struct {
 	logged int64              // when the batch was logged, Unix ms
 	found  []found            // in the present step, for the caller
 	frames int                // in found
+	bytes  int                // of the blocks in found
 }
 
 // found is a batch, or damage.
@@ -46,7 +47,7 @@ type found struct {
 
 // hand gives the caller what was found.
 func (s *Scan) hand() error {
-	defer func() { s.found, s.frames = s.found[:0], 0 }()
+	defer func() { s.found, s.frames, s.bytes = s.found[:0], 0, 0 }()
 	for _, f := range s.found {
 		var err error
 		if f.damage != nil {
@@ -92,7 +93,7 @@ func (s *Scan) Run(ctx context.Context, l *Log) error {
 			if err := s.step(l, blk, to); err != nil {
 				return false, err
 			}
-			more = n < scanBlocks && s.frames < scanFrames
+			more = n < scanBlocks && s.frames < scanFrames && s.bytes < readBytes
 			return more, nil
 		})
 		if handErr := s.hand(); handErr != nil {
@@ -187,7 +188,7 @@ func (s *Scan) step(l *Log, blk *block, to uint64) error {
 	}
 	if b = b.Slice(max(s.From, 1), to); b != nil {
 		s.found = append(s.found, found{batch: b, logged: blk.env.logged})
-		s.frames += len(b.Frames)
+		s.frames, s.bytes = s.frames+len(b.Frames), s.bytes+len(blk.payload)
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ var allowed = map[string][]string{
 	"pkg/point":            {"pkg/errkind", "pkg/config", "pkg/frame"},
 	"pkg/endpoint":         {"pkg/errkind", "pkg/clienttls", "pkg/config", "pkg/number", "pkg/supervise", "pkg/moment", "pkg/words"},
 	"pkg/wal":              {"pkg/errkind", "pkg/durable", "pkg/frame"},
-	"pkg/bus":              {"pkg/config", "pkg/errkind", "pkg/frame", "pkg/wal"},
+	"pkg/bus":              {"pkg/config", "pkg/errkind", "pkg/frame", "pkg/visible", "pkg/wal"},
 	"pkg/audit":            {"pkg/durable", "pkg/frame", "pkg/regular"},
 	"pkg/driver":           {"pkg/errkind", "pkg/config", "pkg/endpoint", "pkg/frame", "pkg/number", "pkg/point", "pkg/supervise", "pkg/words"},
 	"pkg/protocols":        {"pkg/config", "pkg/driver", "pkg/driver/..."},
