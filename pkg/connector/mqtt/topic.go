@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 )
@@ -9,6 +10,9 @@ import (
 // ownDriver stands for {driver} in the topics of the gateway's own frames, which
 // no driver made.
 const ownDriver = "sys"
+
+// maxLevel bounds a name in a topic, in bytes: a tag has 128 letters at most.
+const maxLevel = 512
 
 // maxCachedSets bounds the topics that are kept per tag set.
 const maxCachedSets = 512
@@ -53,14 +57,29 @@ func (r *router) topics(s *frame.TagSet) []string {
 	if driver == "" {
 		driver = ownDriver
 	}
-	template := strings.ReplaceAll(r.template, "{driver}", driver)
+	template := strings.ReplaceAll(r.template, "{driver}", level(driver))
 	topics := []string{template}
 	if r.perTag {
 		topics = make([]string, len(s.Tags))
 		for i, t := range s.Tags {
-			topics[i] = strings.ReplaceAll(template, "{tag}", t.Name)
+			topics[i] = strings.ReplaceAll(template, "{tag}", level(t.Name))
 		}
 	}
 	r.sets[s] = topics
 	return topics
+}
+
+// level makes one level of a topic of a name. Tables allow no other names, but a log may
+// come from a backup that somebody made: a broker hangs up on a topic with + or #, and a
+// name with / leads to topics of others.
+func level(name string) string {
+	if len(name) > maxLevel {
+		name = strings.ToValidUTF8(name[:maxLevel], "")
+	}
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f || strings.ContainsRune("/+#$", r) || r == utf8.RuneError {
+			return '_'
+		}
+		return r
+	}, name)
 }
