@@ -159,7 +159,7 @@ func TestRoomOfAPackedLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Close() //nolint:errcheck // a test's
+	defer func() { _ = b.Close() }()
 	for range 8 {
 		f := frame.Frame{Value: frame.StringValue(strings.Repeat("x", 1<<20)), TS: 1}
 		if err := b.PublishSync(t.Context(), frame.Single(frame.Data, "d", frame.Tag{Name: "a"}, f)); err != nil {
