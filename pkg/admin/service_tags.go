@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
@@ -32,8 +33,12 @@ const (
 	watchBurst  = 20_000
 )
 
-// tagChunk bounds the tags of one message.
-const tagChunk = 1000
+// tagChunk and tagBytes bound the tags of one message, in number and in bytes: a device
+// decides how long their texts are. A message holds one tag at least.
+const (
+	tagChunk = 1000
+	tagBytes = 1 << 20
+)
 
 // checkGlob returns a matcher for glob; "" matches everything.
 func checkGlob(glob string) (func(string) bool, error) {
@@ -58,16 +63,17 @@ func (s *tagService) ListTags(r *pb.ListTagsRequest, out grpc.ServerStreamingSer
 	if err != nil {
 		return err
 	}
-	chunk := make([]*pb.Tag, 0, min(tags.Len(), tagChunk))
+	chunk, size := make([]*pb.Tag, 0, min(tags.Len(), tagChunk)), 0
 	for i := range tags.Len() {
 		if !match(tags.Name(i)) {
 			continue
 		}
-		if chunk = append(chunk, tags.Message(i)); len(chunk) == tagChunk {
+		chunk = append(chunk, tags.Message(i))
+		if size += proto.Size(chunk[len(chunk)-1]); len(chunk) == tagChunk || size >= tagBytes {
 			if err := out.Send(&pb.ListTagsResponse{Tags: chunk}); err != nil {
 				return err
 			}
-			chunk = make([]*pb.Tag, 0, tagChunk)
+			chunk, size = make([]*pb.Tag, 0, tagChunk), 0
 		}
 	}
 	if len(chunk) == 0 {
@@ -204,7 +210,7 @@ const watchChunk = 250
 // its message, and not every tag as it was.
 func (w *tagWatch) round(ctx context.Context, s *tagSampler, send func(*pb.WatchTagsResponse) error) error {
 	for next := 0; ; {
-		m, at, err := w.message(ctx, s, next)
+		m, at, end, err := w.message(ctx, s, next)
 		if err != nil {
 			return err
 		}
@@ -214,25 +220,26 @@ func (w *tagWatch) round(ctx context.Context, s *tagSampler, send func(*pb.Watch
 		if err := send(m); err != nil {
 			return err
 		}
-		if w.told, next = true, at; len(m.Tags) < watchChunk {
+		if w.told, next = true, at; end {
 			return nil
 		}
 	}
 }
 
-// message collects what is new from tag from on, and returns where it stopped.
-func (w *tagWatch) message(ctx context.Context, s *tagSampler, from int) (*pb.WatchTagsResponse, int, error) {
+// message collects what is new from tag from on, and returns where it stopped, and
+// whether that is the end.
+func (w *tagWatch) message(ctx context.Context, s *tagSampler, from int) (m *pb.WatchTagsResponse, at int, end bool, err error) {
 	sample, err := s.get(ctx)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
 	if sample.names != w.names {
 		w.align(sample.names)
 		from = 0 // what was sent is marked as seen
 	}
-	m := &pb.WatchTagsResponse{Skipped: w.skipped}
-	i := from
-	for ; i < len(*sample.names) && len(m.Tags) < watchChunk; i++ {
+	m = &pb.WatchTagsResponse{Skipped: w.skipped}
+	i, size := from, 0
+	for ; i < len(*sample.names) && len(m.Tags) < watchChunk && size < tagBytes; i++ {
 		seen := &w.seen[i]
 		ts, frames := sample.tags.Version(i)
 		if !seen.match || seen.sent && seen.ts == ts && seen.frames == uint32(frames) {
@@ -240,8 +247,9 @@ func (w *tagWatch) message(ctx context.Context, s *tagSampler, from int) (*pb.Wa
 		}
 		seen.sent, seen.ts, seen.frames = true, ts, uint32(frames)
 		m.Tags = append(m.Tags, sample.tags.Message(i))
+		size += proto.Size(m.Tags[len(m.Tags)-1])
 	}
-	return m, i, nil
+	return m, i, i == len(*sample.names), nil
 }
 
 // align makes w.seen parallel to names, which are sorted as those before were.

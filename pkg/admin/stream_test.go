@@ -71,6 +71,36 @@ func TestListIsWholeWhateverItsSize(t *testing.T) {
 	}
 }
 
+// TestLongTextsCanBeListed: a device that sends long texts keeps nobody from listing tags.
+func TestLongTextsCanBeListed(t *testing.T) {
+	f := admintest.New()
+	tags := manyTags(300)
+	text := pb.ValueOf(frame.StringValue(strings.Repeat("x", 300<<10)))
+	for i := range tags {
+		tags[i].Value = text
+	}
+	f.SetTags(tags)
+	c := admintest.Dial(t, admintest.Start(t, f.Backend()))
+	if got, err := c.Tags.List(t.Context(), ""); err != nil || len(got) != len(tags) {
+		t.Errorf("%d tags, %v", len(got), err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	seen := 0
+	err := watch(ctx, c, "", 100*time.Millisecond, func(ch *pb.WatchTagsResponse) error {
+		if size := proto.Size(ch); size > 2<<20 {
+			t.Errorf("a message of %d bytes", size)
+		}
+		if seen += len(ch.Tags); seen >= len(tags) {
+			cancel()
+		}
+		return nil
+	})
+	if err != nil || seen != len(tags) {
+		t.Errorf("%d tags are watched, %v", seen, err)
+	}
+}
+
 func TestWatchSendsWhatChanged(t *testing.T) {
 	f := admintest.New()
 	c := admintest.Dial(t, admintest.Start(t, f.Backend()))
