@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -224,11 +225,13 @@ func (r *runner) fillSome(ctx context.Context, f *filling, part []*item) error {
 	r.d.metrics.backfilled.WithLabelValues(r.d.id).Add(float64(len(values)))
 	r.mark(f, part, len(values))
 	now := time.Now()
-	b := r.plan.table.Begin(len(values))
-	for _, v := range values {
-		r.observeOne(b, v.it, v.dv, now)
+	for part := range inParts(values) {
+		b := r.plan.table.Begin(len(part))
+		for _, v := range part {
+			r.observeOne(b, v.it, v.dv, now)
+		}
+		r.emit(r.plan.table.End(b))
 	}
-	r.emit(r.plan.table.End(b))
 	for _, v := range values {
 		v.it.filled = v.ts
 	}
@@ -240,6 +243,25 @@ func (r *runner) askHistory(ctx context.Context, req ua.Request) (ua.Response, e
 	resp, err := r.ask(ctx, req)
 	r.d.requested("history", time.Since(began), err)
 	return resp, err
+}
+
+// partWeight bounds the values of one batch, in bytes, about: the log and those who read it
+// handle a batch as a whole.
+const partWeight = 4 << 20
+
+// inParts cuts values into what goes into one batch each.
+func inParts(values []old) iter.Seq[[]old] {
+	return func(yield func([]old) bool) {
+		from, size := 0, 0
+		for i := range values {
+			if size += weightOf(values[i].dv); size >= partWeight || i == len(values)-1 {
+				if !yield(values[from : i+1]) {
+					return
+				}
+				from, size = i+1, 0
+			}
+		}
+	}
 }
 
 // read hands all raw values of items from the earliest that one misses to the gap's end

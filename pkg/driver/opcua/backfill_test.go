@@ -75,6 +75,33 @@ func TestHistoryOfALiar(t *testing.T) {
 	}
 }
 
+// TestHistoryInParts: a long history becomes batches of a size that the log handles, all of
+// it, in order.
+func TestHistoryInParts(t *testing.T) {
+	text := ua.MustVariant(strings.Repeat("x", 300<<10))
+	for _, n := range []int{0, 1, 13, 14, 100} {
+		values := make([]old, n)
+		for i := range values {
+			values[i] = old{dv: &ua.DataValue{Value: text}, ts: int64(i)}
+		}
+		next := int64(0)
+		for part := range inParts(values) {
+			if len(part) == 0 || len(part) > 14 {
+				t.Errorf("a part of %d values", len(part))
+			}
+			for _, v := range part {
+				if v.ts != next {
+					t.Fatalf("value %d, want %d", v.ts, next)
+				}
+				next++
+			}
+		}
+		if next != int64(n) {
+			t.Errorf("%d of %d values", next, n)
+		}
+	}
+}
+
 // A value weighs what it leads to.
 func TestWeightOfValues(t *testing.T) {
 	for name, x := range map[string]struct {
