@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -45,5 +46,29 @@ func TestTermsAreRenewed(t *testing.T) {
 	terms.doubt(errors.New("x")) // and what is unclear has its patience again
 	if terms.next().will != willWhole {
 		t.Error("given up at once")
+	}
+}
+
+// TestRefusedCertificateIsNoDoubt: a broker that refuses our certificate, and sometimes
+// closes the connection before it can say so, is not held to refuse the last will.
+func TestRefusedCertificateIsNoDoubt(t *testing.T) {
+	terms := newTerms(&Config{Status: StatusTopic{Enable: true, Retain: true}})
+	alert := errors.New("connect: remote error: tls: unknown certificate authority")
+	unanswered := fmt.Errorf("connect: %w", errUnanswered)
+	terms.refused(alert)
+	for range 20 {
+		terms.refused(unanswered)
+	}
+	if got := terms.next(); got.will != willWhole {
+		t.Errorf("what is offered is %+v", got)
+	}
+	if err := terms.accepted(true); err != nil {
+		t.Errorf("once the certificate is renewed: %v", err)
+	}
+	for range patienceForWhole {
+		terms.refused(unanswered)
+	}
+	if got := terms.next(); got.will == willWhole {
+		t.Error("without a certificate in question the will is never doubted")
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/clienttls"
 )
 
 // offer is what a CONNECT asks of a server beyond the necessary.
@@ -38,6 +40,7 @@ type terms struct {
 	taken  int       // how often an offer was taken that is less than one refused
 	reason error     // why at is not 0
 	qos0   bool      // it takes no last will with QoS 1
+	cert   bool      // it has refused our certificate, and taken no CONNECT since
 
 	takes2  bool // it has taken a message with QoS 2
 	lost2   int  // connections that it ended at messages with QoS 2
@@ -113,9 +116,22 @@ func (t *terms) refused(err error) {
 		t.onlyOld()
 	case said && r.code == codeNoRetain && t.lesser() > 0:
 		t.at, t.sure, t.since, t.vain, t.reason = t.lesser(), true, time.Now(), 0, err
+	case certRefused(err):
+		t.cert = true
+	case errors.Is(err, errUnanswered) && t.cert: // the same: the alert was lost with the connection
 	case errors.Is(err, errUnanswered) || said && r.unclear():
 		t.doubt(err)
 	}
+}
+
+// certRefused reports whether a server has refused our certificate, or the lack of one,
+// which it says in TLS, and in TLS 1.3 behind its part of the handshake.
+func certRefused(err error) bool {
+	switch clienttls.CauseOf(err) {
+	case clienttls.CertWanted, clienttls.CertExpired, clienttls.CertRefused, clienttls.CertUnknown, clienttls.CertRevoked:
+		return true
+	}
+	return false
 }
 
 // lesser returns the place of the next offer with less of a last will, 0 for none.
@@ -144,7 +160,7 @@ func (t *terms) doubt(err error) {
 // accepted takes notice of a CONNACK, and returns what the server does without;
 // nil: nothing.
 func (t *terms) accepted(retain bool) error {
-	t.vain = 0
+	t.vain, t.cert = 0, false
 	if t.at == 0 {
 		t.taken, t.reason = 0, nil
 		return nil
