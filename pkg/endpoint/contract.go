@@ -18,7 +18,7 @@ type Lease interface {
 	// Release gives the connection back to its pool. With a non-nil err the
 	// connection is closed instead of reused, since whatever it would say next
 	// could be the answer to an older question; err is recorded as the
-	// endpoint's last error.
+	// endpoint's last error, unless the holder insists ([User.Insist]).
 	Release(err error)
 }
 

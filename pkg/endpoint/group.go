@@ -280,7 +280,9 @@ func (g *group) release(c *pooled, err error) {
 	case err == nil && !c.silent:
 		g.heard(c)
 	case err != nil && c.drains == g.drains && !errors.Is(err, ErrStale): // an error that a drain caused is none
-		g.lastErr, g.lastErrAt = err, time.Now()
+		if !c.user.insists { // what a person asked is not the endpoint's fault
+			g.lastErr, g.lastErrAt = err, time.Now()
+		}
 		g.unheard(c, err)
 	}
 	g.serve()

@@ -141,7 +141,7 @@ func (g *group) unheard(c *pooled, err error) {
 		g.heldUntil = now.Add(g.holdAfter(c, now, slices.Contains(g.conns, c)))
 	}
 	u.misses.Add(1)
-	if standing == broken && len(g.conns) == 0 && !g.retired && g.closesOnEverybody() {
+	if standing == broken && !u.insists && len(g.conns) == 0 && !g.retired && g.closesOnEverybody() {
 		g.fail(err)
 		g.closing = true
 		g.note()

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"time"
 )
@@ -50,6 +51,35 @@ func TestInsist(t *testing.T) {
 			t.Fatalf("the driver has the connection that the person made: %v", err)
 		}
 		l.Release(nil)
+	})
+}
+
+// TestInsistBlamesNobody: what a person asked in vain is not the endpoint's last error, and
+// a device that hangs up on it every time is not down for that.
+func TestInsistBlamesNobody(t *testing.T) {
+	simulate(t, func(t *testing.T, _ *plant, p *Pool) {
+		h := mustOpen(t, p, "line", mustParse(t, "tcp://a:1"))
+		ask := func(u *User, outcome error) {
+			t.Helper()
+			l, err := u.Acquire(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Release(outcome)
+		}
+		person := h.User()
+		person.Insist()
+		for range 5 { // alone at the endpoint
+			ask(person, io.ErrUnexpectedEOF)
+		}
+		if s := wantStatus(t, p, "line", Idle); s.LastError != "" {
+			t.Errorf("a person's question left %q", s.LastError)
+		}
+		ask(h.User(), errRefused)
+		ask(person, io.ErrUnexpectedEOF)
+		if s := wantStatus(t, p, "line", Idle); s.LastError != errRefused.Error() {
+			t.Errorf("last error %q, want the driver's", s.LastError)
+		}
 	})
 }
 

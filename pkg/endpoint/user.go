@@ -40,8 +40,9 @@ func (h *Handle) User() *User {
 }
 
 // Insist has u's Acquires dial at once while the endpoint is known to be down: for a
-// person who wants to know now. The back-off of the others stays as it is. It is
-// called before the first Acquire.
+// person who wants to know now. The back-off of the others stays as it is. What goes
+// wrong in u's leases is the person's answer: it is not recorded as the endpoint's last
+// error, and does not take the endpoint down. Insist is called before the first Acquire.
 func (u *User) Insist() { u.insists = true }
 
 // Acquire is [Handle.Acquire] on behalf of u.
