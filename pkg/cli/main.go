@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"slices"
 	"strings"
@@ -22,12 +23,14 @@ import (
 // Every flag that was not given is taken from the environment: --wal-dir from
 // EDGE_BUS_WAL_DIR where envPrefix is EDGE_BUS. Whatever fails before a command's
 // RunE (unknown command or flag, wrong number of arguments, a bad value) is a
-// usage error.
+// usage error. An argument that begins with a minus and a digit is a number or a time
+// ago (-15m), never a flag.
 func Main(root *cobra.Command, envPrefix string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	// From the first signal on, signals have their default effect again.
 	defer context.AfterFunc(ctx, stop)()
+	root.SetArgs(readNegatives(root, os.Args[1:]))
 	return Execute(ctx, root, envPrefix)
 }
 
@@ -70,16 +73,11 @@ func report(ctx context.Context, cmd *cobra.Command, err error) {
 		text = "interrupted"
 	}
 	// It may quote what others wrote: a commit's author, a device's answer.
-	var lines []string
-	for line := range strings.SplitSeq(cmd.Root().Name()+": "+text, "\n") {
-		line = Printable(line)
-		if width := terminalWidth(cmd.ErrOrStderr()); width > 0 {
-			lines = append(lines, wrapText(line, width)...)
-		} else {
-			lines = append(lines, line)
-		}
+	lines := strings.Split(cmd.Root().Name()+": "+text, "\n")
+	for i, line := range lines {
+		lines[i] = Printable(line)
 	}
-	cmd.PrintErrln(strings.Join(lines, "\n"))
+	cmd.PrintErrln(fitted(strings.Join(lines, "\n"), terminalWidth(cmd.ErrOrStderr())))
 	if CodeOf(err) == Usage {
 		cmd.PrintErrf("Type '%s --help' to see how it is used.\n", cmd.CommandPath())
 	}

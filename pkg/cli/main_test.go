@@ -54,7 +54,6 @@ func TestExitCodes(t *testing.T) {
 		{"root alone", "", nil, 64, "Usage:"},
 		{"unknown flag", "do x --nope", nil, 64, "unknown flag: --nope"},
 		{"bad flag value", "do x --block-size many", nil, 64, "--block-size many: expected a whole number\n"},
-		{"negative value", "do -3", nil, 64, "a negative value goes behind --, at the end: -- -3"},
 		{"too many arguments", "do x y", nil, 64, "tool do: expected ARG, got: x y"},
 		{"bad format", "do x -o xml", nil, 64, "expected table|json|yaml"},
 		{"missing argument", "do", nil, 64, "tool do: expected ARG"},

@@ -89,6 +89,22 @@ func During(cmd *cobra.Command, what string, do func() error) error {
 	return do()
 }
 
+// Reading is [During] for work that changes nothing and can't be told of a signal: a
+// signal leaves it behind. The process is about to end, then.
+func Reading[T any](cmd *cobra.Command, what string, do func() T) (T, error) {
+	p := NewProgress(cmd, what)
+	defer p.Done()
+	done := make(chan T, 1)
+	go func() { done <- do() }()
+	select {
+	case result := <-done:
+		return result, nil
+	case <-cmd.Context().Done():
+		var none T
+		return none, Interrupted(cmd, cmd.Context().Err(), "nothing was changed")
+	}
+}
+
 // Set says how far it is. It costs little, so that it can be called for each step.
 func (p *Progress) Set(text string) {
 	if p == nil {
@@ -167,7 +183,7 @@ type interruptedError struct{ text string }
 func (e *interruptedError) Error() string { return "interrupted: " + e.text }
 
 // bottomLine is standard error with a line below all others that is redrawn in place.
-// Whatever else is written takes its place.
+// Whatever else is written takes its place. On a terminal, lines are broken between words.
 type bottomLine struct {
 	mu    sync.Mutex
 	w     io.Writer
@@ -187,7 +203,10 @@ func (b *bottomLine) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.erase()
-	return b.w.Write(p)
+	if _, err := io.WriteString(b.w, fitted(string(p), terminalWidth(b))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // show draws text, cut to the width of the terminal.

@@ -54,6 +54,27 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// TestLinesFit: what a command tells a person is broken between words, but for commands,
+// which are copied.
+func TestLinesFit(t *testing.T) {
+	term := clitest.NewTerminal(t, 40, 24)
+	const command = "  tool do x --with many --flags and --arguments"
+	code := runOn(t.Context(), term.Device, func(cmd *cobra.Command, _ []string) error {
+		cmd.PrintErrf("1,000 frames from 14:03 to now: seq 1 to 1000, read from 14:03 to 14:19\n%s\n", command)
+		return errors.New("three words and some more " + strings.Repeat("and more ", 5) + "went wrong")
+	})
+	end := term.WaitFor("wrong\r\n", 0)
+	lines := strings.Split(term.Shown()[:end], "\r\n")
+	if code != cli.Failed || lines[0] != "1,000 frames from 14:03 to now: seq 1 to" || lines[1] != "1000, read from 14:03 to 14:19" || lines[2] != command {
+		t.Errorf("exit code %d, %q", code, lines)
+	}
+	for _, line := range lines {
+		if n := cli.Width(line); n > 40 && line != command {
+			t.Errorf("%d columns: %q", n, line)
+		}
+	}
+}
+
 // TestNoProgress: who isn't a person at a terminal sees none.
 func TestNoProgress(t *testing.T) {
 	work := func(cmd *cobra.Command, _ []string) error {

@@ -211,6 +211,21 @@ func wrapText(s string, width int) []string {
 	return append(lines, rest)
 }
 
+// fitted breaks the lines of text that have more than width columns; 0: any number. What
+// is indented stays as it is: a command, which a person copies.
+func fitted(text string, width int) string {
+	if width == 0 {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if !strings.HasPrefix(line, " ") {
+			lines[i] = strings.Join(wrapText(line, width), "\n")
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
 // alignedHeader is the header with the alignment of the first row.
 func (t *Table) alignedHeader() []Cell {
 	head := append([]Cell(nil), t.header...)

@@ -10,18 +10,12 @@ import (
 )
 
 // flagError says what a flag expects, where the library's text speaks of its own
-// parser, and what to do with a negative value that looks like a flag.
+// parser.
 func flagError(_ *cobra.Command, err error) error {
 	var value *pflag.InvalidValueError
 	if errors.As(err, &value) {
 		if want := expects(value.GetFlag().Value.Type()); want != "" {
 			return fmt.Errorf("--%s %s: expected %s%s", value.GetFlag().Name, value.GetValue(), want, reading(err))
-		}
-	}
-	var unknown *pflag.NotExistError
-	if errors.As(err, &unknown) {
-		if short := unknown.GetSpecifiedShortnames(); short != "" && strings.ContainsRune("0123456789.", rune(short[0])) {
-			return fmt.Errorf("-%s looks like a flag; a negative value goes behind --, at the end: -- -%s", short, short)
 		}
 	}
 	return err
