@@ -39,13 +39,15 @@ func newAt() *cobra.Command {
 		Short: "Show the values that tags had at a time",
 		Long: `at shows the last value of each TAG that was read at TIME or before, with its
 quality and with how old it was then. TAG may be a glob. TIME is a time such as
-14:03, 'yesterday 14:03', '2026-11-27 14:03', 2026-11-27T14:03:00Z or '15m ago'.
+14:03, 'yesterday 14:03', '2026-11-27 14:03', 2026-11-27T14:03:00Z or -15m.
 
 A tag that reports only changes may have had its value for a long time: at looks
 back as far as the log goes. It doesn't know what the log no longer holds.`,
 		Example: `  edge-bus at oven.zone1 14:03
+  edge-bus at oven.zone1 -15m
   edge-bus at 'oven.*' press.force 'yesterday 22:00'`,
-		Args: cobra.MinimumNArgs(2),
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: cli.CompleteEach(envPrefix, tagNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n := len(args) - 1
 			at, err := moment.Parse(args[n], time.Now())
@@ -69,7 +71,7 @@ func showAt(ctx context.Context, cmd *cobra.Command, log source, tags []string, 
 	var damages []*pb.LogDamage
 	err := cli.During(cmd, "looking back", func() (err error) {
 		found, damages, err = lastValues(ctx, log, tags, at)
-		return err
+		return cli.Interrupted(cmd, err, "it did not look back far enough, and nothing was changed")
 	})
 	if err != nil {
 		return err
@@ -182,9 +184,5 @@ func sayUnknown(ctx context.Context, log source, tags []string, out []valueThen,
 	if err != nil {
 		return err
 	}
-	holds := fmt.Sprintf("the log holds seq %d to %d", s.FirstSeq, s.LastSeq)
-	if s.FirstSeq > s.LastSeq {
-		holds = "the log is empty"
-	}
-	return fmt.Errorf("%s: no value up to %s; %s", strings.Join(missing, ", "), moment.Format(at), holds)
+	return fmt.Errorf("%s: no value up to %s; %s", strings.Join(missing, ", "), moment.Format(at), heldText(s))
 }

@@ -80,20 +80,28 @@ still holds that record, and was not written anew.`,
 
 // readAudit reads the records of the file or log that is asked for.
 func readAudit(cmd *cobra.Command, args []string, v *audit.Verifier) error {
+	const what, left = "reading the records", "not all records were read, and nothing was changed"
 	if len(args) == 0 {
-		return withLog(cmd, reading, func(ctx context.Context, log source) error { return auditLog(ctx, log, v) })
+		return withLog(cmd, reading, func(ctx context.Context, log source) error {
+			return cli.Interrupted(cmd, cli.During(cmd, what, func() error { return auditLog(ctx, log, v) }), left)
+		})
 	}
-	in := cmd.InOrStdin()
+	in, size := cmd.InOrStdin(), int64(0)
 	if args[0] != "-" {
 		f, err := os.Open(args[0])
 		if err != nil {
 			return err
 		}
 		defer f.Close() //nolint:errcheck // it was only read
+		if info, err := f.Stat(); err == nil {
+			size = info.Size()
+		}
 		in = f
 	}
-	if err := auditFile(in, v); err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
+	p := cli.NewProgress(cmd, what)
+	defer p.Done()
+	if err := auditFile(p.Reader(cmd.Context(), in, size), v); err != nil {
+		return cli.Interrupted(cmd, fmt.Errorf("%s: %w", args[0], err), left)
 	}
 	return nil
 }

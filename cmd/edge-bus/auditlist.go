@@ -12,7 +12,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
-// deed is who did what, when, and with what result: what a person wants of a record.
+// deed is an audit record as a person wants it: who did what, when, and with what result.
 type deed struct {
 	N       uint64    `json:"n"`
 	Time    time.Time `json:"time"`
@@ -30,7 +30,7 @@ const maxDeeds = 100_000
 // deeds collects what the records of a log tell.
 type deeds struct {
 	list []deed
-	left int // out, before the first of list
+	left int // out, because they are older than those in list
 }
 
 func (d *deeds) take(_ audit.Mark, text []byte) error {

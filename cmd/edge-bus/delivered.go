@@ -25,7 +25,7 @@ func newDelivered() *cobra.Command {
 acknowledged, which wait, and which it will not get (edge-bus check says why). It
 exits with 1 if not all are delivered. --from and --to are ` + placeForms + `
 
-A connector acknowledges what its own filter leaves out, too.`,
+What a connector's own filter leaves out counts as acknowledged.`,
 		Example: `  edge-bus delivered --to 14:10
   edge-bus delivered --from 'yesterday 22:00' --to 06:00 --tag 'oven.*'`,
 		Args: cobra.NoArgs,
@@ -41,7 +41,7 @@ A connector acknowledges what its own filter leaves out, too.`,
 				var d *pb.GetDeliveryResponse
 				err := cli.During(cmd, "counting", func() (err error) {
 					d, err = log.Delivery(ctx, r)
-					return err
+					return cli.Interrupted(cmd, err, "not everything was counted, and nothing was changed")
 				})
 				if err != nil {
 					return err

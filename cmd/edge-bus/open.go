@@ -43,7 +43,7 @@ const (
 )
 
 // withLog opens the log that the flags name and runs use. Without flags it is the
-// running gateway's, else the log at the default place; which one is told.
+// running gateway's, else the log at the default place, and it says which.
 func withLog(cmd *cobra.Command, a access, use func(context.Context, source) error) error {
 	return withLogAt(cmd, a, place{dir: defaultWAL}, use)
 }

@@ -113,7 +113,7 @@ and can be deleted from the log. It asks first.`,
 }
 
 func completeParked() cobra.CompletionFunc {
-	return cli.Complete(envPrefix, func(ctx context.Context, c *admin.Client) ([]string, error) {
+	return cli.CompleteEach(envPrefix, func(ctx context.Context, c *admin.Client) ([]string, error) {
 		list, err := c.Bus.Parked(ctx)
 		var names []string
 		for _, p := range list {

@@ -77,6 +77,7 @@ reaches its broker; it is connected to as CLIENT_ID-replay-….`,
 			panic(err) // the flags were added above
 		}
 	}
+	cli.CompleteFlag(cmd, "target", consumerNames(func(c *pb.BusConsumer) bool { return !c.Parked }))
 	cli.AddOutputFlag(cmd, cli.FormatTable, cli.FormatJSON, formatCSV)
 	return cmd
 }
@@ -183,16 +184,12 @@ func sayEmpty(ctx context.Context, cmd *cobra.Command, log source) error {
 	if err != nil {
 		return err
 	}
-	if s.FirstSeq > s.LastSeq {
-		cmd.PrintErrln("no frames: the log is empty")
-		return nil
-	}
 	flag := func(name string) string { return cmd.Flag(name).Value.String() }
 	to := flag("to")
 	if to == "" {
 		to = "now"
 	}
-	cmd.PrintErrf("no frames from %s to %s that were asked for; the log holds seq %d to %d\n", flag("from"), to, s.FirstSeq, s.LastSeq)
+	cmd.PrintErrf("no frames from %s to %s that were asked for; %s\n", flag("from"), to, heldText(s))
 	return nil
 }
 

@@ -32,6 +32,6 @@ Exit codes: 0 success, 1 failed, 2 gateway unreachable, 64 wrong usage.`,
 	if err := root.MarkPersistentFlagDirname("wal-dir"); err != nil {
 		panic(err) // the flag was added above
 	}
-	root.AddCommand(newStats(), newTail(), newConsumers(), newParked(), newFlush(), newGC(), newCheck(), newReplay(), newAt(), newDelivered(), newExport(), newImport(), newVerify(), newAudit(), cli.NewVersion())
+	root.AddCommand(newStats(), newTail(), newConsumers(), newParked(), newFlush(), newGC(), newCheck(), newReplay(), newAt(), newDelivered(), newExport(), newImport(), newVerify(), newAudit(), cli.NewVersion("edge-bus"))
 	return root
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/moment"
 )
 
-// rowLayout makes lines of frames in columns that are fixed from the first line on,
-// since nobody knows what comes. What is too long for its column is never cut: it
-// moves the rest of its row to the next line.
+// rowLayout makes lines of frames. The columns are fixed from the first line on, because
+// nobody knows what comes. A text that is too long for its column is never cut: the rest
+// of its row moves to the next line.
 type rowLayout struct {
 	tag, value int    // columns
 	byDay      bool   // times are of a day that a line of its own names

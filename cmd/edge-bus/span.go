@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
+	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/moment"
 	numbers "github.com/edge-gateway/edge-gateway/pkg/number"
@@ -71,6 +72,18 @@ func parsePlace(s string, moment func(string) (time.Time, error)) (seq uint64, a
 		return 0, at, fmt.Errorf("%w; or a seq", err)
 	}
 	return 0, at, nil
+}
+
+// heldText says what the log holds, in seqs and in times.
+func heldText(s *pb.GetBusStatsResponse) string {
+	if s.FirstSeq > s.LastSeq {
+		return "the log is empty"
+	}
+	text := fmt.Sprintf("the log holds seq %d to %d", s.FirstSeq, s.LastSeq)
+	if s.FirstTime != nil {
+		text += fmt.Sprintf(", logged %s to %s", moment.Format(admin.Time(s.FirstTime)), moment.Format(admin.Time(s.LastTime)))
+	}
+	return text
 }
 
 // spanText says what r was understood as.

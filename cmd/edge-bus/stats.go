@@ -166,18 +166,9 @@ func newConsumersRm() *cobra.Command {
 		Short: "Forget a consumer whose connector is not configured any more",
 		Long: `rm gives up the place in the log of a consumer that no connector reads for. The
 frames that only it still needed can then be deleted. It asks first.`,
-		Example: `  edge-bus consumers rm old-broker`,
-		Args:    cobra.ExactArgs(1),
-		ValidArgsFunction: cli.Complete(envPrefix, func(ctx context.Context, c *admin.Client) ([]string, error) {
-			s, err := c.Bus.Stats(ctx)
-			var parked []string
-			for _, k := range s.GetConsumers() {
-				if k.Parked {
-					parked = append(parked, k.Name)
-				}
-			}
-			return parked, err
-		}),
+		Example:           `  edge-bus consumers rm old-broker`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cli.First(consumerNames((*pb.BusConsumer).GetParked)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withLog(cmd, writing, func(ctx context.Context, log source) error {
 				s, err := log.Stats(ctx)

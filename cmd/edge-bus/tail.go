@@ -22,6 +22,9 @@ func (f *filterFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.drivers, "driver", nil, "only frames of this driver (repeatable)")
 	cmd.Flags().StringSliceVar(&f.qualities, "quality", nil, "only good, uncertain or bad frames (repeatable)")
 	cmd.Flags().BoolVar(&f.commands, "commands", false, "commands to devices too, not only data")
+	cli.CompleteFlag(cmd, "tag", cli.CompleteEach(envPrefix, tagNames))
+	cli.CompleteFlag(cmd, "driver", cli.CompleteEach(envPrefix, driverNames))
+	cli.CompleteFlag(cmd, "quality", cobra.FixedCompletions([]string{"good", "uncertain", "bad"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *filterFlags) filter() (frame.Filter, error) {

@@ -96,8 +96,8 @@ func newCheck() *cobra.Command {
 		Short: "Read the whole log and verify every checksum",
 		Long: `check reads the whole log and lists what is damaged; it exits 1 if anything is.
 --repair, on the log of a stopped gateway, moves what is damaged to the directory
-quarantine beside the log and says exactly which seqs are gone; the gateway tells
-of them with sys.gap frames.`,
+quarantine in the log's directory and says exactly which seqs are gone. The gateway
+tells consumers of them with sys.gap frames.`,
 		Example: `  edge-bus check
   edge-bus --wal-dir /var/lib/edge-gw/log check --repair`,
 		Args: cobra.NoArgs,
@@ -133,7 +133,7 @@ of them with sys.gap frames.`,
 	return cmd
 }
 
-// interruptedCheck says what a check leaves that a signal ends.
+// interruptedCheck says what a check leaves behind when a signal ends it.
 func interruptedCheck(repair bool) string {
 	if repair {
 		return "the repair may be half done, which takes nothing from the log: run it again before the gateway starts"

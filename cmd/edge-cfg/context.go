@@ -30,7 +30,8 @@ func newContextAdd() *cobra.Command {
 		Example: `  edge-cfg --endpoints unix:/var/lib/edge-gw/etcd.sock context add local
   edge-cfg --endpoints 10.0.0.5:2379 --cacert ca.pem --cert me.pem \
     --key me.key context add plant`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cli.First(completeContexts), // one that is there is replaced
 		RunE: func(cmd *cobra.Command, args []string) error {
 			conn := storeFlags(cmd)
 			if len(conn.Endpoints) == 0 {
@@ -86,10 +87,11 @@ func (c *connection) absolute() error {
 
 func newContextUse() *cobra.Command {
 	return &cobra.Command{
-		Use:     "use NAME",
-		Short:   "Work with this context from now on",
-		Example: `  edge-cfg context use plant`,
-		Args:    cobra.ExactArgs(1),
+		Use:               "use NAME",
+		Short:             "Work with this context from now on",
+		Example:           `  edge-cfg context use plant`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cli.First(completeContexts),
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, err := loadContexts()
 			if err != nil {

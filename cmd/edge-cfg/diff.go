@@ -97,6 +97,9 @@ base. It needs no config center.`,
 	cmd.Flags().StringVar(&to, "to", "", "compare this revision (`rev=N`)")
 	cmd.Flags().StringVar(&gateway, "gateway", "", "compare the base of a fleet with what the gateway of this `ID` runs")
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 5 if something differs")
+	completeRev(cmd, "from")
+	completeRev(cmd, "to")
+	completeFleet(cmd)
 	cli.AddOutputFlag(cmd)
 	return cmd
 }
@@ -131,8 +134,11 @@ func showDiff(ctx context.Context, cmd *cobra.Command, s *center.Store, files *t
 	if err != nil {
 		return false, err
 	}
-	return printDiff(cmd, side{from.Commit.Rev, from.Document().SHA256()}, side{to.Commit.Rev, to.Document().SHA256()},
-		tables.Compare(from.Document(), to.Document()))
+	d, err := cli.Reading(cmd, "comparing", func() *tables.Difference { return tables.Compare(from.Document(), to.Document()) })
+	if err != nil {
+		return false, err
+	}
+	return printDiff(cmd, side{from.Commit.Rev, from.Document().SHA256()}, side{to.Commit.Rev, to.Document().SHA256()}, d)
 }
 
 // printDiff prints what differs.

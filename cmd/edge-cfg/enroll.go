@@ -57,6 +57,7 @@ func newRoles(c rolesCommand) *cobra.Command {
 	var dry bool
 	cmd := &cobra.Command{
 		Use: c.use, Short: c.short, Long: c.long, Example: c.example, Args: cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeGateways(),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			kind := center.Kind(as)
 			steps, err := c.steps(prefixOf(cmd), kind, names)

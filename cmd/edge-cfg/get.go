@@ -22,7 +22,8 @@ A setting that isn't set has the value that the gateway's gateway.yml gives it.`
 		Example: `  edge-cfg get
   edge-cfg get bus.wal_flush_ms
   edge-cfg get variables/plant.flow/scale`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeKey(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key := tables.Key{Table: config.Settings}
 			if len(args) > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 	"github.com/edge-gateway/edge-gateway/pkg/cli/options"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/protocols"
 	"github.com/edge-gateway/edge-gateway/pkg/tables"
@@ -221,21 +223,30 @@ func (im *importing) edit(cmd *cobra.Command, edit func(*tables.Variables) error
 
 // editVariables changes the variables of dir. If anything is wrong, no file is written.
 func editVariables(cmd *cobra.Command, dir string, left []driver.LeftOut, edit func(*tables.Variables) error) error {
+	type opened struct {
+		v        *tables.Variables
+		findings config.Findings
+		err      error
+	}
+	o, err := cli.Reading(cmd, "reading "+dir, func() (o opened) {
+		o.v, o.findings, o.err = tables.OpenVariables(dir)
+		return o
+	})
+	if err = cmp.Or(err, o.err); err != nil {
+		return err
+	}
+	v := o.v
+	if err := reportFindings(cmd, o.findings); err != nil {
+		return err
+	}
 	p := cli.NewProgress(cmd, "merging into "+dir)
 	defer p.Done()
-	v, findings, err := tables.OpenVariables(dir)
-	if err != nil {
-		return err
-	}
-	if err := reportFindings(cmd, findings); err != nil {
-		return err
-	}
 	if err := edit(v); err != nil {
 		return err
 	}
-	files, err := v.Save()
+	files, err := v.Save(cmd.Context())
 	if err != nil {
-		return err
+		return cli.Interrupted(cmd, err, "no file was changed")
 	}
 	p.Done()
 	res := imported{v.Path(), files, v.Added, v.Changed, v.Same, left, v.Conflicts()}

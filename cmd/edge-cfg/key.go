@@ -1,11 +1,10 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
 func newKey() *cobra.Command {
@@ -15,36 +14,49 @@ func newKey() *cobra.Command {
 		Example: `  edge-cfg key new ~/.edge/sign.key
   edge-cfg push ./config --sign ~/.edge/sign.key`,
 	}
-	cmd.AddCommand(&cobra.Command{
+	create := &cobra.Command{
 		Use:   "new FILE",
 		Short: "Make a key, and print what gateways need in policy.signers",
 		Long: `new makes an ed25519 key in a new file that only its owner may read (PKCS #8, as
 openssl genpkey -algorithm ed25519 makes it), and prints its public part. Keep the file
 away from the machines that etcd and the gateways run on: it is what they don't have.`,
-		Args: cobra.ExactArgs(1),
+		Example: `  edge-cfg key new ~/.edge/sign.key`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := center.NewKey(args[0])
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), k.Signer())
-			fmt.Fprintf(cmd.ErrOrStderr(), "in gateway.yml: policy: {signers: [%q]}\n", k.Signer())
-			return nil
+			cmd.PrintErrf("in gateway.yml: policy: {signers: [%q]}\n", k.Signer())
+			return printSigner(cmd, k)
 		},
-	}, &cobra.Command{
-		Use:   "show FILE",
-		Short: "Print a key's public part",
-		Args:  cobra.ExactArgs(1),
+	}
+	show := &cobra.Command{
+		Use:     "show FILE",
+		Short:   "Print a key's public part",
+		Example: `  edge-cfg key show ~/.edge/sign.key`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := center.ReadKey(args[0])
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), k.Signer())
-			return nil
+			return printSigner(cmd, k)
 		},
-	})
+	}
+	for _, c := range []*cobra.Command{create, show} {
+		cli.AddOutputFlag(c)
+		cmd.AddCommand(c)
+	}
 	return cmd
+}
+
+// printSigner prints the public part of k.
+func printSigner(cmd *cobra.Command, k *center.Key) error {
+	v := struct {
+		Signer center.Signer `json:"signer"`
+	}{k.Signer()}
+	return cli.NewOutput(cmd).Print(v, func(t *cli.Table) { t.Row(string(v.Signer)) })
 }
 
 // signing reads --sign and --order into what a push takes.

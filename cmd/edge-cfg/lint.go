@@ -38,9 +38,10 @@ Errors end it with 1. Warnings do so only with --strict.`,
   edge-cfg lint --strict -o json ./config`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p := cli.NewProgress(cmd, "checking the tables")
-			res := lint.Paths(args...)
-			p.Done()
+			res, err := cli.Reading(cmd, "checking the tables", func() *lint.Result { return lint.Paths(args...) })
+			if err != nil {
+				return err
+			}
 			out := cli.NewOutput(cmd)
 			if err := writeFindings(cmd, out, res); err != nil {
 				return err
@@ -53,7 +54,7 @@ Errors end it with 1. Warnings do so only with --strict.`,
 		},
 	}
 	cmd.Flags().BoolVar(&strict, "strict", false, "fail on warnings too")
-	cli.AddOutputFlag(cmd, formatText, cli.FormatJSON, formatSARIF)
+	cli.AddOutputFlag(cmd, formatText, cli.FormatJSON, cli.FormatYAML, formatSARIF)
 	return cmd
 }
 
@@ -62,6 +63,8 @@ func writeFindings(cmd *cobra.Command, out *cli.Output, res *lint.Result) error 
 	switch out.Format {
 	case cli.FormatJSON:
 		return lint.WriteJSON(out.Writer(), res.Findings)
+	case cli.FormatYAML:
+		return out.Print(append(config.Findings{}, res.Findings...), nil)
 	case formatSARIF:
 		return lint.WriteSARIF(out.Writer(), res.Findings, version.String())
 	}

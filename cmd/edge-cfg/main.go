@@ -19,5 +19,5 @@ func main() { os.Exit(run()) }
 // run is main without the exit, for the tests.
 func run() int {
 	debug.SetMemoryLimit(memoryGoal)
-	return cli.Main(newRoot(), "EDGE_CFG")
+	return cli.Main(newRoot(), envPrefix)
 }

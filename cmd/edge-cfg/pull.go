@@ -41,7 +41,9 @@ them then.`,
 		Example: `  edge-cfg pull ./config`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withStore(cmd, func(ctx context.Context, s *center.Store) error { return pull(ctx, cmd, s, args[0], force) })
+			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
+				return cli.Interrupted(cmd, pull(ctx, cmd, s, args[0], force), "no file was changed")
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "overwrite what was edited here")
@@ -62,7 +64,7 @@ func pull(ctx context.Context, cmd *cobra.Command, s *center.Store, dir string, 
 	defer progress.Done()
 	head, err := s.Load(ctx)
 	if err != nil {
-		return cli.Interrupted(cmd, err, "no file was changed")
+		return err
 	}
 	if head.Commit.None() {
 		return fmt.Errorf("nothing was ever pushed to this config center")
@@ -73,7 +75,7 @@ func pull(ctx context.Context, cmd *cobra.Command, s *center.Store, dir string, 
 	}
 	p := tables.Pull{Dir: dir, Store: store, Doc: head.Document(), Label: fmt.Sprintf("rev %d", head.Commit.Rev), Force: force}
 	p.Base = func(t config.Table, sha string) (*config.Document, error) { return s.WithTable(ctx, t, sha) }
-	done, err := p.Run()
+	done, err := p.Run(ctx)
 	progress.Done()
 	if findings := (config.Findings)(nil); errors.As(err, &findings) {
 		return reportFindings(cmd, findings)

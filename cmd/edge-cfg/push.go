@@ -58,6 +58,7 @@ gateway still checks what it gets, and refuses what it can't run.`,
 	cmd.Flags().StringVar(&flags.allow, "allow-delete", "0", "with -y: remove so many items at most (`N|all`)")
 	cmd.Flags().StringVar(&baseRev, "base", "", "the tables were made from this revision (`rev=N`), whatever the directory remembers")
 	cmd.Flags().BoolVar(&force, "force", false, "skip lint and the base")
+	completeRev(cmd, "base")
 	return cmd
 }
 

@@ -47,7 +47,7 @@ tables. No config center is needed.`,
 			if err != nil {
 				return err
 			}
-			files, err := f.WriteInto(into, r)
+			files, err := f.WriteInto(cmd.Context(), into, r)
 			if err != nil {
 				return err
 			}
@@ -57,6 +57,7 @@ tables. No config center is needed.`,
 	}
 	cmd.Flags().StringVar(&gateway, "gateway", "", "the gateway's `ID` in gateways.yml")
 	cmd.Flags().StringVar(&into, "into", "", "the `DIR` that gets the tables")
+	completeFleet(cmd)
 	cli.AddOutputFlag(cmd)
 	return cmd
 }

@@ -54,6 +54,7 @@ It removes items that did not exist then; -y is enough for that.`,
 	flags.addYes(cmd)
 	cmd.Flags().StringVar(&to, "to", "", "what to go back to (`rev=N|previous`)")
 	cmd.Flags().BoolVar(&knownBad, "known-bad", false, "also to a revision that is known not to run")
+	completeRev(cmd, "to", "previous")
 	if err := cmd.MarkFlagRequired("to"); err != nil {
 		panic(err) // the flag was added above
 	}
@@ -61,11 +62,14 @@ It removes items that did not exist then; -y is enough for that.`,
 }
 
 func rollback(ctx context.Context, cmd *cobra.Command, s *center.Store, table config.Table, rev int64, knownBad bool, flags *pushFlags) error {
+	p := cli.NewProgress(cmd, "reading what it was")
+	defer p.Done()
 	head, err := s.Load(ctx)
 	if err != nil {
 		return err
 	}
 	doc, old, err := s.Restore(ctx, head, table, rev)
+	p.Done()
 	if err != nil {
 		return err
 	}

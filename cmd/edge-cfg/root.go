@@ -6,6 +6,8 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
 )
 
+const envPrefix = "EDGE_CFG"
+
 // newRoot assembles the commands; each has a file of its own.
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
@@ -30,6 +32,6 @@ Exit codes: 0 success, 1 an error in the tables, 2 etcd unreachable or refused,
 	cli.AddQuietFlag(root)
 	addStoreFlags(root)
 	root.AddCommand(newLint(), newRender(), newPush(), newDiff(), newPull(), newShow(), newLog(), newStatus(), newWatch(), newRollback(),
-		newSet(), newRollout(), newGet(), newRetry(), newForget(), newEnroll(), newRevoke(), newKey(), newDoctor(), newCompact(), newContext(), newImport(), newExport(), newGen(), cli.NewVersion())
+		newSet(), newRollout(), newGet(), newRetry(), newForget(), newEnroll(), newRevoke(), newKey(), newDoctor(), newCompact(), newContext(), newImport(), newExport(), newGen(), cli.NewVersion("edge-cfg"))
 	return root
 }

@@ -52,7 +52,7 @@ func screens(t *testing.T) {
 	const problem = "driver press-hall-2-line-7-unit-3 did not come up within 10s: no answer from unit 3"
 	const message = "Line 7: the new presses, with their ovens, and the flow meters of the cooling water"
 	gateways := []gatewayStatus{{Gateway: "plant-2-line-7-gateway-a", State: "rolled_back", Rev: 412, SHA256: strings.Repeat("ab", 32),
-		Since: time.Now().Add(-200*time.Second - 400*time.Millisecond), Version: "v1.4.2", Host: "gw7.plant.example.com", Error: problem}}
+		Since: time.Now().Add(-3*time.Hour - 20*time.Minute - 30*time.Second), Version: "v1.4.2", Host: "gw7.plant.example.com", Error: problem}}
 	commits := []logEntry{{Rev: 412, SHA256: strings.Repeat("ab", 32), Time: time.Date(2026, 11, 27, 14, 3, 0, 0, time.Local), Author: "ann@laptop-17", Message: message,
 		Changes: config.Changes{config.Variables: {Added: 120, Changed: 7}, config.Drivers: {Added: 3}}}}
 	found := []center.Diagnosis{
@@ -67,6 +67,7 @@ func screens(t *testing.T) {
 			"status": func(t *cli.Table) { statusTable(t, gateways) }, "log": func(t *cli.Table) { logTable(t, commits) },
 		} {
 			cmd, out := new(cobra.Command), new(bytes.Buffer)
+			cmd.SetContext(t.Context())
 			cmd.SetOut(out)
 			if err := cli.NewOutput(cmd).Print(nil, show); err != nil {
 				t.Fatal(err)
@@ -84,6 +85,7 @@ func screens(t *testing.T) {
 			"doctor": {found[1].Message, func(cmd *cobra.Command) error { return printDiagnoses(cmd, found) }},
 		} {
 			cmd, out := new(cobra.Command), new(bytes.Buffer)
+			cmd.SetContext(t.Context())
 			cmd.SetOut(out)
 			if err := c.show(cmd); err != nil {
 				t.Fatal(err)

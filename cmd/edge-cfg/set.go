@@ -34,7 +34,8 @@ them.`,
   edge-cfg set variables/plant.flow scale="value / 10" -m "new flow meter"
   edge-cfg set drivers/press-4 cfg.polling=500ms --no-wait
   edge-cfg set gateways/lyon-01 endpoints.plc.host=10.1.1.55 -m "new controller"`,
-		Args: cobra.ExactArgs(2),
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: completeKey(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key, value, err := tables.ParseAssignment(args[0], args[1])
 			if err != nil {

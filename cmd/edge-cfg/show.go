@@ -27,7 +27,8 @@ config center.`,
   edge-cfg show drivers -o json
   edge-cfg show variables/plant.flow --rev 120
   edge-cfg show fleet/ drivers/press --gateway lyon-01 --origin`,
-		Args: cobra.MaximumNArgs(2),
+		Args:              cobra.MaximumNArgs(2),
+		ValidArgsFunction: completeKey(false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := optionalRev("rev", rev)
 			if err != nil {
@@ -55,7 +56,11 @@ config center.`,
 				return showGateway(cmd, dir, gateway, key, origin)
 			}
 			return withStore(cmd, func(ctx context.Context, s *center.Store) error {
-				v, err := loadRev(ctx, s, n)
+				var v center.Version
+				err := cli.During(cmd, "reading the tables", func() (err error) {
+					v, err = loadRev(ctx, s, n)
+					return err
+				})
 				if err != nil {
 					return err
 				}
@@ -66,6 +71,8 @@ config center.`,
 	cmd.Flags().StringVar(&rev, "rev", "", "as it was at this revision (`N`)")
 	cmd.Flags().StringVar(&gateway, "gateway", "", "what the gateway of this `ID` in a fleet's directory runs")
 	cmd.Flags().BoolVar(&origin, "origin", false, "with --gateway: where every field comes from")
+	completeRev(cmd, "rev")
+	completeFleet(cmd)
 	cli.AddOutputFlag(cmd, cli.FormatYAML, cli.FormatJSON)
 	return cmd
 }
@@ -73,8 +80,11 @@ config center.`,
 // printTables prints what key names in doc.
 func printTables(cmd *cobra.Command, doc *config.Document, key tables.Key) error {
 	out := cli.NewOutput(cmd)
+	write := tables.WriteYAML
 	if out.Format == cli.FormatJSON {
-		return tables.WriteJSON(out.Writer(), doc, key)
+		write = tables.WriteJSON
 	}
-	return tables.WriteYAML(out.Writer(), doc, key)
+	var silent *cli.Progress
+	err := write(silent.Writer(cmd.Context(), out.Writer()), doc, key)
+	return cli.Interrupted(cmd, err, "not everything was printed")
 }

@@ -139,6 +139,9 @@ func waitApplied(ctx context.Context, cmd *cobra.Command, s *center.Store, c cen
 			fmt.Fprintln(cmd.ErrOrStderr(), cli.Printable(text))
 		}
 	})
+	if err != nil && cmd.Context().Err() != nil { // the commit stays: the exit code too
+		err = fmt.Errorf("interrupted: %w; 'edge-cfg status' shows what becomes of it", err)
+	}
 	if len(last) == 0 && err == nil {
 		fmt.Fprintln(cmd.ErrOrStderr(), "no gateway has registered yet; there is nothing to wait for")
 	}

@@ -40,6 +40,7 @@ func addStoreFlags(cmd *cobra.Command) {
 	f.String("cert", "", "`file` with the client's certificate")
 	f.String("key", "", "`file` with the client's key")
 	f.String("context", "", "`name` of the context to use, instead of the current one")
+	cli.CompleteFlag(cmd, "context", completeContexts)
 	f.String("author", "", "`name` of the person who makes a change, for the log (default: of the context, or who is logged in)")
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -23,13 +24,14 @@ func readTables(cmd *cobra.Command, path string, force bool) (*tables.Files, err
 	if err != nil {
 		return nil, err
 	}
-	p := cli.NewProgress(cmd, "reading the tables")
-	defer p.Done()
 	if force {
-		return l, l.ReadRaw()
+		failed, err := cli.Reading(cmd, "reading the tables", l.ReadRaw)
+		return l, cmp.Or(err, failed)
 	}
-	findings := l.Lint()
-	p.Done()
+	findings, err := cli.Reading(cmd, "checking the tables", l.Lint)
+	if err != nil {
+		return nil, err
+	}
 	return l, reportFindings(cmd, findings)
 }
 

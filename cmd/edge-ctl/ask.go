@@ -20,8 +20,8 @@ import (
 
 const formatCSV cli.Format = "csv"
 
-// askCommand makes cmd run the ability of that name of the protocol that its first
-// argument leads to. The help and the flags are those of all protocols that have it.
+// askCommand makes cmd run the ability called name. The protocol is the one that the
+// first argument leads to. Help and flags are those of all protocols that have it.
 func askCommand(name string, cmd *cobra.Command, formats ...cli.Format) *cobra.Command {
 	var examples []string
 	for _, p := range protocols.Builtin() {
@@ -34,6 +34,7 @@ func askCommand(name string, cmd *cobra.Command, formats ...cli.Format) *cobra.C
 	cmd.Example = strings.Join(examples, "\n")
 	cmd.ValidArgsFunction = cli.Complete(envPrefix, endpointNames)
 	cmd.Flags().String("protocol", "", "the device's (default: what suits the URL, or the endpoint's drivers)")
+	cli.CompleteFlag(cmd, "protocol", cobra.FixedCompletions(protocols.Builtin().Names(), cobra.ShellCompDirectiveNoFileComp))
 	addDirectFlag(cmd)
 	addPKIFlag(cmd)
 	cli.AddOutputFlag(cmd, formats...)
@@ -46,7 +47,7 @@ func askCommand(name string, cmd *cobra.Command, formats ...cli.Format) *cobra.C
 	return cmd
 }
 
-// usage says of an error about arguments that it is one.
+// usage makes an error about arguments one about usage.
 func usage(err error) error {
 	if wrong, ok := errors.AsType[*driver.ArgsError](err); ok {
 		return cli.Usagef("%w", wrong)
@@ -54,12 +55,12 @@ func usage(err error) error {
 	return err
 }
 
-// findings is what a command prints of an ability that was run.
+// findings are what an ability found, as a command prints them.
 type findings struct {
 	items  []driver.Item
 	report driver.Report
 	steps  []driver.Step // on the way to the device, and those of the report
-	last   string        // that was told of the progress
+	last   string        // word on its progress
 }
 
 // interrupted is err, or how far the ability was when a signal ended it.
@@ -168,8 +169,8 @@ func fillTable(t *cli.Table, columns []driver.Column, rows [][]string) {
 	}
 }
 
-// document is what programs see: that of the report between what is known of every
-// device, or else the list of the items'.
+// document is what programs see: the report's document with what is known of every
+// device, or the list of the items' documents.
 func (f *findings) document(d *device, single bool) (any, error) {
 	if !single {
 		list := []json.RawMessage{}

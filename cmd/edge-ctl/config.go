@@ -99,6 +99,17 @@ func newConfigHistory() *cobra.Command {
 	return cmd
 }
 
+// revisions lists those that the gateway has applied, for completion.
+func revisions(ctx context.Context, c *admin.Client) (list []string, err error) {
+	r, err := c.Config.ListConfigHistory(ctx, &pb.ListConfigHistoryRequest{})
+	for _, a := range r.GetApplies() {
+		if a.State == "applied" && a.Rev != 0 {
+			list = append(list, fmt.Sprintf("%d\t%s, %s", a.Rev, moment.Format(admin.Time(a.Began)), a.Impact))
+		}
+	}
+	return list, err
+}
+
 func newConfigEvents() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "events",
@@ -125,7 +136,11 @@ emptied file is hardly ever meant. --allow-delete says that it is, this once.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				r, err := c.Config.ReloadConfig(ctx, &req)
+				var r *pb.ReloadConfigResponse
+				err := asked(cmd, "applying the configuration", func() (err error) {
+					r, err = c.Config.ReloadConfig(ctx, &req)
+					return err
+				})
 				if err != nil {
 					return err
 				}
@@ -172,7 +187,11 @@ put back, through restarts, until they change or 'edge-ctl config reload' is cal
 				return err
 			}
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				r, err := c.Config.RollbackConfig(ctx, &pb.RollbackConfigRequest{ToRev: rev})
+				var r *pb.RollbackConfigResponse
+				err := asked(cmd, "putting "+which+" back", func() (err error) {
+					r, err = c.Config.RollbackConfig(ctx, &pb.RollbackConfigRequest{ToRev: rev})
+					return err
+				})
 				if err != nil {
 					return err
 				}
@@ -181,6 +200,7 @@ put back, through restarts, until they change or 'edge-ctl config reload' is cal
 		},
 	}
 	cmd.Flags().Uint64Var(&rev, "to", 0, "revision to go back to; 0: the one before")
+	cli.CompleteFlag(cmd, "to", cli.CompleteEach(envPrefix, revisions))
 	cli.AddYesFlag(cmd, &yes)
 	cli.AddOutputFlag(cmd)
 	return cmd

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/admin"
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/cli"
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/errkind"
 	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
@@ -21,7 +23,7 @@ func newConnector() *cobra.Command {
 		Long: `connector alone lists the connectors. With a NAME:
 
   stats      what it has delivered, and how fast
-  test       dial its peer once more, step by step, beside the connection in use
+  test       dial its peer once more, step by step, while the connection goes on
   reconnect  drop the connection and make a new one, for example after a change
              of certificates
   pause      stop delivery; frames stay in the log
@@ -85,7 +87,7 @@ func until(k *pb.Connector) string {
 func connectorAction(cmd *cobra.Command, name, action string) error {
 	told := func(act func(context.Context, *admin.Client) error, past string) error {
 		return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-			if err := act(ctx, c); err != nil {
+			if err := asked(cmd, "connector "+name, func() error { return act(ctx, c) }); err != nil {
 				return err
 			}
 			return done{name, past}.tell(cmd, "connector")
@@ -150,7 +152,11 @@ func statsTable(t *cli.Table, k *pb.Connector) {
 }
 
 func testConnector(ctx context.Context, cmd *cobra.Command, c *admin.Client, name string) error {
-	r, err := c.Connectors.TestConnector(ctx, &pb.TestConnectorRequest{Connector: name})
+	var r *pb.TestConnectorResponse
+	err := asked(cmd, "testing connector "+name, func() (err error) {
+		r, err = c.Connectors.TestConnector(ctx, &pb.TestConnectorRequest{Connector: name})
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -189,7 +195,8 @@ ends or 'edge-ctl bus set KEY null' removes it. 'edge-ctl status' shows it. For 
 use 'edge-cfg set bus.KEY VALUE'.`,
 		Example: `  edge-ctl bus set wal_flush_ms 20
   edge-ctl bus set wal_max_bytes 8G`,
-		Args: cobra.ExactArgs(2),
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: cli.First(cli.Completing(envPrefix, busKeys)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
 				ch, err := c.Bus.Set(ctx, args[0], args[1])
@@ -205,4 +212,12 @@ use 'edge-cfg set bus.KEY VALUE'.`,
 	cli.AddOutputFlag(set)
 	bus.AddCommand(set)
 	return bus
+}
+
+// busKeys lists the settings of the bus, for completion.
+func busKeys(context.Context, *cobra.Command) (keys []string, err error) {
+	for _, f := range config.ItemFields(config.Settings, "bus", nil) {
+		keys = append(keys, strings.Join(f.Path, "."))
+	}
+	return keys, nil
 }

@@ -161,7 +161,7 @@ func (d *device) shared(cmd *cobra.Command, alone string, use func(context.Conte
 	return use(cmd.Context(), *d)
 }
 
-// unasked is the error of a device of which nobody can tell whether a gateway polls it.
+// unasked is the error where nobody can tell whether a gateway polls the device.
 func unasked(err error) error {
 	return fmt.Errorf("ask the running gateway whether it polls this device: %w; --direct dials it from here without asking", err)
 }

@@ -83,8 +83,8 @@ A slow terminal loses events, which are counted; the gateway never waits.`,
 	return cmd
 }
 
-// tellState says what an endpoint is doing: of one that is down there is nothing to
-// be seen, and why is what the person wants to know.
+// tellState says what an endpoint is doing. A trace of one that is down shows nothing,
+// and the person wants to know why.
 func tellState(ctx context.Context, cmd *cobra.Command, c *admin.Client, id string) error {
 	e, err := endpointNamed(ctx, c, id)
 	if err != nil {

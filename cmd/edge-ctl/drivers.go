@@ -100,7 +100,7 @@ func newDriverAction(name, short, past string, act func(context.Context, pb.Driv
 		ValidArgsFunction: cli.Complete(envPrefix, driverNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				if err := act(ctx, c.Drivers, args[0]); err != nil {
+				if err := asked(cmd, "driver "+args[0], func() error { return act(ctx, c.Drivers, args[0]) }); err != nil {
 					return err
 				}
 				return done{args[0], past}.tell(cmd, "driver")
@@ -121,7 +121,11 @@ func newDriverDiag() *cobra.Command {
 		ValidArgsFunction: cli.Complete(envPrefix, driverNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return cli.WithGateway(cmd, func(ctx context.Context, c *admin.Client) error {
-				r, err := c.Drivers.DiagnoseDriver(ctx, &pb.DiagnoseDriverRequest{Driver: args[0]})
+				var r *pb.DiagnoseDriverResponse
+				err := asked(cmd, "asking the driver", func() (err error) {
+					r, err = c.Drivers.DiagnoseDriver(ctx, &pb.DiagnoseDriverRequest{Driver: args[0]})
+					return err
+				})
 				if err != nil {
 					return err
 				}

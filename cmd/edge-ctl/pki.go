@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -67,6 +68,19 @@ to connect, without a restart.`,
 	return cmd
 }
 
+// thumbprints lists those of the trust list, for completion.
+func thumbprints(_ context.Context, cmd *cobra.Command) (names []string, err error) {
+	dir, err := pkiDir(cmd)
+	if dir == "" {
+		return nil, err
+	}
+	list, err := protocols.Builtin().TrustList(dir).List()
+	for _, c := range list {
+		names = append(names, c.Thumbprint+"\t"+c.Folder+", "+c.Subject)
+	}
+	return names, err
+}
+
 func pkiCommand(use, short string, args cobra.PositionalArgs, done string,
 	do func(p driver.TrustList, name string) ([]driver.Certificate, error),
 ) *cobra.Command {
@@ -95,6 +109,9 @@ func pkiCommand(use, short string, args cobra.PositionalArgs, done string,
 				}
 			})
 		},
+	}
+	if name != use { // it takes a certificate
+		cmd.ValidArgsFunction = cli.First(cli.Completing(envPrefix, thumbprints))
 	}
 	addPKIFlag(cmd)
 	cli.AddOutputFlag(cmd)

@@ -43,5 +43,5 @@ func newBrowse() *cobra.Command {
 With -o csv it writes what 'edge-cfg import FILE.csv --into DIR --driver ID' reads:
 a line for each variable.`,
 		Args: cobra.RangeArgs(1, 2),
-	}, cli.FormatTable, cli.FormatJSON, formatCSV)
+	}, append(cli.Formats(), formatCSV)...)
 }

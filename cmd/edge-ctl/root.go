@@ -44,13 +44,13 @@ nobody can tell whether the device executed it, 64 wrong usage.`,
 	return root
 }
 
-// done is what a command prints that changed something and has no more to say.
+// done is the output of a command that changed something and has nothing more to say.
 type done struct {
 	Name string `json:"name"` // of the driver or connector
 	Done string `json:"done"` // "paused"
 }
 
-// tell says it to people beside the output, to programs on it.
+// tell says it to people on standard error, and to programs on standard output.
 func (d done) tell(cmd *cobra.Command, what string) error {
 	out := cli.NewOutput(cmd)
 	if out.Format == cli.FormatTable {
@@ -58,6 +58,14 @@ func (d done) tell(cmd *cobra.Command, what string) error {
 		return nil
 	}
 	return out.Print(d, nil)
+}
+
+// asked shows that the gateway is at work, and says where a signal ends the wait that it
+// may go on with it.
+func asked(cmd *cobra.Command, what string, do func() error) error {
+	return cli.During(cmd, what, func() error {
+		return cli.Interrupted(cmd, do(), "the gateway was asked, and did not say yet what came of it; 'edge-ctl status' shows how it stands")
+	})
 }
 
 // stateCell shows a state in the colour that it deserves.

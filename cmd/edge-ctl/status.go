@@ -44,7 +44,7 @@ func watched(cmd *cobra.Command, show func(context.Context, *admin.Client, *cli.
 func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Sum up the gateway, problems first to be seen",
+		Short: "Sum up the gateway and list its problems",
 		Example: `  edge-ctl status
   edge-ctl status --watch
   edge-ctl status -o json | jq '.problems[]'`,

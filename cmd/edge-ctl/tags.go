@@ -178,7 +178,11 @@ func oneTag(ctx context.Context, c *admin.Client, name string) (*pb.Tag, error) 
 }
 
 func readLive(ctx context.Context, cmd *cobra.Command, c *admin.Client, tag string, raw bool) error {
-	r, err := c.Tags.ReadTag(ctx, &pb.ReadTagRequest{Tag: tag})
+	var r *pb.ReadTagResponse
+	err := asked(cmd, "asking the device", func() (err error) {
+		r, err = c.Tags.ReadTag(ctx, &pb.ReadTagRequest{Tag: tag})
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -205,7 +209,7 @@ outcome is unknown: the command says so and ends with exit code 7. Look at the
 machine before you write again.`,
 		Example: `  edge-ctl write plant.setpoint 42.5
   edge-ctl write plant.pump_on true -y
-  edge-ctl write plant.offset -- -3`,
+  edge-ctl write plant.offset -3`,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: cli.Complete(envPrefix, tagNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -218,7 +222,11 @@ machine before you write again.`,
 				if err := cli.Confirm(cmd, yes, question); err != nil {
 					return err
 				}
-				res, err := c.Tags.WriteTag(ctx, &pb.WriteTagRequest{Tag: args[0], Value: pb.ValueOf(frame.StringValue(args[1]))})
+				var res *pb.WriteTagResponse
+				err = cli.During(cmd, "writing", func() (err error) {
+					res, err = c.Tags.WriteTag(ctx, &pb.WriteTagRequest{Tag: args[0], Value: pb.ValueOf(frame.StringValue(args[1]))})
+					return err
+				})
 				v := written{Tag: t.Name, Value: args[1], Result: "ok", WriteTagResponse: res}
 				if errors.Is(err, errkind.OutcomeUnknown) {
 					v.Result, v.WriteTagResponse = "unknown", &pb.WriteTagResponse{Note: err.Error()}
@@ -263,8 +271,8 @@ func (w written) MarshalJSON() ([]byte, error) {
 	return append(append(head[:len(head)-1], ','), result[1:]...), nil
 }
 
-// line says it to a person, also that the device holds another number because
-// its own has fewer digits.
+// line says it to a person. The device may hold another number than was asked for,
+// because its own has fewer digits.
 func (w written) line(unit string) string {
 	line := w.outcome(unit)
 	if w.Note != "" {

@@ -60,7 +60,7 @@ counters, without rates.
 
 Keys:
 ` + topKeys() + `
-A gateway that goes away is waited for.`,
+top waits for a gateway that goes away.`,
 		Example: `  edge-ctl top
   edge-ctl top --interval 5s`,
 		Args: cobra.NoArgs,

@@ -21,10 +21,10 @@ type topOrder struct {
 	compare   func(a, b *topRow) int
 }
 
-// topRow is a driver with what it was in the picture before.
+// topRow is a driver with what it counted since the picture before.
 type topRow struct {
 	*pb.Driver
-	polls, errors uint64 // since then
+	polls, errors uint64
 }
 
 // topOrders lists the orders; what is worst comes first.
@@ -181,8 +181,8 @@ func (v *topView) Draw(out *cli.Output) error {
 	shown.drivers = v.drivers()
 	body := out.Lines(func(t *cli.Table) { topDrivers(t, v.before, shown, perSecond) })
 
-	// Some lines are the drivers' even on a small screen: an empty one, their header, two
-	// rows; and the last one is for the keys.
+	// Even a small screen keeps some lines for the drivers (an empty one, their header, two
+	// rows), and the last line for the keys.
 	head = head[:min(len(head), max(1, out.Height()-5))]
 	v.page = max(1, out.Height()-len(head)-3)
 	v.offset = max(0, min(v.offset, len(body)-1-v.page))

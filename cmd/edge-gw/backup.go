@@ -113,7 +113,8 @@ The restored gateway goes on from the time of the backup: frames that were deliv
 since then and are in it are delivered again, under a new epoch of the log. The
 gateway that it replaces must not run any more.
 
-With --check it reads FILE, says what is in it, and restores nothing.`,
+With --check it reads FILE, says what is in it (with -o json to programs), and
+restores nothing.`,
 		Example: `  edge-gw restore --check gw-001.tar.zst
   sudo -u edge-gw edge-gw restore gw-001.tar.zst \
     --config /etc/edge-gw/gateway.yml
@@ -123,18 +124,35 @@ With --check it reads FILE, says what is in it, and restores nothing.`,
 			if !check {
 				return runRestore(cmd, args[0])
 			}
-			c, err := gateway.CheckBackup(args[0])
-			if err != nil {
-				return err
-			}
-			printContents(cmd, args[0], c)
-			cmd.PrintErrln("✓ It is whole.")
-			return nil
+			return checkBackup(cmd, args[0])
 		},
 	}
 	addConfigFlags(cmd)
 	cmd.Flags().BoolVar(&check, "check", false, "only read FILE and say what is in it")
+	cli.AddOutputFlag(cmd)
 	return cmd
+}
+
+// checkBackup reads a backup and says what is in it: to people on standard error.
+func checkBackup(cmd *cobra.Command, file string) error {
+	var c *backup.Contents
+	err := cli.During(cmd, "reading "+file, func() (err error) {
+		c, err = gateway.CheckBackup(file)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	out := cli.NewOutput(cmd)
+	if out.Format != cli.FormatTable {
+		return out.Print(struct {
+			backup.Manifest
+			Parts map[string]int64 `json:"parts"` // bytes
+		}{c.Manifest, c.Names}, nil)
+	}
+	printContents(cmd, file, c)
+	cmd.PrintErrln("✓ It is whole.")
+	return nil
 }
 
 func runRestore(cmd *cobra.Command, file string) error {

@@ -13,7 +13,6 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/config/bootstrap"
 	"github.com/edge-gateway/edge-gateway/pkg/gateway"
-	"github.com/edge-gateway/edge-gateway/pkg/version"
 	"github.com/edge-gateway/edge-gateway/pkg/words"
 )
 
@@ -29,7 +28,7 @@ disk, and delivers it to an MQTT 5 broker exactly once.`,
 	}
 	cli.AddColorFlag(root)
 	cli.AddQuietFlag(root)
-	root.AddCommand(newRun(), newDemo(), newInit(), newConfig(), newDoctor(), newBackup(), newRestore(), newMigrate(), newVersion())
+	root.AddCommand(newRun(), newDemo(), newInit(), newConfig(), newDoctor(), newBackup(), newRestore(), newMigrate(), cli.NewVersion("edge-gw"))
 	return root
 }
 
@@ -126,11 +125,18 @@ The tables fill the gateway's etcd at its first start. Change them there:
 }
 
 func newConfig() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Show or check gateway.yml with what overrides it"}
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Show or check gateway.yml with what overrides it",
+		Example: `  edge-gw config check --config /etc/edge-gw/gateway.yml
+  edge-gw config print --config /etc/edge-gw/gateway.yml --origin`,
+	}
 	show := &cobra.Command{
 		Use:   "print --config FILE",
 		Short: "Print every setting, secrets masked",
-		Args:  cobra.NoArgs,
+		Example: `  edge-gw config print --config gateway.yml
+  edge-gw config print --config gateway.yml --origin -o json`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(cmd)
 			if err != nil {
@@ -159,11 +165,14 @@ func newConfig() *cobra.Command {
 what a start would take: directories, ports, and, with config.source dir, the tables.
 An error is what would end the start. A warning is what would keep the gateway from
 delivering: a file or secret that can't be read, a port in use, too little disk.`,
+		Example: `  edge-gw config check --config gateway.yml
+  sudo -u edge-gw edge-gw config check --strict \
+    --config /etc/edge-gw/gateway.yml`,
 		Args: cobra.NoArgs,
 		RunE: checkConfig,
 	}
 	check.Flags().Bool("strict", false, "fail on warnings too")
-	cli.AddOutputFlag(check, formatText, cli.FormatJSON)
+	cli.AddOutputFlag(check, formatText, cli.FormatJSON, cli.FormatYAML)
 	for _, c := range []*cobra.Command{show, check} {
 		addConfigFlags(c)
 		cmd.AddCommand(c)
@@ -187,13 +196,13 @@ func checkConfig(cmd *cobra.Command, _ []string) error {
 		if err = findings.Err(); err != nil {
 			err = fmt.Errorf("the configuration cannot be used:\n%w", err)
 		}
-	} else if out.Format != cli.FormatJSON || !errors.As(err, &findings) {
+	} else if out.Format == formatText || !errors.As(err, &findings) {
 		return err
 	}
 	if strict && err == nil && len(findings) > 0 {
 		err = fmt.Errorf("%s, and --strict was given", words.Count(len(findings), "warning"))
 	}
-	if out.Format == cli.FormatJSON { // the list says it all
+	if out.Format != formatText { // the list says it all
 		if printErr := out.Print(findings, nil); printErr != nil || err == nil {
 			return printErr
 		}
@@ -208,16 +217,4 @@ func checkConfig(cmd *cobra.Command, _ []string) error {
 		fmt.Fprintln(cmd.ErrOrStderr(), "✓ OK")
 	}
 	return err
-}
-
-func newVersion() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "edge-gw", version.String())
-			return err
-		},
-	}
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -55,31 +54,4 @@ func withGateway(ctx context.Context, cmd *cobra.Command, use func(context.Conte
 	}
 	defer client.Close() //nolint:errcheck // every call has had its answer
 	return use(ctx, client)
-}
-
-// completionTimeout bounds how long a shell waits for completions.
-const completionTimeout = time.Second
-
-// Complete returns a function that completes the first argument from the live
-// gateway. Without a gateway there are no completions.
-func Complete(envPrefix string, names func(context.Context, *admin.Client) ([]string, error)) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
-		defer cancel()
-		var list []string
-		err := bindEnv(cmd, envPrefix) // the hooks of a run do not run here
-		if err == nil {
-			err = withGateway(ctx, cmd, func(ctx context.Context, c *admin.Client) (err error) {
-				list, err = names(ctx, c)
-				return err
-			})
-		}
-		if err != nil {
-			cobra.CompErrorln(err.Error())
-		}
-		return list, cobra.ShellCompDirectiveNoFileComp
-	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,12 +49,7 @@ func AddOutputFlag(cmd *cobra.Command, formats ...Format) {
 	}
 	v := &formatValue{value: formats[0], allowed: formats}
 	cmd.Flags().VarP(v, "output", "o", "output format: "+v.list())
-	complete := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return strings.Split(v.list(), "|"), cobra.ShellCompDirectiveNoFileComp
-	}
-	if err := cmd.RegisterFlagCompletionFunc("output", complete); err != nil {
-		panic(err) // the flag was added above
-	}
+	CompleteFlag(cmd, "output", cobra.FixedCompletions(strings.Split(v.list(), "|"), cobra.ShellCompDirectiveNoFileComp))
 }
 
 // formatValue is a pflag.Value that takes one of a list.
@@ -84,6 +80,7 @@ func (v *formatValue) Set(s string) error {
 // Output prints a command's result on its standard output.
 type Output struct {
 	Format Format
+	ctx    context.Context // of the command; nil: none
 	w      io.Writer
 	color  bool
 	width  int // of the terminal; 0: unlimited
@@ -95,7 +92,7 @@ type Output struct {
 // NewOutput returns the output of cmd as its flags, the environment and the
 // terminal want it. A command without -o prints tables.
 func NewOutput(cmd *cobra.Command) *Output {
-	o := &Output{Format: FormatTable, w: cmd.OutOrStdout()}
+	o := &Output{Format: FormatTable, ctx: cmd.Context(), w: cmd.OutOrStdout()}
 	if f := cmd.Flags().Lookup("output"); f != nil {
 		o.Format = Format(f.Value.String())
 	}
@@ -139,13 +136,32 @@ func (o *Output) Interactive() bool { return o.terminal && o.Format == FormatTab
 func (o *Output) Print(v any, table func(*Table)) error {
 	switch o.Format {
 	case FormatJSON:
-		return writeJSON(o.w, v, "  ")
+		return writeJSON(parts{o}, v, "  ")
 	case FormatYAML:
-		return WriteYAML(o.w, v)
+		return WriteYAML(parts{o}, v)
 	}
 	t := &Table{color: o.color, width: o.width}
 	table(t)
-	return t.print(o.w)
+	return t.print(parts{o})
+}
+
+// parts writes what is long part by part, so that a signal ends it: a terminal is slow.
+// What is written after a signal, such as what was found until then, is written whole.
+type parts struct{ *Output }
+
+// Write implements [io.Writer].
+func (p parts) Write(b []byte) (n int, err error) {
+	const part = 16 << 10
+	late := p.ctx != nil && p.ctx.Err() != nil
+	for n < len(b) && err == nil {
+		if n > 0 && p.ctx != nil && !late && p.ctx.Err() != nil {
+			return n, p.ctx.Err()
+		}
+		var more int
+		more, err = p.w.Write(b[n:min(len(b), n+part)])
+		n += more
+	}
+	return n, err
 }
 
 // Lines returns the lines of a table, as Print would write them.

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -205,4 +207,38 @@ func TestOneLine(t *testing.T) {
 	if got := OneLine("a: wrong\nb: missing"); got != "a: wrong; b: missing" {
 		t.Errorf("got %q", got)
 	}
+}
+
+// TestSignalEndsOutput: a terminal is slow, and a signal ends what is written to it. What
+// is written after the signal is there whole.
+func TestSignalEndsOutput(t *testing.T) {
+	list := make([]string, 100_000)
+	for _, format := range []Format{FormatTable, FormatJSON, FormatYAML} {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := &slow{signal: cancel}
+		o := &Output{Format: format, ctx: ctx, w: w}
+		table := func(t *Table) {
+			for range list {
+				t.Row("a long row of a long table")
+			}
+		}
+		if err := o.Print(list, table); !errors.Is(err, context.Canceled) || w.n > 1<<16 {
+			t.Errorf("%s: %d bytes written, %v", format, w.n, err)
+		}
+		if err := o.Print(list, table); err != nil || w.n < len(list) {
+			t.Errorf("%s after the signal: %d bytes written, %v", format, w.n, err)
+		}
+	}
+}
+
+// slow is a terminal at which somebody types Ctrl-C when it begins.
+type slow struct {
+	signal func()
+	n      int
+}
+
+func (s *slow) Write(p []byte) (int, error) {
+	s.signal()
+	s.n += len(p)
+	return len(p), nil
 }

@@ -3,6 +3,7 @@ package tables
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -153,7 +154,7 @@ const rendered = "# Rendered for the gateway "
 
 // WriteInto writes what a gateway runs as the tables of a directory, and returns their
 // paths. It replaces what it wrote there before, and nothing else.
-func (f *Fleet) WriteInto(dir string, r *overlay.Rendered) ([]string, error) {
+func (f *Fleet) WriteInto(ctx context.Context, dir string, r *overlay.Rendered) ([]string, error) {
 	doc := r.Runs()
 	var texts []text
 	for _, t := range config.AllTables() {
@@ -185,5 +186,5 @@ func (f *Fleet) WriteInto(dir string, r *overlay.Rendered) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	return writeTexts(texts)
+	return writeTexts(ctx, texts)
 }

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -56,8 +57,8 @@ type Pulled struct {
 // the others the unchanged items keep their text and comments. What was edited since the
 // base was recorded is merged with it, and what conflicts is marked. Where that can't be
 // done, the error is an [EditedError], or the [config.Findings] of a file that can't be
-// read, and nothing was written.
-func (p *Pull) Run() (*Pulled, error) {
+// read, or ctx's, and nothing was written.
+func (p *Pull) Run(ctx context.Context) (*Pulled, error) {
 	if err := os.MkdirAll(p.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("pull: %w", err)
 	}
@@ -95,7 +96,7 @@ func (p *Pull) Run() (*Pulled, error) {
 		}
 		texts = append(texts, changed...)
 	}
-	out.Files, err = writeTexts(texts)
+	out.Files, err = writeTexts(ctx, texts)
 	return out, err
 }
 

@@ -143,7 +143,7 @@ func TestPullMergesAndKeepsText(t *testing.T) {
 		editHere(t, dir, local)
 		before := commentsOf(t, files)
 		p := Pull{Dir: dir, Store: "s", Doc: theirs, Label: "rev 12", Base: func(config.Table, string) (*config.Document, error) { return base, nil }}
-		done, err := p.Run()
+		done, err := p.Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +157,7 @@ func TestPullMergesAndKeepsText(t *testing.T) {
 		if again := shelfDoc(t, dir); rnd.IntN(2) == 0 { // pushed
 			base = again
 			recordBase(t, dir, base)
-		} else if _, err := (&Pull{Dir: dir, Store: "s", Doc: theirs, Force: true}).Run(); err != nil {
+		} else if _, err := (&Pull{Dir: dir, Store: "s", Doc: theirs, Force: true}).Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -202,7 +202,7 @@ func editHere(t *testing.T, dir string, doc *config.Document) {
 	}
 	texts, err := s.texts(doc)
 	if err == nil {
-		_, err = writeTexts(texts)
+		_, err = writeTexts(t.Context(), texts)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -310,7 +310,7 @@ func TestPullKeepsLineEnds(t *testing.T) {
 	}
 	for text, conflicts := range map[string]int{commented: 0, strings.ReplaceAll(commented, `'m3''h'`, "kg"): 1} {
 		write(text)
-		done, err := (&Pull{Dir: dir, Store: "s", Doc: theirs, Base: func(config.Table, string) (*config.Document, error) { return base, nil }}).Run()
+		done, err := (&Pull{Dir: dir, Store: "s", Doc: theirs, Base: func(config.Table, string) (*config.Document, error) { return base, nil }}).Run(t.Context())
 		if err != nil || len(done.Conflicts) != conflicts {
 			t.Fatalf("%v, %v", done, err)
 		}
@@ -334,7 +334,7 @@ func TestPullWithoutABase(t *testing.T) {
 	refused := func(why string) {
 		t.Helper()
 		var edited *EditedError
-		if _, err := p.Run(); !errors.As(err, &edited) || !strings.Contains(err.Error(), why) {
+		if _, err := p.Run(t.Context()); !errors.As(err, &edited) || !strings.Contains(err.Error(), why) {
 			t.Errorf("got %v, expected an edited file: %s", err, why)
 		}
 		if text, err := os.ReadFile(path); err != nil || !bytes.Equal(text, []byte(commented)) {
@@ -345,7 +345,7 @@ func TestPullWithoutABase(t *testing.T) {
 	recordBase(t, dir, plantDoc(t, config.Variables))
 	refused("is not kept any more")
 	p.Base = func(config.Table, string) (*config.Document, error) { return nil, errors.New("no quorum") }
-	if _, err := p.Run(); err == nil || !strings.Contains(err.Error(), "no quorum") {
+	if _, err := p.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "no quorum") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package tables
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -154,9 +155,12 @@ type text struct {
 	conflicts []Conflict // that are marked in it
 }
 
-// writeTexts writes files and returns their paths.
-func writeTexts(texts []text) ([]string, error) {
+// writeTexts writes files and returns their paths: all of them, or none once ctx ended.
+func writeTexts(ctx context.Context, texts []text) ([]string, error) {
 	paths := []string{}
+	if err := ctx.Err(); err != nil {
+		return paths, err
+	}
 	for _, f := range texts {
 		if err := WriteFile(f.path, f.text, f.mode); err != nil {
 			return paths, err

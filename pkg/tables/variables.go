@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ func (v *Variables) Path() string { return v.shelf.home }
 
 // Save writes the files that change, each whole, and returns them. What stands in them
 // keeps its text and comments.
-func (v *Variables) Save() ([]string, error) {
+func (v *Variables) Save(ctx context.Context) ([]string, error) {
 	items := make([]config.Item, 0, len(v.items))
 	for id, raw := range v.items {
 		items = append(items, config.Item{ID: id, JSON: raw})
@@ -52,7 +53,7 @@ func (v *Variables) Save() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return writeTexts(texts)
+	return writeTexts(ctx, texts)
 }
 
 // Import lays the rows of a spreadsheet over the variables of the same tags, and
