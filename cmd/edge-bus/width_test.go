@@ -23,15 +23,15 @@ type nightBus struct{ admin.BusBackend }
 
 const refusedText = "the broker said 0x87: not authorized; check the user's rights (ACL) at the broker, and username and password"
 
-func ago200() *timestamppb.Timestamp {
-	return timestamppb.New(time.Now().Add(-200*time.Second - 400*time.Millisecond))
+func longAgo() *timestamppb.Timestamp {
+	return timestamppb.New(time.Now().Add(-3*time.Hour - 20*time.Minute - 30*time.Second))
 }
 
 func (b nightBus) Stats(ctx context.Context) (*pb.GetBusStatsResponse, error) {
 	s, err := b.BusBackend.Stats(ctx)
 	for _, c := range s.GetConsumers() {
 		if c.Parked {
-			c.Name, c.ParkedSince = "headquarters-before-the-move", ago200()
+			c.Name, c.ParkedSince = "headquarters-before-the-move", longAgo()
 		}
 	}
 	return s, err
@@ -39,7 +39,7 @@ func (b nightBus) Stats(ctx context.Context) (*pb.GetBusStatsResponse, error) {
 
 func (nightBus) Parked(context.Context) ([]*pb.ParkedMessage, error) {
 	return []*pb.ParkedMessage{{Consumer: "headquarters", Id: 7, FirstSeq: 4_812_345, LastSeq: 4_812_354, Frames: 10,
-		Topic: "/edge/acme/press-hall-2-line-7/data", Reason: refusedText, Time: ago200()}}, nil
+		Topic: "/edge/acme/press-hall-2-line-7/data", Reason: refusedText, Time: longAgo()}}, nil
 }
 
 // TestScreens holds what people see at 80 and 100 columns to files, and none of its

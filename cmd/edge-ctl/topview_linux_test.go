@@ -22,7 +22,7 @@ type manyDrivers struct{ pb.DriverServiceServer }
 func (manyDrivers) ListDrivers(context.Context, *pb.ListDriversRequest) (*pb.ListDriversResponse, error) {
 	r := new(pb.ListDriversResponse)
 	for i := range 40 {
-		r.Drivers = append(r.Drivers, &pb.Driver{Id: fmt.Sprintf("drv%02d", i), State: "running", Bad: uint32(i), LatencyP99Ms: float64(i % 7), LastRead: ago200()})
+		r.Drivers = append(r.Drivers, &pb.Driver{Id: fmt.Sprintf("drv%02d", i), State: "running", Bad: uint32(i), LatencyP99Ms: float64(i % 7), LastRead: longAgo()})
 	}
 	return r, nil
 }

@@ -35,8 +35,8 @@ type (
 	nightConfig     struct{ pb.ConfigServiceServer }
 )
 
-func ago200() *timestamppb.Timestamp {
-	return timestamppb.New(time.Now().Add(-200*time.Second - 400*time.Millisecond))
+func longAgo() *timestamppb.Timestamp {
+	return timestamppb.New(time.Now().Add(-3*time.Hour - 20*time.Minute - 30*time.Second))
 }
 
 func (nightEndpoints) ListEndpoints(context.Context, *pb.ListEndpointsRequest) (*pb.ListEndpointsResponse, error) {
@@ -45,18 +45,18 @@ func (nightEndpoints) ListEndpoints(context.Context, *pb.ListEndpointsRequest) (
 		all = append(all, "press-hall-2-line-7-unit-"+string(u))
 	}
 	return &pb.ListEndpointsResponse{Endpoints: []*pb.Endpoint{
-		{Id: "plc1", Url: "tcp://10.0.0.1:502", State: "up", Since: ago200(), Open: 1, Max: 1, Drivers: []string{"oven"}},
-		{Id: "press-hall-2-line-7", Url: "tls+tcp://10.20.30.41:802", State: "down", Since: ago200(), Error: refusedText, Max: 1, Reconnects: 2211, Drivers: all},
+		{Id: "plc1", Url: "tcp://10.0.0.1:502", State: "up", Since: longAgo(), Open: 1, Max: 1, Drivers: []string{"oven"}},
+		{Id: "press-hall-2-line-7", Url: "tls+tcp://10.20.30.41:802", State: "down", Since: longAgo(), Error: refusedText, Max: 1, Reconnects: 2211, Drivers: all},
 	}}, nil
 }
 
 func (nightDrivers) ListDrivers(context.Context, *pb.ListDriversRequest) (*pb.ListDriversResponse, error) {
 	oven := &pb.Driver{
-		Id: "oven", Kind: "static", Proto: "modbus", Endpoint: "plc1", State: "running", Since: ago200(), Points: 120, Polls: 4_812_345,
-		LatencyP50Ms: 180.2, LatencyP99Ms: 301, LastRead: ago200(), Overruns: 64,
+		Id: "oven", Kind: "static", Proto: "modbus", Endpoint: "plc1", State: "running", Since: longAgo(), Points: 120, Polls: 4_812_345,
+		LatencyP50Ms: 180.2, LatencyP99Ms: 301, LastRead: longAgo(), Overruns: 64,
 		LastMinute: &pb.DriverMinute{Cycles: 113, Overruns: 64, Polls: 49},
 	}
-	press := &pb.Driver{Id: "press-hall-2-line-7-unit-3", Proto: "modbus", Endpoint: "press-hall-2-line-7", State: "fault", Since: ago200(), Points: 12, Bad: 12, Error: refusedText}
+	press := &pb.Driver{Id: "press-hall-2-line-7-unit-3", Proto: "modbus", Endpoint: "press-hall-2-line-7", State: "fault", Since: longAgo(), Points: 12, Bad: 12, Error: refusedText}
 	return &pb.ListDriversResponse{Drivers: []*pb.Driver{oven, press}}, nil
 }
 
@@ -65,12 +65,12 @@ func nightTags() []*pb.Tag {
 		{Name: "oven.zone1.temp", Driver: "oven", Unit: "°C", Access: "R", Datatype: "float32", Address: "holding 998 (2 registers)",
 			Quality: pb.QualityOf(frame.Bad), Reason: tagText, Hint: "check address.addr"},
 		{Name: "oven.zone2.temp", Driver: "oven", Unit: "°C", Access: "RW", Datatype: "float32", Address: "holding 1000 (2 registers)",
-			Known: true, Quality: pb.QualityOf(frame.Good), Value: pb.ValueOf(frame.FloatValue(231.4)), TsNs: ago200().AsTime().UnixNano(), Frames: 48123},
+			Known: true, Quality: pb.QualityOf(frame.Good), Value: pb.ValueOf(frame.FloatValue(231.4)), TsNs: longAgo().AsTime().UnixNano(), Frames: 48123},
 	}
 }
 
 func (nightConnectors) ListConnectors(context.Context, *pb.ListConnectorsRequest) (*pb.ListConnectorsResponse, error) {
-	return &pb.ListConnectorsResponse{Connectors: []*pb.Connector{{Name: "headquarters", Kind: "mqtt5", State: "down", Since: ago200(), Error: brokerText,
+	return &pb.ListConnectorsResponse{Connectors: []*pb.Connector{{Name: "headquarters", Kind: "mqtt5", State: "down", Since: longAgo(), Error: brokerText,
 		NextAttempt: timestamppb.New(time.Now().Add(8*time.Second + 450*time.Millisecond)),
 		Peer:        "mqtts://broker.plant.example.com:8883", Lag: 1_234_567, OutBytes: 12_897_484, OutFrames: 160_000, RttAvgMs: 12.4, RttP95Ms: 20}}}, nil
 }
@@ -80,7 +80,7 @@ func (nightConnectors) TestConnector(context.Context, *pb.TestConnectorRequest) 
 }
 
 func (nightConfig) GetConfigStatus(context.Context, *pb.GetConfigStatusRequest) (*pb.GetConfigStatusResponse, error) {
-	return &pb.GetConfigStatusResponse{Status: &pb.ConfigStatus{Source: "etcd", Rev: 7, Sha256: strings.Repeat("ab", 32), State: "rolled_back", Error: applyText, Since: ago200()}}, nil
+	return &pb.GetConfigStatusResponse{Status: &pb.ConfigStatus{Source: "etcd", Rev: 7, Sha256: strings.Repeat("ab", 32), State: "rolled_back", Error: applyText, Since: longAgo()}}, nil
 }
 
 func (nightConfig) ListConfigHistory(context.Context, *pb.ListConfigHistoryRequest) (*pb.ListConfigHistoryResponse, error) {
@@ -128,7 +128,7 @@ func TestTopScreen(t *testing.T) {
 	drivers, _ := nightDrivers{}.ListDrivers(t.Context(), nil)
 	connectors, _ := nightConnectors{}.ListConnectors(t.Context(), nil)
 	now := sample{at: time.Now(), drivers: drivers.Drivers, connectors: connectors.Connectors, bus: &pb.GetBusStatsResponse{WalBytes: 1 << 20, WalMaxBytes: 4 << 20},
-		status: &pb.GetStatusResponse{Gateway: "gw-1", State: "running", Started: ago200(), ConfigRev: 7, ConfigState: "applied",
+		status: &pb.GetStatusResponse{Gateway: "gw-1", State: "running", Started: longAgo(), ConfigRev: 7, ConfigState: "applied",
 			Problems: []*pb.Problem{{Part: "connector", Name: "headquarters", Text: brokerText}}}}
 	for _, width := range []int{80, 100} {
 		t.Setenv("EDGE_COLUMNS", fmt.Sprint(width))
