@@ -325,6 +325,9 @@ func (d *device) ask(ctx context.Context, emit func(driver.Event) error) ([]driv
 const clientName = "edge-ctl"
 
 func (d *device) askDirect(ctx context.Context, emit func(driver.Event) error) ([]driver.Step, driver.Report, error) {
+	if own := ownPKI(); d.pki == "" && d.protocol.Trust != nil && own != "" && os.MkdirAll(own, 0o700) == nil {
+		d.pki = own
+	}
 	if d.pki == "" { // nothing is trusted then
 		dir, err := os.MkdirTemp("", "edge-ctl-pki-")
 		if err != nil {

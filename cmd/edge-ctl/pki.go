@@ -18,7 +18,7 @@ import (
 
 // addPKIFlag gives cmd --pki.
 func addPKIFlag(cmd *cobra.Command) {
-	cmd.Flags().String("pki", "", "the trust list's `directory` (default: pki beside the gateway's admin socket, else below /var/lib/edge-gw)")
+	cmd.Flags().String("pki", "", "the trust list's `directory` (default: pki next to the gateway's admin socket, else below /var/lib/edge-gw, else the user's own)")
 }
 
 // pkiDir returns the directory of the trust list, "" if there is none.
@@ -30,13 +30,26 @@ func pkiDir(cmd *cobra.Command) (string, error) {
 	if socket, err := cmd.Flags().GetString("socket"); err == nil && socket != "" {
 		near = append(near, socket)
 	}
+	var dirs []string
 	for _, socket := range append(near, admin.DefaultSockets()...) {
-		dir := filepath.Join(filepath.Dir(socket), "pki")
+		dirs = append(dirs, filepath.Join(filepath.Dir(socket), "pki"))
+	}
+	for _, dir := range append(dirs, ownPKI()) {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {
 			return dir, nil
 		}
 	}
 	return "", nil
+}
+
+// ownPKI is the trust list of a user on a machine without a gateway, "" for one without
+// a home: what a person trusts must still be trusted when the device is asked again.
+func ownPKI() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "edge-gw", "pki")
 }
 
 // one makes a list of one certificate.

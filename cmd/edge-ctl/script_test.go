@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("EDGE_CTL_SOCKET", socket)
 			env.Setenv("TZ", "UTC")
 			env.Setenv("SIM", peer.FreeAddr(t))
+			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "home"))
 			return nil
 		},
 		Cmds: cmds,
