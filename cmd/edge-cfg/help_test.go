@@ -13,7 +13,7 @@ func TestEveryCommand(t *testing.T) {
 		Silent: map[string]string{
 			"edge-cfg context add": says, "edge-cfg context use": says, "edge-cfg retry": says, "edge-cfg forget": says,
 			"edge-cfg rollout wait": "its data is lines of what happens",
-			"edge-cfg enroll": "its data is commands for a shell", "edge-cfg revoke": "its data is commands for a shell",
+			"edge-cfg enroll":       "its data is commands for a shell", "edge-cfg revoke": "its data is commands for a shell",
 		},
 		Formats: map[string]string{"edge-cfg show": document, "edge-cfg get": document, "edge-cfg export": document},
 		Typed: map[string]string{
