@@ -62,8 +62,11 @@ func (f *frameWriter) one(b *frame.Batch, i int) error {
 		if !fr.Value.IsNone() {
 			value = fr.Value.String()
 		}
-		return f.csv.Write([]string{strconv.FormatUint(seq, 10), fr.Time().UTC().Format(time.RFC3339Nano), visible.Text(tag.Name), visible.Text(value), visible.Text(tag.Unit),
-			fr.Quality.String(), visible.Text(b.Set.Driver)})
+		if fr.Value.TextBytes() > 0 { // of numbers there is none that a spreadsheet runs
+			value = cell(value)
+		}
+		return f.csv.Write([]string{strconv.FormatUint(seq, 10), fr.Time().UTC().Format(time.RFC3339Nano), cell(tag.Name), value, cell(tag.Unit),
+			fr.Quality.String(), cell(b.Set.Driver)})
 	case cli.FormatTable:
 		_, err := f.w.WriteString(f.rows.row(seq, fr.Time(), tag.Name, fr.Value.String(), tag.Unit, fr.Quality.String()))
 		return err
@@ -73,6 +76,9 @@ func (f *frameWriter) one(b *frame.Batch, i int) error {
 	_, err := f.w.Write(f.safe)
 	return err
 }
+
+// cell is a text of others as a cell has it: neither a terminal nor a spreadsheet obeys it.
+func cell(text string) string { return visible.Cell(visible.Text(text)) }
 
 // flush hands everything on.
 func (f *frameWriter) flush() error {

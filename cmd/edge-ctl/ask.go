@@ -16,6 +16,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/cli/options"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/protocols"
+	"github.com/edge-gateway/edge-gateway/pkg/visible"
 )
 
 const formatCSV cli.Format = "csv"
@@ -91,7 +92,7 @@ func ask(ctx context.Context, cmd *cobra.Command, d *device) error {
 		case !isCSV:
 			f.items = append(f.items, *e.Item)
 		case e.Item.Import != nil:
-			return table.Write(e.Item.Import)
+			return table.Write(cells(e.Item.Import))
 		}
 		return nil
 	})
@@ -103,6 +104,16 @@ func ask(ctx context.Context, cmd *cobra.Command, d *device) error {
 	}
 	f.report, f.steps = report, append(steps, report.Steps...)
 	return f.print(cmd, out, d, err)
+}
+
+// cells are texts of a device as a table has them: neither a terminal nor a spreadsheet
+// obeys them.
+func cells(texts []string) []string {
+	out := make([]string, len(texts))
+	for i, text := range texts {
+		out[i] = visible.Cell(visible.Text(text))
+	}
+	return out
 }
 
 // print shows the findings; err is why they end early.

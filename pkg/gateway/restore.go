@@ -204,7 +204,11 @@ func (r *restorer) etcd(in io.Reader) error {
 }
 
 func (r *restorer) file(path string, p backup.Part, in io.Reader) error {
-	return durable.Write(path, p.Mode, func(w io.Writer) error {
+	mode := p.Mode &^ 0o022 // whoever made the backup gives nobody a right to change what is in it
+	if !strings.HasPrefix(p.Name, dirTables+"/") {
+		mode &^= 0o007
+	}
+	return durable.Write(path, mode, func(w io.Writer) error {
 		_, err := io.Copy(w, in)
 		return err
 	})

@@ -151,6 +151,33 @@ func TestMakerOfABackupFillsNoDisk(t *testing.T) {
 	}
 }
 
+// TestModesOfABackup: whoever makes a backup opens no file of the gateway to others by it.
+func TestModesOfABackup(t *testing.T) {
+	dir := t.TempDir()
+	cfg := &bootstrap.Gateway{GatewayID: "gw", DataDir: filepath.Join(dir, "data"), SecretsDir: filepath.Join(dir, "secrets")}
+	cfg.Config.Dir = filepath.Join(dir, "config")
+	var file bytes.Buffer
+	w, err := backup.NewWriter(&file, backup.Manifest{Gateway: "gw"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"data/instance", "secrets/x", "config/drivers.yml"} {
+		err = errors.Join(err, w.File(name, 0o777, []byte("x")))
+	}
+	if err := errors.Join(err, w.Close(), os.Mkdir(cfg.DataDir, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	r := &restorer{cfg: cfg, done: &Restored{}}
+	if _, err := backup.Read(&file, nil, r.part); err != nil {
+		t.Fatal(err)
+	}
+	for name, most := range map[string]fs.FileMode{"data/instance": 0o750, "secrets/x": 0o750, "config/drivers.yml": 0o755} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm()&^most != 0 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+}
+
 // TestRoomOfAPackedLog: the log's part is packed by itself; it counts as what it unpacks to.
 func TestRoomOfAPackedLog(t *testing.T) {
 	cfg := bus.DefaultConfig(t.TempDir())

@@ -216,7 +216,7 @@ func (s *Sheet) value(column, cell string) (any, error) {
 		return list, nil
 	}
 	if !isNumeric(column) {
-		return plainCell(cell), nil
+		return visible.FromCell(cell), nil
 	}
 	f, err := number.Float(cell)
 	if e, ok := errors.AsType[*number.Error](err); ok && e.Kind == number.NoNumber {
@@ -256,7 +256,7 @@ func WriteSheet(w io.Writer, doc *config.Document) error {
 	cells := make([]string, len(used))
 	if err := eachTree(doc, func(item map[string]any) error {
 		for i, path := range used {
-			cells[i] = safeCell(visible.Text(cellText(config.ValueAt(item, path))))
+			cells[i] = visible.Cell(visible.Text(cellText(config.ValueAt(item, path))))
 		}
 		return out.Write(cells)
 	}); err != nil {
@@ -278,12 +278,6 @@ func eachTree(doc *config.Document, each func(map[string]any) error) error {
 		}
 	}
 	return nil
-}
-
-// isNumber reports whether a text is nothing but a number.
-func isNumber(text string) bool {
-	_, err := number.Float(text)
-	return err == nil
 }
 
 // cellText is a value as a cell has it; nothing is empty.

@@ -115,22 +115,3 @@ func (s *Sheet) decimal(column, cell string) (string, error) {
 	}
 	return decimalComma.ReplaceAllString(cell, "$1.$2"), nil
 }
-
-// dangerous matches a text that a spreadsheet may take for a formula and run (CWE-1236),
-// with the quotes that keep it from doing so.
-var dangerous = regexp.MustCompile(`^'*[=+\-@\t\r]`)
-
-// safeCell is a text as a cell has it that no spreadsheet runs; plainCell is the reverse.
-func safeCell(text string) string {
-	if text != "" && strings.IndexByte("'=+-@\t\r", text[0]) >= 0 && dangerous.MatchString(text) && !isNumber(text) {
-		return "'" + text
-	}
-	return text
-}
-
-func plainCell(text string) string {
-	if strings.HasPrefix(text, "'") && dangerous.MatchString(text) {
-		return text[1:]
-	}
-	return text
-}

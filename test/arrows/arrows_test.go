@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"pkg/frame":            {},
 	"pkg/regular":          {},
 	"pkg/intake":           {},
-	"pkg/visible":          {},
+	"pkg/visible":          {"pkg/number"},
 	"pkg/xlsx":             {},
 	"pkg/address":          {},
 	"pkg/clienttls":        {"pkg/errkind", "pkg/regular"},
