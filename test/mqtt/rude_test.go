@@ -39,7 +39,7 @@ func startRude(t *testing.T, polite string, times int32, answer []byte) *rude {
 				return // closed
 			}
 			r.conns.Go(func() {
-				defer c.Close() //nolint:errcheck // given up
+				defer func() { _ = c.Close() }() // given up
 				if r.met.Add(1) <= times {
 					attack(c, answer)
 					return
@@ -73,7 +73,7 @@ func forward(c net.Conn, to string) {
 	if err != nil {
 		return
 	}
-	defer b.Close() //nolint:errcheck // given up
+	defer func() { _ = b.Close() }() // given up
 	go func() {
 		_, _ = io.Copy(b, c) // until one side ends
 		_ = b.Close()        // so the other does
