@@ -14,6 +14,7 @@ import (
 
 // assignment is what concerns one gateway, as it is at one moment.
 type assignment struct {
+	at      position
 	commit  Commit
 	record  *record
 	now     assigned
@@ -83,7 +84,7 @@ func (s *Store) assignment(ctx context.Context, gateway string) (*assignment, er
 }
 
 func (s *Store) readAssignment(ctx context.Context, gateway string, resp *clientv3.TxnResponse) (*assignment, error) {
-	a := &assignment{}
+	a := &assignment{at: positionOf(resp.Header)}
 	kvs := resp.Responses[0].GetResponseRange().Kvs
 	if len(kvs) == 0 {
 		return a, s.checkEmpty(ctx)

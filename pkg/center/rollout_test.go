@@ -77,12 +77,17 @@ type fleetOn struct {
 
 func startFleet(t *testing.T, names ...string) *fleetOn {
 	t.Helper()
-	f := &fleetOn{t: t, endpoint: startEtcd(t), names: names, gws: map[string]*gateway{}}
+	return startFleetOn(t, startEtcd(t), names...)
+}
+
+func startFleetOn(t *testing.T, endpoint string, names ...string) *fleetOn {
+	t.Helper()
+	f := &fleetOn{t: t, endpoint: endpoint, names: names, gws: map[string]*gateway{}}
 	f.s = openStore(t, f.endpoint)
 	f.old, f.new = fleetOf(t, "old", withPress(ring(names...))), fleetOf(t, "new", withPress(ring(names...)))
 	mustPush(t, f.s, f.old)
 	for _, name := range names {
-		f.gws[name] = startGateway(t, f.endpoint, name)
+		f.gws[name] = startGateway(t, f.endpoint, name, func(c *FollowerConfig) { c.Recheck = time.Second })
 	}
 	for _, name := range names {
 		eventually(t, name+" runs", f.runs(name, f.old))

@@ -305,6 +305,9 @@ func (f *Follower) returns(v Version) bool {
 // sees takes note of what was read of the gateway's rollout.
 func (s *session) sees(a *assignment) rollout.Self {
 	s.seen = a
+	if !a.at.before(s.at) {
+		s.at = a.at
+	}
 	self := s.f.look(a)
 	s.f.showPart(a)
 	return self
@@ -317,11 +320,19 @@ func (s *session) pollAfter() time.Duration {
 		return never
 	}
 	r := s.seen.rollout.record
-	if d := r.decide(s.seen.rollout.tally); r.Over || d.Done && s.f.staked().Verdict != "" && (s.seen.ok || s.seen.bad || !s.seen.now.Counted) {
+	if r.Over {
 		return never
 	}
-	return r.Poll/2 + rand.N(r.Poll)
+	every := r.Poll
+	if d := r.decide(s.seen.rollout.tally); d.Done && s.f.staked().Verdict != "" && (s.seen.ok || s.seen.bad || !s.seen.now.Counted) {
+		every = max(every, doneRechecks*s.f.cfg.Recheck) // a store that is put back may have lost the vote
+	}
+	return every/2 + rand.N(every)
 }
+
+// doneRechecks is how many times more seldom than the commit a rollout is looked at that is
+// done.
+const doneRechecks = 10
 
 // poll looks at the rollout: which side is to run, and whether it is time to vote.
 func (s *session) poll(ctx context.Context) error {
@@ -332,6 +343,9 @@ func (s *session) poll(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	if a.at.before(s.at) {
+		return errRestored
 	}
 	self := s.sees(a)
 	if a.commit.ID != s.newest.ID || !a.commit.Fleet() { // the watch or the next look at the commit brings it
