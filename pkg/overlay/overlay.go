@@ -15,6 +15,7 @@
 package overlay
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -74,6 +75,7 @@ type group struct {
 
 type gateway struct {
 	layer
+	text      json.RawMessage // its item
 	labels    map[string]string
 	suspended bool
 	variant   *Variant
@@ -141,7 +143,7 @@ func (g *group) selectProblem(text string) Problem {
 
 func readGateway(it config.Item) *gateway {
 	tree, l := readLayer(config.Gateways, it)
-	g := &gateway{layer: l, labels: map[string]string{}}
+	g := &gateway{layer: l, text: it.JSON, labels: map[string]string{}}
 	labels, _ := tree[config.LayerLabels].(map[string]any)
 	for k, v := range labels {
 		g.labels[k], _ = v.(string)
@@ -198,6 +200,13 @@ func (f *Fleet) Variants() []*Variant {
 		out = append(out, f.variants[key])
 	}
 	return out
+}
+
+// Alike reports whether a gateway runs the same in another fleet, where that can be told
+// without rendering it: its item is the same, over the same variant.
+func (f *Fleet) Alike(other *Fleet, id string) bool {
+	a, b := f.gateways[id], other.gateways[id]
+	return a != nil && b != nil && bytes.Equal(a.text, b.text) && a.variant.Doc.SHA256() == b.variant.Doc.SHA256()
 }
 
 // Base returns the document without layers.

@@ -249,3 +249,37 @@ func FuzzRender(f *testing.F) {
 		}
 	})
 }
+
+// TestAlike: what is said to be alike is, and a change that reaches a gateway is seen.
+func TestAlike(t *testing.T) {
+	groups := "press: {select: line=press, drivers: {press: {cfg: {polling: 500ms}}}}\n"
+	gateways := "a: {labels: {line: press}, endpoints: {plc: {host: 10.1.1.1}}}\nb: {labels: {line: press}}\nc: {labels: {line: saw}}\n"
+	from, _ := read(t, map[string]string{"groups.yml": groups, "gateways.yml": gateways})
+	was, _ := New(from)
+	for name, c := range map[string]struct{ file, old, new, alike string }{
+		"nothing":            {"groups.yml", "", "", "a b c"},
+		"a gateway's layer":  {"gateways.yml", "10.1.1.1", "10.1.1.2", "b c"},
+		"a gateway's labels": {"gateways.yml", "line: saw", "line: press", "a b"},
+		"a group":            {"groups.yml", "500ms", "600ms", "c"},
+		"a group's gateways": {"groups.yml", "line=press", "line", "a b"},
+		"the base":           {"endpoints.yml", "timeout: 1s", "timeout: 2s", ""},
+		"a new gateway":      {"gateways.yml", "\nc: ", "\nd: {}\nc: ", "a b c"},
+	} {
+		files := map[string]string{"groups.yml": groups, "gateways.yml": gateways, "endpoints.yml": endpoints}
+		files[c.file] = strings.Replace(files[c.file], c.old, c.new, 1)
+		to, _ := read(t, files)
+		is, _ := New(to)
+		var alike []string
+		for _, id := range is.Gateways() {
+			if is.Alike(was, id) {
+				alike = append(alike, id)
+				if render(t, is, id).Doc.SHA256() != render(t, was, id).Doc.SHA256() {
+					t.Errorf("%s: %s isn't alike", name, id)
+				}
+			}
+		}
+		if got := strings.Join(alike, " "); got != c.alike {
+			t.Errorf("%s: %q are alike, want %q", name, got, c.alike)
+		}
+	}
+}

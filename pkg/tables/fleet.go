@@ -81,6 +81,9 @@ func Affected(old, next *config.Document) (changed []string, of int) {
 	is, _ := overlay.New(next)
 	ids := is.Gateways()
 	for _, id := range ids {
+		if is.Alike(was, id) {
+			continue
+		}
 		sha := old.SHA256() // without layers, all run it
 		if old.Layered() {
 			sha = ""
