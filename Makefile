@@ -74,6 +74,10 @@ campaign: setup build ## a million frames/s for a minute, half of it for ten, an
 	EDGE_LOAD=10m EDGE_LOAD_PLCS=50 $(GO) test -count=1 -timeout 60m -v -run Campaign ./test/e2e
 	EDGE_AWAY=90s $(GO) test -count=1 -timeout 30m -v -run HourAway ./test/e2e
 
+.PHONY: campaign-fleet
+campaign-fleet: ## EDGE_FLEET (2000) whole followers on three etcd members: pushes, rollouts, the leader killed
+	EDGE_FLEET=$(or $(EDGE_FLEET),2000) $(GO) test -count=1 -timeout 60m -v -run FleetInWaves ./test/center
+
 .PHONY: bench
 bench: ## the benchmarks that have budgets (docs/performance.md)
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/...
