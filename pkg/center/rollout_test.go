@@ -560,7 +560,7 @@ func TestRecordWakes(t *testing.T) {
 func TestActWakes(t *testing.T) {
 	f := startFleet(t, "a1", "b1")
 	plan := inWaves(t, "ring=a", "100%")
-	plan.Poll, plan.Manual = time.Hour, true
+	plan.Poll, plan.Bake, plan.Manual = time.Hour, time.Hour, true // nobody votes, so it isn't done
 	mustRoll(t, f.s, f.new, plan)
 	f.all("the first wave", f.new, "a1")
 	act(t, f.s, ActPromote)
