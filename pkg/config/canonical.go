@@ -73,6 +73,7 @@ func (d *Driver) appendCanonical(b []byte) []byte {
 	o.text("kind", string(d.Kind))
 	o.text("path", d.Path)
 	o.text("proto", d.Proto)
+	o.text("sha256", d.SHA256)
 	return o.end()
 }
 
@@ -146,6 +147,9 @@ func (a *Address) appendCanonical(b []byte) []byte {
 		if a.S7 == "" {
 			o.number("start", int64(a.Start))
 		}
+	case AddrPlugin:
+		o.key("plugin")
+		o.b = append(o.b, a.Plugin...)
 	default:
 		o.number("addr", int64(a.Addr))
 		if a.Addr2 != 0 {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -96,6 +97,7 @@ func decodeDriver(m map[string]any) Driver {
 	kind, _ := m["kind"].(string)
 	d.Kind = DriverKind(kind)
 	d.Path, _ = m["path"].(string)
+	d.SHA256, _ = m["sha256"].(string)
 	d.EndpointID, _ = m["endpoint_id"].(string)
 	d.Proto, _ = m["proto"].(string)
 	if cfg, ok := m["cfg"].(map[string]any); ok && len(cfg) > 0 {
@@ -333,6 +335,8 @@ func (a *Address) decode(tree any, root string) *FieldError {
 		a.Type = AddrOPCNode
 	case a.Type == "" && (has("db") || has("s7")):
 		a.Type = AddrS7DB
+	case a.Type == "" && has("plugin"):
+		a.Type = AddrPlugin
 	}
 	var needs, takes string
 	switch a.Type {
@@ -351,6 +355,8 @@ func (a *Address) decode(tree any, root string) *FieldError {
 		default:
 			needs, takes = "start", "type area start size bit"
 		}
+	case AddrPlugin:
+		needs, takes = "plugin", "type plugin"
 	default:
 		return badField("type is missing", root)
 	}
@@ -372,6 +378,55 @@ func (a *Address) decode(tree any, root string) *FieldError {
 	return nil
 }
 
+// pluginAddress is the canonical form of what a driver that isn't built in calls an address: a
+// text or an object.
+func pluginAddress(x any) (string, bool) {
+	if s, isText := textOf(x); isText {
+		return string(appendString(nil, s)), s != ""
+	}
+	m, isObject := x.(map[string]any)
+	plain, ok := resolved(x)
+	if !isObject || !ok || len(m) == 0 {
+		return "", false
+	}
+	return string(appendValue(nil, plain)), true
+}
+
+// resolved returns a copy of tree whose plain scalars are what YAML 1.2 and JSON read them as,
+// because no schema is known that says more. It fails where one is no value, and where a text
+// holds hidden characters.
+func resolved(tree any) (any, bool) {
+	switch v := tree.(type) {
+	case string:
+		return v, hidden(v) == 0
+	case plain, json.Number:
+		text, _ := plainText(v)
+		value, err := resolvePlain(text)
+		return value, err == nil
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for k, e := range v {
+			value, ok := resolved(e)
+			if !ok || hidden(k) != 0 {
+				return nil, false
+			}
+			m[k] = value
+		}
+		return m, true
+	case []any:
+		list := make([]any, len(v))
+		for i, e := range v {
+			value, ok := resolved(e)
+			if !ok {
+				return nil, false
+			}
+			list[i] = value
+		}
+		return list, true
+	}
+	return tree, true
+}
+
 func (a *Address) setField(key string, x any) bool {
 	s, isText := textOf(x)
 	if hidden(s) != 0 {
@@ -384,7 +439,7 @@ func (a *Address) setField(key string, x any) bool {
 	case "type":
 		a.Type = AddressType(s)
 		switch a.Type {
-		case AddrHolding, AddrInput, AddrCoil, AddrDiscrete, AddrOPCNode, AddrS7DB:
+		case AddrHolding, AddrInput, AddrCoil, AddrDiscrete, AddrOPCNode, AddrS7DB, AddrPlugin:
 			ok = true
 		}
 	case "addr":
@@ -414,6 +469,8 @@ func (a *Address) setField(key string, x any) bool {
 		a.Size, ok = uint16(n), within(1, math.MaxUint16)
 	case "s7":
 		a.S7, ok = s, isText && s != ""
+	case "plugin":
+		a.Plugin, ok = pluginAddress(x)
 	}
 	return ok
 }

@@ -48,7 +48,8 @@ const (
 // Driver is an item of the drivers table: what speaks to an endpoint.
 type Driver struct {
 	Kind       DriverKind     `json:"kind" yaml:"kind"`
-	Path       string         `json:"path,omitempty" yaml:"path,omitempty"` // of the plugin; kinds dyn and wasm only
+	Path       string         `json:"path,omitempty" yaml:"path,omitempty"`     // of the plugin; kinds dyn and wasm only
+	SHA256     string         `json:"sha256,omitempty" yaml:"sha256,omitempty"` // of the file at Path, in hex; "": any
 	EndpointID string         `json:"endpoint_id" yaml:"endpoint_id"`
 	Proto      string         `json:"proto" yaml:"proto"` // "modbus", "opcua", …
 	Cfg        map[string]any `json:"cfg,omitempty" yaml:"cfg,omitempty"`
@@ -241,6 +242,7 @@ const (
 	AddrDiscrete AddressType = "discrete"
 	AddrOPCNode  AddressType = "opc_node"
 	AddrS7DB     AddressType = "s7_db"
+	AddrPlugin   AddressType = "plugin" // as a driver that isn't built in says
 )
 
 // Address says where in the device a variable is. Which fields count depends on
@@ -268,6 +270,10 @@ type Address struct {
 	Start uint32 `json:"start,omitempty" yaml:"start,omitempty"` // byte offset
 	Size  uint16 `json:"size,omitempty" yaml:"size,omitempty"`   // bytes; 0: what the datatype needs
 	S7    string `json:"s7,omitempty" yaml:"s7,omitempty"`       // all of that as engineers write it: DB1.DBD4; Bit is part of it
+
+	// A driver that isn't built in: JSON in canonical form, a text or an object. As text an
+	// address can be compared.
+	Plugin string `json:"plugin,omitempty" yaml:"plugin,omitempty"`
 }
 
 // Index is the place of an array's element, plus 1; 0: none, the whole array.

@@ -24,6 +24,9 @@ import (
 type ManagerConfig struct {
 	// Factories are the protocols that are built in, by their name.
 	Factories map[string]Factory
+	// Kinds make the drivers that aren't built in, whatever their protocol. nil: there are
+	// none.
+	Kinds map[config.DriverKind]Factory
 	// Open returns the way to an endpoint and a function that gives it up again.
 	// It does not dial. Drivers of the same endpoint each open it.
 	Open       func(id string, ep config.Endpoint) (endpoint.Acquirer, func(), error)
@@ -72,12 +75,16 @@ type spec struct {
 
 // factory returns the factory for s, or [ErrUnsupported] with what there is.
 func (m *Manager) factory(s spec) (Factory, error) {
+	if s.item.Kind != config.KindStatic {
+		f, ok := m.cfg.Kinds[s.item.Kind]
+		if !ok {
+			return nil, fmt.Errorf("driver %s: %w: kind %q is not built yet, use kind %q with one of the protocols %s",
+				s.id, ErrUnsupported, s.item.Kind, config.KindStatic, m.protocols())
+		}
+		return f, nil
+	}
 	f, ok := m.cfg.Factories[s.item.Proto]
-	switch {
-	case s.item.Kind != config.KindStatic:
-		return nil, fmt.Errorf("driver %s: %w: kind %q is not built yet, use kind %q with one of the protocols %s",
-			s.id, ErrUnsupported, s.item.Kind, config.KindStatic, m.protocols())
-	case !ok:
+	if !ok {
 		return nil, fmt.Errorf("driver %s: %w: protocol %q is not built in, there is %s",
 			s.id, ErrUnsupported, s.item.Proto, m.protocols())
 	}

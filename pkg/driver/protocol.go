@@ -19,8 +19,11 @@ import (
 // [Reasoner], [Diagnoser]; what can be done without one stands here. A driver in another
 // process is made by a [Factory] that starts it.
 type Protocol struct {
-	// Name is the protocol's in the drivers table.
+	// Name is the protocol's in the drivers table; of one that isn't static, the name of
+	// its kind, since its drivers say which protocols they speak.
 	Name string
+	// Kind is that of its drivers; "": static.
+	Kind config.DriverKind
 	// Schemes are those of the URLs that the protocol answers to on a command line, and
 	// each layer of a URL ("tls+tcp") must be one. Where several protocols answer, the
 	// first of the list does.
@@ -71,6 +74,10 @@ type Host struct {
 	Secret func(reference, address string) (string, error)
 	// File returns why a file that an endpoint names may not be read.
 	File func(path string) error
+	// DriversDir is where drivers that aren't built in are installed, and DriverMemory is
+	// the memory that each may have, in bytes.
+	DriversDir   string
+	DriverMemory int64
 }
 
 // Setup is a driver with what it works on, as the tables say.

@@ -48,6 +48,18 @@ func (u *User) Insist() { u.insists = true }
 // Acquire is [Handle.Acquire] on behalf of u.
 func (u *User) Acquire(ctx context.Context) (Lease, error) { return u.handle.acquire(ctx, u) }
 
+// Paused reports whether the endpoint is paused: for a user that does not need a connection
+// of the pool to reach the device.
+func (u *User) Paused() bool {
+	g := u.handle.group.Load()
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return u.handle.paused
+}
+
 // Close forgets u. Its leases stay good until they are released.
 func (u *User) Close() {
 	h := u.handle

@@ -29,16 +29,17 @@ func (g *Gateway) openPool() (err error) {
 
 // openSouth builds the driver manager.
 func (g *Gateway) openSouth() error {
-	factories, err := protocols.Builtin().Factories(driver.Host{
+	factories, kinds, err := protocols.Builtin().Factories(driver.Host{
 		Registerer: g.reg, GatewayID: g.cfg.GatewayID, DataDir: g.cfg.DataDir,
-		Secret: func(reference, address string) (string, error) { return g.endpoints.policy.Secret(reference, address) }, // a rehearsal has none
-		File:   func(path string) error { return g.endpoints.policy.File(path) },
+		Secret:     func(reference, address string) (string, error) { return g.endpoints.policy.Secret(reference, address) }, // a rehearsal has none
+		File:       func(path string) error { return g.endpoints.policy.File(path) },
+		DriversDir: g.cfg.DriversDir, DriverMemory: int64(g.cfg.DriverMemory),
 	})
 	if err != nil {
 		return err
 	}
 	g.drivers, err = driver.NewManager(driver.ManagerConfig{
-		Factories: factories, Open: g.endpoints.Open, Out: stamped{g.bus, &g.rev, g.cfg.Clock.NotBefore.Std().UnixNano()}, Log: g.log, Registerer: g.reg,
+		Factories: factories, Kinds: kinds, Open: g.endpoints.Open, Out: stamped{g.bus, &g.rev, g.cfg.Clock.NotBefore.Std().UnixNano()}, Log: g.log, Registerer: g.reg,
 	})
 	return err
 }

@@ -53,7 +53,8 @@ func Snapshot(snap *config.Snapshot, src *config.Source, list protocols.List) co
 			d.Endpoint = &e
 		}
 		if checkDriver(&d, src, list, r) {
-			setups[d.Item.Proto] = append(setups[d.Item.Proto], d)
+			p, _ := list.For(d.Item) // it is built in
+			setups[p.Name] = append(setups[p.Name], d)
 		}
 	}
 	for _, p := range list {
@@ -74,12 +75,12 @@ func checkDriver(d *driver.Setup, src *config.Source, list protocols.List, r *Re
 	if len(d.Variables) == 0 && (src == nil || src.Whole(config.Variables)) {
 		r.Warnf(config.Drivers, d.ID, nil, "unused", "driver %s has no variables", d.ID)
 	}
-	if d.Item.Kind != config.KindStatic {
+	p, ok := list.For(d.Item)
+	if !ok && d.Item.Kind != config.KindStatic {
 		r.Warnf(config.Drivers, d.ID, []string{"kind"}, "not-built",
 			"kind: drivers of kind %s are not built yet; a gateway will refuse this driver", d.Item.Kind)
 		return false
 	}
-	p, ok := list.Find(d.Item.Proto)
 	if !ok {
 		hint := ""
 		if near := config.Nearest(d.Item.Proto, list.Names()); near != "" {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/driver"
+	"github.com/edge-gateway/edge-gateway/pkg/driver/dyn"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/modbus"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/opcua"
 	"github.com/edge-gateway/edge-gateway/pkg/driver/s7"
@@ -23,12 +24,25 @@ func Builtin() List {
 		modbus.Protocol(),
 		opcua.Protocol(),
 		s7.Protocol(),
+		dyn.Protocol(),
 	}
 }
 
-// Find returns the protocol of that name.
+// Find returns the protocol of that name that is built in.
 func (l List) Find(name string) (driver.Protocol, bool) {
-	i := slices.IndexFunc(l, func(p driver.Protocol) bool { return p.Name == name })
+	return l.first(func(p driver.Protocol) bool { return p.Kind == "" && p.Name == name })
+}
+
+// For returns the protocol whose drivers an item of the drivers table asks for.
+func (l List) For(item config.Driver) (driver.Protocol, bool) {
+	if item.Kind == config.KindStatic {
+		return l.Find(item.Proto)
+	}
+	return l.first(func(p driver.Protocol) bool { return p.Kind == item.Kind })
+}
+
+func (l List) first(is func(driver.Protocol) bool) (driver.Protocol, bool) {
+	i := slices.IndexFunc(l, is)
 	if i < 0 {
 		return driver.Protocol{}, false
 	}
@@ -39,18 +53,20 @@ func (l List) Find(name string) (driver.Protocol, bool) {
 func (l List) ForScheme(scheme string) (driver.Protocol, bool) {
 	layers := strings.Split(scheme, "+")
 	for _, p := range l {
-		if !slices.ContainsFunc(layers, func(layer string) bool { return !slices.Contains(p.Schemes, layer) }) {
+		if p.Kind == "" && !slices.ContainsFunc(layers, func(layer string) bool { return !slices.Contains(p.Schemes, layer) }) {
 			return p, true
 		}
 	}
 	return driver.Protocol{}, false
 }
 
-// Names are those of all.
+// Names are those of all that are built in.
 func (l List) Names() []string {
-	names := make([]string, len(l))
-	for i, p := range l {
-		names[i] = p.Name
+	var names []string
+	for _, p := range l {
+		if p.Kind == "" {
+			names = append(names, p.Name)
+		}
 	}
 	return names
 }
@@ -69,20 +85,29 @@ func (l List) Transport(item config.Endpoint) config.Endpoint {
 	return item
 }
 
-// Factories makes the factory of each protocol, by name.
-func (l List) Factories(h driver.Host) (map[string]driver.Factory, error) {
-	made := map[string]driver.Factory{}
+// Factories makes the factory of each protocol that is built in, by name, and of each kind
+// of drivers that isn't.
+func (l List) Factories(h driver.Host) (map[string]driver.Factory, map[config.DriverKind]driver.Factory, error) {
+	made, kinds := map[string]driver.Factory{}, map[config.DriverKind]driver.Factory{}
 	for _, p := range l {
+		if p.Kind != "" {
+			f, err := p.New(h)
+			if err != nil {
+				return nil, nil, err
+			}
+			kinds[p.Kind] = f
+			continue
+		}
 		if _, taken := made[p.Name]; taken {
-			return nil, fmt.Errorf("two drivers for protocol %s are built in", p.Name)
+			return nil, nil, fmt.Errorf("two drivers for protocol %s are built in", p.Name)
 		}
 		f, err := p.New(h)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		made[p.Name] = f
 	}
-	return made, nil
+	return made, kinds, nil
 }
 
 // TrustList opens the trust list in a directory, nil if no protocol has one. All that

@@ -55,7 +55,7 @@ func variable(tag, node string) config.Variable {
 
 // TestRuns: the gateway's side of a protocol.
 func TestRuns(t *testing.T) {
-	factories, err := protocols.List{counter.Protocol()}.Factories(driver.Host{Registerer: prometheus.NewRegistry()})
+	factories, _, err := protocols.List{counter.Protocol()}.Factories(driver.Host{Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

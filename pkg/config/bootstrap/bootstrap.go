@@ -21,19 +21,21 @@ const EnvPrefix = "EDGE_GW_"
 // Gateway is the bootstrap configuration of one gateway: complete, checked, and
 // with absolute paths. It is immutable.
 type Gateway struct {
-	GatewayID  string  `json:"gateway_id"`
-	Tenant     string  `json:"tenant"`
-	Device     string  `json:"device"`
-	DataDir    string  `json:"data_dir"`
-	SecretsDir string  `json:"secrets_dir"`
-	Security   string  `json:"security"` // normal, strict
-	Policy     Policy  `json:"policy"`
-	Log        Log     `json:"log"`
-	Clock      Clock   `json:"clock"`
-	Metrics    Metrics `json:"metrics"`
-	Page       Page    `json:"page"`
-	Admin      Admin   `json:"admin"`
-	Config     Config  `json:"config"`
+	GatewayID    string      `json:"gateway_id"`
+	Tenant       string      `json:"tenant"`
+	Device       string      `json:"device"`
+	DataDir      string      `json:"data_dir"`
+	SecretsDir   string      `json:"secrets_dir"`
+	DriversDir   string      `json:"drivers_dir"` // absolute path
+	DriverMemory config.Size `json:"driver_memory"`
+	Security     string      `json:"security"` // normal, strict
+	Policy       Policy      `json:"policy"`
+	Log          Log         `json:"log"`
+	Clock        Clock       `json:"clock"`
+	Metrics      Metrics     `json:"metrics"`
+	Page         Page        `json:"page"`
+	Admin        Admin       `json:"admin"`
+	Config       Config      `json:"config"`
 
 	// Bus holds the settings of the bus, with their defaults. Numbers are int64 or
 	// float64. The bus decodes them.

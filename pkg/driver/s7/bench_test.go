@@ -108,7 +108,7 @@ func benchPoller(t testing.TB, addr string, n int) *poller {
 // cycle polls everything once.
 func (p *poller) cycle(t testing.TB) {
 	for _, c := range p.plan.classes {
-		c.next = time.Time{}
+		c.Next = time.Time{}
 	}
 	for begun := false; !begun || len(p.flights) > 0; begun = true {
 		if err := p.send(time.Now()); err != nil {

@@ -3,10 +3,10 @@ package s7
 import (
 	"cmp"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
 
@@ -20,9 +20,8 @@ type plan struct {
 
 // class holds the points with one polling interval.
 type class struct {
-	interval time.Duration
-	phase    time.Duration
-	points   []Point // by place
+	driver.Cycle
+	points []Point // by place
 
 	refused map[int]error // by a point's index: why it is not asked for with the others
 	held    map[int]bool  // ditto: it is asked for in a smaller range just now
@@ -30,9 +29,8 @@ type class struct {
 	stale   bool          // the requests are not what they should be
 
 	requests []*request
-	pos      int       // next request of the cycle; all are sent when it is their number
-	flying   int       // of them, not answered
-	next     time.Time // of the next cycle; zero: at once
+	pos      int // next request of the cycle; all are sent when it is their number
+	flying   int // of them, not answered
 }
 
 // newPlan resolves the variables of table.
@@ -56,13 +54,13 @@ func newPlan(id string, s *Settings, table *point.Table) (*plan, error) {
 		}
 		c := of[every]
 		if c == nil {
-			c = &class{interval: every, phase: phaseOf(id, every), refused: map[int]error{}, held: map[int]bool{}, cuts: map[int]bool{}, stale: true}
+			c = &class{Cycle: driver.NewCycle(id, every), refused: map[int]error{}, held: map[int]bool{}, cuts: map[int]bool{}, stale: true}
 			of[every] = c
 			p.classes = append(p.classes, c)
 		}
 		c.points = append(c.points, pt)
 	}
-	slices.SortFunc(p.classes, func(a, b *class) int { return cmp.Compare(a.interval, b.interval) })
+	slices.SortFunc(p.classes, func(a, b *class) int { return cmp.Compare(a.Interval, b.Interval) })
 	for _, c := range p.classes {
 		slices.SortFunc(c.points, func(a, b Point) int {
 			return cmp.Or(cmp.Compare(a.Area, b.Area), cmp.Compare(a.DB, b.DB), cmp.Compare(a.Start, b.Start),
@@ -72,26 +70,10 @@ func newPlan(id string, s *Settings, table *point.Table) (*plan, error) {
 	return p, nil
 }
 
-// phaseOf returns when the cycles of the driver id begin, after whole intervals of the
-// Unix epoch: drivers with the same interval do not all ask at once.
-func phaseOf(id string, interval time.Duration) time.Duration {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(id)) // never fails
-	return time.Duration(h.Sum64() >> 1 % uint64(interval)).Truncate(time.Millisecond)
-}
-
 // begin begins a cycle and returns how many were skipped before it.
 func (c *class) begin(now time.Time) (skipped int) {
 	c.pos = 0
-	if c.next.IsZero() {
-		// Onto the grid, half an interval to one and a half from the first cycle.
-		c.next = now.Add(c.interval / 2)
-		c.next = c.next.Add(time.Duration((int64(c.phase) - c.next.UnixNano()%int64(c.interval) + int64(c.interval)) % int64(c.interval)))
-		return 0
-	}
-	skipped = max(0, int(now.Sub(c.next)/c.interval))
-	c.next = c.next.Add(time.Duration(1+skipped) * c.interval)
-	return skipped
+	return c.Begin(now)
 }
 
 // item is one range that a request asks for.

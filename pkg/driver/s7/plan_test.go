@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
 
@@ -166,15 +167,15 @@ func TestGaps(t *testing.T) {
 
 // Cycles keep to their grid, and say how many were skipped.
 func TestCycles(t *testing.T) {
-	c := &class{interval: time.Second, phase: 300 * time.Millisecond}
+	c := &class{Cycle: driver.Cycle{Interval: time.Second, Phase: 300 * time.Millisecond}}
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
-	if n := c.begin(now); n != 0 || c.next.Sub(now) != 1300*time.Millisecond {
-		t.Fatalf("after the first cycle %d skipped, the next in %v", n, c.next.Sub(now))
+	if n := c.begin(now); n != 0 || c.Next.Sub(now) != 1300*time.Millisecond {
+		t.Fatalf("after the first cycle %d skipped, the next in %v", n, c.Next.Sub(now))
 	}
-	if n := c.begin(now.Add(1300 * time.Millisecond)); n != 0 || c.next.Sub(now) != 2300*time.Millisecond {
-		t.Fatalf("%d skipped, the next at %v", n, c.next.Sub(now))
+	if n := c.begin(now.Add(1300 * time.Millisecond)); n != 0 || c.Next.Sub(now) != 2300*time.Millisecond {
+		t.Fatalf("%d skipped, the next at %v", n, c.Next.Sub(now))
 	}
-	if n := c.begin(now.Add(4500 * time.Millisecond)); n != 2 || c.next.Sub(now) != 5300*time.Millisecond {
-		t.Fatalf("%d skipped, the next at %v", n, c.next.Sub(now))
+	if n := c.begin(now.Add(4500 * time.Millisecond)); n != 2 || c.Next.Sub(now) != 5300*time.Millisecond {
+		t.Fatalf("%d skipped, the next at %v", n, c.Next.Sub(now))
 	}
 }

@@ -134,8 +134,8 @@ func (p *poller) idle(ctx context.Context) {
 	now := time.Now()
 	at := now.Add(far)
 	for _, c := range p.plan.classes {
-		if len(c.points) > 0 && c.next.Before(at) {
-			at = c.next
+		if len(c.points) > 0 && c.Next.Before(at) {
+			at = c.Next
 		}
 	}
 	if !p.retryAt.IsZero() && p.retryAt.Before(at) {
@@ -232,7 +232,7 @@ func (p *poller) pick(now time.Time) *request {
 		return r
 	}
 	for _, c := range p.plan.classes {
-		if c.pos == len(c.requests) && c.flying == 0 && len(c.points) > 0 && !now.Before(c.next) {
+		if c.pos == len(c.requests) && c.flying == 0 && len(c.points) > 0 && !now.Before(c.Next) {
 			if c.stale {
 				c.pack(p.s, p.pdu)
 			}
@@ -489,7 +489,7 @@ func (p *poller) restart() {
 		if len(c.refused) > 0 {
 			p.retryAt = time.Now()
 		}
-		c.pos, c.flying, c.next = len(c.requests), 0, time.Time{}
+		c.pos, c.flying, c.Next = len(c.requests), 0, time.Time{}
 		c.stale = c.stale || len(c.held) > 0
 		clear(c.held)
 		for _, r := range c.requests {

@@ -178,7 +178,7 @@ func (p *poller) adopt() {
 		if len(c.refused) > 0 {
 			p.retryAt = time.Now()
 		}
-		if c.next.IsZero() {
+		if c.Next.IsZero() {
 			continue
 		}
 		for i := range c.points {
@@ -207,8 +207,8 @@ func (p *plan) reads(pt *Point, next *plan) bool {
 // done begins anew.
 func (c *class) inherit(old, next *plan) {
 	for _, was := range old.classes {
-		if was.interval == c.interval && was.pos == len(was.requests) && was.flying == 0 {
-			c.next = was.next
+		if was.Interval == c.Interval && was.pos == len(was.requests) && was.flying == 0 {
+			c.Next = was.Next
 		}
 		for i, err := range was.refused {
 			j, ok := next.table.Index(old.table.Variable(i).Tag)
