@@ -54,6 +54,7 @@ race: setup build ## all tests under the race detector
 crash: ## the long campaigns of kill -9, crash points, histories, full disks (root)
 	EDGE_CRASH=all $(GO) test -count=1 -timeout 60m ./pkg/wal ./pkg/bus
 	EDGE_EXCHANGES=1000000 $(GO) test -count=1 -timeout 60m -v -run LineKeeps ./pkg/driver/modbus
+	EDGE_PLUGINS=all EDGE_PLUGIN_KILLS=200 $(GO) test -count=1 -timeout 10m -v ./pkg/driver/dyn
 	EDGE_OPCUA=all $(GO) test -count=1 -timeout 30m -v ./test/opcua
 	EDGE_MODBUS_DEVICES=300 $(GO) test -count=1 -timeout 60m -run HolesProperty ./pkg/driver/modbus
 	EDGE_KILLS=200 EDGE_FULL_DISK=1 $(GO) test -count=1 -timeout 60m -v ./test/crash
@@ -122,6 +123,7 @@ platforms: ## build the commands for every platform that they run on
 lint: breaking platforms ## golangci-lint, the protobuf linters, every platform
 	$(TOOLS) golangci-lint run ./...
 	cd schemas/admin && $(BUF) lint
+	cd schemas/driver && $(BUF) lint
 
 # Needs the database at vuln.go.dev, or a copy of it that GOVULNDB names (https:// or file://).
 .PHONY: vulncheck
@@ -133,16 +135,19 @@ licences: ## write THIRD_PARTY_LICENSES anew, after a change of what is linked
 	$(GO) test -count=1 ./test/licences -update
 
 .PHONY: breaking
-breaking: ## the admin API must still serve clients of the last release
+breaking: ## the admin API must still serve clients of the last release, the gateway the drivers made for it
 	cd schemas/admin && $(BUF) breaking --against released.binpb
+	cd schemas/driver && $(BUF) breaking --against released.binpb
 
 .PHONY: released
-released: ## part of a release: its admin API is what later ones are held against
+released: ## part of a release: its admin API and contract for drivers are what later ones are held against
 	cd schemas/admin && $(BUF) build --exclude-source-info -o released.binpb
+	cd schemas/driver && $(BUF) build --exclude-source-info -o released.binpb
 
 .PHONY: generate
 generate: ## regenerate the protobuf code
 	cd schemas/admin && $(BUF) generate
+	cd schemas/driver && $(BUF) generate
 
 .PHONY: docs
 docs: ## bring the tables of settings in docs/ up to the schemas

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -28,9 +29,21 @@ func Main(d Driver) {
 		Plugins:         plugin.PluginSet{driverpb.PluginName: &served{server: newServer(d, log)}},
 		Logger:          hclog.NewNullLogger(),
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(driverpb.MaxMessage))...)
+			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(driverpb.MaxMessage), grpc.UnaryInterceptor(outputs()))...)
 		},
 	})
+}
+
+// outputs gives the process its outputs back when the first call comes. go-plugin sends what is
+// written to them over the connection, where the last words of a driver that ends are lost. The
+// gateway reads both.
+func outputs() grpc.UnaryServerInterceptor {
+	stdout, stderr := os.Stdout, os.Stderr
+	restore := sync.OnceFunc(func() { os.Stdout, os.Stderr = stdout, stderr })
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+		restore()
+		return handle(ctx, req)
+	}
 }
 
 // Started reports whether a gateway started this process as a driver.

@@ -20,15 +20,15 @@ import (
 
 // columns are the fields of a variable as a spreadsheet has them, in the order of
 // an export. Those of the address stand beside the others.
-var columns = [...]string{"tag", "driver_id", "access", "type", "addr", "addr2", "len", "bit", "byte", "chars", "node", "index", "s7", "area", "db", "start", "size",
+var columns = [...]string{"tag", "driver_id", "access", "type", "addr", "addr2", "len", "bit", "byte", "chars", "node", "index", "s7", "area", "db", "start", "size", "plugin",
 	"datatype", "byte_order", "charset", "pad", "scale", "scale_from", "na", "unit", "deadband", "report", "heartbeat", "polling",
 	"merge", "block_start", "block_len",
 	"verify_type", "verify_addr", "verify_addr2", "verify_len", "verify_bit", "verify_byte", "verify_chars",
-	"verify_node", "verify_index", "verify_s7", "verify_area", "verify_db", "verify_start", "verify_size"}
+	"verify_node", "verify_index", "verify_s7", "verify_area", "verify_db", "verify_start", "verify_size", "verify_plugin"}
 
 // inAddress reports whether a column is a field of the address.
 func inAddress(column string) bool {
-	return slices.Contains([]string{"type", "addr", "addr2", "len", "bit", "byte", "chars", "node", "index", "s7", "area", "db", "start", "size"}, column)
+	return slices.Contains([]string{"type", "addr", "addr2", "len", "bit", "byte", "chars", "node", "index", "s7", "area", "db", "start", "size", "plugin"}, column)
 }
 
 // pathOf returns where in a variable a column's field stands.
@@ -215,6 +215,12 @@ func (s *Sheet) value(column, cell string) (any, error) {
 		}
 		return list, nil
 	}
+	if strings.HasSuffix(column, "plugin") && strings.HasPrefix(cell, "{") { // an address with several fields
+		if !json.Valid([]byte(cell)) {
+			return nil, fmt.Errorf("%s: %.64q is no JSON", column, cell)
+		}
+		return json.RawMessage(cell), nil
+	}
 	if !isNumeric(column) {
 		return visible.FromCell(cell), nil
 	}
@@ -287,6 +293,12 @@ func cellText(v any) string {
 		return ""
 	case string:
 		return v
+	case map[string]any:
+		text, err := json.Marshal(v)
+		if err != nil {
+			return "" // not reached: it came from JSON
+		}
+		return string(text)
 	case []any:
 		texts := make([]string, len(v))
 		for i, e := range v {

@@ -85,7 +85,7 @@ func (v *Variables) importRow(s *Sheet, row []string, driver string) error {
 	} else {
 		item["access"], item["address"] = "R", map[string]any{}
 		where, _ := fields["address"].(map[string]any)
-		if where["node"] == nil && where["db"] == nil && where["s7"] == nil { // those say what type it is
+		if where["node"] == nil && where["db"] == nil && where["s7"] == nil && where["plugin"] == nil { // those say what type it is
 			config.SetAt(item, []string{"address", "type"}, "holding")
 		}
 	}

@@ -17,8 +17,8 @@ import (
 // in it follows by name.
 var fieldOrder = [...]string{
 	"tag", "driver_id", "scheme", "host", "port", "opts",
-	"kind", "path", "endpoint_id", "proto", "cfg",
-	"access", "address", "verify_address", "type", "addr", "addr2", "node", "index", "s7", "area", "db", "start", "size", "len", "bit", "byte", "chars",
+	"kind", "path", "sha256", "endpoint_id", "proto", "cfg",
+	"access", "address", "verify_address", "type", "addr", "addr2", "node", "index", "s7", "area", "db", "start", "size", "plugin", "len", "bit", "byte", "chars",
 	"datatype", "byte_order", "charset", "pad", "scale", "scale_from", "na", "unit", "polling", "report", "deadband", "heartbeat",
 	"merge", "block",
 }

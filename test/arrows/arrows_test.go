@@ -55,6 +55,8 @@ var allowed = map[string][]string{
 	"pkg/mqttwire":         {},
 	"pkg/receiver":         {"pkg/address", "pkg/clienttls", "pkg/durable", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/mqttwire", "pkg/regular", "pkg/supervise"},
 	"pkg/plcsim":           {"pkg/config"},
+	"pkg/sdk":              {"pkg/sdk/driverpb"},
+	"pkg/sdk/driverpb":     {},
 	"pkg/selector":         {},
 	"pkg/rollout":          {"pkg/number", "pkg/selector"},
 	"pkg/overlay":          {"pkg/config", "pkg/selector"},
@@ -78,7 +80,7 @@ var allowed = map[string][]string{
 // allowedBelow is for packages below a directory: every driver, every connector.
 var allowedBelow = map[string][]string{
 	"pkg/driver/": {"pkg/config", "pkg/errkind", "pkg/driver/...", "pkg/durable", "pkg/endpoint/...", "pkg/frame", "pkg/number", "pkg/plcsim", "pkg/point",
-		"pkg/regular", "pkg/xlsx", "schemas", "pkg/moment"},
+		"pkg/regular", "pkg/sdk/driverpb", "pkg/xlsx", "schemas", "pkg/moment"},
 	"pkg/connector/": {"pkg/address", "pkg/bus", "pkg/clienttls", "pkg/config", "pkg/connector/...", "pkg/errkind", "pkg/frame", "pkg/mqtt311", "pkg/mqttreason", "pkg/mqttwire", "pkg/number", "pkg/regular", "pkg/supervise", "schemas", "pkg/moment"},
 	"pkg/endpoint/":  {"pkg/endpoint/..."},
 	"pkg/config/":    {"pkg/config/...", "schemas"},
@@ -103,7 +105,8 @@ var owners = map[string][]string{
 	"github.com/expr-lang/expr":       {"pkg/point"},
 	"github.com/spf13/cobra":          {"pkg/cli", "cmd/"},
 	"github.com/prometheus/exporter-": {"pkg/gateway"},
-	"google.golang.org/grpc":          {"pkg/admin", "pkg/center", "pkg/cli", "pkg/gateway", "cmd/"},
+	"google.golang.org/grpc":          {"pkg/admin", "pkg/center", "pkg/cli", "pkg/driver/dyn", "pkg/driver/plugin", "pkg/gateway", "pkg/sdk", "cmd/"},
+	"github.com/hashicorp/go-":        {"pkg/driver/dyn", "pkg/sdk"},
 	"github.com/santhosh-tekuri/json": {"pkg/config", "pkg/lint", "pkg/connector/mqtt", "pkg/driver", "schemas"},
 }
 
@@ -233,12 +236,13 @@ func below(name string, who []string) bool {
 // opensItself says who reads a file without pkg/regular, and why: all others would wait for
 // the other end of a pipe that somebody put in the file's place, or read a device for ever.
 var opensItself = map[string]string{
-	"pkg/wal/os_unix.go":       "the log's own directories, to sync them",
-	"pkg/durable/durable.go":   "directories, to sync them",
-	"pkg/bus/flash_linux.go":   "what the kernel tells in /sys",
-	"cmd/edge-bus/audit.go":    "a person names it; <(…) is a pipe",
-	"cmd/edge-bus/transfer.go": "a person names it; <(…) is a pipe",
-	"cmd/edge-cfg/import.go":   "a person names it; <(…) is a pipe",
+	"pkg/wal/os_unix.go":              "the log's own directories, to sync them",
+	"pkg/durable/durable.go":          "directories, to sync them",
+	"pkg/bus/flash_linux.go":          "what the kernel tells in /sys",
+	"pkg/driver/dyn/process_linux.go": "what the kernel tells in /proc",
+	"cmd/edge-bus/audit.go":           "a person names it; <(…) is a pipe",
+	"cmd/edge-bus/transfer.go":        "a person names it; <(…) is a pipe",
+	"cmd/edge-cfg/import.go":          "a person names it; <(…) is a pipe",
 }
 
 // TestFilesAreOpenedAsRegularOnes: whoever may put a pipe, a device or an endless file in the
@@ -283,6 +287,22 @@ func TestBrokerStaysOut(t *testing.T) {
 		}
 		if got := strings.Contains(string(text), "mochi-mqtt"); got != want {
 			t.Errorf("with the tags %q a broker is linked: %v", tags, got)
+		}
+	}
+}
+
+// TestSDKIsLight: who writes a driver links nothing of the gateway.
+func TestSDKIsLight(t *testing.T) {
+	list := exec.Command("go", "list", "-deps", "./pkg/sdk")
+	list.Dir = "../.."
+	text, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dep := range strings.FieldsSeq(string(text)) {
+		sub, ours := strings.CutPrefix(dep, module)
+		if ours && !within(sub, []string{"pkg/sdk/..."}) || strings.Contains(dep, "etcd") || strings.Contains(dep, "pebble") || strings.Contains(dep, "prometheus") {
+			t.Errorf("pkg/sdk links %s", dep)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func TestTablesFollowTheSchemas(t *testing.T) {
 		}
 	}
 	slices.Sort(found)
-	if want := []string{"connectors/mqtt5", "drivers/modbus", "drivers/opcua", "drivers/s7", "gateway"}; !slices.Equal(found, want) {
+	if want := []string{"connectors/mqtt5", "drivers/modbus", "drivers/opcua", "drivers/plugin", "drivers/s7", "gateway"}; !slices.Equal(found, want) {
 		t.Errorf("tables of %v, want %v", found, want)
 	}
 }

@@ -34,6 +34,7 @@ func TestDefaults(t *testing.T) {
 	base := g.Config.Dir[:len(g.Config.Dir)-len("/config")]
 	want := Gateway{
 		GatewayID: "gw-1", Tenant: "default", Device: "gw-1", DataDir: "/var/lib/edge-gw", SecretsDir: "/etc/edge-gw/secrets",
+		DriversDir: "/usr/lib/edge-gw/drivers", DriverMemory: 256 * config.MiB,
 		Security: "normal", Policy: Policy{DocumentMemory: config.GiB, Hosts: []string{}, Serial: []string{}, Certificates: []string{}, Signers: []string{}, SecretsDir: "/etc/edge-gw/secrets/tables"},
 		Log: Log{"info", "json"}, Clock: Clock{NotBefore: config.Date(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC))}, Metrics: Metrics{Listen: ":9100"}, Page: Page{Local: true}, Admin: Admin{"/var/lib/edge-gw/admin.sock", "0600", "", Roles{[]string{}, []string{}, []string{}, []string{}}},
 		Config: Config{Source: "etcd", Dir: filepath.Join(base, "config"), Etcd: Etcd{Endpoints: []string{}, Listen: "unix", Prefix: "/edge/config/v1"},

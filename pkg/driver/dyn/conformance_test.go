@@ -1,8 +1,11 @@
+//go:build linux
+
 package dyn_test
 
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,7 +21,7 @@ import (
 // TestMain makes the test's binary a driver where the gateway's side starts it.
 func TestMain(m *testing.M) {
 	if sdk.Started() {
-		sdk.Main(lineDriver())
+		be(filepath.Base(os.Args[0]))
 	}
 	os.Exit(m.Run())
 }

@@ -123,7 +123,7 @@ func (f *file) vet() error {
 	}
 	f.script = true
 	if err := trustedLink(interpreter); err != nil {
-		return fmt.Errorf("%w: its interpreter %s: %w", ErrRefused, interpreter, err)
+		return fmt.Errorf("%w: its interpreter %s: %v", ErrRefused, interpreter, err) // not that it is missing itself
 	}
 	return nil
 }

@@ -32,14 +32,14 @@ type process struct {
 	log    *slog.Logger
 	said   *said
 
-	stdin    *os.File // its end is the driver's
+	stdin    *os.File    // its end is the driver's
 	out      [2]*os.File // standard output and error, to read
 	hello    *io.PipeReader
 	helloIn  *io.PipeWriter
 	pid      atomic.Int64           // 0: it was not started
 	version  atomic.Pointer[string] // of the contract, as the driver says; nil before it did
-	done     chan struct{} // closed when the process has ended and is cleaned up after
-	err      error         // why Wait failed; read after done
+	done     chan struct{}          // closed when the process has ended and is cleaned up after
+	err      error                  // why Wait failed; read after done
 	killOnce sync.Once
 	readers  sync.WaitGroup
 }

@@ -2,6 +2,7 @@ package dyn
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -30,6 +31,7 @@ type said struct {
 	mu      sync.Mutex
 	omitted int
 	last    []string // texts without a level, the newest last
+	crash   string   // how a crash of Go began; "": there was none
 }
 
 func newSaid(log *slog.Logger) *said {
@@ -80,8 +82,11 @@ func (s *said) line(text string) {
 			s.last = slices.Delete(s.last, 0, 1)
 		}
 		s.last = append(s.last, text)
+		if s.crash == "" && (strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")) {
+			s.crash = text
+		}
 	}
-	if !s.log.Enabled(nil, level) { //nolint:staticcheck // no handler of ours looks at the context
+	if !s.log.Enabled(context.Background(), level) {
 		return
 	}
 	if !s.limit.AllowN(time.Now(), 1) {
@@ -92,7 +97,7 @@ func (s *said) line(text string) {
 		attrs = append(attrs, "lines_left_out", s.omitted)
 		s.omitted = 0
 	}
-	s.log.Log(nil, level, msg, attrs...) //nolint:staticcheck // see above
+	s.log.Log(context.Background(), level, msg, attrs...)
 }
 
 // record reads a record of log/slog in JSON; msg is "" if text is none.
@@ -119,9 +124,13 @@ func record(text string) (level slog.Level, msg string, attrs []any) {
 	return level, msg, attrs
 }
 
-// tail returns the last lines that were no log records: what a process says that ends.
+// tail returns what a process says that ends: how its crash began, or the last lines that were
+// no log records.
 func (s *said) tail() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.crash != "" {
+		return s.crash
+	}
 	return strings.Join(s.last, " / ")
 }

@@ -59,7 +59,9 @@ func compile(name, text string) (*jsonschema.Schema, error) {
 	}
 	c := jsonschema.NewCompiler()
 	c.Draft = jsonschema.Draft7
-	c.LoadURL = func(url string) (io.ReadCloser, error) { return nil, fmt.Errorf("a schema refers to %s, and must be whole", url) }
+	c.LoadURL = func(url string) (io.ReadCloser, error) {
+		return nil, fmt.Errorf("a schema refers to %s, and must be whole", url)
+	}
 	if err := c.AddResource("driver:"+name, strings.NewReader(text)); err != nil {
 		return nil, fmt.Errorf("its schema of %s: %s", name, clean(err.Error()))
 	}

@@ -461,7 +461,7 @@ func (r *runner) job() error {
 	case done:
 		return err
 	case r.broken != nil:
-		r.turn.Finish(r.broken)
+		r.turn.Finish(err)
 		return r.broken
 	case lostBy(err):
 		r.turn.Finish(err)
