@@ -34,6 +34,8 @@ func be(name string) {
 		serveRaw(name)
 	case name == "line":
 		sdk.Main(lineDriver())
+	case name == "registers":
+		sdk.Main(registersDriver())
 	default:
 		sdk.Main(rudeDriver(name))
 	}

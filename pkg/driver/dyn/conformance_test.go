@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	if sdk.Started() {
 		be(filepath.Base(os.Args[0]))
 	}
-	os.Exit(m.Run())
+	os.Exit(drivertest.Main(m, serveRegisters))
 }
 
 // TestConformance is the suite of all drivers, over the wire: the driver is in a process.
