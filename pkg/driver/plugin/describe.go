@@ -34,7 +34,7 @@ type Description struct {
 func Describe(ctx context.Context, s Session) (*Description, error) {
 	r, err := s.Describe(ctx, &driverpb.DescribeRequest{})
 	if err != nil {
-		return nil, fault(s, "Describe", grace, err)
+		return nil, fault(ctx, s, "Describe", grace, err)
 	}
 	d := &Description{Name: clean(r.GetName()), Version: clean(r.GetVersion()), Protocols: r.GetProtocols(), Checks: r.GetChecks()}
 	if d.Name == "" || d.Version == "" {
@@ -151,7 +151,7 @@ type Finding struct {
 func Findings(ctx context.Context, s Session, r *driverpb.CheckRequest) ([]Finding, error) {
 	resp, err := s.Check(ctx, r)
 	if err != nil {
-		return nil, fault(s, "Check", grace, err)
+		return nil, fault(ctx, s, "Check", grace, err)
 	}
 	var out []Finding
 	for _, f := range resp.GetFindings() {

@@ -182,7 +182,7 @@ func (r *runner) close(limit time.Duration) {
 	defer cancel()
 	defer context.AfterFunc(r.ctx, func() { time.AfterFunc(farewell, cancel) })()
 	if _, err := r.ses.Close(call, &driverpb.CloseRequest{}); err != nil && r.ctx.Err() == nil {
-		r.broken = fault(r.ses, "Close", limit-grace, err)
+		r.broken = fault(r.ctx, r.ses, "Close", limit-grace, err)
 	}
 }
 
@@ -208,7 +208,7 @@ func (r *runner) failed(call string, err error) error {
 	case r.ctx.Err() != nil:
 		return errStopping // it was given up
 	default:
-		r.broken = fault(r.ses, call, r.s.Timeout, err)
+		r.broken = fault(r.ctx, r.ses, call, r.s.Timeout, err)
 	}
 	return r.broken
 }

@@ -27,10 +27,11 @@ type Session interface {
 }
 
 const (
-	grace     = 2 * time.Second // that a call may take longer than the driver was given
-	heartbeat = 2 * time.Second // between two heartbeats
-	missed    = 8 * time.Second // without an answer to one: the driver hangs
-	lastWord  = 300 * time.Millisecond
+	grace     = 2 * time.Second        // that a call may take longer than the driver was given
+	heartbeat = 2 * time.Second        // between two heartbeats
+	missed    = 8 * time.Second        // without an answer to one: the driver hangs
+	lastWord  = 300 * time.Millisecond // until the end of a driver is noticed, after a call failed
+	closing   = 3 * time.Second        // the same, where the connection ended: the driver is about to
 	farewell  = 200 * time.Millisecond // for Close when the driver is to stop
 )
 
@@ -39,11 +40,18 @@ const (
 var ErrBroken = errors.New("the driver failed")
 
 // fault is the error of a call that failed as such.
-func fault(s Session, call string, limit time.Duration, err error) error {
+func fault(ctx context.Context, s Session, call string, limit time.Duration, err error) error {
+	wait := lastWord
+	if status.Code(err) == codes.Unavailable {
+		wait = closing
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
 	select {
 	case <-s.Done():
 		return fmt.Errorf("%w: %w", ErrBroken, s.Why())
-	case <-time.After(lastWord): // the call may fail before the end is noticed
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 	switch status.Code(err) {
 	case codes.DeadlineExceeded:
@@ -130,7 +138,7 @@ func watch(ctx context.Context, s Session, end context.CancelCauseFunc, told fun
 				end(fmt.Errorf("%w: no heartbeat came for %v", ErrBroken, missed))
 				return
 			case err != nil:
-				end(fault(s, "Status", missed, err))
+				end(fault(ctx, s, "Status", missed, err))
 				return
 			}
 			told(r)

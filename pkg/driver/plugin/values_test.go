@@ -162,12 +162,12 @@ func TestFault(t *testing.T) {
 			codes.Unimplemented:    "does not implement Poll",
 			codes.Internal:         "Poll: x y",
 		} {
-			if err := fault(s, "Poll", time.Second, status.Error(code, "x\ny")); !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), want) {
+			if err := fault(t.Context(), s, "Poll", time.Second, status.Error(code, "x\ny")); !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v: %v", code, err)
 			}
 		}
 		time.AfterFunc(lastWord/2, func() { close(s.done) })
-		if err := fault(s, "Poll", time.Second, status.Error(codes.Unavailable, "EOF")); err.Error() != "the driver failed: it was killed" {
+		if err := fault(t.Context(), s, "Poll", time.Second, status.Error(codes.Unavailable, "EOF")); err.Error() != "the driver failed: it was killed" {
 			t.Errorf("%v", err)
 		}
 	})
