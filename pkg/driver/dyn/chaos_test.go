@@ -83,19 +83,14 @@ func rudeCfg(name string) map[string]any {
 // start runs the driver that is installed as name, with four points.
 func start(t *testing.T, f driver.Factory, name string, cfg map[string]any) (*rig, error) {
 	t.Helper()
-	it := item(name, cfg)
-	return startItem(t, f, name, it, config.Endpoint{Scheme: "tcp", Host: "127.0.0.1", Port: 1})
-}
-
-func startItem(t *testing.T, f driver.Factory, id string, it config.Driver, ep config.Endpoint) (*rig, error) {
-	t.Helper()
+	id := fmt.Sprintf("%s-%d", name, os.Getpid()) // another copy of the test may run
 	r := &rig{t: t, id: id, log: modbustest.NewLog(), said: &said{}, ended: make(chan error, 1)}
 	var vars []config.Variable
 	for i := range 4 {
 		vars = append(vars, variable(fmt.Sprintf("t%d", i), i))
 	}
 	var err error
-	r.Driver, err = f.New(driver.Config{ID: id, Item: it, Endpoint: ep, Points: modbustest.Compile(t, vars, nil)},
+	r.Driver, err = f.New(driver.Config{ID: id, Item: item(name, cfg), Endpoint: config.Endpoint{Scheme: "tcp", Host: "127.0.0.1", Port: 1}, Points: modbustest.Compile(t, vars, nil)},
 		driver.Deps{Endpoint: modbustest.Dial(t, "tcp", func() string { return "" }), Out: r.log,
 			Log: slog.New(slog.NewTextHandler(r.said, &slog.HandlerOptions{Level: slog.LevelDebug})).With("driver", id)})
 	if err != nil {
@@ -148,6 +143,21 @@ func nothingLeft(t *testing.T, id string) {
 	if list := pids(id); len(list) != 0 {
 		t.Errorf("processes of %s are left: %v", id, list)
 	}
+}
+
+// running counts the processes of an executable.
+func running(t *testing.T, path string) (n int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if exe, err := os.Readlink(filepath.Join("/proc", e.Name(), "exe")); err == nil && exe == path {
+			n++
+		}
+	}
+	return n
 }
 
 // zombies are children of ours that nobody has waited for.
@@ -284,7 +294,7 @@ func TestChaos(t *testing.T) {
 				} else if c.name != "hang-open" && (r.log.Last("t0").Quality != frame.Bad || r.log.Bad("t0") != 1) {
 					t.Errorf("t0 was told bad %d times, the last is %v", r.log.Bad("t0"), r.log.Last("t0").Quality)
 				}
-				nothingLeft(t, c.name)
+				nothingLeft(t, r.id)
 			})
 		}
 	})
@@ -350,7 +360,9 @@ func TestNeverStarts(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("New: %v, want an error with %q", err, want)
 			}
-			nothingLeft(t, name)
+			if left := running(t, filepath.Join(dir, name)); left != 0 {
+				t.Errorf("%d processes are left", left)
+			}
 		})
 	}
 }
@@ -386,7 +398,9 @@ func TestKilled(t *testing.T) {
 		r.stop()
 	}
 	t.Logf("%d starts, the slowest took %v to its first value", n, slowest)
-	nothingLeft(t, "killed")
+	if left := running(t, filepath.Join(dir, "killed")); left != 0 {
+		t.Errorf("%d processes are left", left)
+	}
 	if list := zombies(); len(list) != 0 {
 		t.Errorf("zombies: %v", list)
 	}
