@@ -166,9 +166,9 @@ func TestPushAndRollback(t *testing.T) {
 	gw.refused(t, sub, good, 1, "unit_id", "push", gw.tables, "-y", "--force", "--wait")
 	gw.edit(t, "drivers.yml", "polling: 50ms", "unit_id: 1\n    polling: 50ms")
 
-	gw.edit(t, "drivers.yml", "kind: static", "kind: dyn\n  path: ./nothere")
-	gw.refused(t, sub, good, 2, "is not built yet", "push", gw.tables, "-y", "--wait")
-	gw.edit(t, "drivers.yml", "kind: dyn\n  path: ./nothere", "kind: static")
+	gw.edit(t, "drivers.yml", "kind: static", "kind: dyn\n  path: nothere")
+	gw.refused(t, sub, good, 2, "is not installed", "push", gw.tables, "-y", "--wait")
+	gw.edit(t, "drivers.yml", "kind: dyn\n  path: nothere", "kind: static")
 
 	// The PLC that answers is left for an address where nobody does.
 	_, port, _ := strings.Cut(plc.Addr, ":")
