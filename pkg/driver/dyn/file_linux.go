@@ -83,7 +83,7 @@ func walk(path string) (*file, error) {
 		_ = f.Close() // only read
 		return nil, err
 	}
-	f.id = identity{uint64(st.Dev), st.Ino, st.Size, st.Ctim.Nano()}
+	f.id = identity{st.Dev, st.Ino, st.Size, st.Ctim.Nano()}
 	return f, nil
 }
 
@@ -123,7 +123,7 @@ func (f *file) vet() error {
 	}
 	f.script = true
 	if err := trustedLink(interpreter); err != nil {
-		return fmt.Errorf("%w: its interpreter %s: %v", ErrRefused, interpreter, err) // not that it is missing itself
+		return fmt.Errorf("%w: its interpreter %s: %s", ErrRefused, interpreter, err.Error()) // not that it is missing itself
 	}
 	return nil
 }

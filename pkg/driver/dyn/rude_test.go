@@ -104,7 +104,7 @@ func (r *rude) begin() {
 	case "spin":
 		for range 4 {
 			go func() {
-				for {
+				for n := 1; n > 0; n++ { // for a century
 				}
 			}()
 		}
