@@ -310,6 +310,26 @@ func TestBeyondRepair(t *testing.T) {
 					}
 				}
 			},
+			"table cut short": func(t *testing.T, dir string) {
+				tables, err := filepath.Glob(filepath.Join(dir, name, "*.sst"))
+				if err != nil || len(tables) == 0 {
+					t.Fatal(tables, err)
+				}
+				if err := os.Truncate(tables[0], 0); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"manifest lost": func(t *testing.T, dir string) {
+				manifests, err := filepath.Glob(filepath.Join(dir, name, "MANIFEST-*"))
+				if err != nil || len(manifests) == 0 {
+					t.Fatal(manifests, err)
+				}
+				for _, path := range manifests {
+					if err := os.Remove(path); err != nil {
+						t.Fatal(err)
+					}
+				}
+			},
 		} {
 			t.Run(name+" "+what, func(t *testing.T) {
 				dir := damagedLog(t, func(dir string) { harm(t, dir) })

@@ -198,8 +198,7 @@ func (l *Log) checkMarker(name string) error {
 	if err != nil {
 		return nil // there is none yet, or Open tells
 	}
-	has := func(ok func(string) bool) bool { return slices.ContainsFunc(names, ok) }
-	if has(func(n string) bool { return strings.HasSuffix(n, ".sst") }) && !has(func(n string) bool { return strings.HasPrefix(n, "marker.manifest.") }) {
+	if slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".sst") }) && !slices.ContainsFunc(names, isMarker) {
 		return l.openError(name, fmt.Errorf("%w: it has tables, but not the file marker.manifest that says which count", ErrDamaged))
 	}
 	return nil
@@ -225,10 +224,19 @@ func (l *Log) syncDirs() error {
 	}
 }
 
+func isMarker(name string) bool { return strings.HasPrefix(name, "marker.manifest.") }
+
 // openError says what can be done about a database that can't be opened, which is
-// not much: what is in it can't be told apart any more.
+// not much: what is in it can't be told apart any more. One whose marker is there was
+// made, so a file that it lacks was lost. Pebble marks neither that as corruption, nor a
+// table that is shorter than it was, nor writes without the manifest that they belong to.
 func (l *Log) openError(name string, err error) error {
-	if pebble.IsCorruptionError(err) || errors.Is(err, ErrDamaged) {
+	lost := strings.Contains(err.Error(), "object size mismatch") || errors.Is(err, pebble.ErrDBNotPristine)
+	if errors.Is(err, os.ErrNotExist) {
+		names, listErr := l.fs.List(l.path(name))
+		lost = listErr == nil && slices.ContainsFunc(names, isMarker)
+	}
+	if lost || pebble.IsCorruptionError(err) || errors.Is(err, ErrDamaged) {
 		return fmt.Errorf("%s: %w beyond repair: keep a copy of %s for whoever may read it, and move it away; the next start begins a new log: %w",
 			name, ErrDamaged, l.dir, brief{err})
 	}
