@@ -14,6 +14,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/logtest"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 )
 
 // gateway is a follower whose applier is the test's.
@@ -196,6 +197,7 @@ func TestBootFromCache(t *testing.T) {
 	g.stop()
 
 	// Off during many commits and a compaction.
+	row := faults.Open(t, "etcd-compacted")
 	s := openStore(t, endpoint)
 	for i := range 5 {
 		doc = docOf(t, 20+i, i)
@@ -204,14 +206,19 @@ func TestBootFromCache(t *testing.T) {
 	if _, err := s.etcd.Compact(t.Context(), mustLoad(t, s).Commit.Rev); err != nil {
 		t.Fatal(err)
 	}
+	row.Fault(1)
+	back := time.Now()
 	g = startGateway(t, endpoint, "gw", cache)
 	eventually(t, "caught up over a compaction", g.runs(doc))
+	row.Recovered(time.Since(back))
+	row.Count(5, 0, 0) // the last of them runs; waiting for it in vain has ended the test
 	stopEtcd()
 }
 
 // The watch survives what ends it: compaction past it, and a cluster that is older
 // than what the gateway has seen.
 func TestRestoredCluster(t *testing.T) {
+	row := faults.Open(t, "etcd-old")
 	dir, err := os.MkdirTemp("", "e")
 	if err != nil {
 		t.Fatal(err)
@@ -247,13 +254,17 @@ func TestRestoredCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	startEtcdIn(t, dir)
+	row.Fault(1)
+	back := time.Now()
 	eventually(t, "went back to the restored configuration", g.runs(old))
+	row.Recovered(time.Since(back))
 	if got := g.View().Rev; got >= revBefore {
 		t.Errorf("rev %d after the restore, %d before", got, revBefore)
 	}
 	next := docOf(t, 10, "next")
 	mustPush(t, s, next)
 	eventually(t, "follows the restored cluster", g.runs(next))
+	row.Count(3, 0, 0) // of each state that the store had, the gateway runs the newest commit; waiting for it in vain has ended the test
 	if n := strings.Count(said.String(), "the config center went back"); n != 1 {
 		t.Errorf("the log tells %d times that the store went back, expected once:\n%s", n, said.String())
 	}

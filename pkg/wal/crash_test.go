@@ -15,6 +15,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/edge-gateway/edge-gateway/test/faults"
 )
 
 // promise is what the log has promised so far: what a crash at this moment must
@@ -246,6 +248,7 @@ func campaign(sample, n int) int {
 // TestCrashAtEveryWrite runs the workload and crashes the machine at each write
 // of a file in turn, with a random part of what was not synced lost.
 func TestCrashAtEveryWrite(t *testing.T) {
+	row := faults.Open(t, "power-write")
 	seeds := uint64(1)
 	if campaign(1, 2) == 1 {
 		seeds = 25
@@ -266,14 +269,18 @@ func TestCrashAtEveryWrite(t *testing.T) {
 		step := campaign(150, n)
 		t.Logf("seed %d: %d writes, every %d", seed, n, step)
 		for k := 1; k <= n; k += step {
-			if err := crashAt(int64(k), seed); err != nil {
+			promised, err := crashAt(int64(k), seed)
+			if err != nil {
 				t.Fatalf("crash at write %d (seed %d): %v", k, seed, err)
 			}
+			row.Fault(1)
+			row.Count(promised, 0, 0) // a frame that is lost or doubled has ended the test
 		}
 	}
 }
 
-func crashAt(k int64, seed uint64) error {
+// crashAt crashes at write k, and returns how many frames were promised then.
+func crashAt(k int64, seed uint64) (promised uint64, err error) {
 	mem := vfs.NewCrashableMem()
 	w := newWorkload(12)
 	var left *vfs.MemFS
@@ -293,14 +300,14 @@ func crashAt(k int64, seed uint64) error {
 		return nil
 	})
 	if err := w.run(errorfs.Wrap(mem, inject), seed, taken.Load); err != nil && !errors.Is(err, errStop) {
-		return err
+		return 0, err
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	if left == nil {
-		return nil // this run had fewer writes
+		return 0, nil // this run had fewer writes
 	}
-	return w.verify(left, held)
+	return held.durable, w.verify(left, held)
 }
 
 // TestErrorAtEveryWrite has each write fail in turn, and all after it: the disk
@@ -308,17 +315,21 @@ func crashAt(k int64, seed uint64) error {
 // all that was promised.
 func TestErrorAtEveryWrite(t *testing.T) {
 	const seed, n = 11, 700
+	row := faults.Open(t, "disk-errors")
 	for _, forever := range []bool{true, false} {
 		step := campaign(60, n)
 		for k := 1; k <= n; k += step {
-			if err := errorAt(int64(k), seed, forever); err != nil {
+			promised, err := errorAt(int64(k), seed, forever)
+			if err != nil {
 				t.Fatalf("error at write %d (seed %d, forever %v): %v", k, seed, forever, err)
 			}
+			row.Fault(1)
+			row.Count(promised, 0, 0) // a frame that is lost or doubled has ended the test
 		}
 	}
 }
 
-func errorAt(k int64, seed uint64, forever bool) error {
+func errorAt(k int64, seed uint64, forever bool) (promised uint64, err error) {
 	mem := vfs.NewCrashableMem()
 	w := newWorkload(12)
 	var count atomic.Int64
@@ -346,7 +357,7 @@ func errorAt(k int64, seed uint64, forever bool) error {
 			waiting = false
 		case <-failed:
 			if err := w.log.Load().Append(nil); !errors.Is(err, ErrFailed) {
-				return fmt.Errorf("append on a failed log: %w", err)
+				return 0, fmt.Errorf("append on a failed log: %w", err)
 			}
 			waiting = false
 		case <-deadline:
@@ -356,7 +367,7 @@ func errorAt(k int64, seed uint64, forever bool) error {
 	}
 	held := w.current.Load()
 	off.Store(true)
-	return w.verify(mem.CrashClone(vfs.CrashCloneCfg{}), held)
+	return held.durable, w.verify(mem.CrashClone(vfs.CrashCloneCfg{}), held)
 }
 
 // TestEmptiedLogGoesOn: when everything is delivered and deleted, and the machine

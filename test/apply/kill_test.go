@@ -13,6 +13,7 @@ import (
 
 	pb "github.com/edge-gateway/edge-gateway/pkg/admin/adminpb"
 	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -170,21 +171,25 @@ var forward = []string{"Preparing", "DrainEP", "RestartDrv", "ReloadMap", "Verif
 // configuration, or the old one, which the store has again then too.
 func TestKilledAtEveryPhase(t *testing.T) {
 	t.Parallel()
+	row := faults.Open(t, "kill-apply")
 	d := newDuel(t, ", verify_timeout: 2s", "")
 	d.runs(0)
 	for i, state := range forward { // there and back
-		d.killed([]tables{d.new, d.old}[i%2], state)
+		row.Recovered(d.killed([]tables{d.new, d.old}[i%2], state))
+		row.Fault(1)
 		d.runs(1 - i%2)
 	}
 	for _, state := range []string{"Verifying", "RollingBack", "rolled_back"} {
-		d.killed(d.dead, state)
+		row.Recovered(d.killed(d.dead, state))
+		row.Fault(1)
 		d.backToOld()
 	}
-	d.check()
+	d.account(row)
 }
 
-// killed pushes t, kills the gateway as it enters state, and starts it again.
-func (d *duel) killed(t tables, state string) {
+// killed pushes t, kills the gateway as it enters state, and starts it again. It returns
+// how long that took until it was ready.
+func (d *duel) killed(t tables, state string) time.Duration {
 	d.tb.Helper()
 	killed := make(chan struct{})
 	reached, stop := d.at(state, func() { d.Kill(d.tb); close(killed) })
@@ -195,7 +200,10 @@ func (d *duel) killed(t tables, state string) {
 		d.tb.Fatalf("the apply never came to %s (%v)", state, reached.Load())
 	}
 	stop()
+	began := time.Now()
 	d.Start(d.tb)
+	d.WaitReady(d.tb)
+	return time.Since(began)
 }
 
 // backToOld waits until the old configuration runs, and is in force.

@@ -23,6 +23,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/config"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/receiver"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -302,6 +303,20 @@ func (p *plant) history() []*pb.ConfigApply {
 		p.tb.Fatal(err)
 	}
 	return r.GetApplies()
+}
+
+// account is check for a scenario's row.
+func (p *plant) account(row *faults.Row) {
+	p.tb.Helper()
+	row.Memory(p.Peak())
+	p.check()
+	for _, g := range p.ledger.Report().Gateways {
+		lost := uint64(0)
+		for _, gap := range g.Gaps {
+			lost += gap.Last - gap.First + 1
+		}
+		row.Count(g.Frames+lost, lost, g.Repeats)
+	}
 }
 
 // check waits until everything that was published has arrived, and reports what is

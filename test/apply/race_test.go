@@ -14,6 +14,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/center/embedded"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -126,6 +127,7 @@ func (c *cluster) start() {
 // apply ends as it would have, and when etcd is back it is told, or put back.
 func TestEtcdLostAtEveryPhase(t *testing.T) {
 	t.Parallel()
+	row := faults.Open(t, "etcd-gone")
 	c := startCluster(t)
 	d := newDuel(t, ", verify_timeout: 2s", c.addr)
 	d.runs(0)
@@ -134,22 +136,26 @@ func TestEtcdLostAtEveryPhase(t *testing.T) {
 		d.lost(c, []tables{d.old, d.new}[which], state)
 		d.runs(which)
 		c.start()
+		row.Fault(1)
+		back := time.Now()
 		sha := []tables{d.old, d.new}[which].document().SHA256()
 		d.status("the gateway to report", func(g center.Gateway) bool {
 			return g.Online && g.State == center.Applied && g.SHA256 == sha
 		})
+		row.Recovered(time.Since(back))
 	}
 	for _, state := range []string{"Verifying", "RollingBack"} {
 		d.lost(c, d.dead, state)
 		peer.WaitFor(t, 20*time.Second, "the rollback", func() bool { return d.tried().State == "rolled_back" })
 		d.runs(0)
 		c.start()
+		row.Fault(1)
 		d.backToOld()
 	}
 	if n := len(d.rollbacks()); n != 2 {
 		t.Errorf("%d rollbacks were told upstream: %v", n, d.rollbacks())
 	}
-	d.check()
+	d.account(row)
 }
 
 // lost pushes t and stops etcd as the gateway enters state.

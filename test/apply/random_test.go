@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -105,9 +106,8 @@ func TestRandomPushes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
+	row := faults.Open(t, "documents-random")
+	random := row.Random(t)
 	devices := []*plc{startPLC(t, baseA), startPLC(t, baseB)}
 	nowhere := peer.FreeAddr(t)
 	first := randomTables(random, "", devices...)
@@ -122,6 +122,7 @@ func TestRandomPushes(t *testing.T) {
 			dead = nowhere
 		}
 		next := randomTables(random, dead, devices...)
+		row.Fault(1)
 		p.forgetValues()
 		err := p.settled(p.push(next))
 		if not := (*center.NotAppliedError)(nil); errors.As(err, &not) {
@@ -147,5 +148,5 @@ func TestRandomPushes(t *testing.T) {
 		n, ok := p.Metric("go_goroutines")
 		return ok && n <= goroutines+5
 	})
-	p.check()
+	p.account(row)
 }

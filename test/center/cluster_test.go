@@ -17,6 +17,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
 	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 )
 
 // cluster is three etcd members, each a process.
@@ -81,6 +82,7 @@ func (c *cluster) leads(addr string) bool {
 // The leader of a cluster is killed again and again while an operator pushes and
 // gateways watch: no acknowledged commit is lost, and no gateway misses the last.
 func TestLeaderKilled(t *testing.T) {
+	row := faults.Open(t, "etcd-leader")
 	c := startCluster(t)
 	s := open(t, c.clients[:], 40)
 	var gateways []*center.Follower
@@ -101,8 +103,14 @@ func TestLeaderKilled(t *testing.T) {
 	for range campaign(3, 60) {
 		time.Sleep(700 * time.Millisecond) // pushes and watches go on for a while
 		i := c.killLeader()
+		row.Fault(1)
+		acks, killed := l.len(), time.Now()
 		time.Sleep(700 * time.Millisecond)
 		c.start(i)
+		for l.len() == acks && t.Context().Err() == nil {
+			time.Sleep(10 * time.Millisecond) // another process elects
+		}
+		row.Recovered(time.Since(killed))
 	}
 	cancel()
 	wg.Wait()
@@ -120,7 +128,7 @@ func TestLeaderKilled(t *testing.T) {
 		}
 	}
 	repaired(t, s, -1)
-	l.check(t, s)
+	row.Count(l.check(t, s))
 }
 
 // push makes one commit and writes it down if it was acknowledged. One whose answer

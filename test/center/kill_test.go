@@ -3,7 +3,6 @@ package center_test
 import (
 	"bufio"
 	"fmt"
-	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/edge-gateway/edge-gateway/pkg/center"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 )
 
 // ledger is what writers were told of.
@@ -46,8 +46,9 @@ func (l *ledger) read(t *testing.T, lines *bufio.Scanner) {
 }
 
 // check holds the log of the store to the ledger: no acknowledged commit is
-// missing, releases have no gap, each is based on the one before.
-func (l *ledger) check(t *testing.T, s *center.Store) {
+// missing, releases have no gap, each is based on the one before. It returns how many
+// were acknowledged, are missing, and are there twice.
+func (l *ledger) check(t *testing.T, s *center.Store) (accepted, lost, repeated uint64) {
 	t.Helper()
 	log, err := s.Log(t.Context(), 0)
 	if err != nil {
@@ -67,10 +68,12 @@ func (l *ledger) check(t *testing.T, s *center.Store) {
 	defer l.mu.Unlock()
 	for rev, sha := range l.acks {
 		if byRev[rev] != sha {
+			lost++
 			t.Errorf("rev %d was acknowledged and is not in the log", rev)
 		}
 	}
 	t.Logf("%d commits, %d of them acknowledged", len(log), len(l.acks))
+	return uint64(len(l.acks)), lost, uint64(len(log) - len(byRev))
 }
 
 // repaired pushes once more and has the doctor prove the item keys equal to the
@@ -98,6 +101,8 @@ func repaired(t *testing.T, s *center.Store, v int) {
 // Writers are killed at random moments of their pushes. Whatever they leave, readers
 // see whole documents, and the next push puts the item keys right.
 func TestWritersKilled(t *testing.T) {
+	row := faults.Open(t, "kill-push")
+	random := row.Random(t)
 	dir := shortDir(t)
 	child(t, "server", "DIR="+dir)
 	endpoint := "unix:" + center.EmbeddedSocket(dir)
@@ -112,9 +117,11 @@ func TestWritersKilled(t *testing.T) {
 			wg.Go(func() { l.read(t, lines) })
 		}
 		// The moment of the kill is the test.
-		time.Sleep(time.Duration(20+rand.IntN(150)) * time.Millisecond)
+		time.Sleep(time.Duration(20+random.IntN(150)) * time.Millisecond)
 		for _, cmd := range writers {
+			row.Memory(faults.PeakOf(cmd.Process.Pid))
 			_ = cmd.Process.Kill()
+			row.Fault(1)
 		}
 		wg.Wait()
 		for _, cmd := range writers {
@@ -128,23 +135,29 @@ func TestWritersKilled(t *testing.T) {
 			repaired(t, s, -round)
 		}
 	}
-	l.check(t, s)
+	row.Count(l.check(t, s))
 }
 
 // The embedded server is killed while it is written to: what it has acknowledged is
 // there when it is back.
 func TestServerKilled(t *testing.T) {
+	row := faults.Open(t, "kill-etcd")
+	random := row.Random(t)
 	dir := shortDir(t)
 	endpoint := "unix:" + center.EmbeddedSocket(dir)
 	l := &ledger{acks: map[int64]string{}}
 	for round := range campaign(4, 200) {
+		began := time.Now()
 		srv, _ := child(t, "server", "DIR="+dir)
+		row.Recovered(time.Since(began))
 		expire(t, endpoint)
 		w, lines := child(t, "writer", "ENDPOINTS="+endpoint, fmt.Sprint("OPS=", []int{128, 14}[round%2]), fmt.Sprint("FROM=", round*1000))
 		var wg sync.WaitGroup
 		wg.Go(func() { l.read(t, lines) })
-		time.Sleep(time.Duration(50+rand.IntN(250)) * time.Millisecond) // the moment of the kill is the test
+		time.Sleep(time.Duration(50+random.IntN(250)) * time.Millisecond) // the moment of the kill is the test
+		row.Memory(faults.PeakOf(srv.Process.Pid))
 		kill(srv)
+		row.Fault(1)
 		_ = w.Process.Kill()
 		wg.Wait()
 		kill(w)
@@ -153,7 +166,7 @@ func TestServerKilled(t *testing.T) {
 	s := open(t, []string{endpoint}, 0)
 	expire(t, endpoint)
 	repaired(t, s, -1)
-	l.check(t, s)
+	row.Count(l.check(t, s))
 	if logs, err := filepath.Glob(filepath.Join(dir, "etcd/member/wal/*.wal")); err != nil || len(logs) == 0 {
 		t.Errorf("no log in %s: %v", dir, err)
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 )
 
 // childEnv names the directory of a child's log and ledgers, its run, and
@@ -222,9 +222,8 @@ func TestKill9(t *testing.T) {
 		kills = n
 	}
 	dir := t.TempDir()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	row := faults.Open(t, "kill-log")
+	r := row.Random(t)
 	a := &account{delta: map[uint64]int64{}, next: 1}
 	start := func(run int, drain bool) *exec.Cmd {
 		cmd := exec.Command(os.Args[0])
@@ -241,9 +240,11 @@ func TestKill9(t *testing.T) {
 	for run := range kills {
 		cmd := start(run, false)
 		time.Sleep(time.Duration(20+r.IntN(250)) * time.Millisecond) // a moment nobody knows
+		row.Memory(faults.PeakOf(cmd.Process.Pid))
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
+		row.Fault(1)
 		if err := cmd.Wait(); err == nil || cmd.ProcessState.Exited() {
 			t.Fatalf("run %d ended by itself: %v", run, err)
 		}
@@ -258,6 +259,11 @@ func TestKill9(t *testing.T) {
 		t.Fatalf("draining: %v", err)
 	}
 	a.check(t, dir)
+	owed := uint64(0)
+	for _, l := range a.owed {
+		owed += l.count
+	}
+	row.Count(a.next-1+owed, owed, 0) // what came again had not been acknowledged
 	if len(a.owed) > 0 {
 		t.Errorf("%d promised batches never came, the first: %+v", len(a.owed), a.owed[0])
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-gateway/edge-gateway/pkg/bus"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 )
 
 // smallDisk mounts a file system of 96 MiB (Pebble keeps some 30 for itself), which takes root.
@@ -35,6 +36,7 @@ func TestRealFullDisk(t *testing.T) {
 	if os.Getenv("EDGE_FULL_DISK") == "" {
 		return // part of make crash
 	}
+	row := faults.Open(t, "disk-full")
 	dir := smallDisk(t)
 	cfg := bus.DefaultConfig(filepath.Join(dir, "log"))
 	cfg.MinFree, cfg.Retain, cfg.WALFlush = 2<<20, 0, 5*time.Millisecond
@@ -68,6 +70,7 @@ func TestRealFullDisk(t *testing.T) {
 	filler := filepath.Join(dir, "filler")
 	next := uint64(1)
 	wasFull := false
+	var freed time.Time
 	for next <= total {
 		if next > total/3 && !wasFull {
 			wasFull = true
@@ -79,6 +82,8 @@ func TestRealFullDisk(t *testing.T) {
 			if err := os.Remove(filler); err != nil {
 				t.Fatal(err)
 			}
+			row.Fault(1)
+			freed = time.Now()
 		}
 		batches, err := c.Read(t.Context(), 5000)
 		if err != nil {
@@ -90,10 +95,15 @@ func TestRealFullDisk(t *testing.T) {
 			}
 			next = got.LastSeq() + 1
 		}
+		if !freed.IsZero() {
+			row.Recovered(time.Since(freed))
+			freed = time.Time{}
+		}
 		if err := c.Commit(bus.Commit{Ack: []bus.Range{{First: batches[0].FirstSeq, Last: next - 1}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	row.Count(next-1, 0, 0) // anything else has ended the test
 	if err := errors.Join(<-done, b.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/test/faults"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -105,6 +106,7 @@ func (l *load) finish(t *testing.T, rec *peer.Recorder, each func(peer.Arrival))
 // arrive once.
 func TestHourAway(t *testing.T) {
 	away := setting(t, "EDGE_AWAY", 4*time.Second)
+	row := faults.Open(t, "broker-hour")
 	p := newLoadPlant(t, 20, 1000)
 	rec := peer.Record(t, p.broker.Addr, "away", topic)
 	l := p.poll(t, 100*time.Millisecond, "    live_first: true\nbus: {wal_max_bytes: 8G}\n")
@@ -131,6 +133,9 @@ func TestHourAway(t *testing.T) {
 		return ok && lag < 50_000
 	})
 	took := time.Since(back)
+	row.Fault(1)
+	row.Recovered(took)
+	row.Memory(highest)
 	t.Logf("backlog of %.0f frames delivered in %s, %.0f frames/s; RSS %.0f MiB early on, %.0f MiB when the broker came back, %.0f MiB at most after that",
 		backlog, took.Round(time.Millisecond), backlog/took.Seconds(), early, late, highest)
 	if away >= time.Minute && late > early*1.25 {
@@ -147,6 +152,7 @@ func TestHourAway(t *testing.T) {
 			fresh = a.Received
 		}
 	})
+	row.Count(r.Frames+r.Missing, r.Missing, r.Repeats)
 	t.Logf("%d frames; fresh ones %s after the broker came back, the last of the backlog after %s", r.Frames, fresh.Sub(back), done.Sub(back))
 	if fresh.IsZero() || done.IsZero() || !fresh.Before(done) {
 		t.Errorf("fresh frames came at %s, the last of the backlog at %s", fresh, done)

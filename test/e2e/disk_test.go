@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/test/faults"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -110,6 +111,7 @@ func TestReadOnlyDisk(t *testing.T) {
 	if os.Getenv("EDGE_FULL_DISK") == "" {
 		return // part of make crash
 	}
+	row := faults.Open(t, "disk-read-only")
 	plc := peer.StartPLC(t, "")
 	gw := peer.NewGateway(t, "bus: {min_free: 16M}\n", tables(plc.Addr, 100, "10ms"))
 	data := filepath.Join(gw.Dir, "data")
@@ -131,8 +133,36 @@ func TestReadOnlyDisk(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	remount(0)
+	row.Fault(1)
+	back := time.Now()
 	gw.Start(t)
 	gw.WaitReady(t)
+	row.Recovered(time.Since(back))
+	row.Memory(gw.Peak())
+	if _, code := gw.Stop(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	row.Count(checkLog(t, filepath.Join(data, "log")))
+}
+
+// checkLog has edge-bus check a stopped gateway's log, and returns how many frames there are and how
+// many of them are damaged.
+func checkLog(t *testing.T, log string) (accepted, lost, repeated uint64) {
+	t.Helper()
+	r := decode[struct {
+		Frames  uint64
+		Damages []struct {
+			First uint64 `json:"first_seq"`
+			Last  uint64 `json:"last_seq"`
+		}
+	}](t, "edge-bus", "--wal-dir", log, "check")
+	for _, d := range r.Damages {
+		lost += d.Last - d.First + 1
+	}
+	if r.Frames == 0 || lost > 0 {
+		t.Errorf("the log holds %d frames, %d damaged", r.Frames, lost)
+	}
+	return r.Frames, lost, 0
 }
 
 // mount puts a file system in memory on dir, which takes root.

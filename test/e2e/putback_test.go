@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/test/faults"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -18,6 +19,7 @@ import (
 // the broker is there at the start, and however the gateway ended before.
 func TestDiskPutBack(t *testing.T) {
 	t.Parallel()
+	row := faults.Open(t, "disk-forgets")
 	for _, c := range []struct {
 		name   string
 		parts  []string // of the log that go back; none: all of data_dir
@@ -63,11 +65,15 @@ func TestDiskPutBack(t *testing.T) {
 				broker.Stop(t)
 			}
 			gw.Start(t)
+			row.Fault(1)
+			back := time.Now()
 			if c.late {
 				time.Sleep(2 * time.Second) // it logs frames under numbers that were used
 				broker.Start(t)
 			}
 			more("frames after the disk was put back")
+			row.Recovered(time.Since(back))
+			row.Memory(gw.Peak())
 			status := run(t, "edge-ctl", "--socket", gw.Socket(), "status")
 			told := strings.Contains(gw.Output(), "was put back to an earlier state") && strings.Contains(status, "put back to an earlier state")
 			if !told && !c.either {
@@ -77,6 +83,9 @@ func TestDiskPutBack(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 			epochs := checkNumbers(t, sub)
+			for _, n := range epochs {
+				row.Count(n, 0, 0) // what one number stood for twice has ended the test
+			}
 			if want := map[bool]int{false: 1, true: 2}[told]; len(epochs) != want {
 				t.Errorf("epochs %v, expected %d", epochs, want)
 			}

@@ -19,6 +19,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/plcsim"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 )
 
 // TestOneDeadAmong100: a PLC that does not answer does not cost the others their
@@ -26,6 +27,8 @@ import (
 func TestOneDeadAmong100(t *testing.T) {
 	const plcs, dead = 100, 42
 	const interval, length = 500 * time.Millisecond, 8 * time.Second
+	row := faults.Open(t, "plc-dead-100")
+	row.Fault(1)
 	rigs := make([]*modbustest.Rig, plcs)
 	for i := range rigs {
 		sim := startSim(t, plcsim.Config{Size: 100})
@@ -67,6 +70,7 @@ func TestOneDeadAmong100(t *testing.T) {
 		}
 	}
 	t.Logf("%d polls of 99 PLCs, %d not within %v of the interval, %d more while the machine stalled (%d times)", polls, late, tolerance, excused, len(stalls))
+	row.Count(uint64(polls), uint64(late), 0) // a late poll is a lost one
 	if want := 99 * int(length/interval-3) / 2; polls < want || late*1000 > polls {
 		t.Errorf("%d polls (want at least %d), %d late", polls, want, late)
 	}

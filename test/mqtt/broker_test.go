@@ -23,6 +23,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/receiver"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -184,6 +185,7 @@ func Test_disconnect(t *testing.T) {
 	t.Parallel()
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)
+	row := faults.Open(t, "broker-black-hole")
 	p := newProxy(t, broker.Addr)
 	r := newRig(t, p.url(), map[string]any{"keepalive": "1s"})
 	r.start()
@@ -198,8 +200,12 @@ func Test_disconnect(t *testing.T) {
 	r.publish(500)
 	p.heal()
 	p.cutAll()
+	row.Fault(1)
+	healed := time.Now()
 	r.waitDelivered(20 * time.Second)
+	row.Recovered(time.Since(healed))
 	checkAll(t, sub, 1500)
+	row.Count(sub.Account(1, 1500))
 }
 
 // TestSessionLost makes the broker forget the session while messages are in

@@ -1,10 +1,10 @@
 package mqtt
 
 import (
-	"math/rand/v2"
 	"testing"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/test/faults"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -53,15 +53,18 @@ func TestCuts(t *testing.T) {
 // TestRandomCuts cuts at random borders, and both sides restart meanwhile.
 func TestRandomCuts(t *testing.T) {
 	t.Parallel()
+	row := faults.Open(t, "broker-cuts")
 	rounds := 6
 	if testing.Short() {
 		rounds = 2
+	} else if faults.Long() {
+		rounds = 60
 	}
 	broker := peer.StartMosquitto(t)
 	p := newProxy(t, broker.Addr)
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)
 	r := newRig(t, p.url(), map[string]any{"max_interval": "5ms"})
-	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
+	rnd := row.Random(t)
 	p.plan(func(kind byte) (bool, bool) {
 		return packetNames[kind] != "" && rnd.IntN(40) == 0, rnd.IntN(2) == 0
 	})
@@ -82,7 +85,8 @@ func TestRandomCuts(t *testing.T) {
 	r.start()
 	r.waitDelivered(30 * time.Second)
 	checkAll(t, sub, int(r.value))
-	t.Logf("%d cuts, %d frames", cuts, r.value)
+	row.Fault(cuts + rounds/2)
+	row.Count(sub.Account(1, uint64(r.value)))
 	if cuts < rounds {
 		t.Errorf("only %d connections were cut", cuts)
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-gateway/edge-gateway/test/faults"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -96,6 +97,11 @@ func restartBroker(t *testing.T, broker *peer.Mosquitto, p *proxy, sub *peer.Sub
 // TestBrokerRestarts restarts the broker under load.
 func TestBrokerRestarts(t *testing.T) {
 	t.Parallel()
+	row := faults.Open(t, "broker-restarts")
+	restarts := 5
+	if faults.Long() {
+		restarts = 50
+	}
 	broker := peer.StartMosquitto(t)
 	p := newProxy(t, broker.Addr)
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)
@@ -103,15 +109,19 @@ func TestBrokerRestarts(t *testing.T) {
 	r.start()
 	stop := make(chan struct{})
 	wait := r.publishAt(20_000, stop)
-	for range 5 {
+	for range restarts {
 		time.Sleep(300 * time.Millisecond) // let it be in full flight; nothing to wait for
 		restartBroker(t, broker, p, sub, r)
+		row.Fault(1)
+		back := time.Now()
 		r.waitState("up")
+		row.Recovered(time.Since(back))
 	}
 	close(stop)
 	wait()
 	r.waitDelivered(20 * time.Second)
 	checkAll(t, sub, int(r.value))
+	row.Count(sub.Account(1, uint64(r.value)))
 	if r.conn.Status().Reconnects == 0 {
 		t.Error("no reconnect was counted")
 	}

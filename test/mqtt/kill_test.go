@@ -22,6 +22,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/connector"
 	"github.com/edge-gateway/edge-gateway/pkg/connector/mqtt"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 	"github.com/edge-gateway/edge-gateway/test/peer"
 )
 
@@ -170,10 +171,12 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		kills = min(kills, 3)
 	}
+	row := faults.Open(t, "kill-delivery")
 	broker := peer.StartMosquitto(t)
 	sub := peer.Subscribe(t, broker.Addr, "sub", dataTopic)
 	p := newProxy(t, broker.Addr)
-	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2))
+	moments := row.Random(t)                  // of the kills
+	rnd := rand.New(rand.NewPCG(row.Seed, 2)) // of the cuts, which another goroutine draws
 	p.plan(func(kind byte) (bool, bool) {
 		return packetNames[kind] != "" && rnd.IntN(200) == 0, rnd.IntN(2) == 0
 	})
@@ -181,7 +184,8 @@ func TestKill(t *testing.T) {
 	restarts := 0
 	for i := range kills {
 		cmd, _ := startChild(t, dir, p.url(), rate)
-		time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond) // a kill at any moment, from the start on
+		time.Sleep(time.Duration(moments.IntN(400)) * time.Millisecond) // a kill at any moment, from the start on
+		row.Memory(faults.PeakOf(cmd.Process.Pid))
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -207,6 +211,8 @@ func TestKill(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("the last child: %v", err)
 	}
+	row.Fault(kills + cuts + restarts)
+	row.Count(sub.Account(1, head))
 	checkAll(t, sub, int(head))
 	t.Logf("%d kills, %d cuts, %d restarts of the broker, %d frames in %d messages", kills, cuts, restarts, head, len(sub.Messages()))
 	if taken, err := os.Stat(dir + ".taken"); err != nil || uint64(taken.Size()) > head {

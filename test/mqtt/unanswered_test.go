@@ -8,6 +8,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/edge-gateway/edge-gateway/test/faults"
 	"github.com/edge-gateway/edge-gateway/test/peer/fakebroker"
 )
 
@@ -45,9 +46,11 @@ func TestUnanswered(t *testing.T) {
 			return fakebroker.Answer{Lost: p.Type() == packets.Publish && p.FixedHeader.Qos == 2}
 		}, "no PUBREC"},
 	}
+	row := faults.Open(t, "broker-half-open")
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			row.Fault(1)
 			b := fakebroker.Start(t, fakebroker.Script{On: c.on})
 			r := newRig(t, b.URL(), map[string]any{"keepalive": "1s", "qos": c.qos, "max_frames": 50})
 			r.start()
@@ -61,15 +64,27 @@ func TestUnanswered(t *testing.T) {
 				return st.State == "fault" && strings.Contains(st.Error, c.missing) && strings.Contains(st.Error, "look at the broker's log")
 			})
 			b.Heal()
+			healed := time.Now()
 			r.waitDelivered(15 * time.Second)
+			row.Recovered(time.Since(healed))
 			peerWait(t, "the all-clear", func() bool { st := r.conn.Status(); return st.State == "up" && st.Error == "" })
 			if c.qos == 2 {
 				checkOnce(t, b, 300)
 			} else if n, _, gaps := summed(b.Ledger()); n != 300 || gaps != 0 {
 				t.Errorf("%d frames, %d gaps", n, gaps)
 			}
+			row.Count(account(b, 300, c.qos))
 		})
 	}
+}
+
+// account returns what was accepted, lost and repeated of so many frames. QoS 1 may repeat.
+func account(b *fakebroker.Broker, frames uint64, qos int) (accepted, lost, repeated uint64) {
+	n, repeats, _ := summed(b.Ledger())
+	if qos < 2 {
+		repeats = 0
+	}
+	return frames, frames - min(frames, n), repeats
 }
 
 // peerWait waits for something in the connector's status.
@@ -86,8 +101,10 @@ func peerWait(t *testing.T, what string, cond func() bool) {
 // for a whole run of messages but not for one.
 func TestSlowIsNotUnanswered(t *testing.T) {
 	t.Parallel()
+	row := faults.Open(t, "broker-slow")
 	b := fakebroker.Start(t, fakebroker.Script{On: func(p *fakebroker.Packet) fakebroker.Answer {
 		if p.Type() == packets.Publish && p.FixedHeader.Qos == 2 {
+			row.Fault(1)
 			time.Sleep(250 * time.Millisecond) // it answers in order
 		}
 		return fakebroker.Answer{}
@@ -100,4 +117,5 @@ func TestSlowIsNotUnanswered(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 	checkOnce(t, b, 100)
+	row.Count(account(b, 100, 2))
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/edge-gateway/edge-gateway/pkg/logtest"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 )
 
 // Gateway is edge-gw as a child process.
@@ -25,6 +26,7 @@ type Gateway struct {
 	cmd  *exec.Cmd
 	out  logtest.Buffer
 	done chan struct{}
+	peak float64 // of the runs that have ended
 }
 
 // Build builds the named command once per test process and returns its path.
@@ -142,6 +144,7 @@ func (g *Gateway) WaitReady(t testing.TB) {
 func (g *Gateway) Stop(t testing.TB) (time.Duration, int) {
 	t.Helper()
 	begin := time.Now()
+	g.peak = g.Peak()
 	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -165,12 +168,29 @@ func (g *Gateway) Wait(t testing.TB, limit time.Duration) int {
 // Kill ends the process with SIGKILL.
 func (g *Gateway) Kill(t testing.TB) {
 	t.Helper()
+	g.peak = g.Peak()
 	_ = g.cmd.Process.Kill() // it may have ended by itself
 	g.Wait(t, 10*time.Second)
 }
 
+// Signal sends the process a signal.
+func (g *Gateway) Signal(t testing.TB, s os.Signal) {
+	t.Helper()
+	if err := g.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Output is what the process wrote to stdout and stderr, over all its starts.
 func (g *Gateway) Output() string { return g.out.String() }
+
+// Peak is the largest resident memory that the process has had in any of its runs, in MiB.
+func (g *Gateway) Peak() float64 {
+	if g.cmd == nil {
+		return g.peak
+	}
+	return max(g.peak, faults.PeakOf(g.cmd.Process.Pid))
+}
 
 // Proc is what /proc tells of the running process.
 func (g *Gateway) Proc() Proc { return Proc(g.cmd.Process.Pid) }

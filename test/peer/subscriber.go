@@ -163,6 +163,29 @@ func (s *Subscriber) LastSeq() uint64 {
 	return last
 }
 
+// Account returns how many frames there were from first to last, which of them never came,
+// and how many came again. last is 0 for the highest that came.
+func (s *Subscriber) Account(first, last uint64) (accepted, lost, repeated uint64) {
+	seen := map[uint64]bool{}
+	for _, m := range s.Messages() {
+		for _, f := range m.Frames {
+			if seen[f.Seq] {
+				repeated++
+			}
+			seen[f.Seq] = true
+		}
+	}
+	if last = max(last, s.LastSeq()); last < first {
+		return 0, 0, repeated
+	}
+	for seq := first; seq <= last; seq++ {
+		if !seen[seq] {
+			lost++
+		}
+	}
+	return last - first + 1, lost, repeated
+}
+
 // Check returns what is wrong with the arrivals so far: a seq that came twice, one
 // that is missing below the highest, an order that goes back, a broken chain of
 // prev_seq, properties that contradict the frames. Nothing wrong is an empty list.

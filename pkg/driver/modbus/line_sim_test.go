@@ -23,6 +23,7 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/endpoint"
 	"github.com/edge-gateway/edge-gateway/pkg/frame"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
+	"github.com/edge-gateway/edge-gateway/test/faults"
 )
 
 // What goes wrong on a simulated line, as probabilities per request.
@@ -533,6 +534,8 @@ func TestLineKeepsItsAccounts(t *testing.T) {
 		}
 		total = n
 	}
+	row := faults.Open(t, "plc-lying")
+	first := row.Random(t).Uint64()
 	for i, c := range []struct {
 		name  string
 		what  trouble
@@ -541,8 +544,10 @@ func TestLineKeepsItsAccounts(t *testing.T) {
 		{"slow", slow, 0.3}, {"ascii", ascii, 0.2}, {"any transaction", anyTransaction, 0.2}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			seed := uint64(time.Now().UnixNano()) + uint64(i)
+			seed := first + uint64(i)
 			good, wrong, bad := simulate(t, c.what, seed, total/7)
+			row.Fault(int(bad))
+			row.Count(uint64(good), uint64(wrong), 0) // a wrong value is worse than a lost one
 			t.Logf("%s: %d exchanges, %d values good, %d bad, %d WRONG (seed %d)", c.name, total/7, good, bad, wrong, seed)
 			if share := float64(good) / float64(good+bad); share < c.share {
 				t.Errorf("only %.0f%% of the values are good", 100*share)
