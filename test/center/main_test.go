@@ -88,6 +88,9 @@ func member() {
 	c.AdvertiseClientUrls, c.AdvertisePeerUrls = c.ListenClientUrls, c.ListenPeerUrls
 	c.InitialCluster = os.Getenv("CLUSTER")
 	c.TickMs, c.ElectionMs = 50, 500
+	if quota := os.Getenv("QUOTA"); quota != "" {
+		c.QuotaBackendBytes = int64(atoi(quota))
+	}
 	if cert := os.Getenv("CERT"); cert != "" {
 		c.ClientTLSInfo = transport.TLSInfo{CertFile: cert, KeyFile: os.Getenv("KEY"), TrustedCAFile: os.Getenv("CA"), ClientCertAuth: os.Getenv("CLIENT_CERTS") != ""}
 	}

@@ -53,6 +53,12 @@ func newLoad(tb testing.TB, n, points int, interval time.Duration, extra string)
 // poll starts a gateway that reads every register at interval.
 func (p *loadPlant) poll(tb testing.TB, interval time.Duration, extra string) *load {
 	tb.Helper()
+	return p.pollWith(tb, interval, extra, func(*peer.Gateway) {})
+}
+
+// pollWith is poll by a gateway that is made ready before it starts.
+func (p *loadPlant) pollWith(tb testing.TB, interval time.Duration, extra string, ready func(*peer.Gateway)) *load {
+	tb.Helper()
 	var endpoints, drivers, variables strings.Builder
 	for i, sim := range p.sims {
 		host, port, _ := strings.Cut(sim.Addr(), ":")
@@ -65,6 +71,7 @@ func (p *loadPlant) poll(tb testing.TB, interval time.Duration, extra string) *l
 	gw := peer.NewGateway(tb, connector(p.broker.URL(), "")+extra, map[string]string{
 		"endpoints.yml": endpoints.String(), "drivers.yml": drivers.String(), "variables.yml": variables.String(),
 	})
+	ready(gw)
 	gw.Start(tb)
 	gw.WaitReady(tb)
 	return &load{p, gw}
