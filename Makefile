@@ -65,6 +65,10 @@ crash: ## the long campaigns of kill -9, crash points, histories, full disks (ro
 	EDGE_APPLY_HISTORIES=10000 $(GO) test -count=1 -timeout 60m -run Histor ./pkg/apply
 	EDGE_KILLS=200 EDGE_APPLY_PUSHES=500 $(GO) test -count=1 -timeout 60m -v -run "Killed|Random" ./test/apply
 
+.PHONY: faults
+faults: setup build ## every scenario of faults at length, as the table of docs/reliability.md (root)
+	@scripts/faults $(SCENARIOS)
+
 .PHONY: soak
 soak: setup build ## 5,000 frames/s for ten minutes (DURATION=24h): nothing grows, no loss
 	EDGE_SOAK=$(or $(DURATION),10m) $(GO) test -count=1 -timeout 0 -v -run Soak ./test/e2e/...
