@@ -99,7 +99,9 @@ func mustBeEmpty(key, dir string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
-	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "lost+found" })
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		return e.Name() == "lost+found" || strings.HasPrefix(e.Name(), "."+restoringAt+".") // of a restore that was killed as it began
+	})
 	if len(entries) > 0 {
 		return fmt.Errorf("%s %s is not empty (%s): nothing was restored; stop the gateway and move it away first", key, dir, entries[0].Name())
 	}

@@ -18,9 +18,10 @@ import (
 // edgeGW runs edge-gw with the plant's gateway.yml; it must exit with code.
 func (p *plant) edgeGW(t *testing.T, code int, args ...string) string {
 	t.Helper()
+	bin := peer.Build(t, "edge-gw") // before the time counts
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, peer.Build(t, "edge-gw"), append(args, "--config", filepath.Join(p.Dir, "gateway.yml"))...)
+	cmd := exec.CommandContext(ctx, bin, append(args, "--config", filepath.Join(p.Dir, "gateway.yml"))...)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

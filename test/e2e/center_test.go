@@ -40,9 +40,10 @@ func newPlant(t *testing.T, broker, plc string) *plant {
 // cfg runs edge-cfg against the plant's config center; it must exit with code.
 func (p *plant) cfg(t *testing.T, code int, args ...string) (stdout, stderr string) {
 	t.Helper()
+	bin := peer.Build(t, "edge-cfg") // before the time counts
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, peer.Build(t, "edge-cfg"), append([]string{"--endpoints", "unix:" + filepath.Join(p.Dir, "data", "etcd.sock")}, args...)...)
+	cmd := exec.CommandContext(ctx, bin, append([]string{"--endpoints", "unix:" + filepath.Join(p.Dir, "data", "etcd.sock")}, args...)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	var exit *exec.ExitError

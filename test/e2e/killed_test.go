@@ -241,8 +241,8 @@ func (p *toolPlant) tools() []killedTool {
 				}
 				must(t, os.RemoveAll(p.data())) // as it says
 			}
-			if !there(t, p.data()) {
-				p.again(t, restore)
+			if !there(t, p.log()) {
+				p.again(t, restore) // it was killed before it began
 			}
 			return p.whole(t, p.log())
 		}},

@@ -139,6 +139,16 @@ func (g *Gateway) WaitReady(t testing.TB) {
 	})
 }
 
+// Ended says whether the process has ended by itself.
+func (g *Gateway) Ended() bool {
+	select {
+	case <-g.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Stop sends SIGTERM and returns how long the process took to end and its exit
 // code.
 func (g *Gateway) Stop(t testing.TB) (time.Duration, int) {

@@ -173,9 +173,10 @@ func (s *Subscriber) Account(first, last uint64) (accepted, lost, repeated uint6
 				repeated++
 			}
 			seen[f.Seq] = true
+			last = max(last, f.Seq)
 		}
 	}
-	if last = max(last, s.LastSeq()); last < first {
+	if last < first {
 		return 0, 0, repeated
 	}
 	for seq := first; seq <= last; seq++ {
