@@ -64,7 +64,7 @@ var allowed = map[string][]string{
 	"pkg/feed":             {"pkg/errkind", "pkg/config", "pkg/durable", "pkg/regular"},
 	"pkg/center":           {"pkg/clienttls", "pkg/config", "pkg/durable", "pkg/errkind", "pkg/feed", "pkg/moment", "pkg/overlay", "pkg/regular", "pkg/rollout", "pkg/words"},
 	"pkg/tables":           {"pkg/config", "pkg/durable", "pkg/errkind", "pkg/lint", "pkg/number", "pkg/overlay", "pkg/protocols", "pkg/regular", "pkg/visible", "pkg/xlsx", "schemas"},
-	"pkg/center/embedded":  {},
+	"pkg/center/embedded":  {"pkg/durable"},
 	"pkg/apply":            {"pkg/config", "pkg/driver"},
 	"pkg/admin":            {"pkg/errkind", "pkg/admin/adminpb", "pkg/frame", "pkg/intake", "pkg/version", "pkg/words"},
 	"pkg/admin/adminpb":    {"pkg/frame"},

@@ -13,6 +13,9 @@
 // returns the error. Everything that the store has acknowledged is on disk (etcd syncs
 // its log before it answers). The gateway keeps the configuration that it runs.
 //
+// A first start that is cut off leaves a store that etcd can't complete. The file BEGINNING
+// stands in its directory until it is ready; a start that finds it makes the store anew.
+//
 // # What it costs
 //
 // See docs/config-center.md for figures of time and memory. Three settings keep

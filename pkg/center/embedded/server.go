@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -16,6 +17,8 @@ import (
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"google.golang.org/grpc"
+
+	"github.com/edge-gateway/edge-gateway/pkg/durable"
 )
 
 // Defaults of [Config].
@@ -116,6 +119,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("embedded etcd: %w", err)
 	}
+	if err := s.begin(); err != nil {
+		return fmt.Errorf("embedded etcd: %w", err)
+	}
 	streams, endStreams := context.WithCancel(context.Background())
 	defer endStreams()
 	e, err := s.start(s.etcdConfig(streams))
@@ -148,6 +154,9 @@ func (s *Server) Run(ctx context.Context) error {
 			s.addr.Store(&a)
 		}
 	}
+	if err := s.begun(); err != nil {
+		return fmt.Errorf("embedded etcd: %w", err)
+	}
 	close(s.ready)
 
 	var keeper sync.WaitGroup
@@ -164,6 +173,36 @@ func (s *Server) Run(ctx context.Context) error {
 	case err := <-s.fatal.failed:
 		return fmt.Errorf("embedded etcd in %s stopped: %w", s.cfg.Dir, err)
 	}
+}
+
+// beginning is a file in Dir as long as the store has not been ready once.
+const beginning = "BEGINNING"
+
+// begin removes what a first start has left that was cut off: etcd can't complete that, and
+// would wait for a leader for ever. Nobody has had an answer from a store that was never ready.
+func (s *Server) begin() error {
+	mark, member := filepath.Join(s.cfg.Dir, beginning), filepath.Join(s.cfg.Dir, "member")
+	if _, err := os.Stat(member); errors.Is(err, fs.ErrNotExist) {
+		return durable.WriteFile(mark, nil, 0o600)
+	} else if err != nil {
+		return err
+	}
+	if _, err := os.Stat(mark); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	s.cfg.Log.Warn("the first start of the embedded etcd was cut off; it begins anew", "dir", s.cfg.Dir)
+	return os.RemoveAll(member)
+}
+
+// begun notes, durably, that the store is made.
+func (s *Server) begun() error {
+	err := os.Remove(filepath.Join(s.cfg.Dir, beginning))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it was ready before
+	}
+	return errors.Join(err, durable.SyncDir(s.cfg.Dir))
 }
 
 func (s *Server) etcdConfig(streams context.Context) *embed.Config {

@@ -162,3 +162,33 @@ func TestConfig(t *testing.T) {
 		})
 	}
 }
+
+// TestFirstStartCutOff: a store that was never ready is made anew, and one that was stays.
+func TestFirstStartCutOff(t *testing.T) {
+	dir := shortDir(t)
+	quiet := slog.New(slog.DiscardHandler)
+	mark := filepath.Join(dir, "etcd", "BEGINNING")
+	endpoint := "unix:" + center.EmbeddedSocket(dir)
+	for n, keys := range []int64{0, 1, 0} {
+		if n == 2 { // as if it had been killed before it was ready
+			if err := os.WriteFile(mark, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, stop := run(t, dir, "", quiet)
+		if _, err := os.Stat(mark); !os.IsNotExist(err) {
+			t.Errorf("start %d: ready, and the mark is there (%v)", n, err)
+		}
+		etcd := client(t, endpoint)
+		got, err := etcd.Get(t.Context(), "a")
+		if err != nil || got.Count != keys {
+			t.Fatalf("start %d: %d keys, want %d; %v", n, got.Count, keys, err)
+		}
+		if _, err := etcd.Put(t.Context(), "a", "b"); err != nil {
+			t.Fatal(err)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
