@@ -52,7 +52,6 @@ func Scenarios() []Scenario {
 		{"etcd-full", "config center out of space (NOSPACE)", "commits", "test/center TestNoSpace"},
 		{"documents-random", "random good configurations, one in eight with a dead PLC", "frames", "test/apply TestRandomPushes"},
 		{"documents-mutated", "mutated documents pushed past the checks", "frames", "test/apply TestMutatedDocuments"},
-		{"clock", "clock begins in 1970, jumps forth and back", "frames", "test/e2e TestClockJumps"},
 		{"descriptors", "file descriptors exhausted", "frames", "test/e2e TestNoDescriptors"},
 		{"memory", "64 MiB of memory for everything, broker away and back", "frames", "test/e2e TestLittleMemory"},
 		{"stopped", "SIGSTOP for a minute", "frames", "test/e2e TestStopped"},
