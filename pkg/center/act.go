@@ -29,14 +29,7 @@ func (s *Store) ActOnRollout(ctx context.Context, what, author, reason string) (
 	_, _ = rand.Read(id) // never fails
 	act := rollout.Act{ID: hex.EncodeToString(id), What: what, Author: author, Time: s.cfg.Now().UTC(), Reason: clip(reason, maxMessage)}
 	for {
-		head, err := s.Head(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if head.Rollout == "" {
-			return nil, errNoRollout(head)
-		}
-		t, err := s.readRollout(ctx, head.Rollout)
+		head, t, err := s.current(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -410,20 +410,26 @@ const maxBadShown = 20
 
 // Rollout returns the rollout of the commit in force; [ErrRollout] if it has none.
 func (s *Store) Rollout(ctx context.Context) (*Rollout, error) {
-	head, err := s.Head(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if head.Rollout == "" {
-		return nil, errNoRollout(head)
-	}
-	t, err := s.readRollout(ctx, head.Rollout)
+	head, t, err := s.current(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out := t.shown(head)
 	out.BadBy, err = s.badVotes(ctx)
 	return out, err
+}
+
+// current returns the commit in force with its rollout; [ErrRollout] if it has none.
+func (s *Store) current(ctx context.Context) (Commit, *tallied, error) {
+	head, err := s.Head(ctx)
+	if err != nil {
+		return Commit{}, nil, err
+	}
+	if head.Rollout == "" {
+		return Commit{}, nil, errNoRollout(head)
+	}
+	t, err := s.readRollout(ctx, head.Rollout)
+	return head, t, err
 }
 
 func errNoRollout(head Commit) error {

@@ -3,6 +3,8 @@ package driver
 import (
 	"hash/fnv"
 	"time"
+
+	"github.com/edge-gateway/edge-gateway/pkg/config"
 )
 
 // Cycle says when points that are read together are due: at once, and then at instants
@@ -32,4 +34,19 @@ func (c *Cycle) Begin(now time.Time) (skipped int) {
 	skipped = max(0, int(now.Sub(c.Next)/c.Interval))
 	c.Next = c.Next.Add(time.Duration(1+skipped) * c.Interval)
 	return skipped
+}
+
+// minPolling is the shortest interval of a variable; the schemas have the drivers'.
+const minPolling = time.Millisecond
+
+// Interval returns how often v is polled: by itself, or as its driver's others.
+func Interval(v *config.Variable, others time.Duration) (time.Duration, error) {
+	switch d := v.Polling.Std(); {
+	case d == 0:
+		return others, nil
+	case d < minPolling:
+		return 0, config.FieldErrorf("polling", "%v, expected at least %v", v.Polling, config.Duration(minPolling))
+	default:
+		return d, nil
+	}
 }

@@ -104,7 +104,7 @@ func driverLoad(l serialLine, d *driver.Setup) (load float64, requests int) {
 	for i := range d.Variables {
 		v := &d.Variables[i]
 		p, _, err := s.Resolve(v)
-		every, err2 := s.interval(v)
+		every, err2 := driver.Interval(v, s.Polling)
 		if err == nil && err2 == nil && v.Access.Readable() && every > 0 {
 			classes[every] = append(classes[every], p)
 		}

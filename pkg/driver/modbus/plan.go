@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/edge-gateway/edge-gateway/pkg/config"
+	"github.com/edge-gateway/edge-gateway/pkg/driver"
 	"github.com/edge-gateway/edge-gateway/pkg/point"
 )
 
@@ -74,7 +74,7 @@ func newPlan(s *Settings, table *point.Table, encode encoder) (*plan, error) {
 		if !v.Access.Readable() {
 			continue
 		}
-		interval, err := s.interval(v)
+		interval, err := driver.Interval(v, s.Polling)
 		if err != nil {
 			return nil, fmt.Errorf("tag %s: %w", v.Tag, err)
 		}
@@ -91,18 +91,6 @@ func newPlan(s *Settings, table *point.Table, encode encoder) (*plan, error) {
 	}
 	slices.SortFunc(p.classes, func(a, b *class) int { return cmp.Compare(a.interval, b.interval) })
 	return p, nil
-}
-
-// interval returns how often v is polled.
-func (s *Settings) interval(v *config.Variable) (time.Duration, error) {
-	switch d := time.Duration(v.Polling); {
-	case d == 0:
-		return s.Polling, nil
-	case d < minPolling:
-		return 0, fmt.Errorf("polling: %v, expected at least %v", d, minPolling)
-	default:
-		return d, nil
-	}
 }
 
 // add adds what reads points, which are sorted, as one request.

@@ -148,8 +148,7 @@ const (
 )
 
 const (
-	minWriteTimeout = 2 * time.Second  // where cfg has none: EEPROMs are slow
-	minPolling      = time.Millisecond // of a variable; the schema has the driver's
+	minWriteTimeout = 2 * time.Second // where cfg has none: EEPROMs are slow
 )
 
 // ParseSettings reads a driver's cfg. The endpoint, whose timeout and kind of

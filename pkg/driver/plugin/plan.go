@@ -33,7 +33,7 @@ func newPlan(id string, s *Settings, table *point.Table) (*plan, error) {
 	types := config.DataTypes()
 	for i := range p.points {
 		v := table.Variable(i)
-		every, err := s.interval(v)
+		every, err := driver.Interval(v, s.Polling)
 		if err == nil && !slices.Contains(types, string(v.Datatype)) {
 			err = config.FieldErrorf("datatype", "%q, which is none", v.Datatype)
 		}

@@ -10,8 +10,6 @@ import (
 	"github.com/edge-gateway/edge-gateway/pkg/sdk/driverpb"
 )
 
-const minPolling = time.Millisecond // of a variable; the schema has the driver's
-
 // Settings are the keys of cfg that belong to the gateway, with the defaults filled in. The
 // schema schemas/drivers/plugin.schema.json has the types, defaults, bounds and meanings.
 type Settings struct {
@@ -41,18 +39,6 @@ func Split(cfg map[string]any) (s *Settings, rest map[string]any, err error) {
 	}
 	s, err = config.Decode[Settings]("drivers/plugin", ours, "cfg")
 	return s, rest, err
-}
-
-// interval returns how often v is polled.
-func (s *Settings) interval(v *config.Variable) (time.Duration, error) {
-	switch d := v.Polling.Std(); {
-	case d == 0:
-		return s.Polling, nil
-	case d < minPolling:
-		return 0, config.FieldErrorf("polling", "%v, expected at least %v", v.Polling, config.Duration(minPolling))
-	default:
-		return d, nil
-	}
 }
 
 // Address returns what the driver gets as the address of a variable: JSON.

@@ -45,7 +45,7 @@ func checkVariable(s *Settings, v *config.Variable, places map[Place]*config.Var
 		_, err = verifyPoint(v, pt)
 	}
 	if err == nil && s != nil {
-		_, err = s.interval(v)
+		_, err = driver.Interval(v, s.Polling)
 	}
 	if err != nil {
 		for _, e := range config.FieldErrors(err) {

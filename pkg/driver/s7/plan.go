@@ -43,7 +43,7 @@ func newPlan(id string, s *Settings, table *point.Table) (*plan, error) {
 		if err != nil {
 			return nil, fmt.Errorf("tag %s: %w", v.Tag, err)
 		}
-		every, err := s.interval(v)
+		every, err := driver.Interval(v, s.Polling)
 		if err != nil {
 			return nil, fmt.Errorf("tag %s: %w", v.Tag, err)
 		}

@@ -17,8 +17,7 @@ const Proto = "s7"
 const DefaultPort = 102
 
 const (
-	defaultTimeout = 2 * time.Second  // where neither cfg nor the endpoint has one
-	minPolling     = time.Millisecond // of a variable; the schema has the driver's
+	defaultTimeout = 2 * time.Second // where neither cfg nor the endpoint has one
 )
 
 // TSAP names one end of a connection in ISO on TCP (RFC 1006). The TSAP of a CPU has the
@@ -133,16 +132,4 @@ func ParseSettings(cfg map[string]any, ep config.Endpoint) (*Settings, error) {
 	kind := map[Connection]TSAP{ConnectionPG: 1, ConnectionOP: 2, ConnectionBasic: 3}[s.Connection]
 	s.RemoteTSAP = kind<<8 | TSAP(s.Rack)<<5 | TSAP(s.Slot)
 	return s, nil
-}
-
-// interval returns how often v is polled.
-func (s *Settings) interval(v *config.Variable) (time.Duration, error) {
-	switch d := v.Polling.Std(); {
-	case d == 0:
-		return s.Polling, nil
-	case d < minPolling:
-		return 0, config.FieldErrorf("polling", "%v, expected at least %v", v.Polling, config.Duration(minPolling))
-	default:
-		return d, nil
-	}
 }
