@@ -113,13 +113,13 @@ func (s *Store) watch(ctx context.Context, each func(Event) error, idle func() e
 			}
 			continue
 		}
-		at.rev = max(at.rev, resp.Header.Revision)
-		if err := watchError(resp, ok); err != nil {
+		if err := watchError(resp, ok); err != nil { // then there may be no header
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			return s.classify("watch", err)
 		}
+		at.rev = max(at.rev, resp.Header.Revision)
 		for _, ev := range resp.Events {
 			if err := w.event(ev); err != nil {
 				return err
