@@ -45,7 +45,7 @@ func Interval(v *config.Variable, others time.Duration) (time.Duration, error) {
 	case d == 0:
 		return others, nil
 	case d < minPolling:
-		return 0, config.FieldErrorf("polling", "%v, expected at least %v", v.Polling, config.Duration(minPolling))
+		return 0, config.FieldErrorf("polling", "%v, expected at least %v", d, minPolling)
 	default:
 		return d, nil
 	}

@@ -104,12 +104,19 @@ func deafAddress(t testing.TB) string {
 	return addr.String()
 }
 
-func TestTLSConformance(t *testing.T) {
+// serverPair is a server's certificate with its key, and the file of who signed it.
+func serverPair(t testing.TB) (ca string, pair tls.Certificate) {
+	t.Helper()
 	ca, cert, key := endpoint.Certificates(t)
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ca, pair
+}
+
+func TestTLSConformance(t *testing.T) {
+	ca, pair := serverPair(t)
 	endpointtest.Suite{
 		Connect: func(t testing.TB) (endpoint.Conn, net.Conn) {
 			l := tls.NewListener(listen(t), &tls.Config{Certificates: []tls.Certificate{pair}})
@@ -165,11 +172,7 @@ func TestUDPConformance(t *testing.T) {
 }
 
 func TestDTLSConformance(t *testing.T) {
-	ca, cert, key := endpoint.Certificates(t)
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca, pair := serverPair(t)
 	endpointtest.Suite{
 		Datagrams: true,
 		Connect: func(t testing.TB) (endpoint.Conn, net.Conn) {

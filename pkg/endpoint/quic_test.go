@@ -107,16 +107,6 @@ func acceptQUIC(ctx context.Context, e *quic.Endpoint) (*quicDevice, error) {
 	return &quicDevice{Stream: s, conn: conn}, nil
 }
 
-func serverPair(t testing.TB) (ca string, pair tls.Certificate) {
-	t.Helper()
-	ca, cert, key := endpoint.Certificates(t)
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ca, pair
-}
-
 func TestQUICConformance(t *testing.T) {
 	ca, pair := serverPair(t)
 	endpointtest.Suite{

@@ -323,7 +323,7 @@ func TestPlanErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = newPlan(s, table, readEncoder(FramingTCP.packager(1)))
-	if err == nil || !strings.Contains(err.Error(), "tag x: polling: 1us") {
+	if err == nil || !strings.Contains(err.Error(), "tag x: polling: 1µs") {
 		t.Errorf("polling every microsecond: %v", err)
 	}
 }
